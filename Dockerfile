@@ -1,0 +1,33 @@
+# The server in an image: docker build -t landline . && docker run --rm landline --version
+# How it is meant to be run: docs/deploy.md, and compose.yaml for all of it on one machine.
+
+FROM python:3.11-slim-bookworm AS build
+WORKDIR /build
+RUN python -m venv /opt/landline
+# What it depends on changes seldom, and is a layer of its own. Every file is checked by its hash.
+COPY requirements.lock ./
+RUN /opt/landline/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY pyproject.toml README.md LICENSE ./
+COPY src ./src
+RUN /opt/landline/bin/pip install --no-cache-dir --no-deps .
+
+FROM python:3.11-slim-bookworm
+RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/landline landline
+COPY --from=build /opt/landline /opt/landline
+ENV PATH=/opt/landline/bin:$PATH \
+    LANDLINE_HOST=0.0.0.0 \
+    LANDLINE_PORT=8081 \
+    LANDLINE_DATA_DIR=/var/lib/landline/data \
+    LANDLINE_LOG_FORMAT=json
+# By number: an orchestrator that forbids root can see that it is none.
+USER 10001
+WORKDIR /var/lib/landline
+# Of the embedded server alone; a cluster keeps nothing here.
+VOLUME /var/lib/landline
+EXPOSE 8081
+# SIGTERM drains, which takes up to 15 s: stop with a grace of 20 s.
+STOPSIGNAL SIGTERM
+HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
+    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['LANDLINE_PORT'] + '/healthz', timeout=4)"]
+ENTRYPOINT ["landline"]
+CMD ["serve"]

@@ -1,0 +1,76 @@
+# `make` lists what there is. Everything that is made stays inside this directory, apart from pip's
+# cache and Kafka's jars (~/.cache/landline).
+
+PYTHON ?= python3
+ARGS ?=
+# The suite mostly waits for servers that were killed to come back, so two files run at once.
+JOBS ?= 2
+
+BIN := .venv/bin
+READY := .venv/.ready
+LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
+	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+
+.DEFAULT_GOAL := help
+.PHONY: help setup run cluster test test-long simulate verify check format bench docs lock clean
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-builtin-rules --no-print-directory
+
+help: ## list these targets
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@echo 'Options go in ARGS, e.g. make run ARGS="--port 9000"; PYTHON=python3.12 picks another Python.'
+
+setup: $(READY) ## set up what is missing (the others do it by themselves)
+
+# The lock file decides: a later `make run` sees from its age that there is nothing to do.
+$(READY): requirements-dev.lock pyproject.toml scripts/setup
+	@scripts/setup $(PYTHON)
+
+run: $(READY) ## start the server on http://127.0.0.1:8081 (Ctrl-C stops it)
+	@exec $(BIN)/landline serve $(ARGS)
+
+cluster: $(READY) ## start Kafka, PostgreSQL, Redis and two servers on them (Ctrl-C stops it all)
+	@exec $(BIN)/python -m landline.stack $(ARGS)
+
+test: $(READY) ## run the whole suite, on real servers and in a real browser too
+	@scripts/ensure-chromium
+	@$(BIN)/python -m landline.stack --prepare || echo 'The tests that need it will be skipped.' >&2
+	@exec $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
+
+test-long: $(READY) ## the faults of a cluster again, with whoever is away away for a minute
+	@LANDLINE_TEST_AWAY_SECONDS=60 $(BIN)/pytest tests/cluster $(ARGS)
+
+simulate: $(READY) ## run schedules of the deterministic simulation: SEEDS=0:2000 JOBS=2, or SEED=123
+	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED) --plan '$(PLAN)',\
+		--seeds $(or $(SEEDS),0:2000) --jobs $(or $(JOBS),1)) $(ARGS)
+
+verify: $(READY) ## the long fault runs: SEEDS="1 2 3" FOR=60s for fewer and shorter ones
+	@scripts/verify "$(or $(SEEDS),1 2 3 4 5 6 7 8 9 10)" $(FOR)
+
+check: $(READY) ## what CI checks: format, lint, types, imports
+	$(BIN)/ruff format --check
+	$(BIN)/ruff check
+	$(BIN)/mypy
+	$(BIN)/lint-imports --no-logo
+
+format: $(READY) ## format, and mend what can be mended
+	$(BIN)/ruff check --fix-only --quiet
+	$(BIN)/ruff format
+
+bench: $(READY) ## measure speed and idle cost on this machine
+	@PYTHONPATH=tests $(BIN)/python -m bench.speed
+	@PYTHONPATH=tests $(BIN)/python -m bench.idle
+	@PYTHONPATH=tests $(BIN)/python -m bench.cluster
+
+docs: $(READY) ## write docs/configuration.md and docs/mutants.md anew
+	$(BIN)/python -m landline.config.page > docs/configuration.md
+	PYTHONPATH=tests $(BIN)/python -m simulation.page > docs/mutants.md
+
+lock: $(READY) ## resolve the dependencies of pyproject.toml anew (LOCK_ARGS=--upgrade: newest)
+	$(LOCK) $(LOCK_ARGS) --output-file=requirements.lock pyproject.toml
+	$(LOCK) $(LOCK_ARGS) --extra=dev --extra=stack --constraint=requirements.lock \
+		--output-file=requirements-dev.lock pyproject.toml
+
+clean: ## remove all that was made here, except the server's data
+	rm -rf .venv .tmp .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
+	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +

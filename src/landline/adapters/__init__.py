@@ -1,0 +1,1 @@
+"""What implements `landline.ports`. Only `landline.app` imports from here."""

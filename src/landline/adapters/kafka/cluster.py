@@ -1,0 +1,208 @@
+"""One Kafka cluster: how to reach it, and questions to it with a deadline."""
+
+import asyncio
+from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from confluent_kafka import (
+    OFFSET_END,
+    Consumer,
+    KafkaError,
+    KafkaException,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from landline.errors import LogUnavailable
+
+T = TypeVar("T")
+
+# librdkafka gives up on a question after this; ours waits a little longer for its answer.
+ASK_SECONDS = 4.0
+_GRACE_SECONDS = 1.0
+# How long a thread waits in librdkafka before it looks whether it is still wanted. What comes from
+# Kafka wakes it at once.
+POLL_SECONDS = 0.25
+
+_COMMON: Mapping[str, Any] = {
+    # What goes wrong is told by our own lines, once: librdkafka would repeat it every second.
+    "log_level": 2,
+    "log.connection.close": False,
+    "socket.keepalive.enable": True,
+    # A broker that falls silent without hanging up; the default is a minute.
+    "socket.timeout.ms": 6_000,
+    "socket.nagle.disable": True,
+    "reconnect.backoff.ms": 50,
+    "reconnect.backoff.max.ms": 1_000,
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+# What a consumer fetches at once, and ahead, for all its partitions together.
+_AHEAD_KIB = 4 * 1024
+_CONSUMER: Mapping[str, Any] = {
+    "group.id": "landline",  # demanded, never joined: partitions and offsets are told
+    "enable.auto.commit": False,
+    "enable.auto.offset.store": False,
+    "queued.max.messages.kbytes": _AHEAD_KIB,
+    "fetch.max.bytes": _AHEAD_KIB * 1024,
+    "fetch.error.backoff.ms": 100,
+    # How long it does not fetch once enough is ahead: by default a second, after every burst.
+    "fetch.queue.backoff.ms": 20,
+}
+# Right after an election client and broker may disagree about its number, or the leader does not
+# know the end yet. A partition without a leader is not waited for: others must not wait for it.
+_STALE = frozenset(
+    {
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+    }
+)
+_STALE_SECONDS = (0.05, 0.2, 0.5)
+_COMPLAINTS = frozenset({KafkaError._SSL, KafkaError._AUTHENTICATION})
+
+
+class KafkaCluster:
+    """Makes clients of one cluster, all with the same way to reach it."""
+
+    def __init__(
+        self, servers: Iterable[str], client_id: str, security: Mapping[str, str] | None = None
+    ) -> None:
+        """`security`: librdkafka's own settings for TLS and SASL, from `--kafka-config`."""
+        self.servers = ",".join(servers)
+        self._reach = {
+            **_COMMON,
+            **(security or {}),
+            "bootstrap.servers": self.servers,
+            "client.id": client_id,
+        }
+        self._admin: AdminClient | None = None
+        self._complaint: str | None = None
+
+    def settings(self, own: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the settings of a client: its own, and how to reach the cluster."""
+        return {**self._reach, **own}
+
+    def consumer(self, own: Mapping[str, Any]) -> Consumer:
+        """Make a consumer, with settings of its own; it is assigned nothing yet."""
+        return Consumer(self.settings({**_CONSUMER, **own}))
+
+    @property
+    def admin(self) -> AdminClient:
+        """Return the client that asks."""
+        if self._admin is None:
+            self._admin = AdminClient(self.settings({"error_cb": self._hear}))
+        self._admin.poll(0)  # or what it has to say of its connections piles up
+        return self._admin
+
+    @property
+    def complaint(self) -> str | None:
+        """Return what was last wrong with a certificate or a user, if anything ever was."""
+        self.admin.poll(0)
+        return self._complaint
+
+    def _hear(self, error: KafkaError) -> None:
+        """Keep what is wrong with certificates and users: a question that fails says only when."""
+        if error.code() in _COMPLAINTS:
+            self._complaint = f"Kafka: {error.str()}"
+
+    async def cluster_id(self) -> str:
+        """Return the cluster's own name for itself. Raises: LogUnavailable."""
+        described = await ask(self.admin.describe_cluster(request_timeout=ASK_SECONDS))
+        return str(described.cluster_id)
+
+    async def describe(self, topic: str) -> Any:
+        """Return the topic's id and partitions, with leaders and replicas in sync.
+
+        Raises: LogUnavailable, the broker's words among it when there is no such topic.
+        """
+        asked = self.admin.describe_topics(TopicCollection([topic]), request_timeout=ASK_SECONDS)
+        return await ask(asked[topic])
+
+    async def partitions(self, topic: str) -> Sequence[Any]:
+        """Return the topic's partitions, with leaders and replicas in sync, as any broker knows.
+
+        `describe` waits for the controller, which may be away while leaders are well.
+        Raises: LogUnavailable.
+        """
+        try:
+            known = await _in_time(
+                asyncio.to_thread(self.admin.list_topics, topic, timeout=ASK_SECONDS)
+            )
+        except KafkaException as error:
+            raise LogUnavailable(words(error)) from error
+        found = known.topics[topic]
+        if found.error is not None:
+            raise LogUnavailable(words(KafkaException(found.error)))
+        return list(found.partitions.values())
+
+    async def offsets(
+        self, topic: str, partitions: Iterable[int], spec: OffsetSpec
+    ) -> dict[int, int]:
+        """Return the offset that `spec` means, for the partitions that can say.
+
+        One request a broker, whatever the number of partitions. Raises: LogUnavailable when
+        none can say.
+        """
+        give_up_at = asyncio.get_running_loop().time() + ASK_SECONDS
+        answers = await self._ask_offsets(topic, partitions, spec)
+        with suppress(LogUnavailable, TimeoutError):  # what there is, is there
+            async with asyncio.timeout_at(give_up_at):
+                for pause in _STALE_SECONDS:
+                    stale = [each for each, answer in answers.items() if _is_stale(answer)]
+                    if not stale:
+                        break
+                    await asyncio.sleep(pause)
+                    await self.partitions(topic)  # so that the client knows the leaders
+                    answers |= await self._ask_offsets(topic, stale, spec)
+        offsets: dict[int, int] = {}
+        # A broker that does not answer in time is no error to librdkafka: it invents -1001.
+        trouble: BaseException = TimeoutError("no broker answers in time")
+        for each, answer in answers.items():
+            if isinstance(answer, BaseException):
+                trouble = answer
+            elif answer.offset >= OFFSET_END:  # which is -1: no record is as young as was asked for
+                offsets[each] = int(answer.offset)
+        if not offsets:
+            raise LogUnavailable(words(trouble)) from trouble
+        return offsets
+
+    async def _ask_offsets(
+        self, topic: str, partitions: Iterable[int], spec: OffsetSpec
+    ) -> dict[int, Any]:
+        asked = self.admin.list_offsets(
+            {TopicPartition(topic, each): spec for each in partitions}, request_timeout=ASK_SECONDS
+        )
+        answers = await _in_time(
+            asyncio.gather(*map(asyncio.wrap_future, asked.values()), return_exceptions=True)
+        )
+        return {each.partition: answer for each, answer in zip(asked, answers, strict=True)}
+
+
+def _is_stale(answer: Any) -> bool:
+    return isinstance(answer, KafkaException) and answer.args[0].code() in _STALE
+
+
+async def ask(future: "Future[T]", seconds: float = ASK_SECONDS) -> T:
+    """Return what Kafka answers. Raises: LogUnavailable."""
+    try:
+        return await _in_time(asyncio.wrap_future(future), seconds)
+    except KafkaException as error:
+        raise LogUnavailable(words(error)) from error
+
+
+async def _in_time(answer: Awaitable[T], seconds: float = ASK_SECONDS) -> T:
+    try:
+        async with asyncio.timeout(seconds + _GRACE_SECONDS):
+            return await answer
+    except TimeoutError as error:
+        raise LogUnavailable("Kafka: no broker answers in time") from error
+
+
+def words(error: BaseException) -> str:
+    """Return a Kafka error in words, without librdkafka's wrapping."""
+    inner = error.args[0] if error.args else error
+    text = getattr(inner, "str", None)
+    return f"Kafka: {text() if callable(text) else inner}"

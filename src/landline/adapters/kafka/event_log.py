@@ -1,0 +1,393 @@
+"""The event log in Kafka: CHAT-MESSAGES.
+
+Durable means `acks=all` from an idempotent producer. A record's partition is ours to choose, and
+so is the deadline: whatever librdkafka does, every append is answered once, and an answer that
+did not come is `unknown`.
+
+The topic may be another one some day (deleted and made again, more partitions, a mirrored
+cluster): then the same offsets mean other records. Therefore offsets carry the *log epoch*, which
+an operator moves on when that happened on purpose (`landline migrate --new-log`): outside this
+folder an offset is `epoch << 40 | Kafka's offset`, so positions compare by epoch first.
+"""
+
+import asyncio
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from itertools import takewhile
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka.admin import OffsetSpec
+
+from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster
+from landline.adapters.kafka.reader import KafkaLogReader
+from landline.adapters.kafka.topics import RECORD_BYTES, Topic
+from landline.errors import LogLost, LogUnavailable
+from landline.model import OFFSET_BITS, Appended, AppendResult, NotAppended, Position, Positions
+from landline.observability.logging import get_logger
+from landline.protocol.partitions import partition_of
+
+# What may be with librdkafka and the brokers at once.
+FLYING_RECORDS = 32_768
+FLYING_BYTES = 64 * 1024 * 1024
+# librdkafka's own deadline, and ours for its report. Longer than the brokers need to elect a new
+# leader after one of them was killed (9 s by default), so that a failover is slow, not unknown.
+DELIVERY_SECONDS = 12.0
+DEADLINE_SECONDS = 14.0
+WARM_UP_SECONDS = 3.0
+# At the end, how long nothing at all may be answered before the rest is given up.
+CLOSE_SECONDS = 1.5
+_JOIN_SECONDS = 5.0
+# How often the topic is looked at: its identity, its leaders, its replicas in sync.
+WATCH_SECONDS = 3.0
+WATCH_TROUBLED_SECONDS = 0.5
+
+# Said of the record itself, so it was the same at every try: it was not and will not be appended.
+# Anything else may be the answer to a second try after a first one that was appended and whose
+# answer got lost; a record that librdkafka purges from its queue may have been sent before, too.
+_CERTAIN = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
+# What a producer that is let go of says of its records. Not the partition's trouble.
+_PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
+
+log = get_logger(__name__)
+
+
+class KafkaEventLog:
+    """See `landline.ports.EventLog`. `run` must be running: it watches the topic."""
+
+    def __init__(self, cluster: KafkaCluster, name: str, topic: Topic, epoch: int = 0) -> None:
+        self._cluster = cluster
+        self._name = name
+        self._topic = topic
+        self._base = epoch << OFFSET_BITS
+        self._loop = asyncio.get_running_loop()
+        # In the order of their deadlines, until librdkafka lets go of them: answered or not, the
+        # memory is in use.
+        self._flying: dict[_Flight, None] = {}
+        self._flying_bytes = 0
+        self._is_closed = False
+        self._unusable: dict[int, str] = {}  # partition -> why, as far as it is known
+        self._failed_at: dict[int, float] = {}
+        self._line = _Line(self)
+
+    @property
+    def durability(self) -> str:
+        """Say what an acknowledged record survives."""
+        return self._topic.durability
+
+    def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
+        """Give the record to librdkafka, unless it is known that it could not go out."""
+        partition = partition_of(key, self._topic.partitions)
+        refusal = "the log is closed" if self._is_closed else self._unusable.get(partition)
+        if refusal is None and (
+            len(self._flying) >= FLYING_RECORDS or self._flying_bytes >= FLYING_BYTES
+        ):
+            refusal = "the log is behind; send again in a moment"
+        if refusal is None:
+            flight = _Flight(self._line, partition, len(value), done, self._loop.time())
+            try:
+                self._line.producer.produce(
+                    self._name, value, key, partition, on_delivery=flight.report
+                )
+            except (BufferError, KafkaException) as error:
+                refusal = f"the log cannot take more: {error}"
+            else:
+                self._flying[flight] = None
+                self._flying_bytes += flight.size_bytes
+                return
+        self._loop.call_soon(done, NotAppended(True, refusal))
+
+    async def ends(self) -> Positions:
+        """Ask every leader for its end, all partitions in one request a broker."""
+        ends = await self._offsets(OffsetSpec.latest())
+        return {partition: self._base + offset for partition, offset in ends.items()}
+
+    async def aged(self, share: float) -> Positions:
+        """Ask for the first offset of each partition that is younger than that."""
+        if self._topic.retention_ms is None:
+            return {}
+        horizon_ms = int(time.time() * 1000 - share * self._topic.retention_ms)
+        found = await self._offsets(OffsetSpec.for_timestamp(horizon_ms))
+        if any(offset < 0 for offset in found.values()):  # all of it is older than the horizon
+            ends = await self._offsets(OffsetSpec.latest())
+            found = {each: ends.get(each, 0) if at < 0 else at for each, at in found.items()}
+        return {partition: self._base + offset for partition, offset in found.items()}
+
+    async def open_reader(self, start: Positions) -> KafkaLogReader:
+        """Open a consumer at exactly these offsets, after a look whether the log holds them."""
+        self._check_identity(await self._cluster.describe(self._name))
+        first = await self._offsets(OffsetSpec.earliest())
+        ends = await self._offsets(OffsetSpec.latest())
+        wanted = {
+            each: start.get(each, self._base) - self._base for each in range(self._topic.partitions)
+        }
+        for partition, offset in wanted.items():
+            if offset < 0:
+                raise LogLost(
+                    f"{self._name} partition {partition}: the store is at an older log epoch;"
+                    " run `landline migrate --new-log` when the log was replaced on purpose"
+                )
+            if offset < first.get(partition, 0):
+                raise LogLost(
+                    f"{self._name} partition {partition}: records {offset} to"
+                    f" {first[partition] - 1} are gone and were never applied."
+                    " See docs/failures.md"
+                )
+            if partition in ends and offset > ends[partition]:
+                raise LogLost(
+                    f"{self._name} partition {partition}: the store has applied it up to offset"
+                    f" {offset}, but it ends at {ends[partition]}: the log went back."
+                    " See docs/failures.md"
+                )
+        return KafkaLogReader(self._cluster, self._name, wanted, self._base)
+
+    def health(self) -> str | None:
+        """Return what is known to be wrong with partitions."""
+        if not self._unusable:
+            return None
+        why = next(iter(self._unusable.values()))
+        if len(self._unusable) == self._topic.partitions:
+            return why
+        return f"{len(self._unusable)} of {self._topic.partitions} partitions: {why}"
+
+    async def warm_up(self, topic: str) -> None:
+        """Have the producer connect and get its id, so that the first send does not wait for it.
+
+        It is done by sending something to `topic` that nobody reads: a hint without an address.
+        That it fails or takes too long does not matter.
+        """
+        sent = asyncio.Event()
+        self._line.producer.produce(
+            topic, b"", partition=0, on_delivery=lambda *_: self._line.on_loop(sent.set)
+        )
+        with suppress(TimeoutError):
+            async with asyncio.timeout(WARM_UP_SECONDS):
+                await sent.wait()
+
+    async def run(self) -> None:
+        """Watch the topic and the deadlines. Raises: LogLost when it is another topic now."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._watch_deadlines())
+            tasks.create_task(self._watch_topic())
+
+    async def close(self) -> None:
+        """Settle what is under way, for as long as Kafka answers; the rest is unknown."""
+        if self._is_closed:
+            return
+        self._is_closed = True
+        count, patient_until = len(self._flying), self._loop.time() + CLOSE_SECONDS
+        while self._flying and self._loop.time() < patient_until:
+            await asyncio.sleep(0.01)
+            if len(self._flying) < count:
+                count, patient_until = len(self._flying), self._loop.time() + CLOSE_SECONDS
+        await self._line.end()
+        for flight in self._flying:
+            flight.answer(NotAppended(False, "the log was closed before Kafka answered"))
+
+    # Reports ---------------------------------------------------------------------------------
+
+    def settle(self, reports: Iterable[tuple["_Flight", Any, Any]]) -> None:
+        """Take what the producer's thread reported. On the loop's thread."""
+        for flight, error, message in reports:
+            del self._flying[flight]
+            self._flying_bytes -= flight.size_bytes
+            flight.answer(self._result(flight, error, message))
+
+    def _result(self, flight: "_Flight", error: Any, message: Any) -> AppendResult:
+        if error is not None:
+            code = error.code()
+            is_certain = code in _CERTAIN
+            if not is_certain and code not in _PURGED:
+                self._fail(flight.partition, f"Kafka: {error.str()}")
+            return NotAppended(is_certain, f"Kafka: {error.str()}")
+        if message.offset() < 0:  # the second try, long after a first one whose answer was lost
+            return NotAppended(False, "Kafka has the record, and does not say where")
+        position = Position(flight.partition, self._base + message.offset())
+        return Appended(position, message.timestamp()[1])
+
+    def renew(self, line: "_Line", why: str) -> None:
+        """The producer cannot go on, ever: what it held is unknown, the next one takes over."""
+        if line is self._line:
+            log.error("producer_renewed", reason=why)
+            self._line = _Line(self)
+            line.retire()
+
+    def _fail(self, partition: int, why: str) -> None:
+        self._failed_at[partition] = self._loop.time()
+        self._note({**self._unusable, partition: why})
+
+    async def _watch_deadlines(self) -> None:
+        while True:
+            await asyncio.sleep(0.5)
+            self._expire()
+
+    def _expire(self) -> None:
+        horizon = self._loop.time() - DEADLINE_SECONDS
+        late = list(takewhile(lambda flight: flight.since < horizon, self._flying))
+        for flight in late:
+            flight.answer(NotAppended(False, f"Kafka did not answer in {DEADLINE_SECONDS:g} s"))
+
+    # The topic -------------------------------------------------------------------------------
+
+    async def _watch_topic(self) -> None:
+        failures = 0
+        while True:
+            asked_at = self._loop.time()
+            is_known = True
+            try:
+                partitions = await self._cluster.partitions(self._name)
+            except LogUnavailable as error:
+                is_known = False
+                failures += 1
+                if failures > 1:  # the first may have been the one broker that hangs
+                    self._note(dict.fromkeys(range(self._topic.partitions), str(error)))
+            else:
+                failures = 0
+                unusable = dict(self._why_unusable(partitions))
+                for partition, failed_at in list(self._failed_at.items()):
+                    if failed_at >= asked_at:  # it failed while we asked: ask again
+                        unusable.setdefault(partition, "Kafka did not take the last record")
+                    else:
+                        del self._failed_at[partition]
+                self._note(unusable)
+                try:
+                    self._check_identity(await self._cluster.describe(self._name))
+                except LogUnavailable:
+                    is_known = False  # the controller alone knows, and may be away: look again
+            is_well = is_known and not self._unusable
+            await asyncio.sleep(WATCH_SECONDS if is_well else WATCH_TROUBLED_SECONDS)
+
+    def _why_unusable(self, partitions: Iterable[Any]) -> Iterable[tuple[int, str]]:
+        for each in partitions:
+            if each.leader < 0:
+                yield each.id, f"Kafka: partition {each.id} has no leader"
+            elif len(each.isrs) < self._topic.in_sync:
+                in_sync = f"{len(each.isrs)} of {self._topic.in_sync} needed replicas in sync"
+                yield each.id, f"Kafka: partition {each.id} has {in_sync}"
+
+    def _note(self, unusable: dict[int, str]) -> None:
+        before, self._unusable = self._unusable, unusable
+        if unusable and not before:
+            log.error("log_unusable", reason=self.health())
+        elif before and not unusable:
+            log.info("log_usable")
+
+    def _check_identity(self, described: Any) -> None:
+        found = (str(described.topic_id), len(described.partitions))
+        if found == (self._topic.topic_id, self._topic.partitions):
+            return
+        what = (
+            f"it was deleted and made again (id {found[0]}, was {self._topic.topic_id})"
+            if found[0] != self._topic.topic_id
+            else f"it has {found[1]} partitions now, it had {self._topic.partitions}"
+        )
+        raise LogLost(
+            f"{self._name} is another log: {what}. Stop all servers; if that was on purpose,"
+            " run `landline migrate --new-log`. See docs/failures.md"
+        )
+
+    async def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
+        return await self._cluster.offsets(self._name, range(self._topic.partitions), spec)
+
+
+class _Flight:
+    """An append between librdkafka and its report."""
+
+    __slots__ = ("_done", "_line", "partition", "since", "size_bytes")
+
+    def __init__(
+        self,
+        line: "_Line",
+        partition: int,
+        size_bytes: int,
+        done: Callable[[AppendResult], None],
+        since: float,
+    ) -> None:
+        self._line = line
+        self._done: Callable[[AppendResult], None] | None = done
+        self.partition = partition
+        self.size_bytes = size_bytes
+        self.since = since
+
+    def report(self, error: Any, message: Any) -> None:
+        """Take librdkafka's report, on the producer's thread."""
+        self._line.reported(self, error, message)
+
+    def answer(self, result: AppendResult) -> None:
+        done, self._done = self._done, None
+        if done is not None:
+            done(result)
+
+
+class _Line:
+    """A producer and the thread that serves it. One wake-up of the loop takes all reports."""
+
+    def __init__(self, event_log: KafkaEventLog) -> None:
+        self._event_log = event_log
+        self._loop = event_log._loop
+        self._reports: deque[tuple[_Flight, Any, Any]] = deque()
+        self._is_wake_due = False
+        self._is_retired = False
+        self.producer = Producer(
+            event_log._cluster.settings(
+                {
+                    "acks": "all",
+                    "enable.idempotence": True,
+                    "linger.ms": 0,
+                    # The topic's limit is for whole batches. A batch that is larger than our
+                    # largest record could be refused for its size, with everything in it.
+                    "batch.size": RECORD_BYTES,
+                    "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
+                    "queue.buffering.max.messages": 2 * FLYING_RECORDS,
+                    "queue.buffering.max.kbytes": 2 * FLYING_BYTES // 1024,
+                    "error_cb": self._failed,
+                }
+            )
+        )
+        self._thread = threading.Thread(target=self._serve, name="kafka-producer", daemon=True)
+        self._thread.start()
+
+    def reported(self, flight: _Flight, error: Any, message: Any) -> None:
+        """Queue a report for the loop. On the producer's thread."""
+        self._reports.append((flight, error, message))
+        if not self._is_wake_due:
+            self._is_wake_due = True
+            self.on_loop(self._wake)
+
+    def retire(self) -> None:
+        """Let go of the producer: what it still holds is reported, then its thread ends."""
+        self.producer.purge(blocking=False)
+        self._is_retired = True  # not before: the thread closes the producer then
+
+    async def end(self) -> None:
+        """Let go of the producer and see its thread out; all that it reported is settled then."""
+        self.retire()
+        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
+        self._wake()
+
+    def _wake(self) -> None:
+        self._is_wake_due = False
+        reports = []
+        while self._reports:
+            reports.append(self._reports.popleft())
+        self._event_log.settle(reports)
+
+    def _failed(self, error: Any) -> None:
+        if error.fatal():
+            self.on_loop(self._event_log.renew, self, f"Kafka: {error.str()}")
+
+    def _serve(self) -> None:
+        # Blocks in librdkafka: polling every few milliseconds would cost half a core when idle.
+        while not (self._is_retired and not len(self.producer)):
+            self.producer.poll(0.05 if self._is_retired else POLL_SECONDS)
+        self.producer.close()
+
+    def on_loop(self, call: Callable[..., None], *args: Any) -> None:
+        """Have this called on the loop's thread."""
+        try:
+            self._loop.call_soon_threadsafe(call, *args)
+        except RuntimeError:
+            self._is_retired = True  # the loop is closed: nobody waits any more

@@ -1,0 +1,131 @@
+"""Reads every partition of CHAT-MESSAGES from given offsets: no group, no committed offsets."""
+
+import asyncio
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from confluent_kafka import KafkaError, KafkaException, TopicPartition
+
+from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster, words
+from landline.errors import LogLost, LogUnavailable
+from landline.model import Entry, Position, Stretch
+
+CLOSE_SECONDS = 5.0
+# One read returns no more than this, and what the last of its handfuls has beyond it: on their way
+# into the store the records exist several times over.
+READ_BYTES = 4 * 1024 * 1024
+_HANDFUL = 64
+
+_GONE = frozenset(
+    {
+        KafkaError._AUTO_OFFSET_RESET,
+        KafkaError.OFFSET_OUT_OF_RANGE,
+        KafkaError._LOG_TRUNCATION,
+    }
+)
+
+
+class KafkaLogReader:
+    """See `landline.ports.LogReader`."""
+
+    def __init__(self, cluster: KafkaCluster, topic: str, start: dict[int, int], base: int) -> None:
+        """`start` is in Kafka's own offsets; `base` is added to what goes out."""
+        self._topic = topic
+        self._position = start
+        self._base = base
+        self._consumer = cluster.consumer(
+            {
+                "auto.offset.reset": "error",
+                # Somebody else's open transaction must not hold up what comes after it.
+                "isolation.level": "read_uncommitted",
+                # Tells how far the log goes, even where it ends with what is no record.
+                "enable.partition.eof": True,
+            }
+        )
+        self._consumer.assign([TopicPartition(topic, *each) for each in start.items()])
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="kafka-reader")
+
+    async def read(self, limit: int) -> Sequence[Stretch]:
+        """Wait for records in a thread, then take what is there."""
+        loop = asyncio.get_running_loop()
+        while True:
+            try:
+                events = await loop.run_in_executor(self._thread, self._poll, limit)
+            except (KafkaException, RuntimeError) as error:
+                raise LogUnavailable(words(error)) from error
+            stretches = self._stretches(events)
+            if stretches:
+                return stretches
+
+    async def close(self) -> None:
+        """Close the consumer in its own thread, after the poll that may be under way."""
+        loop = asyncio.get_running_loop()
+        closed = loop.run_in_executor(self._thread, self._consumer.close)
+        self._thread.shutdown(wait=False)
+        await asyncio.wait([closed], timeout=CLOSE_SECONDS)
+
+    def _poll(self, limit: int) -> list[Any]:
+        first = self._consumer.poll(POLL_SECONDS)
+        if first is None:
+            return []
+        events, size_bytes = [first], _size_bytes(first)
+        while len(events) < limit and size_bytes < READ_BYTES:
+            # Without a time it would wait until it has as many as asked for.
+            more = self._consumer.consume(min(_HANDFUL, limit - len(events)), 0)
+            if not more:
+                break
+            events += more
+            size_bytes += sum(map(_size_bytes, more))
+        return events
+
+    def _stretches(self, events: list[Any]) -> list[Stretch]:
+        """Sort what came by partition. On the loop's thread: its pauses are then its own."""
+        entries: dict[int, list[Entry]] = {}
+        ends: dict[int, int] = {}
+        for event in events:
+            error = event.error()
+            partition = event.partition()
+            if error is None:
+                offset = event.offset()
+                key = event.key() or b""
+                entries.setdefault(partition, []).append(
+                    Entry(
+                        Position(partition, self._base + offset),
+                        event.timestamp()[1],
+                        key.decode("utf-8", "replace"),
+                        event.value() or b"",
+                    )
+                )
+                ends[partition] = offset + 1
+            elif error.code() == KafkaError._PARTITION_EOF:
+                ends[partition] = event.offset()
+            else:
+                self._refuse(error, partition)
+        stretches = []
+        for partition, end in ends.items():
+            start = self._position[partition]
+            if end > start:
+                self._position[partition] = end
+                stretches.append(
+                    Stretch(
+                        partition,
+                        self._base + start,
+                        self._base + end,
+                        tuple(entries.get(partition, ())),
+                    )
+                )
+        return stretches
+
+    def _refuse(self, error: Any, partition: int) -> None:
+        if error.code() in _GONE:
+            raise LogLost(
+                f"{self._topic} partition {partition} has no records at offset"
+                f" {self._position[partition]} any more, and they were not applied yet:"
+                " they were deleted, or the log is another one. See docs/failures.md"
+            )
+        raise LogUnavailable(words(KafkaException(error)))
+
+
+def _size_bytes(event: Any) -> int:
+    return len(event.value() or b"")

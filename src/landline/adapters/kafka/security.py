@@ -1,0 +1,50 @@
+"""Reads `--kafka-config`: how to reach a cluster that wants TLS or a user."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+
+from landline.errors import StartupError
+
+# What decides whether a message survives is not the operator's to change here.
+_PREFIXES = ("security.", "sasl.", "ssl.", "enable.ssl.")
+
+
+def read_security(path: Path) -> Mapping[str, str]:
+    """Return the settings of a properties file: `name=value` lines, `#` for comments.
+
+    Raises: StartupError. Values may be secrets and are never shown.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise StartupError(
+            f"--kafka-config {path}: cannot be read ({why}); give a properties file"
+        ) from error
+    settings = {}
+    for number, line in enumerate(map(str.strip, lines), 1):
+        if not line or line.startswith("#"):
+            continue
+        name, separator, value = (part.strip() for part in line.partition("="))
+        if not separator or not name.startswith(_PREFIXES):
+            raise StartupError(
+                f"--kafka-config {path}, line {number}: not a setting for TLS or users;"
+                f" give lines such as security.protocol=SASL_SSL"
+                f" (names that begin with {', '.join(_PREFIXES)})"
+            )
+        settings[name] = value
+    _try_out(path, settings)
+    return settings
+
+
+def _try_out(path: Path, settings: Mapping[str, str]) -> None:
+    """Have librdkafka look at them: it names what it cannot use, and never a secret's value."""
+    try:
+        AdminClient({"log_level": 0, **settings})
+    except KafkaException as error:
+        raise StartupError(
+            f"--kafka-config {path}: {error.args[0].str()}; correct the file"
+        ) from error

@@ -1,0 +1,52 @@
+"""The directory in memory."""
+
+from collections.abc import Collection, Mapping
+
+# user -> {(address, session)}: what all servers of one process share.
+Registry = dict[str, set[tuple[str, str]]]
+
+
+class MemoryDirectory:
+    """See `landline.ports.Directory`. One per server; servers that share a registry see each
+    other. `address` names this run of this server.
+    """
+
+    def __init__(self, registry: Registry, address: str) -> None:
+        self._registry = registry
+        self._address = address
+
+    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+        """Add each session's own entry."""
+        for user, session in entries:
+            self._registry.setdefault(user, set()).add((self._address, session))
+
+    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
+        """Remove each session's own entry."""
+        for user, session in entries:
+            known = self._registry.get(user)
+            if known is None:
+                continue
+            known.discard((self._address, session))
+            if not known:
+                del self._registry[user]
+
+    async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """Return the other servers of every user that has any."""
+        found = {}
+        for user in users:
+            addresses = {address for address, _session in self._registry.get(user, ())}
+            addresses.discard(self._address)
+            if addresses:
+                found[user] = frozenset(addresses)
+        return found
+
+    def health(self) -> str | None:
+        """Memory is always there."""
+        return None
+
+    async def close(self) -> None:
+        """Remove every entry of this server."""
+        for user, entries in list(self._registry.items()):
+            entries -= {entry for entry in entries if entry[0] == self._address}
+            if not entries:
+                del self._registry[user]

@@ -1,0 +1,153 @@
+"""A lane to PostgreSQL: one connection, one caller at a time, and never a wait without an end.
+
+No pool: a server has a handful of callers, each batches what it asks, and a lane for each kind
+keeps a slow page from holding up the writer. Whatever goes wrong with a connection, it is cut off
+and the next caller gets a fresh one. It is never *asked* to stop: a server that was paused answers
+a cancel request as little as the query before it.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Final, TypeAlias, TypeVar
+
+import asyncpg
+from asyncpg.connect_utils import SessionAttribute
+
+from landline.config.values import SecretUrl
+from landline.errors import StoreRefused, StoreUnavailable
+
+T = TypeVar("T")
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic only in the stubs
+
+CONNECT_SECONDS: Final = 3.0
+CLOSE_SECONDS: Final = 1.0
+
+# What the driver raises for trouble outside; TimeoutError and ssl.SSLError are OSErrors.
+TROUBLE: Final = (
+    OSError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    RuntimeError,  # uvloop's, for a transport that was closed this very moment
+)
+
+
+async def connect(url: SecretUrl, name: str, statement_seconds: float) -> Connection:
+    """Return a new connection to the primary. Raises: one of TROUBLE, ValueError for a bad URL.
+
+    Both ends notice when the other is gone: here every command has its deadline, there the
+    settings below end what nobody waits for any more.
+    """
+    milliseconds = str(round(statement_seconds * 1000))
+    return await asyncpg.connect(
+        url.reveal(),
+        timeout=CONNECT_SECONDS,
+        # A standby may lag behind, and then says that nothing is pending which is.
+        target_session_attrs=SessionAttribute.read_write,
+        server_settings={
+            "application_name": name,
+            "statement_timeout": milliseconds,
+            "lock_timeout": milliseconds,
+            # Nothing here pauses inside a transaction, unless its process was stopped.
+            "idle_in_transaction_session_timeout": "20000",
+            "tcp_user_timeout": "20000",
+            "tcp_keepalives_idle": "10",
+            "tcp_keepalives_interval": "5",
+            "tcp_keepalives_count": "3",
+            # Compare-and-set looks at the row as it is once its lock is ours.
+            "default_transaction_isolation": "read committed",
+            # Every statement has an index for its rows. Plans are kept, and one that was made
+            # when the tables were empty must not scan them when they are large.
+            "enable_seqscan": "off",
+            "enable_bitmapscan": "off",
+            "jit": "off",
+        },
+    )
+
+
+class Lane:
+    """One connection at the most, opened when it is first used."""
+
+    def __init__(
+        self, open_connection: Callable[[], Awaitable[Connection]], deadline_seconds: float
+    ) -> None:
+        self._open_connection = open_connection
+        self._deadline_seconds = deadline_seconds
+        self._connection: Connection | None = None
+        self._turn = asyncio.Lock()
+        self._is_closed = False
+        self.trouble: str | None = None
+
+    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        """Return what `work` returns; the deadline covers the wait for the lane too.
+
+        Raises: StoreUnavailable, StoreRefused when PostgreSQL will never take what it was given.
+        Cancelling is safe: the connection is cut off.
+        """
+        try:
+            async with asyncio.timeout(self._deadline_seconds), self._turn:
+                result = await self._run(work)
+        except TROUBLE as error:
+            if is_refusal(error):
+                raise StoreRefused(reason(error)) from error
+            self.trouble = reason(error)
+            raise StoreUnavailable(self.trouble) from error
+        self.trouble = None
+        return result
+
+    async def probe(self) -> None:
+        """Find out whether the lane works again."""
+        with suppress(StoreUnavailable):
+            await self.run(lambda connection: connection.fetchval("SELECT 1"))
+
+    async def close(self) -> None:
+        """Close the connection, also under a caller."""
+        self._is_closed = True
+        connection, self._connection = self._connection, None
+        if connection is None:
+            return  # a caller that is connecting finds the lane closed
+        if self._turn.locked():
+            connection.terminate()
+        with suppress(*TROUBLE):
+            await connection.close(timeout=CLOSE_SECONDS)
+
+    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+        self._check_open()
+        connection = self._connection
+        if connection is None or connection.is_closed():
+            connection = self._connection = await self._open_connection()
+        try:
+            self._check_open()
+            return await work(connection)
+        except BaseException as error:
+            if not is_refusal(error):
+                self._connection = None
+                connection.terminate()
+            raise
+
+    def _check_open(self) -> None:
+        if self._is_closed:
+            raise asyncpg.InterfaceError("the store is closed")
+
+
+def is_refusal(error: BaseException) -> bool:
+    """Say whether it is the data, and only the data, that PostgreSQL does not take.
+
+    Those are data exceptions (the driver raises them itself for what it cannot encode), violated
+    constraints, and a value too large for an index. All else may work another time; what is not
+    known counts as that.
+    """
+    code = getattr(error, "sqlstate", None) or ""
+    return code.startswith(("22", "23")) or code == "54000"
+
+
+def reason(error: BaseException) -> str:
+    """Return why, in words, without the rows that PostgreSQL and the driver like to quote."""
+    if isinstance(error, TimeoutError):
+        return "PostgreSQL does not answer in time"
+    if not isinstance(error, asyncpg.PostgresError):
+        return f"PostgreSQL: {error}"
+    if error.severity is None and is_refusal(error):
+        return "the driver cannot encode a value for PostgreSQL"  # its message holds the value
+    return f"PostgreSQL: {error.args[0]} ({error.sqlstate})"

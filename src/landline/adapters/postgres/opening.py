@@ -1,0 +1,93 @@
+"""A connection for the start of the server: what goes wrong is a sentence for the operator."""
+
+import socket
+import ssl
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from typing import Final
+
+import asyncpg
+
+from landline.adapters.postgres.lane import (
+    CLOSE_SECONDS,
+    CONNECT_SECONDS,
+    TROUBLE,
+    Connection,
+    connect,
+    reason,
+)
+from landline.config.values import SecretUrl
+from landline.errors import StartupError
+
+# What stands in the way, by SQLSTATE, and what to do about it.
+_BY_SQLSTATE: Final = {
+    "28P01": ("wrong user name or password", "correct them in the URL"),
+    "28000": ("the server does not let this user in", "see pg_hba.conf, and that the role exists"),
+    "3D000": ("there is no such database", "create it (createdb), or correct the URL"),
+    "42501": (
+        "the user may not do that ({})",
+        "let it own the database, or GRANT it the schema and its tables",
+    ),
+    "42P07": (
+        "the schema holds tables of another program ({})",
+        "use a database of its own for Landline",
+    ),
+    "53300": ("the server has no connection left", "raise its max_connections"),
+    "57P03": ("the server is starting up or shutting down", "try again when it is ready"),
+}
+
+
+@asynccontextmanager
+async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[Connection]:
+    """Open a connection for the length of a `with` block.
+
+    Raises: StartupError for everything that the connection or its use may run into.
+    """
+    connection: Connection | None = None
+    try:
+        connection = await connect(url, "landline-start", statement_seconds)
+        yield connection
+    except TROUBLE as error:
+        raise refusal(url, error) from error
+    except (ValueError, AttributeError) as error:
+        if connection is not None:
+            raise
+        raise StartupError(
+            f"--postgres {url}: is not a URL that can be used; give"
+            " postgresql://user:password@host:5432/database"
+        ) from error
+    finally:
+        if connection is not None:
+            with suppress(*TROUBLE):
+                await connection.close(timeout=CLOSE_SECONDS)
+            connection.terminate()
+
+
+def refusal(url: SecretUrl, error: BaseException) -> StartupError:
+    """Return the sentence: what stands in the way, and what to do."""
+    problem, remedy = _explain(error)
+    return StartupError(f"--postgres {url}: {problem}; {remedy}")
+
+
+def _explain(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _BY_SQLSTATE:
+        problem, remedy = _BY_SQLSTATE[error.sqlstate]
+        return problem.format(error.args[0]), remedy
+    if isinstance(error, asyncpg.ClientConfigurationError):
+        return f"is not a URL that can be used ({error.args[0]})", "correct it"
+    if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
+        return "the server is a standby or read-only", "give the URL of the primary"
+    if isinstance(error, socket.gaierror):
+        return "the host is unknown", "correct the host in the URL"
+    if isinstance(error, TimeoutError):
+        return (
+            f"no answer within {CONNECT_SECONDS:.0f} s",
+            "see that the server runs and is reached",
+        )
+    if isinstance(error, FileNotFoundError):
+        return "a socket or a certificate is not where the URL says", "see host and sslrootcert"
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens there", "start PostgreSQL, or correct host and port"
+    if isinstance(error, ssl.SSLError) or "SSL" in str(error):
+        return f"no TLS connection ({error})", "see sslmode and sslrootcert in the URL"
+    return f"cannot be used ({reason(error)})", "see the server's own log"

@@ -1,0 +1,97 @@
+"""Before the server starts: can this PostgreSQL do what the promise needs?"""
+
+from typing import Final
+
+from landline.adapters.postgres.lane import Connection
+from landline.adapters.postgres.migrations import SCHEMA_VERSION, check_version, schema_version
+from landline.adapters.postgres.opening import connected
+from landline.config.values import SecretUrl
+from landline.errors import StartupError
+
+CHECK_SECONDS: Final = 5.0
+# The oldest one that its makers still mended when this was written, and the first whose
+# extract() is exact.
+OLDEST_SERVER: Final = 14
+
+# A setting, the values that keep the promise, and what breaks it otherwise.
+_PROMISES: Final = (
+    ("fsync", {"on"}, "a power loss may damage the whole database"),
+    (
+        "synchronous_commit",
+        {"on", "remote_apply"},
+        "what was committed may be forgotten in a crash or failover",
+    ),
+    ("full_page_writes", {"on"}, "a power loss may damage pages that were being written"),
+)
+_SETTINGS: Final = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[])"
+
+_TABLES: Final = ("messages", "deliveries", "applied", "quarantine", "log_identity")
+_UNWRITABLE: Final = """
+    SELECT name FROM unnest($1::text[]) AS t (name)
+    WHERE to_regclass(name) IS NULL
+       OR NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')
+               AND has_table_privilege(name, 'UPDATE'))
+"""
+_MAY_CREATE: Final = """
+    SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_user
+"""
+
+
+async def check(url: SecretUrl) -> list[str]:
+    """Return what breaks the promise, a line for each setting that may forget what it was given.
+
+    An operator may allow those (`--allow-unsafe`). Changes nothing; the schema may be an older
+    one, or none, if this user can migrate it.
+    Raises: StartupError for all that cannot work.
+    """
+    async with connected(url, CHECK_SECONDS) as connection:
+        await _check_server(connection, url)
+        await _check_rights(connection, url)
+        return [f"--postgres {url}: {line}" for line in await broken_promises(connection)]
+
+
+async def broken_promises(connection: Connection) -> list[str]:
+    """Return a line for each setting of this session that breaks the promise."""
+    names = [name for name, _good, _risk in _PROMISES]
+    rows = await connection.fetch(_SETTINGS, names)
+    settings = {row["name"]: row["setting"] for row in rows}
+    return [
+        f"{name} is {settings[name]}: {risk}; set it to on"
+        for name, good, risk in _PROMISES
+        if settings[name] not in good
+    ]
+
+
+async def _check_server(connection: Connection, url: SecretUrl) -> None:
+    version = connection.get_server_version()
+    if version.major < OLDEST_SERVER:
+        raise StartupError(
+            f"--postgres {url}: the server is PostgreSQL {version.major};"
+            f" Landline needs {OLDEST_SERVER} or newer"
+        )
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        raise StartupError(
+            f"--postgres {url}: the database is encoded in {encoding} and cannot keep every"
+            " message; create one with ENCODING 'UTF8' TEMPLATE template0"
+        )
+
+
+async def _check_rights(connection: Connection, url: SecretUrl) -> None:
+    version = await schema_version(connection)
+    check_version(version, url)
+    if version < SCHEMA_VERSION:
+        may_create, user = await connection.fetchrow(_MAY_CREATE) or (False, "the user")
+        if not may_create:
+            raise StartupError(
+                f"--postgres {url}: {user} may not create tables; let it own the database, or run"
+                " landline migrate as a user who may"
+            )
+    else:
+        unwritable = await connection.fetch(_UNWRITABLE, list(_TABLES))
+        if unwritable:
+            names = ", ".join(row["name"] for row in unwritable)
+            raise StartupError(
+                f"--postgres {url}: this user may not read and write {names};"
+                " GRANT SELECT, INSERT, UPDATE on them"
+            )

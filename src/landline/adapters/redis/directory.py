@@ -1,0 +1,352 @@
+"""The directory in Redis: who is where, asserted anew with every heartbeat.
+
+What is true is what this server has in memory; Redis is made to agree, again and again. So a
+flush, an eviction, a failover to an old replica or an outage need no repair of their own: within
+a beat the entries are there again, and on the way back from an outage at once.
+"""
+
+import asyncio
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import TypeVar
+
+from landline.adapters.redis.entries import (
+    Found,
+    Life,
+    member,
+    read_entries,
+    read_life,
+    server_key,
+    user_key,
+)
+from landline.adapters.redis.line import Command, Line, Send, refusal
+from landline.adapters.redis.scripts import ENTER, REMOVE_IF_UNCHANGED, REPLACE_IF_UNCHANGED
+from landline.errors import DirectoryUnavailable, StartupError
+from landline.observability.logging import get_logger
+
+T = TypeVar("T")
+K = TypeVar("K")
+V = TypeVar("V")
+
+DEADLINE_SECONDS = 0.2
+BEAT_SECONDS = 3.0
+# In beats: a server that has missed this many is dead; entries that nobody asserts go after this
+# many; and a new server with the id of an old one watches it for this long.
+_ALIVE_BEATS = 5
+_ENTRY_BEATS = 20
+_WATCH_BEATS = 1.5
+# A third of a beat: how often a Redis in trouble is tried.
+_PROBES_PER_BEAT = 3
+# Sessions asserted by one command: a millisecond of this loop's time, and less of Redis's.
+_CHUNK = 200
+# For so long a server is taken to live on; a hint to a dead one is only lost.
+_LIFE_SECONDS = 1.0
+# Entries to take out that are remembered while that is not possible. Those beyond it are left
+# alone and expire.
+_REMEMBERED = 10_000
+
+log = get_logger(__name__)
+
+
+class RedisDirectory:
+    """See `landline.ports.Directory`. `run` belongs into the task group of whoever serves."""
+
+    def __init__(
+        self,
+        url: str,
+        server_id: str,
+        incarnation: str,
+        *,
+        beat_seconds: float = BEAT_SECONDS,
+        deadline_seconds: float = DEADLINE_SECONDS,
+    ) -> None:
+        self.address = f"{server_id}/{incarnation}"
+        self._server_id = server_id
+        self._incarnation = incarnation
+        self._beat_seconds = beat_seconds
+        self._line = Line(url, deadline_seconds)
+        self._beat = 0
+        self._is_ours = True  # the server's key, as far as we know
+        self._trouble: str | None = None
+        self._entries: set[tuple[str, str]] = set()  # (user, session): what is true here
+        self._left: dict[tuple[str, str], None] = {}  # to take out, oldest first
+        self._stale: dict[tuple[str, bytes], bytes] = {}  # of dead servers: (user, member) -> value
+        self._lives: dict[str, tuple[Life, float]] = {}  # server id -> life, until when it holds
+        self._is_closed = False
+
+    async def claim(self) -> None:
+        """Take the server id before anything else is done with it.
+
+        Where another run of a server holds it, that run is watched for somewhat more than a beat:
+        one that was killed a moment ago does not stir, and is succeeded. A Redis that does not
+        answer is no obstacle: `run` claims the id when it does.
+        Raises: StartupError when another server with this id is alive.
+        """
+        loop = asyncio.get_running_loop()
+        watched: bytes | None = None
+        until = 0.0
+        while True:
+            try:
+                held = await self._held()
+                if watched is not None and held not in (None, watched):
+                    raise StartupError(
+                        f"--server-id {self._server_id}: another server with this id is running;"
+                        " stop that one or choose another id"
+                    )
+                is_dead = watched is not None and loop.time() >= until
+                if (held is None or is_dead) and await self._succeed(held or b""):
+                    return
+            except DirectoryUnavailable as error:
+                log.warning("server_id_not_claimed", reason=str(error))
+                return
+            if watched is None and held is not None:
+                watched, until = held, loop.time() + _WATCH_BEATS * self._beat_seconds
+            await asyncio.sleep(self._beat_seconds / 20)
+
+    async def run(self) -> None:
+        """Beat until cancelled: say that this server is alive and assert its sessions."""
+        loop = asyncio.get_running_loop()
+        while not self._is_closed:
+            started = loop.time()
+            trouble = None
+            try:
+                await self._assert_all(at_once=self._trouble is not None)
+            except DirectoryUnavailable as error:
+                trouble = str(error)
+            self._note(trouble)
+            pause = self._beat_seconds / (_PROBES_PER_BEAT if trouble else 1)
+            await asyncio.sleep(max(0.0, started + pause - loop.time()))
+
+    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+        """Enter them in one step; what fails is entered with the next beat."""
+        self._entries.update(entries)
+        for entry in entries:
+            self._left.pop(entry, None)
+        async with self._line.call() as send:
+            await self._enter(send, entries)
+
+    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
+        """Take them out in one step; what fails is taken out with the next beat, or expires."""
+        self._entries.difference_update(entries)
+        # Remembered in any case: a beat under way may be putting one of them back just now.
+        for entry in entries:
+            _remember(self._left, entry, None)
+        async with self._line.call() as send:
+            await self._remove(send, entries)
+
+    async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """Ask for all users at once, then for the servers not heard of within the last second."""
+        async with self._line.call() as send:
+            found = await self._read(send, users)
+            await self._look_after(send, found)
+        addresses: dict[str, set[str]] = {}
+        for entry in found:
+            if entry.is_alive(self._life(entry.server_id)):
+                addresses.setdefault(entry.user, set()).add(entry.address)
+            else:
+                _remember(self._stale, (entry.user, entry.member), entry.value)
+        return {user: frozenset(theirs) for user, theirs in addresses.items()}
+
+    def health(self) -> str | None:
+        """Return what the last beat ran into, or why nothing is tried now."""
+        return self._trouble or self._line.down
+
+    async def close(self) -> None:
+        """Say that this server is gone, which ends all its entries, and take them out.
+
+        `run` has to be over.
+        """
+        if self._is_closed:
+            return
+        self._is_closed = True
+        try:
+            await self._retire()
+        except DirectoryUnavailable as error:
+            log.warning("directory_not_left", reason=str(error), advice="its entries expire")
+        await self._line.close()
+
+    # The server's own key --------------------------------------------------------------------
+
+    @property
+    def _alive_ms(self) -> int:
+        return round(_ALIVE_BEATS * self._beat_seconds * 1000)
+
+    async def _held(self) -> bytes | None:
+        async with self._line.call() as send:
+            replies = await send([("GET", server_key(self._server_id))])
+            _raise_refusal(replies)
+        held: bytes | None = replies[0]
+        return held
+
+    async def _succeed(self, held: bytes) -> bool:
+        """Put ourselves in the place of what was seen there."""
+        life = Life(self._incarnation, self._beat).encode()
+        async with self._line.call() as send:
+            return await self._replace(send, held, life)
+
+    async def _replace(self, send: Send, seen: bytes, life: bytes) -> bool:
+        key = server_key(self._server_id)
+        replies = await send([("EVAL", REPLACE_IF_UNCHANGED, 1, key, seen, life, self._alive_ms)])
+        _raise_refusal(replies)
+        return bool(replies[0])
+
+    async def _retire(self) -> None:
+        # What stands there is asked for: a beat that was cut off may have come through or not.
+        held = await self._held()
+        life = read_life(held)
+        if held is not None and life is not None and life.incarnation == self._incarnation:
+            async with self._line.call() as send:
+                await self._replace(send, held, b"")
+        for chunk in _chunks(self._entries | self._left.keys()):
+            async with self._line.call() as send:
+                await self._remove(send, chunk)
+
+    # Every beat ------------------------------------------------------------------------------
+
+    async def _assert_all(self, *, at_once: bool) -> None:
+        """Beat, then assert every session: spread over half a beat, or at once after trouble."""
+        self._beat += 1
+        try:
+            async with self._line.call(is_probe=True) as send:
+                await self._enter(send, ())
+        except DirectoryUnavailable:
+            # Entries would fall behind a count that goes on without them.
+            self._beat -= 1
+            raise
+        entries = list(self._entries)
+        chunks = list(_chunks(entries))
+        pause = 0.0 if at_once else self._beat_seconds / 2 / max(1, len(chunks))
+        for chunk in chunks:
+            if self._is_closed:
+                return
+            present = [entry for entry in chunk if entry in self._entries]
+            async with self._line.call() as send:
+                await self._enter(send, present)
+            await asyncio.sleep(pause)
+        await self._tidy()
+
+    async def _tidy(self) -> None:
+        """Take out what left while it could not be, and what servers left behind that are dead."""
+        for left in _chunks(list(self._left)):
+            async with self._line.call() as send:
+                await self._remove(send, left)
+            for entry in left:
+                self._left.pop(entry, None)
+        for stale in _chunks(list(self._stale.items())):
+            async with self._line.call() as send:
+                await self._remove_stale(send, stale)
+            for name, _value in stale:
+                self._stale.pop(name, None)
+        now = asyncio.get_running_loop().time()
+        self._lives = {key: life for key, life in self._lives.items() if life[1] > now}
+
+    def _note(self, trouble: str | None) -> None:
+        if trouble is not None and self._trouble is None:
+            log.warning(
+                "directory_unavailable",
+                reason=trouble,
+                advice="messages to users on other servers arrive by the sweep until it is back",
+            )
+        elif trouble is None and self._trouble is not None:
+            log.info("directory_recovered", sessions=len(self._entries))
+        self._trouble = trouble
+
+    # Commands --------------------------------------------------------------------------------
+
+    async def _enter(self, send: Send, entries: Collection[tuple[str, str]]) -> None:
+        commands: list[Command] = [
+            (
+                "EVAL",
+                ENTER,
+                len(chunk) + 1,
+                server_key(self._server_id),
+                *[user_key(user) for user, _session in chunk],
+                self._incarnation,
+                Life(self._incarnation, self._beat).encode(),
+                self._alive_ms,
+                round(_ENTRY_BEATS * self._beat_seconds * 1000),
+                self._beat,
+                *[member(self.address, session) for _user, session in chunk],
+            )
+            for chunk in list(_chunks(entries)) or [[]]
+        ]
+        replies = await send(commands)
+        _raise_refusal(replies)
+        is_ours = bool(replies[-1])
+        if self._is_ours and not is_ours:
+            log.error(
+                "server_id_taken",
+                advice="another server runs with this --server-id: stop one of them. Until then"
+                " messages to the users here may arrive by the sweep",
+            )
+        self._is_ours = is_ours
+
+    async def _remove(self, send: Send, entries: Iterable[tuple[str, str]]) -> None:
+        commands: list[Command] = [
+            ("HDEL", user_key(user), member(self.address, session)) for user, session in entries
+        ]
+        if commands:
+            _raise_refusal(await send(commands))
+
+    async def _remove_stale(
+        self, send: Send, stale: Sequence[tuple[tuple[str, bytes], bytes]]
+    ) -> None:
+        keys = [user_key(user) for (user, _member), _value in stale]
+        seen = [part for (_user, name), value in stale for part in (name, value)]
+        _raise_refusal(await send([("EVAL", REMOVE_IF_UNCHANGED, len(keys), *keys, *seen)]))
+
+    async def _read(self, send: Send, users: Collection[str]) -> list[Found]:
+        replies = await send([("HGETALL", user_key(user)) for user in users])
+        found = []
+        refused = 0
+        for user, reply in zip(users, replies, strict=True):
+            if isinstance(reply, Exception):
+                refused += 1  # somebody else's key, perhaps: no reason to know nothing of the rest
+            else:
+                found += read_entries(user, reply)
+        if refused == len(replies):
+            _raise_refusal(replies)
+        return [entry for entry in found if entry.address != self.address]
+
+    async def _look_after(self, send: Send, found: Iterable[Found]) -> None:
+        """Ask for the servers of which the last answer does not show these entries alive."""
+        now = asyncio.get_running_loop().time()
+        unknown = {
+            entry.server_id
+            for entry in found
+            if not entry.is_alive(self._life(entry.server_id, now))
+        }
+        if not unknown:
+            return
+        asked = sorted(unknown)
+        replies = await send([("MGET", *map(server_key, asked))])
+        _raise_refusal(replies)
+        for server_id, value in zip(asked, replies[0], strict=True):
+            life = read_life(value)
+            if life is None:
+                self._lives.pop(server_id, None)
+            else:
+                self._lives[server_id] = (life, now + _LIFE_SECONDS)
+
+    def _life(self, server_id: str, now: float = 0.0) -> Life | None:
+        known = self._lives.get(server_id)
+        return known[0] if known is not None and known[1] > now else None
+
+
+def _chunks(items: Collection[T]) -> Iterator[list[T]]:
+    rest = iter(items)
+    while chunk := list(islice(rest, _CHUNK)):
+        yield chunk
+
+
+def _remember(memory: dict[K, V], key: K, value: V) -> None:
+    memory.pop(key, None)
+    memory[key] = value
+    if len(memory) > _REMEMBERED:
+        del memory[next(iter(memory))]
+
+
+def _raise_refusal(replies: Sequence[object]) -> None:
+    refused = refusal(replies)
+    if refused is not None:
+        raise refused

@@ -1,0 +1,93 @@
+"""How the directory lies in Redis.
+
+    landline:user:<user>        hash   <server id>/<incarnation>/<session> -> beat
+    landline:server:<server id> string <incarnation>/<beat>
+
+`beat` counts a server's heartbeats. An entry holds the beat in which its server last asserted it,
+and counts only while the server's own key holds the same incarnation and a beat not much later:
+so every entry has an expiry of its own, measured by its server and by no clock. Both keys have a
+time to live as well, which Redis keeps, so that what nobody asserts goes away.
+
+Names are sent as they are: Redis is told how long each key is, and no command here takes a
+pattern, so no name can mean anything but itself.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_USER = b"landline:user:"
+_SERVER = b"landline:server:"
+# An entry that its server has left out of this many beats is no more.
+BEATS_KEPT = 4
+
+
+class Life(NamedTuple):
+    """What a server's own key says: which run of it is alive, and its latest beat."""
+
+    incarnation: str
+    beat: int
+
+    def encode(self) -> bytes:
+        """Return the value of the server's key."""
+        return f"{self.incarnation}/{self.beat}".encode()
+
+
+class Found(NamedTuple):
+    """An entry as it was read."""
+
+    user: str
+    member: bytes
+    value: bytes
+    server_id: str
+    incarnation: str
+    beat: int
+
+    @property
+    def address(self) -> str:
+        """Return the address of the run of a server that made it."""
+        return f"{self.server_id}/{self.incarnation}"
+
+    def is_alive(self, life: Life | None) -> bool:
+        """Say whether it counts, by what is known of its server."""
+        return (
+            life is not None
+            and life.incarnation == self.incarnation
+            and life.beat - self.beat <= BEATS_KEPT
+        )
+
+
+def user_key(user: str) -> bytes:
+    """Return the key of a user's entries."""
+    # A lone surrogate never comes this far; if one did, it would be a name like any other.
+    return _USER + user.encode("utf-8", "surrogatepass")
+
+
+def server_key(server_id: str) -> bytes:
+    """Return the key that says whether a server is alive."""
+    return _SERVER + server_id.encode()
+
+
+def member(address: str, session: str) -> bytes:
+    """Return the name of a session's entry."""
+    return f"{address}/{session}".encode()
+
+
+def read_life(value: bytes | None) -> Life | None:
+    """Return what a server's key says; None when it is absent or nothing of ours."""
+    try:
+        incarnation, beat = (value or b"").decode().split("/")
+        return Life(incarnation, int(beat))
+    except ValueError:
+        return None
+
+
+def read_entries(user: str, reply: Mapping[bytes, bytes]) -> list[Found]:
+    """Return a user's entries; what is nothing of ours is left out."""
+    found = []
+    for name, value in reply.items():
+        try:
+            server_id, incarnation, _session = name.decode().split("/")
+            found.append(Found(user, name, value, server_id, incarnation, int(value)))
+        except ValueError:
+            continue
+    return found

@@ -1,0 +1,50 @@
+"""The steps that Redis has to take in one go, and the only ones that are scripts.
+
+`ENTER` compares and sets the server's key, which no plain command does; entries go in with it
+because nobody may read them and find their server dead (after a FLUSHALL, say), and because one
+command for two hundred sessions costs a tenth of four hundred commands, every beat.
+The others delete what is still as it was seen, and nothing that was made anew since.
+"""
+
+# KEYS: the server's, then the users'. ARGV: incarnation, life, milliseconds to live of the
+# server's key and of the users', beat, then one member for each user. Returns 1 when the server's
+# key is ours now, 0 when another run of a server holds the id; the entries are made either way.
+ENTER = """
+local held = redis.call('GET', KEYS[1])
+local ours = ARGV[1] .. '/'
+local is_ours = 1
+if held and string.sub(held, 1, #ours) ~= ours then
+  is_ours = 0
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+for i = 2, #KEYS do
+  redis.call('HSET', KEYS[i], ARGV[i + 4], ARGV[5])
+  redis.call('PEXPIRE', KEYS[i], ARGV[4])
+end
+return is_ours
+"""
+
+# KEYS: users. ARGV: for each, member and the value that it was seen with.
+REMOVE_IF_UNCHANGED = """
+for i = 1, #KEYS do
+  if redis.call('HGET', KEYS[i], ARGV[2 * i - 1]) == ARGV[2 * i] then
+    redis.call('HDEL', KEYS[i], ARGV[2 * i - 1])
+  end
+end
+return 1
+"""
+
+# KEYS: the server's. ARGV: the value it was seen with ('' for none), new value, milliseconds to
+# live. Returns 1 when it was still so and is the new one now; with '' as new value it is gone.
+REPLACE_IF_UNCHANGED = """
+if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+  return 0
+end
+if ARGV[2] == '' then
+  redis.call('DEL', KEYS[1])
+else
+  redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
+end
+return 1
+"""

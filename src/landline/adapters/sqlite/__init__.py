@@ -1,0 +1,7 @@
+"""The embedded log and store: one SQLite file, one writer thread, one fsync per commit group."""
+
+from landline.adapters.sqlite.database import Database
+from landline.adapters.sqlite.event_log import SqliteEventLog
+from landline.adapters.sqlite.message_store import SqliteMessageStore
+
+__all__ = ["Database", "SqliteEventLog", "SqliteMessageStore"]

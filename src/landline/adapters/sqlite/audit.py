@@ -1,0 +1,118 @@
+"""The embedded server's file for an audit: log and store in one snapshot, read-only.
+
+A server may run on it meanwhile. Its write-ahead log is not cut back before the snapshot ends.
+"""
+
+import sqlite3
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from typing import Any
+
+from landline.adapters.sqlite.database import FILE_NAME, check_file, connect, refused
+from landline.adapters.sqlite.event_log import PARTITION
+from landline.audit import Span, StoredDelivery, StoredMessage, StoredQuarantine
+from landline.model import Entry, Position, Positions
+
+PAGE_ROWS = 1_000
+_WINDOW_ENTRIES = 64  # each may have 16 KiB and more
+
+_APPLIED = "SELECT log_partition, next_offset FROM applied"
+_SPAN = "SELECT coalesce(min(offset), 0), coalesce(max(offset) + 1, 0) FROM log"
+_ENTRIES = """
+    SELECT offset, time_ms, key, value FROM log WHERE offset >= ? AND offset < ?
+    ORDER BY offset LIMIT ?
+"""
+_MESSAGES = """
+    SELECT message_id, conversation, sender, content, log_partition, log_offset, created_at
+    FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?
+"""
+_DELIVERIES = """
+    SELECT message_id, recipient, mailbox, status = 'DELIVERED', log_offset
+    FROM deliveries WHERE (message_id, recipient) > (?, ?) ORDER BY message_id, recipient LIMIT ?
+"""
+_QUARANTINE = """
+    SELECT log_partition, log_offset, reason FROM quarantine
+    WHERE (log_partition, log_offset) > (?, ?) ORDER BY log_partition, log_offset LIMIT ?
+"""
+
+
+@contextmanager
+def open_audit_file(directory: Path) -> Iterator["SqliteAuditFile"]:
+    """Open the file for the length of a `with` block. Raises: StorageRefused."""
+    path = directory / FILE_NAME
+    check_file(path)
+    if not path.exists() or not path.stat().st_size:
+        raise refused(path, "is not there")
+    try:
+        with closing(connect(path, "ro")) as connection:
+            connection.execute("BEGIN")
+            yield SqliteAuditFile(connection)
+    except sqlite3.Error as error:
+        raise refused(path, f"cannot be read: {error}") from error
+
+
+class SqliteAuditFile:
+    """See `landline.audit.AuditLog` and `landline.audit.AuditStore`: both at once."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def applied(self) -> Positions:
+        """Read the position of the one partition."""
+        return dict(self._fetch(_APPLIED))
+
+    async def spans(self) -> Mapping[int, Span]:
+        """Look at the first and the last row."""
+        return {PARTITION: Span(*self._fetch(_SPAN)[0])}
+
+    async def entries(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Entry]]:
+        """Walk the primary key."""
+        at = start[PARTITION]
+        while rows := self._fetch(_ENTRIES, at, end[PARTITION], _WINDOW_ENTRIES):
+            at = rows[-1][0] + 1
+            yield [
+                Entry(Position(PARTITION, offset), time_ms, key, value)
+                for offset, time_ms, key, value in rows
+            ]
+
+    async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
+        """Walk the primary key."""
+        after = (-1, -1)
+        while rows := self._fetch(_QUARANTINE, *after, PAGE_ROWS):
+            after = (rows[-1][0], rows[-1][1])
+            yield [
+                StoredQuarantine(Position(partition, offset), reason)
+                for partition, offset, reason in rows
+            ]
+
+    async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
+        """Walk the unique index."""
+        after = ""
+        while rows := self._fetch(_MESSAGES, after, PAGE_ROWS):
+            after = rows[-1][0]
+            yield [
+                StoredMessage(
+                    id, conversation, sender, content, Position(partition, offset), time_ms
+                )
+                for id, conversation, sender, content, partition, offset, time_ms in rows
+            ]
+
+    async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
+        """Walk the primary key."""
+        after = ("", "")
+        while rows := self._fetch(_DELIVERIES, *after, PAGE_ROWS):
+            after = (rows[-1][0], rows[-1][1])
+            yield [
+                StoredDelivery(
+                    id,
+                    recipient,
+                    mailbox,
+                    bool(is_delivered),
+                    None if offset is None else Position(PARTITION, offset),
+                )
+                for id, recipient, mailbox, is_delivered, offset in rows
+            ]
+
+    def _fetch(self, sql: str, *arguments: Any) -> list[Any]:
+        return self._connection.execute(sql, arguments).fetchall()

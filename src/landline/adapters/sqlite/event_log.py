@@ -1,0 +1,238 @@
+"""The event log in SQLite: one partition, appended in group commits."""
+
+import asyncio
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+
+import orjson
+
+from landline.adapters.sqlite.database import Database, WriteFailed
+from landline.errors import LogLost, LogUnavailable
+from landline.model import (
+    Appended,
+    AppendResult,
+    Entry,
+    NotAppended,
+    Position,
+    Positions,
+    Stretch,
+)
+
+PARTITION = 0
+# What may wait for the disk. At 13,000 commits' worth of records a second this is seconds.
+WAITING_RECORDS = 65_536
+WAITING_BYTES = 64 * 1024 * 1024
+DEADLINE_SECONDS = 10.0
+# The newest entries, for the writer who follows at a few milliseconds' distance.
+TAIL_ENTRIES = 8_192
+TAIL_BYTES = 8 * 1024 * 1024
+# What one read brings at the most: whoever follows the log holds it several times over while
+# applying it. Entries that have left the tail are read by count; they are 16 KiB at the largest.
+READ_BYTES = 1024 * 1024
+READ_ENTRIES = 64
+
+# One statement for a whole batch, and so one release of the interpreter's lock: with one step a
+# row, every row could wait out the other thread's switch interval (5 ms).
+_INSERT = """
+    INSERT INTO log (offset, time_ms, key, value)
+    SELECT ?1 + key, ?2, json_extract(value, '$[0]'),
+           substr(?3, json_extract(value, '$[1]'), json_extract(value, '$[2]'))
+    FROM json_each(?4)
+"""
+_END = "SELECT coalesce(max(offset) + 1, 0) FROM log"
+_READ = "SELECT offset, time_ms, key, value FROM log WHERE offset >= ? ORDER BY offset LIMIT ?"
+
+
+@dataclass(slots=True)
+class _Batch:
+    """Appends that share a commit."""
+
+    keys: list[str] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+    dones: list[Callable[[AppendResult], None]] = field(default_factory=list)
+    size_bytes: int = 0
+
+    def insert(self, connection: sqlite3.Connection) -> tuple[int, int]:
+        """Insert the batch. Returns the first offset and the time; runs on the writer's thread."""
+        first: int = connection.execute(_END).fetchone()[0]
+        slices = []
+        start = 1
+        for key, value in zip(self.keys, self.values, strict=True):
+            slices.append((key, start, len(value)))
+            start += len(value)
+        time_ms = time.time_ns() // 1_000_000
+        connection.execute(
+            _INSERT, (first, time_ms, b"".join(self.values), orjson.dumps(slices).decode())
+        )
+        return first, time_ms
+
+
+class SqliteEventLog:
+    """See `landline.ports.EventLog`."""
+
+    durability = "sqlite:fsync"
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._loop = asyncio.get_running_loop()
+        self._waiting = _Batch()
+        self._writing: _Batch | None = None
+        self._is_flush_due = False
+        self._deadline: asyncio.TimerHandle | None = None
+        self._tail: deque[Entry] = deque()
+        self._tail_bytes = 0
+        self._grown = asyncio.Event()
+        self.end = 0  # as far as it is known: `ends` and every commit tell
+
+    def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
+        """Join the batch that the next commit takes."""
+        waiting = self._waiting
+        if len(waiting.keys) >= WAITING_RECORDS or waiting.size_bytes >= WAITING_BYTES:
+            why = "the log is behind; send again in a moment"
+            self._loop.call_soon(done, NotAppended(True, why))
+            return
+        waiting.keys.append(key)
+        waiting.values.append(value)
+        waiting.dones.append(done)
+        waiting.size_bytes += len(value)
+        if self._writing is None and not self._is_flush_due:
+            # At the end of this turn of the loop, so that all its appends share the commit.
+            self._is_flush_due = True
+            self._loop.call_soon(self._flush)
+
+    async def ends(self) -> Positions:
+        """Return the next offset of the one partition."""
+        try:
+            end = await self._database.read(lambda connection: connection.execute(_END).fetchone())
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"cannot read the log: {error}") from error
+        self.end = max(self.end, end[0])
+        return {PARTITION: end[0]}
+
+    async def aged(self, share: float) -> Positions:  # noqa: ARG002 - the port's signature
+        """Nothing ages: this log keeps everything."""
+        return {}
+
+    async def open_reader(self, start: Positions) -> "SqliteLogReader":
+        """Return a reader of the one partition."""
+        offset = start.get(PARTITION, 0)
+        end = (await self.ends())[PARTITION]
+        if offset > end:
+            raise LogLost(
+                f"the store has applied the log up to offset {offset}, but the log ends at {end}:"
+                " records are gone. Restore the log, or the store to the same moment"
+            )
+        return SqliteLogReader(self, offset)
+
+    async def entries(self, offset: int, limit: int) -> Sequence[Entry]:
+        """Return entries from memory when they are recent, otherwise from the file; wait while
+        there are none.
+        """
+        while True:
+            self._grown.clear()
+            entries = self._from_tail(offset, limit)
+            if entries is None:
+                entries = await self._from_file(offset, limit)
+            if entries:
+                return entries
+            await self._grown.wait()
+
+    def health(self) -> str | None:
+        """Return why the file cannot be written, if so."""
+        return self._database.health()
+
+    async def close(self) -> None:
+        """Wait until everything appended is settled."""
+        while self._writing is not None or self._waiting.keys:  # noqa: ASYNC110 - once
+            await asyncio.sleep(0.001)
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _flush(self) -> None:
+        self._is_flush_due = False
+        if self._writing is not None or not self._waiting.keys:
+            return
+        batch, self._waiting = self._waiting, _Batch()
+        self._writing = batch
+        self._deadline = self._loop.call_later(DEADLINE_SECONDS, self._expire)
+        self._database.submit(batch.insert, lambda result: self._settle(batch, result))
+
+    def _settle(self, batch: _Batch, result: tuple[int, int] | WriteFailed) -> None:
+        self._writing = None
+        if self._deadline is not None:
+            self._deadline.cancel()
+        if isinstance(result, WriteFailed):
+            for done in batch.dones:
+                done(NotAppended(result.certain, result.reason))
+        else:
+            first, time_ms = result
+            self._remember(batch, first, time_ms)
+            for index, done in enumerate(batch.dones):
+                done(Appended(Position(PARTITION, first + index), time_ms))
+        self._flush()
+
+    def _expire(self) -> None:
+        """The disk hangs. What is with the writer thread is unknown; what waits is not written."""
+        if self._writing is not None:
+            dones, self._writing.dones = self._writing.dones, []
+            for done in dones:
+                done(NotAppended(False, f"the disk did not answer in {DEADLINE_SECONDS:g} s"))
+        waiting, self._waiting = self._waiting, _Batch()
+        for done in waiting.dones:
+            done(NotAppended(True, "the disk does not answer; send again later"))
+        self._deadline = self._loop.call_later(DEADLINE_SECONDS, self._expire)
+
+    def _remember(self, batch: _Batch, first: int, time_ms: int) -> None:
+        for index, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
+            self._tail.append(Entry(Position(PARTITION, first + index), time_ms, key, value))
+            self._tail_bytes += len(value)
+        while len(self._tail) > TAIL_ENTRIES or self._tail_bytes > TAIL_BYTES:
+            self._tail_bytes -= len(self._tail.popleft().value)
+        self.end = first + len(batch.keys)
+        self._grown.set()
+
+    def _from_tail(self, offset: int, limit: int) -> list[Entry] | None:
+        """Return entries of the tail; None when `offset` lies before it and the file must say."""
+        if not self._tail or offset < self._tail[0].position.offset:
+            return None
+        start = offset - self._tail[0].position.offset
+        entries: list[Entry] = []
+        size_bytes = 0
+        for entry in islice(self._tail, start, start + limit):
+            size_bytes += len(entry.value)
+            if entries and size_bytes > READ_BYTES:
+                break
+            entries.append(entry)
+        return entries
+
+    async def _from_file(self, offset: int, limit: int) -> list[Entry]:
+        try:
+            rows = await self._database.read(
+                lambda connection: connection.execute(
+                    _READ, (offset, min(limit, READ_ENTRIES))
+                ).fetchall()
+            )
+        except sqlite3.Error as error:
+            raise LogUnavailable(f"cannot read the log: {error}") from error
+        return [Entry(Position(PARTITION, row[0]), row[1], row[2], row[3]) for row in rows]
+
+
+class SqliteLogReader:
+    """See `landline.ports.LogReader`."""
+
+    def __init__(self, event_log: SqliteEventLog, offset: int) -> None:
+        self._event_log = event_log
+        self._offset = offset
+
+    async def read(self, limit: int) -> Sequence[Stretch]:
+        """Return the next stretch: this log has no holes."""
+        entries = await self._event_log.entries(self._offset, limit)
+        start, self._offset = self._offset, entries[-1].position.offset + 1
+        return [Stretch(PARTITION, start, self._offset, tuple(entries))]
+
+    async def close(self) -> None:
+        """Nothing is held."""

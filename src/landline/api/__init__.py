@@ -1,0 +1,1 @@
+"""HTTP beside the WebSocket: health, readiness, metrics, and the web client's files."""

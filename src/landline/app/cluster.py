@@ -1,0 +1,189 @@
+"""A server of a cluster: Kafka for the log and for hints, PostgreSQL for the store, Redis for the
+directory.
+
+Opening is the preflight: what is missing is made, what breaks the promise is named, and nobody is
+listened to before all of it has been looked at.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from landline.adapters import postgres, redis
+from landline.adapters.kafka import (
+    MESSAGES,
+    ROUTING,
+    KafkaCluster,
+    KafkaEventLog,
+    KafkaRoutingBus,
+    prepare_topics,
+)
+from landline.adapters.kafka.security import read_security
+from landline.adapters.kafka.topics import Topic
+from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
+from landline.adapters.postgres import PostgresMessageStore
+from landline.adapters.redis import RedisDirectory
+from landline.app.parts import Parts
+from landline.config import Settings
+from landline.errors import LogLost, LogUnavailable, StartupError, StoreUnavailable
+from landline.model import LogIdentity
+from landline.observability.logging import get_logger
+from landline.ports import Directory, RoutingBus
+
+Services = dict[str, Callable[[], Coroutine[Any, Any, None]]]
+
+log = get_logger(__name__)
+
+
+async def open_cluster(settings: Settings, address: str) -> Parts:
+    """Look at Kafka, PostgreSQL and Redis, and connect to them. `address`: id and incarnation.
+
+    Raises: StartupError.
+    """
+    assert settings.postgres is not None, "config.loading sees to it"
+    server_id, _, incarnation = address.partition("/")
+    cluster = kafka_cluster(settings, server_id)
+    topic = await look_at_kafka(settings, cluster)
+    broken = [*topic.broken, *await postgres.check(settings.postgres)]
+    _judge(settings, broken)
+    await postgres.migrate(settings.postgres)
+    store = PostgresMessageStore(settings.postgres, server_id, allow_unsafe=settings.allow_unsafe)
+    services: Services = {}
+    directory: Directory = MemoryDirectory({}, address)
+    bus: RoutingBus = MemoryRoutingBus({}, address)
+    try:
+        identity = await _identify(settings, store, topic)
+        event_log = KafkaEventLog(cluster, MESSAGES, topic, identity.epoch)
+        await _check_positions(settings, store, event_log)
+        services["log"] = event_log.run
+        if "gateway" in settings.roles:
+            await event_log.warm_up(ROUTING)
+            bus = KafkaRoutingBus(cluster, ROUTING, address)
+            directory = await _open_directory(settings, server_id, incarnation, services)
+    except BaseException:
+        await store.close()
+        raise
+
+    async def close() -> None:
+        await directory.close()
+        await bus.close()
+        await event_log.close()
+        await store.close()
+
+    return Parts(
+        event_log=event_log,
+        store=store,
+        directory=directory,
+        bus=bus,
+        close=close,
+        services=services,
+        where=_where(settings, identity),
+    )
+
+
+def kafka_cluster(settings: Settings, client: str) -> KafkaCluster:
+    """Return the way to reach Kafka. Raises: StartupError for a file that is none."""
+    assert settings.kafka is not None, "config.loading sees to it"
+    security = read_security(settings.kafka_config) if settings.kafka_config else {}
+    return KafkaCluster(settings.kafka, f"landline-{client}", security)
+
+
+async def look_at_kafka(settings: Settings, cluster: KafkaCluster) -> Topic:
+    """Make missing topics and return what is there. Raises: StartupError."""
+    try:
+        return await prepare_topics(cluster)
+    except LogUnavailable as error:
+        raise StartupError(
+            f"--kafka {','.join(settings.kafka or ())}: {cluster.complaint or error};"
+            " start Kafka, correct the addresses, or see --kafka-config for TLS and users"
+        ) from error
+
+
+def is_same_log(identity: LogIdentity, topic: Topic) -> bool:
+    """Say whether the store's rows come from this topic."""
+    return (identity.cluster_id, identity.topic_id, identity.partitions) == (
+        topic.cluster_id,
+        topic.topic_id,
+        topic.partitions,
+    )
+
+
+def difference(identity: LogIdentity, topic: Topic) -> str:
+    """Return in words how the topic differs from the one that the store's rows come from."""
+    if identity.cluster_id != topic.cluster_id:
+        return f"another cluster ({topic.cluster_id}, was {identity.cluster_id})"
+    if identity.topic_id != topic.topic_id:
+        return f"made again (id {topic.topic_id}, was {identity.topic_id})"
+    return f"{topic.partitions} partitions (there were {identity.partitions})"
+
+
+def _judge(settings: Settings, broken: Sequence[str]) -> None:
+    if broken and not settings.allow_unsafe:
+        lines = "\n".join(f"  {line}" for line in broken)
+        raise StartupError(
+            f"these settings would break the promise; correct them, or accept it with"
+            f" --allow-unsafe:\n{lines}"
+        )
+    for line in broken:
+        log.warning("unsafe_setting", setting=line)
+
+
+async def _identify(settings: Settings, store: PostgresMessageStore, topic: Topic) -> LogIdentity:
+    """Return which log the store follows: this one from now on, if it had none."""
+    this = LogIdentity(topic.cluster_id, topic.topic_id, topic.partitions)
+    try:
+        known = await store.identity() or await store.adopt(this)
+    except StoreUnavailable as error:
+        raise StartupError(f"--postgres {settings.postgres}: {error}; try again") from error
+    if not is_same_log(known, topic):
+        raise StartupError(
+            f"--kafka {','.join(settings.kafka or ())}: {MESSAGES} is not the log that this store"
+            f" was written from: {difference(known, topic)}.\nConnect the right one; if it was"
+            " replaced on purpose, stop all servers and run `landline migrate --new-log`"
+        )
+    return known
+
+
+async def _check_positions(
+    settings: Settings, store: PostgresMessageStore, event_log: KafkaEventLog
+) -> None:
+    """See that the log still holds what the store lacks, and all that the store has seen (F24)."""
+    try:
+        reader = await event_log.open_reader(await store.applied())
+    except StoreUnavailable as error:
+        raise StartupError(f"--postgres {settings.postgres}: {error}; try again") from error
+    except (LogUnavailable, LogLost) as error:
+        raise StartupError(f"--kafka {','.join(settings.kafka or ())}: {error}") from error
+    await reader.close()
+
+
+async def _open_directory(
+    settings: Settings, server_id: str, incarnation: str, services: Services
+) -> Directory:
+    if settings.redis is None:
+        log.warning(
+            "no_redis",
+            effect="messages to users on other servers arrive with the sweep, not at once",
+            sweep_interval_seconds=settings.sweep_interval,
+        )
+        return MemoryDirectory({}, f"{server_id}/{incarnation}")
+    await redis.check(settings.redis.reveal())
+    directory = RedisDirectory(settings.redis.reveal(), server_id, incarnation)
+    try:
+        await directory.claim()
+    except StartupError:
+        await directory.close()
+        raise
+    services["directory"] = directory.run
+    return directory
+
+
+def _where(settings: Settings, identity: LogIdentity) -> Mapping[str, str]:
+    where = {
+        "kafka": ",".join(settings.kafka or ()),
+        "postgres": str(settings.postgres),
+        "redis": str(settings.redis),
+        "roles": ",".join(sorted(settings.roles)),
+    }
+    if identity.epoch:
+        where["log_epoch"] = str(identity.epoch)
+    return where

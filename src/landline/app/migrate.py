@@ -1,0 +1,169 @@
+"""`landline migrate`: the schema, and the operator's decision that the log was replaced."""
+
+import asyncio
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from confluent_kafka.admin import OffsetSpec
+
+from landline.adapters import postgres
+from landline.adapters.kafka import MESSAGES, KafkaCluster
+from landline.adapters.kafka.topics import Topic, find_topic
+from landline.adapters.postgres import PostgresMessageStore
+from landline.adapters.postgres.migrations import SCHEMA_VERSION
+from landline.app.cluster import difference, is_same_log, kafka_cluster, look_at_kafka
+from landline.config import Settings
+from landline.errors import LogUnavailable, StartupError, StoreUnavailable
+from landline.model import LogIdentity, Positions
+
+CONFIRMATION = "new log"
+
+
+def migrate(settings: Settings) -> int:
+    """Bring the schema up to date and say what was done. Raises: StartupError."""
+    asyncio.run(_migrate(settings))
+    return 0
+
+
+def move_to_new_log(settings: Settings, *, is_confirmed: bool) -> int:
+    """Go over to the next log epoch, once the operator has seen what that means.
+
+    Raises: StartupError when there is no reason to, or it was not confirmed.
+    """
+    return asyncio.run(_move_to_new_log(settings, is_confirmed))
+
+
+async def _migrate(settings: Settings) -> None:
+    assert settings.postgres is not None, "config.loading sees to it"
+    for line in await postgres.check(settings.postgres):
+        print(f"warning: {line}")
+    count = await postgres.migrate(settings.postgres)
+    done = f"{count} migration{'s' if count > 1 else ''} run" if count else "nothing to do"
+    print(f"schema is at version {SCHEMA_VERSION}; {done}")
+
+
+async def _move_to_new_log(settings: Settings, is_confirmed: bool) -> int:
+    assert settings.postgres is not None, "config.loading sees to it"
+    await _migrate(settings)
+    cluster = kafka_cluster(settings, "migrate")
+    store = PostgresMessageStore(settings.postgres, "migrate", allow_unsafe=settings.allow_unsafe)
+    try:
+        plan = await _plan(settings, cluster, store)
+        for line in plan.lines():
+            print(line)
+        if not (is_confirmed or _confirm()):
+            print("nothing was changed")
+            return 1
+        topic = await look_at_kafka(settings, cluster)
+        if plan.topic is not None and plan.topic.topic_id != topic.topic_id:
+            raise StartupError(f"{MESSAGES} was made again meanwhile: nothing was changed")
+        known = plan.known
+        successor = LogIdentity(topic.cluster_id, topic.topic_id, topic.partitions, known.epoch)
+        identity = await store.start_new_epoch(
+            successor, await _offsets(cluster, topic, OffsetSpec.earliest())
+        )
+    except LogUnavailable as error:
+        raise StartupError(f"--kafka {','.join(settings.kafka or ())}: {error}") from error
+    except StoreUnavailable as error:
+        raise StartupError(f"--postgres {settings.postgres}: {error}; try again") from error
+    finally:
+        await store.close()
+    print(f"the store follows this log now, as log epoch {identity.epoch}; start the servers")
+    return 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What the store was written from, and what is there now: `topic` is None for nothing.
+
+    `lost` names what the log does not hold any more although it is the same one.
+    """
+
+    known: LogIdentity
+    applied: Positions
+    topic: Topic | None
+    lost: Sequence[str]
+
+    def lines(self) -> Iterator[str]:
+        """Yield what the operator has to know before they decide."""
+        known, topic = self.known, self.topic
+        count = sum(max(0, offset - known.base) for offset in self.applied.values())
+        yield (
+            f"the store was written from: cluster {known.cluster_id}, topic {known.topic_id},"
+            f" {known.partitions} partitions, log epoch {known.epoch}; it has applied it up to"
+            f" {count} offsets in all"
+        )
+        if topic is None:
+            yield f"there is now: no {MESSAGES}; it will be made"
+        else:
+            yield (
+                f"there is now: cluster {topic.cluster_id}, topic {topic.topic_id},"
+                f" {topic.partitions} partitions: {_what_differs(known, topic)}"
+            )
+            yield from (f"warning: {line}" for line in topic.broken)
+        yield from self.lost
+        yield (
+            "What the old log holds beyond that, and nobody has applied, is given up. The new one"
+            " is applied from its first record on; what the store has already stays as it is."
+        )
+
+
+async def _plan(settings: Settings, cluster: KafkaCluster, store: PostgresMessageStore) -> _Plan:
+    known = await store.identity()
+    if known is None:
+        raise StartupError(
+            f"--postgres {settings.postgres}: this store was not written from any log yet; start"
+            " a server, it takes the one that is there"
+        )
+    if others := await store.others():
+        raise StartupError(
+            f"--postgres {settings.postgres}: in use by {', '.join(others)}; stop all servers first"
+        )
+    applied = await store.applied()
+    topic = await find_topic(cluster)
+    lost: list[str] = []
+    if topic is not None and is_same_log(known, topic):
+        lost = await _what_is_lost(cluster, topic, known, applied)
+        if not lost:
+            raise StartupError(
+                f"--kafka {','.join(settings.kafka or ())}: {MESSAGES} is the log that this store"
+                " was written from, and holds what it should: there is nothing to move to"
+            )
+    return _Plan(known, applied, topic, lost)
+
+
+async def _what_is_lost(
+    cluster: KafkaCluster, topic: Topic, known: LogIdentity, applied: Positions
+) -> list[str]:
+    """Return a line for each partition that does not hold what is to be read next."""
+    first = await _offsets(cluster, topic, OffsetSpec.earliest())
+    ends = await _offsets(cluster, topic, OffsetSpec.latest())
+    lost = []
+    for partition in range(topic.partitions):
+        offset = applied.get(partition, known.base) - known.base
+        if offset < first[partition]:
+            gone = f"{offset} to {first[partition] - 1} are gone and were never applied"
+            lost.append(f"partition {partition}: records {gone}")
+        elif offset > ends[partition]:
+            lost.append(
+                f"partition {partition}: was applied up to {offset}, but ends at {ends[partition]}"
+            )
+    return lost
+
+
+async def _offsets(cluster: KafkaCluster, topic: Topic, spec: OffsetSpec) -> Positions:
+    offsets = await cluster.offsets(MESSAGES, range(topic.partitions), spec)
+    if len(offsets) < topic.partitions:
+        raise LogUnavailable(f"Kafka: {MESSAGES} has partitions without a leader; try again")
+    return offsets
+
+
+def _what_differs(known: LogIdentity, topic: Topic) -> str:
+    return "the same one" if is_same_log(known, topic) else difference(known, topic)
+
+
+def _confirm() -> bool:
+    if not sys.stdin.isatty():
+        raise StartupError("nothing was changed: add --yes when this is what you want")
+    return input(f'Type "{CONFIRMATION}" to go on: ').strip() == CONFIRMATION

@@ -1,0 +1,24 @@
+"""What a server is made of, whichever adapters stand behind the ports."""
+
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from landline.ports import Directory, EventLog, MessageStore, RoutingBus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The adapters of one server, ready to be used.
+
+    `services` run for as long as the server does: an adapter's own beat or watch. `close` lets go
+    of everything, in the right order. `where` says in the log where messages are kept.
+    """
+
+    event_log: EventLog
+    store: MessageStore
+    directory: Directory
+    bus: RoutingBus
+    close: Callable[[], Awaitable[None]]
+    services: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
+    where: Mapping[str, str] = field(default_factory=dict)

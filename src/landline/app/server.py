@@ -1,0 +1,236 @@
+"""One run of a server: start, serve, drain, stop."""
+
+import asyncio
+import os
+import resource
+import signal
+import socket
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Any
+
+import uvloop
+
+from landline.adapters.clock import SystemClock
+from landline.api.http import Http
+from landline.app.embedded import open_embedded
+from landline.app.parts import Parts
+from landline.config import Settings
+from landline.config.values import is_loopback
+from landline.delivery import Delivery
+from landline.delivery.sends import REPEAT_SECONDS
+from landline.errors import LogLost, StartupError
+from landline.gateway.hub import Hub
+from landline.gateway.listener import Listener
+from landline.observability.logging import configure_logging, get_logger, shutdown_logging
+from landline.observability.metrics import MetricsRegistry, Value
+from landline.protocol.identity import uuid_text
+from landline.retention import RetentionWatch
+from landline.writer import Writer
+
+# Files that are not connections: the database, the log, standard streams, some air.
+RESERVED_FILES = 64
+# With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
+STOP_SECONDS = 1.0
+CLOSE_SECONDS = 2.0
+
+log = get_logger(__name__)
+
+
+def run(settings: Settings) -> int:
+    """Serve until told to stop. Returns the exit code. Raises: StartupError."""
+    return uvloop.run(_serve(settings))
+
+
+def new_id() -> str:
+    """Return a fresh UUID of version 4 (RFC 9562, section 5.4)."""
+    return uuid_text(os.urandom(16), version=4)
+
+
+async def _serve(settings: Settings) -> int:
+    host, port = settings.host, settings.port
+    # The port is taken first, but nobody is listened to before everything is ready (F77).
+    sock = _bind(host, port)
+    port = sock.getsockname()[1]
+    server_id = settings.server_name(port)
+    configure_logging(settings.log_format, settings.log_dir, server_id, port)
+    address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
+    try:
+        parts = await _open(settings, address)
+    except StartupError:
+        sock.close()
+        raise
+    return await Server(settings, server_id, parts).serve(sock)
+
+
+async def _open(settings: Settings, address: str) -> Parts:
+    if settings.kafka is None:
+        return open_embedded(settings, address)
+    from landline.app.cluster import open_cluster  # noqa: PLC0415 - its drivers take a while to load
+
+    return await open_cluster(settings, address)
+
+
+def _bind(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise _cannot_listen(host, port, error) from error
+    return sock
+
+
+def _cannot_listen(host: str, port: int, error: OSError) -> StartupError:
+    why = error.strerror or str(error)
+    return StartupError(
+        f"--host {host} --port {port}: cannot listen there ({why});"
+        " choose another --port, or stop what uses it"
+    )
+
+
+class Server:
+    """A gateway, a writer or both over the parts that it is given."""
+
+    def __init__(self, settings: Settings, server_id: str, parts: Parts) -> None:
+        self._parts = parts
+        self._stop = asyncio.Event()
+        self._is_draining = False
+        self._delivery = Delivery(
+            clock=(clock := SystemClock()),
+            new_id=new_id,
+            server_id=server_id,
+            durability=parts.event_log.durability,
+            ack_timeout=settings.ack_timeout,
+        )
+        self._hub = Hub(
+            delivery=self._delivery,
+            clock=clock,
+            event_log=parts.event_log,
+            store=parts.store,
+            directory=parts.directory,
+            bus=parts.bus,
+            sweep_interval=settings.sweep_interval,
+            repeat_seconds=REPEAT_SECONDS if settings.kafka is not None else 0.0,
+        )
+        self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
+        self._retention = RetentionWatch(parts.event_log, parts.store, self._delivery.refuse_sends)
+        self._listener = Listener(
+            self._hub,
+            Http(self._problems, self._metrics),
+            new_id=new_id,
+            allowed_origins=settings.allowed_origins,
+            max_connections=_max_connections() if "gateway" in settings.roles else 0,
+            is_local=settings.auth == "none" and is_loopback(settings.host),
+        )
+        self._registry = MetricsRegistry(
+            [self._hub.measure, self._listener.measure, self._retention.measure, self._measure]
+        )
+
+    async def serve(self, sock: socket.socket) -> int:
+        """Serve on a bound socket until SIGTERM or SIGINT, then drain. Returns the exit code."""
+        self._handle_signals()
+        services = self._start_services()
+        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        exit_code = 0
+        await self._hub.listen()
+        host, port = sock.getsockname()[:2]
+        try:
+            await self._listener.open(sock)
+        except OSError as error:  # somebody took the port after all, though we are bound to it
+            raise _cannot_listen(host, port, error) from error
+        log.info("listening", url=f"http://{_shown(host)}:{port}/", **self._parts.where)
+        await asyncio.wait({stopping, *services}, return_when=asyncio.FIRST_COMPLETED)
+        for service in services:
+            if service.done():  # none ends by itself: that is a defect, or the log is lost
+                _log_end(service)
+                exit_code = 1
+        self._is_draining = True
+        self._listener.close()
+        if exit_code == 0:
+            log.info("draining", connections=self._hub.connection_count)
+            await self._hub.drain()
+        for task in (stopping, *services):
+            task.cancel()
+        await asyncio.wait({stopping, *services}, timeout=STOP_SECONDS)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                await self._parts.close()
+        log.info("stopped", exit_code=exit_code)
+        return exit_code
+
+    def _start_services(self) -> list[asyncio.Task[None]]:
+        runs = {"hub": self._hub.run, "retention": self._retention.run, **self._parts.services}
+        if self._writer is not None:
+            runs["writer"] = self._writer.run
+        return [asyncio.create_task(run(), name=name) for name, run in runs.items()]
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_log_unhandled)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._on_signal, number)
+
+    def _on_signal(self, number: int) -> None:
+        if self._stop.is_set():
+            # Asked twice: at once. What was accepted is on disk, so there is nothing to save.
+            log.warning("stopped_at_once", signal=number)
+            shutdown_logging()
+            os._exit(128 + number)
+        self._stop.set()
+
+    def _problems(self) -> Mapping[str, str]:
+        parts = {**self._health(), "server": "draining" if self._is_draining else None}
+        return {part: why for part, why in parts.items() if why is not None}
+
+    def _health(self) -> Mapping[str, str | None]:
+        return {
+            "log": self._parts.event_log.health(),
+            "store": self._parts.store.health()
+            or (self._writer and self._writer.trouble)
+            or self._retention.health(),
+            "routing": self._parts.directory.health() or self._parts.bus.health(),
+        }
+
+    def _metrics(self) -> bytes:
+        return self._registry.render()
+
+    def _measure(self) -> Mapping[str, Value]:
+        measured: dict[str, Value] = {
+            f'landline_usable{{part="{part}"}}': float(why is None)
+            for part, why in self._health().items()
+        }
+        if self._writer is not None:
+            measured["landline_quarantined_total"] = self._writer.quarantined
+        return measured
+
+
+def _log_end(service: asyncio.Task[None]) -> None:
+    error = service.exception()
+    if isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    if isinstance(error, LogLost):
+        log.error("log_lost", reason=str(error))
+    else:
+        log.error("service_failed", service=service.get_name(), exc_info=error)
+
+
+def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    log.error("unhandled_exception", detail=context["message"], exc_info=context.get("exception"))
+
+
+def _max_connections() -> int:
+    """Raise the limit of open files as far as allowed; what it leaves is for connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(1, soft - RESERVED_FILES)
+
+
+def _shown(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,506 @@
+"""The chat: one user's connection that heals itself, with an outbox and an inbox.
+
+Three rules make it safe. A draft is kept before its first try, under a `ref` of its own, and until
+it is answered; a try whose answer was never seen is repeated with `retry: true`. A message is
+acknowledged after the loop's body has finished. A message that comes again is acknowledged again
+and not handed out again.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import quote, urlsplit
+from uuid import uuid4
+
+import orjson
+from websockets.asyncio.client import ClientConnection
+from websockets.asyncio.client import connect as connect_websocket
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+
+from landline.client.backoff import Backoff
+from landline.client.errors import (
+    ChatClosed,
+    ClientError,
+    ConnectionFailed,
+    MessageRejected,
+    Refused,
+    SendTimeout,
+)
+from landline.client.events import (
+    Accepted,
+    Connected,
+    Delivered,
+    Disconnected,
+    Event,
+    Message,
+    Receipt,
+)
+from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
+from landline.protocol.codes import CloseCode, ErrorCode, Outcome
+from landline.protocol.frames import BadFrame, decode
+from landline.protocol.limits import ACK_IDS, FRAME_BYTES, SUBPROTOCOL
+
+CONNECT_SECONDS = 10.0
+ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
+WELCOME_SECONDS = 10.0
+CLOSE_SECONDS = 3.0
+IN_FLIGHT = 256
+BUSY_SECONDS = 0.5
+
+_FATAL_CLOSES = {CloseCode.POLICY, CloseCode.NOT_AUTHENTICATED, CloseCode.UNSUPPORTED}
+_REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
+_CLIENT_ERRORS = range(400, 500)
+
+
+@dataclass(slots=True, eq=False)
+class _Send:
+    """A draft and how far it has come. `is_uncertain`: some try may have reached the log."""
+
+    draft: Draft
+    answer: asyncio.Future[Receipt]
+    is_uncertain: bool = False
+    sent_at: float | None = None
+
+
+class Chat:
+    """A chat of one user; see `landline.connect`. Iterate over it to receive."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        username: str,
+        outbox: Path | None = None,
+        connect_timeout: float | None = CONNECT_SECONDS,
+        on_event: Callable[[Event], None] | None = None,
+    ) -> None:
+        self._url = _with_user(url, username)
+        self._outbox: Outbox = MemoryOutbox() if outbox is None else FileOutbox(outbox)
+        self._connect_timeout = connect_timeout
+        self._on_event = on_event or (lambda _event: None)
+        self._sends: OrderedDict[str, _Send] = OrderedDict()
+        self._unsent: deque[_Send] = deque()
+        self._in_flight: OrderedDict[str, _Send] = OrderedDict()
+        self._handed = Handed(())
+        # Bounded by the server's window: what is here is not acknowledged yet.
+        self._inbox: deque[Message] = deque()
+        self._held_ids: set[str] = set()
+        self._current: Message | None = None
+        self._acks: deque[str] = deque()
+        self._unacked = 0
+        self._unkept: list[str] = []  # handed, and not noted in the outbox yet
+        self._has_work = asyncio.Event()
+        self._has_mail = asyncio.Event()
+        self._is_welcome = asyncio.Event()
+        self._timers: set[asyncio.TimerHandle] = set()
+        self._ended: ClientError | None = None
+        self._last_problem = "nobody answered"
+        self._task: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        """Connect. Raises: ConnectionFailed, Refused, OutboxInUse."""
+        try:
+            await self._open()
+        except BaseException:  # nobody will leave what was never entered
+            await self.close()
+            raise
+        return self
+
+    async def _open(self) -> None:
+        drafts, handed = await self._outbox.open()
+        self._handed = Handed(handed)
+        for draft in drafts:
+            self._queue(draft, is_uncertain=True)
+        self._task = asyncio.create_task(self._run(), name="landline-chat")
+        if self._connect_timeout is None:
+            return
+        welcome = asyncio.create_task(self._is_welcome.wait())
+        try:
+            await asyncio.wait(
+                {self._task, welcome},
+                timeout=self._connect_timeout,
+                return_when=asyncio.FIRST_COMPLETED,
+            )
+        finally:
+            welcome.cancel()
+        if not self._is_welcome.is_set():
+            raise self._ended or ConnectionFailed(
+                f"cannot reach {_shown(self._url)}: {self._last_problem}"
+            )
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Leave: acknowledge what was finished, then close."""
+        await self.close()
+
+    async def close(self) -> None:
+        """Send the last acknowledgements and close. Drafts in an outbox file stay there."""
+        if self._task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    while self._is_welcome.is_set() and (self._acks or self._unacked):
+                        self._has_work.set()
+                        await asyncio.sleep(0.005)
+            self._task.cancel()
+            await asyncio.wait({self._task})
+            self._task = None
+        for timer in self._timers:
+            timer.cancel()
+        self._end(ChatClosed("the chat was left"))
+        try:
+            await self._keep_handed()
+        finally:
+            await self._outbox.close()
+
+    # Sending ---------------------------------------------------------------------------------
+
+    async def send(
+        self,
+        to: str,
+        content: str,
+        *,
+        timeout: float | None = None,  # noqa: ASYNC109 - it has an outcome of its own, SendTimeout
+    ) -> Receipt:
+        """Send a message and return its receipt once it is durable.
+
+        Goes on through reconnects. Without `timeout` (seconds) it waits until there is an answer.
+        Sends reach the server in the order of the calls; for a strict order within a conversation
+        wait for each receipt before the next send.
+
+        Cancelling it does not take the message back: it may have been sent, and goes on being sent.
+
+        Raises: MessageRejected; SendTimeout, and then the message stays in the outbox and goes on
+        being sent; Refused and ChatClosed.
+        """
+        self._check_open()
+        draft = Draft(str(uuid4()), to, content)
+        _check_draft(draft)
+        await self._outbox.add(draft)
+        self._check_open()  # it may have ended meanwhile
+        answer = self._queue(draft, is_uncertain=False).answer
+        try:
+            async with asyncio.timeout(timeout):
+                return await asyncio.shield(answer)
+        except TimeoutError:
+            raise SendTimeout(f"no answer within {timeout} s; it goes on being sent") from None
+
+    @property
+    def unanswered(self) -> list[Draft]:
+        """Return the drafts that have no answer yet, oldest first."""
+        return [send.draft for send in self._sends.values()]
+
+    # Receiving -------------------------------------------------------------------------------
+
+    def __aiter__(self) -> AsyncIterator[Message]:
+        """Begin to receive. A message whose loop body did not finish is not acknowledged: it is
+        the first that the next loop gets, in this chat or in the next one.
+
+        One loop at a time: asking for a message says that the one before is safe.
+        """
+        if self._current is not None:
+            self._inbox.appendleft(self._current)
+            self._current = None
+        return self
+
+    async def __anext__(self) -> Message:
+        """Acknowledge the message before, and return the next one. Raises: Refused."""
+        if self._current is not None:
+            self.acknowledge(self._current)
+            self._current = None
+        while self._current is None:
+            if self._inbox:
+                message = self._inbox.popleft()
+                # Acknowledged by hand, after a loop had left it.
+                self._current = None if message.id in self._handed else message
+                continue
+            if isinstance(self._ended, ChatClosed):
+                raise StopAsyncIteration
+            self._check_open()
+            self._has_mail.clear()
+            await self._has_mail.wait()
+        return self._current
+
+    def acknowledge(self, message: Message) -> None:
+        """Say that a message is safe with this client. The loop does this by itself."""
+        if message.id in self._handed:
+            return
+        self._held_ids.discard(message.id)
+        self._handed.add(message.id)
+        self._unkept.append(message.id)
+        self._acks.append(message.id)
+        self._has_work.set()
+
+    # The connection --------------------------------------------------------------------------
+
+    async def _run(self) -> None:
+        """Keep a session for as long as it is wanted. Nobody awaits this: what ends it is told to
+        whoever waits for an answer or a message.
+        """
+        try:
+            await self._keep_session()
+        except ClientError as error:  # the outbox cannot be written
+            self._end(error)
+        except Exception as error:  # noqa: BLE001 - also what `on_event` raises
+            problem = ClientError(f"the chat cannot go on: {error!r}")
+            problem.__cause__ = error
+            self._end(problem)
+
+    async def _keep_session(self) -> None:
+        backoff = Backoff()
+        while self._ended is None:
+            reason = ""
+            try:
+                reason = await self._session(backoff)
+            except InvalidStatus as error:
+                status = error.response.status_code
+                body = (error.response.body or b"").decode("utf-8", "replace").strip()
+                reason = body or f"HTTP status {status}"
+                if status in _CLIENT_ERRORS:
+                    self._end(Refused(f"the server refused the connection: {reason}"))
+            except InvalidURI as error:
+                self._end(Refused(str(error)))
+            except (OSError, TimeoutError, InvalidHandshake, EOFError) as error:
+                reason = str(error) or type(error).__name__
+            self._last_problem = reason or "the connection was lost"
+            if self._ended is None:
+                delay = backoff.next_delay(reason)
+                self._on_event(Disconnected(self._last_problem, delay))
+                await asyncio.sleep(delay)
+
+    async def _session(self, backoff: Backoff) -> str:
+        """Serve one connection. Returns the reason of its end."""
+        async with connect_websocket(
+            self._url,
+            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
+            compression=None,
+            open_timeout=CONNECT_SECONDS,
+            close_timeout=CLOSE_SECONDS,
+            max_size=None,  # the server's frames are bounded by its own limits
+            max_queue=64,
+        ) as socket:
+            try:
+                async with asyncio.timeout(WELCOME_SECONDS):
+                    welcome = orjson.loads(await socket.recv())
+            except ConnectionClosed:
+                return self._farewell(socket)
+            backoff.reset()
+            self._is_welcome.set()
+            self._on_event(Connected(welcome["server"], welcome["session"]))
+            self._unsent = deque(self._sends.values())
+            writing = asyncio.create_task(self._write(socket))
+            reading = asyncio.create_task(self._read(socket))
+            try:
+                await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                self._is_welcome.clear()
+                for task in (writing, reading):
+                    task.cancel()
+                await asyncio.wait({writing, reading})
+                self._lose_flights()
+            for task in (writing, reading):
+                problem = None if task.cancelled() else task.exception()
+                if problem is not None and not isinstance(problem, ConnectionClosed):
+                    raise problem
+        return self._farewell(socket)
+
+    def _farewell(self, socket: ClientConnection) -> str:
+        """Return the reason of a connection's end, and stay away if it says so."""
+        if socket.close_code in _FATAL_CLOSES:
+            self._end(Refused(f"the server closed the connection: {socket.close_reason}"))
+        return socket.close_reason or ""
+
+    def _lose_flights(self) -> None:
+        """The connection is gone: what was not answered may be in the log; acks are void."""
+        for send in self._in_flight.values():
+            send.is_uncertain = True
+            send.sent_at = None
+        self._in_flight.clear()
+        self._acks.clear()
+        self._unacked = 0
+        # What was not handed out yet comes again; keep the copy that is here.
+
+    async def _write(self, socket: ClientConnection) -> None:
+        """Write acknowledgements and sends; end when an answer does not come in time."""
+        loop = asyncio.get_running_loop()
+        self._has_work.set()
+        with suppress(ConnectionClosed):
+            while True:
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(1.0 if self._in_flight else None):
+                        await self._has_work.wait()
+                self._has_work.clear()
+                await self._write_acks(socket)
+                while self._unsent and len(self._in_flight) < IN_FLIGHT:
+                    await self._write_send(socket, self._unsent.popleft(), loop.time())
+                if self._is_answer_overdue(loop.time()):
+                    return
+
+    async def _write_acks(self, socket: ClientConnection) -> None:
+        while self._acks:
+            ids = [self._acks.popleft() for _ in range(min(ACK_IDS, len(self._acks)))]
+            self._unacked = len(ids)
+            await self._keep_handed()
+            await socket.send(orjson.dumps({"type": "ack", "ids": ids}), text=True)
+            self._unacked = 0
+
+    async def _keep_handed(self) -> None:
+        """Note in the outbox what was handed: before the server forgets it, this side knows."""
+        if self._unkept:
+            ids = self._unkept.copy()
+            await self._outbox.hand(ids)  # may be cancelled: then they are still unkept
+            del self._unkept[: len(ids)]
+
+    async def _write_send(self, socket: ClientConnection, send: _Send, now: float) -> None:
+        draft = send.draft
+        if draft.ref not in self._sends:
+            return
+        send.sent_at = now
+        self._in_flight[draft.ref] = send
+        await socket.send(_send_frame(draft, retry=send.is_uncertain), text=True)
+
+    def _is_answer_overdue(self, now: float) -> bool:
+        oldest = next(iter(self._in_flight.values()), None)
+        return (
+            oldest is not None
+            and oldest.sent_at is not None
+            and now - oldest.sent_at > ANSWER_SECONDS
+        )
+
+    async def _read(self, socket: ClientConnection) -> None:
+        async for text in socket:
+            frame = orjson.loads(text)
+            match frame.get("type"):
+                case "message":
+                    self._take_message(frame)
+                case "accepted":
+                    await self._take_accepted(frame)
+                case "error":
+                    await self._take_error(frame)
+                case "status":
+                    self._on_event(Delivered(tuple(frame["ids"]), frame["user"]))
+
+    def _take_message(self, frame: dict[str, Any]) -> None:
+        id = frame["id"]
+        if id in self._handed:
+            self._acks.append(id)
+            self._has_work.set()
+        elif id not in self._held_ids:
+            self._held_ids.add(id)
+            self._inbox.append(
+                Message(
+                    id,
+                    frame["conversation"],
+                    frame["sender"],
+                    frame["to"],
+                    frame["content"],
+                    datetime.fromisoformat(frame["time"]),
+                    frame["offset"],
+                    frame.get("replay", False),
+                )
+            )
+            self._has_mail.set()
+
+    async def _take_accepted(self, frame: dict[str, Any]) -> None:
+        time = datetime.fromisoformat(frame["time"])
+        receipt = Receipt(frame["id"], frame["conversation"], frame["offset"], time)
+        send = self._settle(frame.get("ref"))
+        if send is None:
+            return
+        # First of all the answer: what comes after may fail, or be cancelled with the connection.
+        if not send.answer.done():
+            send.answer.set_result(receipt)
+        self._on_event(Accepted(send.draft.to, send.draft.content, receipt))
+        await self._outbox.remove(send.draft.ref)
+
+    async def _take_error(self, frame: dict[str, Any]) -> None:
+        send = self._in_flight.get(frame.get("ref", ""))
+        if send is None:
+            return
+        if frame.get("outcome") == Outcome.REJECTED and frame["code"] not in _REPEATED_CODES:
+            self._settle(send.draft.ref)
+            if not send.answer.done():
+                send.answer.set_exception(MessageRejected(frame["code"], frame["message"]))
+                send.answer.exception()  # who has left does not want to hear of it
+            await self._outbox.remove(send.draft.ref)
+            return
+        if frame.get("outcome") != Outcome.REJECTED:
+            send.is_uncertain = True
+        del self._in_flight[send.draft.ref]
+        self._later(send)
+
+    def _later(self, send: _Send) -> None:
+        """Try again in a moment, on whichever connection there is then."""
+
+        def again() -> None:
+            self._timers.discard(timer)
+            if self._is_welcome.is_set() and send.draft.ref not in self._in_flight:
+                self._unsent.append(send)
+                self._has_work.set()
+
+        timer = asyncio.get_running_loop().call_later(BUSY_SECONDS, again)
+        self._timers.add(timer)
+
+    def _settle(self, ref: str | None) -> _Send | None:
+        """A draft is answered: return its send, for the last time."""
+        send = self._sends.pop(ref or "", None)
+        self._in_flight.pop(ref or "", None)
+        self._has_work.set()
+        return send
+
+    def _queue(self, draft: Draft, *, is_uncertain: bool) -> _Send:
+        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+        send = _Send(draft, answer, is_uncertain)
+        self._sends[draft.ref] = send
+        self._unsent.append(send)
+        self._has_work.set()
+        return send
+
+    def _check_open(self) -> None:
+        if self._ended is not None:
+            raise self._ended
+
+    def _end(self, problem: ClientError) -> None:
+        """End for good: everybody who waits hears why."""
+        self._ended = self._ended or problem
+        self._has_mail.set()
+        for send in self._sends.values():
+            if not send.answer.done():
+                send.answer.set_exception(self._ended)
+                send.answer.exception()
+
+
+def _send_frame(draft: Draft, *, retry: bool) -> bytes:
+    frame: dict[str, Any] = {"type": "send", "to": draft.to, "content": draft.content}
+    frame["ref"] = draft.ref
+    if retry:
+        frame["retry"] = True
+    return orjson.dumps(frame)
+
+
+def _check_draft(draft: Draft) -> None:
+    """Refuse what no server takes, before it is kept. A frame that is too large is not answered
+    but ends the connection, and its repeat would end the next one. Raises: MessageRejected.
+    """
+    try:
+        frame = _send_frame(draft, retry=True)
+        decode(frame.decode())
+    except orjson.JSONEncodeError as error:
+        raise MessageRejected(ErrorCode.BAD_FRAME, str(error)) from None
+    except BadFrame as bad:
+        raise MessageRejected(bad.code, bad.message) from None
+    if len(frame) > FRAME_BYTES:
+        why = f"written as JSON it exceeds a frame of {FRAME_BYTES} bytes"
+        raise MessageRejected(ErrorCode.CONTENT_TOO_LARGE, why)
+
+
+def _with_user(url: str, username: str) -> str:
+    separator = "&" if urlsplit(url).query else "?"
+    return f"{url}{separator}username={quote(username, safe='')}"
+
+
+def _shown(url: str) -> str:
+    return url.partition("?")[0]

@@ -1,0 +1,209 @@
+"""Command line, environment and file in; `Settings` out, or one sentence on what is wrong."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final
+
+from landline.config.settings import CONFIG_FILE, OPTIONS, Option, Settings
+from landline.config.values import ALL_ROLES, FLAG, UnfitValue, is_loopback, mask
+from landline.errors import ConfigError
+
+# How alike a stray LANDLINE_* variable must be to count as a slip of the pen. Anything else is
+# somebody's own business, e.g. LANDLINE_HOME in a deployment script.
+_SLIP: Final = 0.8
+
+_SHOWN_CHARACTERS: Final = 120
+
+
+@dataclass(frozen=True, slots=True)
+class Given:
+    """A value as somebody gave it; `shown` is its form in that place, fit to be printed."""
+
+    text: str
+    shown: str
+
+
+def load(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings of a server. Both mappings hold text; `command_line` by the options'
+    names.
+
+    Raises: ConfigError, one or two lines that name the option in the form in which it was given.
+    """
+    settings, given = _read(command_line, environment)
+    _check_storage(settings, given)
+    _check_roles(settings, given)
+    _check_access(settings, given)
+    return settings
+
+
+def load_for_audit(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings of who looks into log and store. Raises: ConfigError."""
+    settings, given = _read(command_line, environment)
+    _check_storage(settings, given)
+    return settings
+
+
+def load_for_migration(
+    command_line: Mapping[str, str], environment: Mapping[str, str], *, needs_log: bool
+) -> Settings:
+    """Return the settings of who migrates the store. Raises: ConfigError."""
+    settings, _given = _read(command_line, environment)
+    needed = {"postgres": settings.postgres, **({"kafka": settings.kafka} if needs_log else {})}
+    for name, value in needed.items():
+        if value is None:
+            option = OPTIONS[name]
+            raise ConfigError(
+                f"{option.flag} is missing: give {option.flag} {option.kind.metavar},"
+                f" {option.variable}, or {name} in the file of --config"
+            )
+    return settings
+
+
+def _read(
+    command_line: Mapping[str, str], environment: Mapping[str, str]
+) -> tuple[Settings, Mapping[str, Given]]:
+    given = _from_environment(environment)
+    given |= {name: _from_command_line(name, text) for name, text in command_line.items()}
+    file = given.pop(CONFIG_FILE.name, None)
+    if file is not None:
+        given = _from_file(file) | given
+    settings = Settings(
+        **{name.replace("-", "_"): _parse(OPTIONS[name], each) for name, each in given.items()}
+    )
+    return settings, given
+
+
+def _parse(option: Option, given: Given) -> Any:
+    try:
+        return option.kind.parse(given.text)
+    except UnfitValue as error:
+        raise ConfigError(f"{given.shown} {error.problem}: {error.remedy}") from None
+
+
+def printable(text: str) -> str:
+    """Return `text` fit for an error message: short, on one line, without secrets."""
+    text = mask(text)
+    text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+
+
+# --- where values come from -----------------------------------------------------------------------
+
+
+def _from_command_line(name: str, text: str) -> Given:
+    if name in OPTIONS and OPTIONS[name].kind is FLAG:
+        return Given(text, f"--{name}" if text == "true" else f"--no-{name}")
+    return Given(text, f"--{name} {printable(text) or repr('')}")
+
+
+def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
+    known = {option.variable: option.name for option in (*OPTIONS.values(), CONFIG_FILE)}
+    given = {}
+    for variable, text in environment.items():
+        if variable not in known:
+            _refuse_slip(variable, known)
+        elif text:  # empty is how shells and compose files say "not set"
+            given[known[variable]] = Given(text, f"{variable}={printable(text)}")
+    return given
+
+
+def _refuse_slip(variable: str, known: Mapping[str, str]) -> None:
+    prefix, _, rest = variable.partition("_")
+    if prefix != "LANDLINE":
+        return
+    meant = get_close_matches(rest, (name.partition("_")[2] for name in known), 1, _SLIP)
+    if meant:
+        raise ConfigError(
+            f"{printable(variable)} in the environment is not an option: "
+            f"did you mean LANDLINE_{meant[0]}? Rename it or unset it"
+        )
+
+
+def _from_file(file: Given) -> dict[str, Given]:
+    import tomllib  # noqa: PLC0415 - most starts have no file
+
+    path: Path = _parse(CONFIG_FILE, file)
+    try:
+        content = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(
+            f"{file.shown}: this file cannot be read ({error.strerror}); give one that can"
+        ) from None
+    except UnicodeDecodeError:
+        raise ConfigError(f"{file.shown}: this file is not TOML: it is not UTF-8") from None
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"{file.shown}: this file is not TOML: {printable(str(error))}") from None
+    where = f"in {printable(str(path))}"
+    return {key: _from_key(key, value, where) for key, value in content.items()}
+
+
+def _from_key(key: str, value: object, where: str) -> Given:
+    option = OPTIONS.get(key)
+    if option is None:
+        meant = get_close_matches(key.lower().replace("_", "-"), OPTIONS, 1)
+        hint = f"did you mean {meant[0]}?" if meant else "see landline serve --help"
+        raise ConfigError(f"{printable(key)} {where} is not an option: {hint}")
+    shown = f"{key} = {_toml(value)} {where}"
+    if type(value) not in option.kind.toml or _toml(value) == "[...]":
+        raise ConfigError(f"{shown} has the wrong type: give {_example(option)}")
+    if isinstance(value, list):
+        return Given(",".join(value), shown)
+    return Given(str(value).lower() if isinstance(value, bool) else str(value), shown)
+
+
+def _toml(value: object) -> str:
+    """Return the value as it may have been written. What may hide a secret in it is left out."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str):
+        return f'"{printable(value)}"'
+    if isinstance(value, list) and all(isinstance(item, str) for item in value):
+        return f"[{', '.join(map(_toml, value))}]"
+    return "[...]" if isinstance(value, list) else "{...}"
+
+
+def _example(option: Option) -> str:
+    if int in option.kind.toml:
+        return f"{option.name} = {option.default}"
+    if bool in option.kind.toml:
+        return f"{option.name} = true or {option.name} = false"
+    return f'{option.name} = "{option.kind.metavar}"'
+
+
+# --- what no single option can be blamed for ------------------------------------------------------
+
+
+def _check_storage(settings: Settings, given: Mapping[str, Given]) -> None:
+    cluster = [given[name].shown for name in ("kafka", "postgres", "redis") if name in given]
+    remedy = "Leave out --kafka, --postgres and --redis to run the embedded server."
+    if settings.kafka is not None and settings.postgres is not None:
+        return
+    if cluster:
+        missing = [
+            f"--{name}"
+            for name, value in (("kafka", settings.kafka), ("postgres", settings.postgres))
+            if value is None
+        ]
+        raise ConfigError(
+            f"{cluster[0]} without {' and '.join(missing)}: a cluster needs both.\n{remedy}"
+        )
+
+
+def _check_roles(settings: Settings, given: Mapping[str, Given]) -> None:
+    if settings.kafka is None and settings.roles != frozenset(ALL_ROLES):
+        raise ConfigError(
+            f"{given['roles'].shown}: the embedded server is one process and needs both roles; "
+            "leave this option out"
+        )
+
+
+def _check_access(settings: Settings, given: Mapping[str, Given]) -> None:
+    if settings.auth == "none" and not settings.insecure and not is_loopback(settings.host):
+        raise ConfigError(
+            f"{given['host'].shown}: with --auth none, whoever reaches this address can write in "
+            "anybody's name.\nGive a loopback host such as 127.0.0.1, or add --insecure."
+        )

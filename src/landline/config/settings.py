@@ -1,0 +1,164 @@
+"""The options: each one's name, kind, default and meaning stand here and nowhere else."""
+
+import dataclasses
+import re
+import socket
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from landline.config import values
+from landline.config.values import Kind, SecretUrl
+
+T = TypeVar("T")
+
+LISTEN: Final = "Where the server listens, and who may use it"
+DELIVERY: Final = "How long a message may wait"
+STORAGE: Final = "Where messages are kept"
+NODE: Final = "What this server is called and what it does"
+LOG: Final = "What the server writes about itself: never a message's content, never a token"
+SECTIONS: Final = (LISTEN, DELIVERY, STORAGE, NODE, LOG)
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """An option as an operator sees it. `default` is what they would write to get it."""
+
+    name: str
+    section: str
+    kind: Kind[Any]
+    default: str
+    doc: str
+
+    @property
+    def flag(self) -> str:
+        """Return its form on the command line. In a TOML file it is the name alone."""
+        return f"--{self.name}"
+
+    @property
+    def variable(self) -> str:
+        """Return its form in the environment."""
+        return "LANDLINE_" + self.name.replace("-", "_").upper()
+
+
+def _option(section: str, kind: Kind[T], default: str, doc: str) -> T:
+    """Declare an option with a default, written as an operator would write it."""
+    return field(default=kind.parse(default), metadata={"facts": (section, kind, default, doc)})
+
+
+def _unset(section: str, kind: Kind[T], default: str, doc: str) -> T | None:
+    """Declare an option that is None unless given; `default` says in words what that means."""
+    return field(default=None, metadata={"facts": (section, kind, default, doc)})
+
+
+# ruff: noqa: RUF009 - `_option` is `dataclasses.field` with a longer name
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything an operator decides. Durations are seconds.
+
+    A field is called what its option is called, with `_` for `-`.
+    """
+
+    host: str = _option(LISTEN, values.HOST, "127.0.0.1", "address to listen on")
+    port: int = _option(
+        LISTEN, values.PORT, "8081", "one port for WebSocket and HTTP; 0 takes any free one"
+    )
+    auth: str = _option(
+        LISTEN,
+        values.one_of("none"),
+        "none",
+        "none trusts the name that a client gives: for one machine, or with --insecure",
+    )
+    insecure: bool = _option(
+        LISTEN, values.FLAG, "false", "allow --auth none on an address that others can reach"
+    )
+    allowed_origins: frozenset[str] = _option(
+        LISTEN,
+        values.ORIGINS,
+        "",
+        "exact origins whose pages may connect; with none, only the server's own page",
+    )
+
+    ack_timeout: float = _option(
+        DELIVERY,
+        values.SECONDS,
+        "60s",
+        "close a session that acknowledges nothing for so long while messages are outstanding",
+    )
+    sweep_interval: float = _option(
+        DELIVERY,
+        values.SECONDS,
+        "10s",
+        "how often the store is asked what connected users are still owed",
+    )
+
+    data_dir: Path = _option(
+        STORAGE, values.DIRECTORY, "./landline-data", "the embedded server's files"
+    )
+    kafka: tuple[str, ...] | None = _unset(
+        STORAGE, values.SERVERS, "none", "Kafka brokers, the log of a cluster"
+    )
+    kafka_config: Path | None = _unset(
+        STORAGE,
+        values.FILE,
+        "none",
+        "properties file with librdkafka's security.*, sasl.* and ssl.* settings",
+    )
+    postgres: SecretUrl | None = _unset(
+        STORAGE, values.POSTGRES_URL, "none", "PostgreSQL, the store of a cluster"
+    )
+    redis: SecretUrl | None = _unset(
+        STORAGE, values.REDIS_URL, "none", "Redis, where a cluster looks up who is where"
+    )
+    allow_unsafe: bool = _option(
+        STORAGE,
+        values.FLAG,
+        "false",
+        "start although settings of Kafka or PostgreSQL break the promise; each is a warning then",
+    )
+
+    server_id: str | None = _unset(
+        NODE, values.SERVER_ID, "host name and port", "name of this server, e.g. ws-1"
+    )
+    roles: frozenset[str] = _option(
+        NODE,
+        values.ROLES,
+        "gateway,writer",
+        "what to run: gateway serves clients, writer applies the log to the store",
+    )
+
+    log_dir: Path | None = _unset(
+        LOG,
+        values.DIRECTORY,
+        "none",
+        "also write JSON to landline-<server-id>-<port>.log in here (30 files of 20 MB are kept)",
+    )
+    log_format: str = _option(
+        LOG,
+        values.one_of("auto", "console", "json"),
+        "auto",
+        "console is for people, json for machines; auto is console on a terminal, else json",
+    )
+
+    def server_name(self, port: int) -> str:
+        """Return `server_id` or its default; `port` is the one really listened on, never 0."""
+        if self.server_id is not None:
+            return self.server_id
+        host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")
+        return f"{host[:58] or 'localhost'}-{port}"
+
+
+OPTIONS: Final = {
+    option.name: option
+    for option in (
+        Option(each.name.replace("_", "-"), *each.metadata["facts"])
+        for each in dataclasses.fields(Settings)
+    )
+}
+
+# Not one of the settings: it says where to look for them.
+CONFIG_FILE: Final = Option(
+    "config", "The file", values.FILE, "none", "TOML file whose keys are the names of these options"
+)

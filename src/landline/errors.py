@@ -1,0 +1,74 @@
+"""The error tree.
+
+    LandlineError
+    ├── StartupError            the server cannot start: one sentence, exit code 2
+    │   ├── ConfigError         an option has a value that cannot work
+    │   ├── StorageRefused      the data directory cannot be used as it is
+    │   └── StackError          a server of the local stack did not start
+    │       └── Missing         this machine has not what it needs
+    ├── Unavailable             a dependency does not answer now; asking again later may work
+    │   ├── LogUnavailable
+    │   ├── StoreUnavailable
+    │   └── DirectoryUnavailable
+    ├── BadHistory              a history of `landline verify` cannot be read or written
+    ├── LogLost                 the log does not hold what it held: stop, a person must decide
+    └── StoreRefused            something can never be stored, however often it is tried
+
+What a *client* did wrong is not in this tree: see `landline.protocol.frames.BadFrame`, and
+`landline.protocol.records.BadRecord` for what stands in the log.
+"""
+
+
+class LandlineError(Exception):
+    """Root of every error that Landline raises on purpose."""
+
+
+class StartupError(LandlineError):
+    """The server cannot start. `str(error)` is the sentence for the operator."""
+
+
+class ConfigError(StartupError):
+    """An option has a value that cannot work; the sentence names option, value and remedy."""
+
+
+class StorageRefused(StartupError):
+    """The data directory is in use, damaged, from a newer version, or not writable."""
+
+
+class StackError(StartupError):
+    """A server of the local stack did not start."""
+
+
+class Missing(StackError):
+    """This machine has not what a server of the stack needs; the sentence says what to install."""
+
+
+class Unavailable(LandlineError):
+    """A dependency does not answer now. Nothing is known to be wrong with the data."""
+
+
+class LogUnavailable(Unavailable):
+    """The event log cannot be read or asked now."""
+
+
+class StoreUnavailable(Unavailable):
+    """The message store cannot be read or written now."""
+
+
+class DirectoryUnavailable(Unavailable):
+    """The directory cannot be asked now: no hint."""
+
+
+class BadHistory(LandlineError):
+    """A history cannot be read or written; the sentence names file, line and reason."""
+
+
+class LogLost(LandlineError):
+    """The log does not hold what it held: records are gone, or it is another log.
+
+    Going on would skip messages without a word. `str(error)` tells an operator what is missing.
+    """
+
+
+class StoreRefused(LandlineError):
+    """The data itself cannot be stored, and trying again is no use. Nothing was changed."""

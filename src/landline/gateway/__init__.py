@@ -1,0 +1,1 @@
+"""The WebSocket edge over the heart: sockets, deadlines, and the ports that the heart asks for."""

@@ -1,0 +1,271 @@
+"""Metrics: one table of all there are, and the page that Prometheus reads.
+
+The hot path counts in plain integers of its own; nothing here is called per message but
+`Histogram.observe`. When somebody asks for the page, each source says how far it has counted.
+"""
+
+import re
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from itertools import accumulate, product
+from typing import Final, Literal
+
+from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from landline.errors import LandlineError
+from landline.protocol.codes import CloseCode, ErrorCode
+
+# The format of the text that `MetricsRegistry.render` returns.
+CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+
+# From a tenth of a millisecond (a group commit on a fast disk) to the seconds after which an
+# append is answered with `unavailable`.
+SECONDS_BOUNDS: Final = (
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+)  # fmt: skip
+
+
+class UndeclaredMetric(LandlineError):
+    """A source counts something that the table does not have: add a line there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Declaration:
+    """A line of the table.
+
+    `labels` names each label with all its values, so that no client can make up new ones, and so
+    that each series stands at 0 from the start: a rate over the first error is then right.
+    """
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    help: str
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+# Codes of RFC 6455, section 7.4.1 that are not ours to send, and everything that clients make up.
+_CLOSE_CODES: Final = (*map(str, sorted({1000, 1005, 1006, *map(int, CloseCode)})), "other")
+
+
+def close_code_label(code: int) -> str:
+    """Return the `code` label of `landline_closes_total` for a close code from either side."""
+    return str(code) if str(code) in _CLOSE_CODES else "other"
+
+
+METRICS: Final = (
+    Declaration("landline_connections", "gauge", "WebSocket connections that are open."),
+    Declaration("landline_sessions_opened_total", "counter", "Sessions that were welcomed."),
+    Declaration(
+        "landline_upgrades_refused_total", "counter", "Connections refused before the upgrade."
+    ),
+    Declaration(
+        "landline_closes_total",
+        "counter",
+        "Connections that ended, by WebSocket close code.",
+        {"code": _CLOSE_CODES},
+    ),
+    Declaration(
+        "landline_sends_total",
+        "counter",
+        "Sends that were answered, by their outcome.",
+        {"outcome": ["accepted", "rejected", "unknown"]},
+    ),
+    Declaration("landline_inflight_sends", "gauge", "Sends that the log has not answered yet."),
+    Declaration(
+        "landline_append_seconds", "histogram", "From a send to the log's acknowledgement."
+    ),
+    Declaration(
+        "landline_errors_total",
+        "counter",
+        "Error frames sent to clients, by code.",
+        {"code": [str(code) for code in ErrorCode]},
+    ),
+    Declaration("landline_bad_frames_total", "counter", "Frames that could not be taken."),
+    Declaration(
+        "landline_pushes_total",
+        "counter",
+        "Messages pushed to sessions, by the way they took: straight from the log's "
+        "acknowledgement, read back from the store for a new session, or found by the sweep.",
+        {"path": ["live", "replay", "sweep"]},
+    ),
+    Declaration("landline_acks_total", "counter", "Message ids that clients acknowledged."),
+    Declaration("landline_receipts_total", "counter", "Receipts that were written to the log."),
+    Declaration(
+        "landline_receipts_dropped_total",
+        "counter",
+        "Receipts given up because too many waited for the log: those messages come again.",
+    ),
+    Declaration(
+        "landline_directory_failures_total",
+        "counter",
+        "Times the directory gave no answer: those messages came with the sweep.",
+    ),
+    Declaration(
+        "landline_hints_dropped_total",
+        "counter",
+        "Hints given up because too many waited for the directory; the sweep delivers.",
+    ),
+    Declaration(
+        "landline_usable",
+        "gauge",
+        "Whether log, store and routing can be used: what /readyz says.",
+        {"part": ["log", "store", "routing"]},
+    ),
+    Declaration("landline_writer_lag_entries", "gauge", "Entries of the log that the store lacks."),
+    Declaration(
+        "landline_quarantined_total", "counter", "Records of the log that can never be applied."
+    ),
+    Declaration(
+        "landline_event_loop_lag_seconds", "gauge", "How late the event loop's last timer was."
+    ),
+)
+
+# What `landline audit --metrics` writes: the kinds are those of `landline.audit`.
+AUDIT_METRICS: Final = (
+    Declaration(
+        "landline_audit_differences",
+        "gauge",
+        "Differences between log and store that the last audit found, by kind.",
+        {
+            "kind": [
+                "message_missing", "message_changed", "message_moved", "message_unknown",
+                "receipt_missing", "receipt_unknown", "receipt_stray", "quarantined", "unreadable",
+                "log_gap", "log_went_back",
+            ]
+        },
+    ),
+    Declaration("landline_audit_records", "gauge", "Records of the log that the audit has read."),
+    Declaration("landline_audit_messages", "gauge", "Messages in the store."),
+    Declaration("landline_audit_deliveries", "gauge", "Deliveries in the store."),
+    Declaration("landline_audit_duration_seconds", "gauge", "How long the last audit took."),
+    Declaration(
+        "landline_audit_timestamp_seconds", "gauge", "When the last audit ended, as a Unix time."
+    ),
+)  # fmt: skip
+
+
+class Histogram:
+    """Counts how many observations fell under each bound; cheap enough for the hot path."""
+
+    __slots__ = ("_bounds", "_counts", "_sum")
+
+    def __init__(self, bounds: Sequence[float] = SECONDS_BOUNDS) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def observe(self, value: float) -> None:
+        """Count one observation."""
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    @property
+    def sum(self) -> float:
+        """Return the sum of all observations."""
+        return self._sum
+
+    def buckets(self) -> list[tuple[str, float]]:
+        """Return how many observations were at or below each bound, the last being `+Inf`."""
+        names = [*map(str, self._bounds), "+Inf"]
+        return list(zip(names, map(float, accumulate(self._counts)), strict=True))
+
+
+Value = float | Histogram
+Source = Callable[[], Mapping[str, Value]]
+
+
+class MetricsRegistry:
+    """Renders what the sources have counted, and what the process uses.
+
+    A source maps names as Prometheus writes them, such as `landline_connections` or
+    `landline_sends_total{outcome="accepted"}`, to numbers or histograms. Numbers of the same
+    name from several sources add up; a histogram has one source.
+    """
+
+    def __init__(
+        self, sources: Sequence[Source], declarations: Sequence[Declaration] = METRICS
+    ) -> None:
+        # Not the library's global registry: two servers in one process do not share counts.
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(_Sources(sources, declarations))
+        ProcessCollector(registry=self._registry)
+        GCCollector(registry=self._registry)
+
+    def render(self) -> bytes:
+        """Return the page, in the format of `CONTENT_TYPE`. Raises: UndeclaredMetric."""
+        return generate_latest(self._registry)
+
+
+def textfile(measured: Mapping[str, Value], declarations: Sequence[Declaration]) -> bytes:
+    """Return a page of these numbers alone, as the node exporter's textfile collector reads it.
+
+    Raises: UndeclaredMetric.
+    """
+    registry = CollectorRegistry(auto_describe=False)
+    registry.register(_Sources([lambda: measured], declarations))
+    return generate_latest(registry)
+
+
+class _Sources(Collector):
+    def __init__(self, sources: Sequence[Source], declarations: Sequence[Declaration]) -> None:
+        self._sources = sources
+        self._declarations = declarations
+        self._series = {(each.name, values) for each in declarations for values in _values(each)}
+
+    def collect(self) -> Iterable[Metric]:
+        measured = self._measure()
+        # What no source knows is left out: a 0 that nobody counts would be a lie.
+        names = {name for name, _ in measured}
+        return [_family(each, measured) for each in self._declarations if each.name in names]
+
+    def _measure(self) -> dict[tuple[str, tuple[str, ...]], Value]:
+        measured: dict[tuple[str, tuple[str, ...]], Value] = {}
+        for source in self._sources:
+            for key, value in source().items():
+                series = _parse(key)
+                if series not in self._series:
+                    raise UndeclaredMetric(f"{key} is not in the table of metrics")
+                before = measured.get(series, 0.0)
+                if isinstance(value, Histogram) or isinstance(before, Histogram):
+                    measured[series] = value
+                else:
+                    measured[series] = before + value
+        return measured
+
+
+def _values(declaration: Declaration) -> Iterable[tuple[str, ...]]:
+    return product(*declaration.labels.values())
+
+
+@lru_cache(maxsize=1024)
+def _parse(key: str) -> tuple[str, tuple[str, ...]]:
+    name, _, labels = key.partition("{")
+    return name, tuple(re.findall(r'="([^"]*)"', labels))
+
+
+def _family(
+    declaration: Declaration, measured: Mapping[tuple[str, tuple[str, ...]], Value]
+) -> Metric:
+    name, help_text, labels = declaration.name, declaration.help, list(declaration.labels)
+    if declaration.kind == "histogram":
+        histogram = measured.get((name, ()), Histogram())
+        assert isinstance(histogram, Histogram), f"{name} needs a Histogram"
+        family = HistogramMetricFamily(name, help_text)
+        family.add_metric([], histogram.buckets(), histogram.sum)
+        return family
+    kind = CounterMetricFamily if declaration.kind == "counter" else GaugeMetricFamily
+    numbers = kind(name, help_text, labels=labels)
+    for values in _values(declaration):
+        number = measured.get((name, values), 0.0)
+        assert not isinstance(number, Histogram), f"{name} needs a number"
+        numbers.add_metric(values, number)
+    return numbers

@@ -1,0 +1,178 @@
+"""What the middle asks of the outside world. Adapters implement these; nobody else knows a vendor.
+
+Each docstring states the guarantee that the proof in ARCHITECTURE.md leans on. The contract
+suites in tests/contract hold every adapter to it.
+"""
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Protocol
+
+from landline.model import (
+    Appended,
+    AppendResult,
+    Batch,
+    Pending,
+    PendingQuery,
+    Positions,
+    Stretch,
+)
+
+
+class Clock(Protocol):
+    """Time, as the heart sees it. Real in the server, virtual in simulations."""
+
+    def monotonic(self) -> float:
+        """Return seconds that never go back; only differences mean anything."""
+
+    def wall_ms(self) -> int:
+        """Return milliseconds since the Unix epoch, UTC. Decoration: nothing is ordered by it."""
+
+
+class LogReader(Protocol):
+    """Follows every partition of the log, from where it was opened."""
+
+    async def read(self, limit: int) -> Sequence[Stretch]:
+        """Return what comes next, about `limit` entries of any partitions; wait while there is
+        nothing.
+
+        Order: each stretch begins where the last one of its partition ended, so nothing is
+        skipped and nothing comes twice. At most one stretch per partition. Bytes are bounded too.
+        Raises: LogUnavailable (the reader is of no use any more: open another), LogLost.
+        Cancelling loses what was about to be returned: close the reader then.
+        """
+
+    async def close(self) -> None:
+        """Let go of every resource."""
+
+
+class EventLog(Protocol):
+    """The durable, ordered, append-only log: CHAT-MESSAGES.
+
+    Order: within a partition, records are read in the order of their offsets; the same key
+    always goes to the same partition. Loss: none after `done` was given `Appended`.
+    Duplicates: the log may hold a record twice when an append's outcome was unknown.
+    """
+
+    @property
+    def durability(self) -> str:
+        """Say what an acknowledged record survives, e.g. `sqlite:fsync`."""
+
+    def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
+        """Append one record; call `done` exactly once, on the event loop's thread.
+
+        Never blocks and never raises for trouble outside. `done` comes within the adapter's own
+        deadline whatever happens, and never before `append` has returned. `Appended` means
+        durable. The adapter bounds what it holds; beyond that the result is
+        `NotAppended(certain=True)`. Results of one key arrive in the order of the appends.
+        """
+
+    async def ends(self) -> Positions:
+        """Return, for every partition, the offset that the next record will get.
+
+        Every record acknowledged before the call is below it. A partition that cannot say now
+        (no leader) is left out: nothing of it can be read either.
+        Raises: LogUnavailable when none can say.
+        """
+
+    async def aged(self, share: float) -> Positions:
+        """Return, for each partition, the offset below which every record has used up `share` of
+        the time for which the log keeps it. Empty when the log keeps everything.
+
+        Raises: LogUnavailable.
+        """
+
+    async def open_reader(self, start: Positions) -> LogReader:
+        """Return a reader of every partition from `start` on; one that is not named, from 0 on.
+
+        Raises: LogUnavailable; LogLost when a start lies outside what the log holds.
+        """
+
+    def health(self) -> str | None:
+        """Return None when appends can succeed, otherwise the reason in words."""
+
+    async def close(self) -> None:
+        """Settle what was appended and let go of every resource."""
+
+
+class MessageStore(Protocol):
+    """The final store: messages, deliveries, quarantine, and how far the log has been applied."""
+
+    async def apply(self, batches: Sequence[Batch]) -> bool:
+        """Apply batches of different partitions, and move each partition from its batch's `start`
+        to its `end` in the same step.
+
+        Each batch all or nothing, by compare-and-set: one whose partition does not stand at
+        `start` changes nothing. Returns whether every one was applied. Facts and receipts only
+        join: applying any stretch again, in any order, changes nothing; a delivery never goes
+        back; a message keeps its lowest position. A receipt counts only for a recipient of its
+        message, and may come before it.
+        Raises: StoreUnavailable (try again; it may have been applied), StoreRefused (something
+        in these batches can never be stored; nothing was changed).
+        """
+
+    async def applied(self) -> Positions:
+        """Return how far each partition has been applied. Raises: StoreUnavailable."""
+
+    async def wait_applied(self, target: Positions) -> Positions:
+        """Return `applied` once it covers `target`. No deadline of its own: the caller sets one.
+
+        Raises: StoreUnavailable. Cancelling is safe.
+        """
+
+    async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
+        """Answer every query, in order, all from one snapshot that also gives `applied`.
+
+        Pending: a message of which the mailbox is a recipient without a receipt.
+        Raises: StoreUnavailable.
+        """
+
+    async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
+        """Return position and time of those messages that are stored. Raises: StoreUnavailable."""
+
+    def health(self) -> str | None:
+        """Return None when the store can be used, otherwise the reason in words."""
+
+    async def close(self) -> None:
+        """Let go of every resource."""
+
+
+class Directory(Protocol):
+    """Which servers a user has sessions on. Hints: wrong or empty answers cost latency only."""
+
+    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+        """Enter (user, session) pairs of this server; a lookup that starts afterwards finds them.
+
+        Raises: DirectoryUnavailable; the entries are made again when it is back.
+        """
+
+    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
+        """Take out these sessions and no others. Raises: DirectoryUnavailable."""
+
+    async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """Return, for each user with sessions on *other* servers, those servers' addresses.
+
+        An address is opaque: the bus takes it. It names one run of a server, not only its id.
+        Raises: DirectoryUnavailable.
+        """
+
+    def health(self) -> str | None:
+        """Return None when lookups can succeed, otherwise the reason in words."""
+
+    async def close(self) -> None:
+        """Take out every session of this server and let go of every resource."""
+
+
+class RoutingBus(Protocol):
+    """Carries hints from server to server: CHAT-ROUTING. May lose, repeat and reorder them."""
+
+    def publish(self, address: str, hint: bytes) -> None:
+        """Send a hint to one run of a server. Never blocks, never raises for trouble outside."""
+
+    async def listen(self, receive: Callable[[bytes], None]) -> None:
+        """Hand every hint addressed to this server from now on to `receive`."""
+
+    def health(self) -> str | None:
+        """Return None when hints can flow, otherwise the reason in words."""
+
+    async def close(self) -> None:
+        """Stop listening and let go of every resource."""

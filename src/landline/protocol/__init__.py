@@ -1,0 +1,1 @@
+"""The wire protocol and the record formats, sans-I/O: names, limits, codes, frames, records."""

@@ -1,0 +1,296 @@
+"""Frames: what a client may say, what the server answers, and the one validator of both.
+
+Whatever `decode` lets through can be stored by every store: the writer checks records with the
+same functions (`landline.protocol.records`).
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+import orjson
+
+from landline.model import Message
+from landline.protocol.codes import ErrorCode, Outcome
+from landline.protocol.identity import (
+    BadName,
+    check_user_name,
+    is_message_id,
+    is_ref,
+    utf8_length,
+)
+from landline.protocol.limits import (
+    ACK_IDS,
+    CONTENT_BYTES,
+    FRAME_BYTES,
+    JSON_DEPTH,
+    PROTOCOL_VERSION,
+    REF_BYTES,
+    WINDOW,
+)
+from landline.protocol.times import rfc3339
+
+_INTEGERS = range(-(2**63), 2**64)
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Ask for a message to be accepted. `retry`: an earlier try's answer was never seen."""
+
+    to: str
+    content: str
+    ref: str | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """The client has safely received these messages."""
+
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ping:
+    """Answered by `pong`, for clients that cannot send WebSocket pings."""
+
+
+ClientFrame = Send | Ack | Ping
+
+
+class BadFrame(ValueError):
+    """A frame that cannot be taken. `outcome` is set when a send is concerned."""
+
+    def __init__(
+        self, code: ErrorCode, message: str, outcome: Outcome | None = None, ref: str | None = None
+    ) -> None:
+        super().__init__(message)
+        self.code = code
+        self.message = message
+        self.outcome = outcome
+        self.ref = ref
+
+
+class _NotStrict(ValueError):
+    """JSON that Python's parser would take and we do not; `str(error)` says why."""
+
+
+def decode(text: str) -> ClientFrame:
+    """Return the client's frame.
+
+    Raises: BadFrame, with the outcome and `ref` of the send as far as they can be made out.
+    """
+    try:
+        frame = _parse(text)
+    except _NotStrict as error:
+        raise BadFrame(ErrorCode.BAD_FRAME, str(error), *_salvage(text)) from None
+    kind = frame.get("type", "send" if "to" in frame and "content" in frame else None)
+    if kind == "send":
+        return _send(frame)
+    if kind == "ack":
+        return _ack(frame)
+    if kind == "ping":
+        return Ping()
+    if "type" in frame and isinstance(kind, str):
+        raise BadFrame(ErrorCode.UNKNOWN_TYPE, "unknown frame type; known are send, ack and ping")
+    raise BadFrame(
+        ErrorCode.BAD_FRAME,
+        "a frame needs a type (send, ack or ping), or to and content for a send",
+        *_concerned(frame),
+    )
+
+
+def _send(frame: Mapping[str, Any]) -> Send:
+    ref = frame.get("ref")
+    to = frame.get("to")
+    content = frame.get("content")
+    retry = frame.get("retry")
+    code = None
+    if ref is not None and not isinstance(ref, str):
+        code, why = ErrorCode.BAD_FRAME, "ref must be a string"
+        ref = None
+    elif ref is not None and not is_ref(ref):
+        code, why = ErrorCode.BAD_REF, f"ref must have 1 to {REF_BYTES} bytes and no NUL"
+        ref = None
+    elif not isinstance(to, str):
+        code, why = ErrorCode.BAD_FRAME, "to must be a string: the recipient's user name"
+    elif not isinstance(content, str):
+        code, why = ErrorCode.BAD_FRAME, "content must be a string"
+    elif retry is not None and not isinstance(retry, bool):
+        code, why = ErrorCode.BAD_FRAME, "retry must be true or false"
+    elif "\x00" in content:
+        code, why = ErrorCode.BAD_FRAME, "content must not contain NUL"
+    elif not content:
+        code, why = ErrorCode.CONTENT_EMPTY, "content must not be empty"
+    elif utf8_length(content) > CONTENT_BYTES:
+        code, why = ErrorCode.CONTENT_TOO_LARGE, f"content must not exceed {CONTENT_BYTES} bytes"
+    else:
+        try:
+            return Send(check_user_name(to), content, ref, bool(retry))
+        except BadName as error:
+            code, why = ErrorCode.BAD_RECIPIENT, f"to: {error}"
+    raise BadFrame(code, why, Outcome.REJECTED, ref)
+
+
+def _ack(frame: Mapping[str, Any]) -> Ack:
+    ids = frame.get("ids")
+    if not isinstance(ids, list) or len(ids) > ACK_IDS:
+        raise BadFrame(ErrorCode.BAD_FRAME, f"ids must be a list of at most {ACK_IDS} message ids")
+    if not all(map(is_message_id, ids)):
+        raise BadFrame(ErrorCode.BAD_FRAME, "ids must hold message ids: lower-case UUIDs")
+    return Ack(tuple(ids))
+
+
+def _parse(text: str) -> Mapping[str, Any]:
+    """Parse strict JSON: one object, no duplicate names, no NaN, nothing that cannot be stored."""
+    try:
+        parsed = _STRICT.decode(text)
+    except _NotStrict:
+        raise
+    except RecursionError:
+        raise _NotStrict(f"JSON must not nest deeper than {JSON_DEPTH}") from None
+    except ValueError:  # also integers of more digits than Python converts
+        raise _NotStrict("a frame must be one JSON object") from None
+    if not isinstance(parsed, dict):
+        raise _NotStrict("a frame must be one JSON object")
+    _check_values(parsed)
+    return parsed
+
+
+def _check_values(frame: Mapping[str, Any]) -> None:
+    # An explicit stack: the depth of hostile input must not be the depth of our calls.
+    stack: list[tuple[Any, int]] = [(frame, 1)]
+    while stack:
+        value, depth = stack.pop()
+        if isinstance(value, str):
+            if utf8_length(value) < 0:
+                raise _NotStrict("strings must not contain lone surrogates")
+        elif isinstance(value, dict):
+            if depth > JSON_DEPTH:
+                raise _NotStrict(f"JSON must not nest deeper than {JSON_DEPTH}")
+            for name, inner in value.items():
+                if utf8_length(name) < 0:
+                    raise _NotStrict("strings must not contain lone surrogates")
+                stack.append((inner, depth + 1))
+        elif isinstance(value, list):
+            if depth > JSON_DEPTH:
+                raise _NotStrict(f"JSON must not nest deeper than {JSON_DEPTH}")
+            stack.extend((inner, depth + 1) for inner in value)
+        elif isinstance(value, float):
+            if not isfinite(value):
+                raise _NotStrict("numbers must be finite")
+        elif isinstance(value, int) and value not in _INTEGERS:
+            raise _NotStrict("integers must fit into 64 bits")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise _NotStrict("names in a JSON object must be unique")
+    return members
+
+
+def _no_constant(_name: str) -> Any:
+    raise _NotStrict("NaN and Infinity are not JSON")
+
+
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
+_LENIENT = json.JSONDecoder()
+
+
+def _salvage(text: str) -> tuple[Outcome | None, str | None]:
+    """Make out of a broken frame whether it meant a send, and which: the client waits for it."""
+    try:
+        frame = _LENIENT.decode(text)
+    except (ValueError, RecursionError):
+        return None, None
+    return _concerned(frame) if isinstance(frame, dict) else (None, None)
+
+
+def _concerned(frame: Mapping[str, Any]) -> tuple[Outcome | None, str | None]:
+    is_send = frame.get("type", "send") == "send" and ("to" in frame or "content" in frame)
+    if not is_send:
+        return None, None
+    ref = frame.get("ref")
+    return Outcome.REJECTED, ref if isinstance(ref, str) and is_ref(ref) else None
+
+
+# Server frames ------------------------------------------------------------------------------
+
+PONG = b'{"type":"pong"}'
+
+
+def welcome(*, user: str, server: str, session: str, durability: str) -> bytes:
+    """Return the first frame of every session."""
+    return orjson.dumps(
+        {
+            "type": "welcome",
+            "user": user,
+            "server": server,
+            "session": session,
+            "protocol": PROTOCOL_VERSION,
+            "durability": durability,
+            "limits": {
+                "content_bytes": CONTENT_BYTES,
+                "frame_bytes": FRAME_BYTES,
+                "window": WINDOW,
+            },
+        }
+    )
+
+
+def accepted(*, ref: str | None, id: str, conversation: str, offset: int, time_ms: int) -> bytes:
+    """Return the answer to a send whose message is durably in the log."""
+    frame: dict[str, Any] = {"type": "accepted"}
+    if ref is not None:
+        frame["ref"] = ref
+    frame |= {
+        "id": id,
+        "conversation": conversation,
+        "offset": offset,
+        "time": rfc3339(time_ms),
+    }
+    return orjson.dumps(frame)
+
+
+def message(message: Message, *, replay: bool) -> bytes:
+    """Return a message as it is pushed to a recipient."""
+    frame: dict[str, Any] = {
+        "type": "message",
+        "id": message.id,
+        "conversation": message.conversation,
+        "sender": message.sender,
+        "to": message.recipients[0],
+        "content": message.content,
+        "time": rfc3339(message.time_ms),
+        "offset": message.position.offset,
+    }
+    if replay:
+        frame["replay"] = True
+    return orjson.dumps(frame)
+
+
+def caught_up(replayed: int) -> bytes:
+    """Return the frame that says: all that was owed when the session began has been pushed."""
+    return orjson.dumps({"type": "caught_up", "replayed": replayed})
+
+
+def status(*, ids: Sequence[str], user: str, time: str) -> bytes:
+    """Return the news for a sender that `user` has acknowledged these messages."""
+    return orjson.dumps(
+        {"type": "status", "ids": ids, "user": user, "status": "DELIVERED", "time": time}
+    )
+
+
+def error(
+    code: ErrorCode, message: str, *, outcome: Outcome | None = None, ref: str | None = None
+) -> bytes:
+    """Return an error frame."""
+    frame: dict[str, Any] = {"type": "error", "code": code, "message": message}
+    if outcome is not None:
+        frame["outcome"] = outcome
+    if ref is not None:
+        frame["ref"] = ref
+    return orjson.dumps(frame)

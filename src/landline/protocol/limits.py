@@ -1,0 +1,25 @@
+"""Every limit of the wire, in one place, with its reason."""
+
+PROTOCOL_VERSION = 1
+SUBPROTOCOL = "landline.v1"
+
+# The usual ceiling for a WebSocket message (OWASP WebSocket cheat sheet). It counts the sum of
+# all fragments.
+FRAME_BYTES = 64 * 1024
+
+# UTF-8 bytes. Even if every byte is escaped as \u00XX the frame stays below FRAME_BYTES only for
+# sane texts; a content that needs more room than a frame has is refused by the frame limit.
+CONTENT_BYTES = 16 * 1024
+
+NAME_BYTES = 64
+REF_BYTES = 64
+
+# One ack frame can settle a whole window.
+ACK_IDS = 256
+WINDOW = 256
+
+# Nesting that no frame of ours needs; deeper JSON is somebody probing the parser.
+JSON_DEPTH = 16
+
+# A client that is this often wrong in a row does not speak our protocol.
+BAD_FRAMES_IN_A_ROW = 20

@@ -1,0 +1,133 @@
+"""A cluster on this machine: the stack, and Landline's servers on it, until Ctrl-C."""
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from landline.errors import ConfigError, StartupError
+from landline.stack import LandlineServer, Progress, Server, Stack
+from landline.stack.jars import JarCache
+from landline.stack.java import find_java
+from landline.stack.postgres import find_postgres
+from landline.stack.process import interrupt_on_termination
+from landline.stack.redis import find_redis
+from landline.stack.stack import start_together, together
+
+_WATCH_SECONDS = 0.5
+
+_DESCRIPTION = """\
+Start Kafka, PostgreSQL and Redis on free ports of this machine, and Landline's servers
+on them. Ctrl-C stops it all and leaves no process behind."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the cluster until Ctrl-C or SIGTERM; return the exit code (2: it could not start)."""
+    interrupt_on_termination()
+    try:
+        given = _parser().parse_args(arguments)
+        if given.prepare:
+            _prepare(Progress())
+        else:
+            _run(given.directory, given.brokers, given.ports)
+    except StartupError as error:
+        print(f"landline: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        pass  # asked to stop, and stopped
+    return 0
+
+
+def _run(directory: Path | None, brokers: int, ports: Sequence[int]) -> None:
+    progress = Progress()
+    with Stack(directory, brokers=brokers, progress=progress) as stack:
+        servers: list[Server] = [
+            LandlineServer(f"ws-{number}", port, stack, stack.directory / f"ws-{number}")
+            for number, port in enumerate(ports, 1)
+        ]
+        try:
+            start_together(servers, progress)
+            _tell(stack, servers)
+            _watch([*servers, *stack.servers])
+        finally:
+            progress.say("Stopping ...")
+            together(servers, Server.stop)  # while they still have somebody to say goodbye to
+            progress.show("")
+
+
+def _tell(stack: Stack, servers: Sequence[Server]) -> None:
+    rows = [(server.name, server.address) for server in servers]
+    rows += [
+        ("Kafka", stack.kafka_servers),
+        ("PostgreSQL", stack.postgres_url),
+        ("Redis", stack.redis_url),
+        ("logs, data", str(stack.directory)),
+    ]
+    print("\nThe cluster is up:\n")
+    for name, address in rows:
+        print(f"  {name:<11} {address}")
+    print("\npress Ctrl-C to stop", flush=True)
+
+
+def _watch(servers: Sequence[Server]) -> NoReturn:
+    """Tell who has ended: whoever tries what happens then wants to see it happen."""
+    gone: set[str] = set()
+    while True:
+        for server in servers:
+            if not server.is_running and server.name not in gone:
+                gone.add(server.name)
+                print(f"{server.name} has ended, see {server.log_path}", file=sys.stderr)
+        time.sleep(_WATCH_SECONDS)
+
+
+def _prepare(progress: Progress) -> None:
+    find_java()
+    find_postgres()
+    find_redis()
+    JarCache(progress=progress).class_path()
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        raise ConfigError(f"{message}\nSee {self.prog} --help.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="python -m landline.stack",
+        description=_DESCRIPTION,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--directory", type=Path, metavar="PATH", help="keep data and logs there (default: nowhere)"
+    )
+    parser.add_argument(
+        "--brokers", type=int, choices=(1, 3), default=1, help="of Kafka (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--ports",
+        type=_ports,
+        default="8081,8082",
+        metavar="PORT,...",
+        help="one of Landline's servers on each; none: the stack alone (default: %(default)s)",
+    )
+    parser.add_argument(
+        "--prepare", action="store_true", help="only fetch what is missing on this machine"
+    )
+    return parser
+
+
+def _ports(text: str) -> list[int]:
+    if text == "none":
+        return []
+    parts = text.split(",")
+    if not all(part.isdecimal() and 0 < int(part) < 65_536 for part in parts):
+        raise argparse.ArgumentTypeError(f"{text} is not a list of ports such as 8081,8082")
+    return [int(part) for part in parts]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The invariants, in groups; each is a function from the evidence to its violations."""

@@ -1,0 +1,30 @@
+"""How much a server uses, by its own `/metrics`: memory and open files."""
+
+import asyncio
+import re
+import urllib.request
+from typing import Final
+from urllib.parse import urljoin
+
+_ASK_SECONDS: Final = 2.0
+_METERS: Final = {"process_resident_memory_bytes": "rss", "process_open_fds": "fds"}
+_LINE: Final = re.compile(r"^(\w+) ([0-9.e+]+)$", re.MULTILINE)
+
+
+async def read_meters(url: str) -> dict[str, float]:
+    """Return `rss` in bytes and the number of `fds`, of the server with this WebSocket.
+
+    Empty where it does not say: it is away, keeps its metrics to itself, or does not run on Linux.
+    """
+    try:
+        text = await asyncio.to_thread(
+            _read, urljoin("http" + url.removeprefix("ws"), "../metrics")
+        )
+    except (OSError, ValueError):
+        return {}
+    return {_METERS[name]: float(value) for name, value in _LINE.findall(text) if name in _METERS}
+
+
+def _read(address: str) -> str:
+    with urllib.request.urlopen(address, timeout=_ASK_SECONDS) as answer:  # noqa: S310 - http(s)
+        return str(answer.read().decode())

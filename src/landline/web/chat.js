@@ -1,0 +1,312 @@
+// One user's chat: what the server says is stored, then acknowledged; what the user says is stored,
+// then sent, and repeated until the server has answered. The screen shows what is stored.
+
+import { Connection } from "./connection.js";
+import { byteLength, newRef } from "./names.js";
+import { Store } from "./store.js";
+
+// The connection is up and the server says nothing: something in between is broken.
+const ANSWER_WITHIN_MS = 15_000;
+const TICK_MS = 1_000;
+// Now and then look for what another tab left behind when it was closed.
+const ADOPT_EVERY_MS = 15_000;
+
+// "Busy" and "unknown" are about the server, not about one message: everything waits a moment.
+const PAUSE_FIRST_MS = 500;
+const PAUSE_CAP_MS = 10_000;
+
+// The disk is full: nothing else helps than somebody making room.
+const STORE_AGAIN_MS = 5_000;
+
+// As many as one ack frame may name (protocol, section ack).
+const BATCH = 256;
+// The server sends a window of messages and waits; only a storage that hangs lets more pile up.
+const FRAMES_LIMIT = 5_000;
+// News of deliveries that overtook the answer to the send itself.
+const EARLY_LIMIT = 1_000;
+
+// Until the server has said its own.
+const LIMITS = { content_bytes: 16 * 1024, frame_bytes: 64 * 1024 };
+
+const TRY_AGAIN_CODES = new Set(["busy", "too_fast"]);
+
+const TOO_LONG = "This message is too long for the server.";
+const REFUSALS = {
+  bad_recipient: "The server does not take this name as a recipient.",
+  content_empty: "The server does not take an empty message.",
+  content_too_large: TOO_LONG,
+};
+
+export class Chat {
+  #user;
+  #listener;
+  #store;
+  #connection;
+  #limits = LIMITS;
+
+  // Frames that were received and not dealt with yet: strictly one after the other.
+  #frames = [];
+  #isWorking = false;
+
+  // ref -> when it was sent in this session; Infinity once it is answered and being stored.
+  #inFlight = new Map();
+  #isPumping = false;
+  #pumpAgain = false;
+  #pauses = 0;
+  #pausedUntil = 0;
+  #lookedAt = 0;
+
+  #early = new Map(); // message id -> time of delivery
+  #otherTabs;
+
+  /**
+   * `listener` has `changed()`: what is stored is no longer what the screen shows;
+   * `connectionChanged({ phase, text })`; and `trouble(sentence)`, empty when it is over.
+   */
+  constructor(user, url, listener) {
+    this.#user = user;
+    this.#listener = listener;
+    this.#store = new Store(user);
+    this.#connection = new Connection(url, {
+      opened: (welcome) => this.#opened(welcome),
+      received: (frame) => this.#received(frame),
+      changed: (state) => listener.connectionChanged(state),
+    });
+    this.#otherTabs = new BroadcastChannel(`landline:${user}`);
+    this.#otherTabs.onmessage = () => listener.changed();
+  }
+
+  get user() {
+    return this.#user;
+  }
+
+  start() {
+    setInterval(() => this.#tick(), TICK_MS);
+    this.#connection.start();
+  }
+
+  connectNow() {
+    this.#connection.connect();
+  }
+
+  // What the user does ---------------------------------------------------------------------
+
+  /** Send, sooner or later. Rejects when the message could not be kept: then it was not taken. */
+  async send(to, content) {
+    await this.#store.enqueue({ ref: newRef(), to, content });
+    this.#changed();
+    this.#pump();
+  }
+
+  /** Return by how many bytes `content` is too long, 0 when it is not. */
+  excessBytes(content) {
+    return Math.max(0, byteLength(content) - this.#limits.content_bytes);
+  }
+
+  /** Try a rejected message again. */
+  async resend(ref) {
+    await this.#store.mark(ref, null);
+    this.#changed();
+    this.#pump();
+  }
+
+  /** Forget a rejected message. */
+  async discard(ref) {
+    await this.#store.discard(ref);
+    this.#changed();
+  }
+
+  async open(partner) {
+    await this.#store.open(partner);
+    this.#changed();
+  }
+
+  async markRead(partner) {
+    await this.#store.markRead(partner);
+    this.#changed();
+  }
+
+  conversations() {
+    return this.#store.conversations();
+  }
+
+  edge(partner, count, upTo) {
+    return this.#store.edge(partner, count, upTo);
+  }
+
+  page(partner, after) {
+    return this.#store.page(partner, after);
+  }
+
+  // What the server says -------------------------------------------------------------------
+
+  #opened(welcome) {
+    this.#limits = { ...LIMITS, ...welcome.limits };
+    // Messages come again, answers will be asked for again; a delivery is told only once.
+    this.#frames = this.#frames.filter(({ type }) => type === "status");
+    this.#inFlight.clear();
+    this.#pausedUntil = 0;
+    this.#pump();
+  }
+
+  #received(frame) {
+    if (this.#inFlight.has(frame.ref)) this.#inFlight.set(frame.ref, Infinity);
+    this.#frames.push(frame);
+    if (this.#frames.length > FRAMES_LIMIT) {
+      this.#frames.length = 0;
+      this.#connection.drop("the page cannot keep up");
+    }
+    this.#work();
+  }
+
+  async #work() {
+    if (this.#isWorking) return;
+    this.#isWorking = true;
+    while (this.#frames.length > 0) {
+      const batch = this.#takeBatch();
+      // Not stored means not acknowledged and not answered; it stays here until there is room.
+      while (!(await this.#tryTo(() => this.#handle(batch)))) await sleep(STORE_AGAIN_MS);
+    }
+    this.#isWorking = false;
+  }
+
+  /** Messages that follow each other are stored, and acknowledged, together. */
+  #takeBatch() {
+    const end = this.#frames.findIndex(({ type }) => type !== "message");
+    const length = end === -1 ? this.#frames.length : end;
+    return this.#frames.splice(0, Math.max(1, Math.min(length, BATCH)));
+  }
+
+  async #handle(batch) {
+    const [frame] = batch;
+    if (frame.type === "message") await this.#keep(batch);
+    else if (frame.type === "accepted") await this.#settle(frame);
+    else if (frame.type === "status") await this.#noteDelivery(frame);
+    else if (frame.type === "error") await this.#refused(frame);
+  }
+
+  async #keep(messages) {
+    await this.#store.keep(messages);
+    // One that comes again is acknowledged again: the server did not get to know of the first time.
+    this.#connection.send({ type: "ack", ids: messages.map(({ id }) => id) });
+    this.#changed();
+  }
+
+  async #settle(frame) {
+    await this.#store.settle(frame, this.#early.get(frame.id));
+    this.#early.delete(frame.id);
+    this.#inFlight.delete(frame.ref);
+    this.#pauses = 0;
+    this.#changed();
+    this.#pump();
+  }
+
+  async #noteDelivery({ ids, time }) {
+    for (const id of await this.#store.delivered(ids, time)) this.#early.set(id, time);
+    for (const id of this.#early.keys()) {
+      if (this.#early.size <= EARLY_LIMIT) break;
+      this.#early.delete(id);
+    }
+    this.#changed();
+  }
+
+  async #refused({ ref, code, outcome, message }) {
+    if (ref === undefined) return; // not about a send, or one that nobody can name: it times out
+    if (outcome === "rejected" && !TRY_AGAIN_CODES.has(code)) {
+      const sentence = REFUSALS[code] ?? `The server refused this message: ${message}`;
+      await this.#store.mark(ref, sentence);
+      this.#changed();
+    } else {
+      this.#pause();
+    }
+    this.#inFlight.delete(ref);
+    this.#pump();
+  }
+
+  // The way out ----------------------------------------------------------------------------
+
+  /** Send what is due. Called whenever something may have become due; it never hurts. */
+  async #pump() {
+    this.#pumpAgain = true;
+    if (this.#isPumping) return;
+    this.#isPumping = true;
+    while (this.#pumpAgain && this.#connection.isOpen && !this.#isPaused()) {
+      this.#pumpAgain = false;
+      await this.#tryTo(() => this.#sendHeads());
+    }
+    this.#isPumping = false;
+  }
+
+  async #sendHeads() {
+    for (const { ref, to, content, tried } of await this.#store.claim(this.#inFlight)) {
+      const frame = { type: "send", to, content, ref, ...(tried && { retry: true }) };
+      // The server would have to hang up on a frame that is too large: it cannot know whose it is.
+      if (byteLength(JSON.stringify(frame)) > this.#limits.frame_bytes) {
+        await this.#store.mark(ref, TOO_LONG);
+        this.#changed();
+        this.#pumpAgain = true;
+      } else if (this.#connection.send(frame)) {
+        this.#inFlight.set(ref, performance.now());
+      }
+    }
+  }
+
+  #pause() {
+    const ceiling = Math.min(PAUSE_CAP_MS, PAUSE_FIRST_MS * 2 ** this.#pauses);
+    this.#pauses += 1;
+    const waitMs = ceiling * (0.5 + Math.random() / 2);
+    this.#pausedUntil = performance.now() + waitMs;
+    setTimeout(() => this.#pump(), waitMs + 1);
+  }
+
+  #isPaused() {
+    return performance.now() < this.#pausedUntil;
+  }
+
+  #tick() {
+    const now = performance.now();
+    for (const sentAt of this.#inFlight.values()) {
+      if (now - sentAt > ANSWER_WITHIN_MS) {
+        this.#connection.drop("no answer");
+        this.#inFlight.clear();
+        return;
+      }
+    }
+    if (now - this.#lookedAt > ADOPT_EVERY_MS) {
+      this.#lookedAt = now;
+      this.#pump();
+    }
+  }
+
+  // Inside ---------------------------------------------------------------------------------
+
+  /** Run something that needs the storage; say whether it worked, and tell the user if not. */
+  async #tryTo(action) {
+    try {
+      await action();
+      this.#listener.trouble("");
+      return true;
+    } catch (error) {
+      this.#listener.trouble(storageTrouble(error));
+      return false;
+    }
+  }
+
+  #changed() {
+    this.#otherTabs.postMessage(null);
+    this.#listener.changed();
+  }
+}
+
+/** Return a plain sentence for an error of the browser's storage. */
+export function storageTrouble(error) {
+  if (error.name === "QuotaExceededError") {
+    return "This browser's storage is full. Messages stay on the server until there is room again.";
+  }
+  return `This browser cannot store messages at the moment (${error.message}). ` +
+    "They stay on the server until it can.";
+}
+
+function sleep(milliseconds) {
+  return new Promise((resolve) => setTimeout(resolve, milliseconds));
+}

@@ -1,0 +1,52 @@
+// The two things that a page without a framework needs again and again.
+
+/** Make an element. Children are nodes or text; text stays text, whatever it looks like. */
+export function element(name, properties = {}, ...children) {
+  const made = document.createElement(name);
+  const { data = {}, ...rest } = properties;
+  Object.assign(made, rest);
+  Object.assign(made.dataset, data);
+  made.append(...children);
+  return made;
+}
+
+/**
+ * Make the children of `parent` those of `items`, in this order.
+ *
+ * A child that stays is not touched: focus, selection and what a screen reader has already read
+ * stay as they are. `key(item)` names an item, `make(item)` builds its element, `fill(element,
+ * item)` writes what may change.
+ */
+export function reconcile(parent, items, { key, make, fill }) {
+  const spare = new Map(Array.from(parent.children, (child) => [child.dataset.key, child]));
+  let next = parent.firstElementChild;
+  for (const item of items) {
+    const name = key(item);
+    let child = spare.get(name);
+    spare.delete(name);
+    if (!child) {
+      child = make(item);
+      child.dataset.key = name;
+    }
+    fill(child, item);
+    if (child === next) next = next.nextElementSibling;
+    else parent.insertBefore(child, next);
+  }
+  for (const child of spare.values()) child.remove();
+}
+
+/** Set text only where it differs: every write would be announced by a live region. */
+export function setText(node, text) {
+  if (node.textContent !== text) node.textContent = text;
+}
+
+const HUES = 6;
+
+/** Show somebody's initial on a colour that is always theirs. */
+export function fillAvatar(node, name) {
+  const initial = Array.from(name)[0] ?? "";
+  setText(node, initial.toUpperCase());
+  let sum = 0;
+  for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 65_521;
+  node.dataset.hue = String(sum % HUES);
+}

@@ -1,0 +1,82 @@
+// The list of conversations: who, the last words, how many are unread.
+
+import { element, fillAvatar, reconcile, setText } from "./dom.js";
+import { shortTime } from "./times.js";
+
+const UNREAD_SHOWN = 99;
+
+export class Sidebar {
+  #list;
+  #hint;
+  #me;
+
+  /** `onOpen(partner)`: the user picked a conversation. */
+  constructor(me, { list, hint, onOpen }) {
+    this.#me = me;
+    this.#list = list;
+    this.#hint = hint;
+    list.addEventListener("click", (event) => {
+      const button = event.target.closest("button");
+      if (button) onOpen(button.dataset.partner);
+    });
+    list.addEventListener("keydown", (event) => this.#move(event));
+  }
+
+  show(conversations, openPartner) {
+    this.#hint.hidden = conversations.length > 0;
+    reconcile(this.#list, conversations, {
+      key: ({ partner }) => partner,
+      make: ({ partner }) => makeItem(partner),
+      fill: (item, conversation) => this.#fill(item, conversation, openPartner),
+    });
+  }
+
+  /** Put the focus where the user left the list. */
+  focus() {
+    const buttons = this.#buttons();
+    (buttons.find((button) => button.ariaCurrent === "true") ?? buttons[0])?.focus();
+  }
+
+  #fill(item, { partner, last, unread }, openPartner) {
+    const button = item.firstElementChild;
+    const isOpen = partner === openPartner;
+    button.ariaCurrent = isOpen ? "true" : null;
+    const [name, time, preview, badge] = button.querySelectorAll("[data-part]");
+    setText(name, partner === this.#me ? `${partner} (you)` : partner);
+    setText(time, last ? shortTime(last.time) : "");
+    const author = last && last.sender === this.#me && partner !== this.#me ? "You: " : "";
+    setText(preview, last ? author + last.content : "No messages yet");
+    badge.hidden = unread === 0;
+    setText(badge, unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(unread));
+    badge.ariaLabel = `${unread} unread`;
+  }
+
+  #move(event) {
+    const buttons = this.#buttons();
+    const at = buttons.indexOf(event.target.closest("button"));
+    const steps = { ArrowDown: at + 1, ArrowUp: at - 1, Home: 0, End: buttons.length - 1 };
+    const target = buttons[steps[event.key]];
+    if (!target) return;
+    event.preventDefault();
+    target.focus();
+  }
+
+  #buttons() {
+    return [...this.#list.querySelectorAll("button")];
+  }
+}
+
+function makeItem(partner) {
+  const avatar = element("span", { className: "avatar", ariaHidden: "true" });
+  fillAvatar(avatar, partner);
+  const button = element(
+    "button",
+    { type: "button", title: partner, data: { partner, testid: "conversation" } },
+    avatar,
+    element("bdi", { className: "name", data: { part: "name" } }),
+    element("span", { className: "when muted", data: { part: "time" } }),
+    element("span", { className: "preview muted", dir: "auto", data: { part: "preview" } }),
+    element("span", { className: "badge", data: { part: "badge", testid: "unread" } }),
+  );
+  return element("li", {}, button);
+}

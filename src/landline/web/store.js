@@ -1,0 +1,337 @@
+// What this browser keeps for one user: messages, and the outbox of what was not answered yet.
+//
+// IndexedDB, not localStorage: its transactions are shared by all tabs, so that two of them never
+// overwrite each other's work; it says when something is on disk; and it has room. Both kinds live
+// in one database because a message moves from the outbox to the messages in one transaction:
+// a crash at any moment leaves it in exactly one of the two.
+//
+//   messages       [user, id] -> { user, id, partner, sender, content, time, offset, kept,
+//                                  ref?, delivered? }
+//   outbox         seq -> { seq, user, ref, to, content, written, tried, failed }
+//   conversations  [user, partner] -> { user, partner, active, unread, last }
+
+const DATABASE = "landline";
+const VERSION = 1;
+
+// Per user; the oldest to arrive goes first. This is also the memory that tells duplicates: a
+// message that comes again after it was dropped here is on no screen, so it is not shown twice.
+const MESSAGES_KEPT = 10_000;
+const CONVERSATIONS_KEPT = 500;
+const OUTBOX_LIMIT = 1_000;
+// Counting costs time; a few too many in between cost nothing.
+const TRIM_EVERY = 500;
+
+// One line of a conversation list shows no more.
+const PREVIEW_CHARACTERS = 100;
+
+// Sends on their way at once, one per recipient.
+const HEADS_LIMIT = 32;
+
+/** The user may wait no longer: the outbox is full. */
+export class OutboxFull extends Error {
+  constructor() {
+    super(`${OUTBOX_LIMIT} messages are waiting to be sent already.`);
+  }
+}
+
+export class Store {
+  #user;
+  #database = null; // a promise: of several first calls one opens it
+  #sinceTrim = TRIM_EVERY;
+
+  constructor(user) {
+    this.#user = user;
+  }
+
+  // What the server says -------------------------------------------------------------------
+
+  /**
+   * Keep messages that have arrived. When this resolves they are on disk and may be acknowledged.
+   * One that is here already changes nothing.
+   */
+  async keep(frames) {
+    await this.#write(["messages", "conversations"], async (tx) => {
+      const messages = tx.objectStore("messages");
+      for (const { id, sender, to, content, time, offset } of frames) {
+        if ((await done(messages.getKey([this.#user, id]))) !== undefined) continue;
+        const partner = sender === this.#user ? to : sender;
+        await this.#put(tx, { id, partner, sender, content, time, offset }, { isNew: true });
+      }
+    });
+    await this.#trim(frames.length);
+  }
+
+  /** The message is durably in the server's log: move it from the outbox to the messages. */
+  async settle({ ref, id, offset, time }, delivered) {
+    await this.#write(["messages", "outbox", "conversations"], async (tx) => {
+      const entry = await this.#entry(tx, ref);
+      if (!entry) return; // another tab of this user was told first
+      await done(tx.objectStore("outbox").delete(entry.seq));
+      // A message to oneself may have come back before its own answer.
+      const arrived = await done(tx.objectStore("messages").get([this.#user, id]));
+      const { to: partner, content } = entry;
+      const message = { id, ref, partner, sender: this.#user, content, time, offset };
+      await this.#put(tx, { ...arrived, ...message, delivered: arrived?.delivered ?? delivered });
+    });
+    await this.#trim(1);
+  }
+
+  /** Our messages `ids` were delivered. Return those that are not known (yet). */
+  async delivered(ids, time) {
+    return this.#write(["messages"], async (tx) => {
+      const messages = tx.objectStore("messages");
+      const unknown = [];
+      for (const id of ids) {
+        const message = await done(messages.get([this.#user, id]));
+        if (!message) unknown.push(id);
+        else if (!message.delivered) await done(messages.put({ ...message, delivered: time }));
+      }
+      return unknown;
+    });
+  }
+
+  // The outbox -----------------------------------------------------------------------------
+
+  /** Keep a message that is to be sent. When this resolves it survives a reload. */
+  async enqueue({ ref, to, content }) {
+    await this.#write(["outbox", "conversations"], async (tx) => {
+      const outbox = tx.objectStore("outbox");
+      if ((await done(outbox.index("user").count(this.#user))) >= OUTBOX_LIMIT) {
+        throw new OutboxFull();
+      }
+      const written = new Date().toISOString();
+      const entry = { user: this.#user, ref, to, content, written, tried: false, failed: null };
+      await done(outbox.add(entry));
+      await this.#touch(tx, to, (conversation) => ({
+        ...conversation,
+        active: Date.now(),
+        // It stands in for the last message until that one, or any later one, has an offset.
+        last: lastWords(this.#user, written, conversation.last?.offset ?? -Infinity, content),
+      }));
+    });
+  }
+
+  /**
+   * Take what should be sent now: per recipient the first entry, unless it is among `refs` already.
+   * One at a time keeps the order in which they were written.
+   *
+   * `tried` says whether anybody may have tried before. It is read and set in one transaction: of
+   * two tabs that see the same entry only one makes the first try, every other one is a repetition.
+   */
+  async claim(refs) {
+    return this.#write(["outbox"], async (tx) => {
+      const outbox = tx.objectStore("outbox");
+      const heads = new Map();
+      for (const entry of await done(outbox.index("user").getAll(this.#user))) {
+        if (entry.failed === null && !heads.has(entry.to)) heads.set(entry.to, entry);
+      }
+      const claimed = [...heads.values()].filter(({ ref }) => !refs.has(ref)).slice(0, HEADS_LIMIT);
+      for (const entry of claimed) {
+        if (!entry.tried) await done(outbox.put({ ...entry, tried: true }));
+      }
+      return claimed;
+    });
+  }
+
+  /** The entry was rejected for good, and `failed` says why; with null it is to be tried again. */
+  async mark(ref, failed) {
+    await this.#write(["outbox"], async (tx) => {
+      const entry = await this.#entry(tx, ref);
+      if (entry) await done(tx.objectStore("outbox").put({ ...entry, failed }));
+    });
+  }
+
+  /** Forget a rejected entry. One that may still arrive cannot be taken back. */
+  async discard(ref) {
+    await this.#write(["outbox"], async (tx) => {
+      const entry = await this.#entry(tx, ref);
+      if (entry && entry.failed !== null) await done(tx.objectStore("outbox").delete(entry.seq));
+    });
+  }
+
+  // What the screen shows ------------------------------------------------------------------
+
+  /** Start a conversation, or find it again. */
+  async open(partner) {
+    await this.#write(["conversations"], (tx) =>
+      this.#touch(tx, partner, (conversation) => ({
+        ...conversation,
+        active: conversation.active || Date.now(),
+      })),
+    );
+  }
+
+  /** The user has seen everything of this conversation. */
+  async markRead(partner) {
+    await this.#write(["conversations"], (tx) =>
+      this.#touch(tx, partner, (conversation) => ({ ...conversation, unread: 0 })),
+    );
+  }
+
+  /** Return all conversations, the most recent first. */
+  async conversations() {
+    const found = await this.#read(["conversations"], (tx) =>
+      done(tx.objectStore("conversations").getAll(span([this.#user]))),
+    );
+    return found.sort((one, other) => other.active - one.active);
+  }
+
+  /**
+   * Return the offset after which the last `count` messages begin, not counting those after `upTo`;
+   * -Infinity when there are not more than that.
+   */
+  async edge(partner, count, upTo = []) {
+    return this.#read(["messages"], async (tx) => {
+      const range = span([this.#user, partner], upTo);
+      const request = tx.objectStore("messages").index("order").openKeyCursor(range, "prev");
+      const last = await done(request);
+      if (!last) return -Infinity;
+      last.advance(count);
+      return (await done(request))?.key[2] ?? -Infinity;
+    });
+  }
+
+  /** Return the conversation's messages after this offset in order, and its unsent ones. */
+  async page(partner, after) {
+    return this.#read(["messages", "outbox"], async (tx) => {
+      const range = IDBKeyRange.bound(
+        [this.#user, partner, after],
+        [this.#user, partner, []],
+        after !== -Infinity,
+      );
+      const messages = await done(tx.objectStore("messages").index("order").getAll(range));
+      const waiting = await done(tx.objectStore("outbox").index("user").getAll(this.#user));
+      return { messages, entries: waiting.filter(({ to }) => to === partner) };
+    });
+  }
+
+  // Inside ---------------------------------------------------------------------------------
+
+  #entry(tx, ref) {
+    return done(tx.objectStore("outbox").index("ref").get([this.#user, ref]));
+  }
+
+  async #put(tx, message, { isNew = false } = {}) {
+    const { partner, sender, content, time, offset } = message;
+    await done(tx.objectStore("messages").put({ kept: Date.now(), ...message, user: this.#user }));
+    await this.#touch(tx, partner, (conversation) => {
+      const isLast = !conversation.last || conversation.last.offset < offset;
+      return {
+        ...conversation,
+        active: Math.max(conversation.active, Date.parse(time)),
+        unread: conversation.unread + (isNew && sender !== this.#user ? 1 : 0),
+        last: isLast ? lastWords(sender, time, offset, content) : conversation.last,
+      };
+    });
+  }
+
+  async #touch(tx, partner, change) {
+    const conversations = tx.objectStore("conversations");
+    const found = await done(conversations.get([this.#user, partner]));
+    const blank = { user: this.#user, partner, active: 0, unread: 0, last: null };
+    await done(conversations.put(change(found ?? blank)));
+  }
+
+  async #trim(added) {
+    this.#sinceTrim += added;
+    if (this.#sinceTrim < TRIM_EVERY) return;
+    this.#sinceTrim = 0;
+    await this.#write(["messages", "conversations"], async (tx) => {
+      const messages = tx.objectStore("messages");
+      const arrival = messages.index("arrival");
+      const excess = (await done(arrival.count(span([this.#user])))) - MESSAGES_KEPT;
+      if (excess > 0) {
+        const oldest = await done(arrival.getAllKeys(span([this.#user]), excess));
+        for (const key of oldest) await done(messages.delete(key));
+      }
+      const conversations = tx.objectStore("conversations");
+      const all = await done(conversations.getAll(span([this.#user])));
+      all.sort((one, other) => other.active - one.active);
+      for (const { user, partner } of all.slice(CONVERSATIONS_KEPT)) {
+        await done(conversations.delete([user, partner]));
+      }
+    });
+  }
+
+  #read(names, body) {
+    return this.#transact(names, "readonly", body);
+  }
+
+  #write(names, body) {
+    return this.#transact(names, "readwrite", body);
+  }
+
+  /** Run `body` in one transaction: on disk when this resolves, not done at all when it rejects. */
+  async #transact(names, mode, body) {
+    const database = await this.#open();
+    // "strict": without it browsers report success when the operating system has the bytes, and a
+    // power cut could take a message that was acknowledged.
+    const tx = database.transaction(names, mode, { durability: "strict" });
+    const committed = new Promise((resolve, reject) => {
+      tx.oncomplete = () => resolve();
+      tx.onabort = () => reject(tx.error ?? new DOMException("given up", "AbortError"));
+    });
+    try {
+      const result = await body(tx);
+      await committed;
+      return result;
+    } catch (error) {
+      try {
+        tx.abort();
+      } catch {
+        // It ended by itself, and that is the error.
+      }
+      await committed.catch(() => {});
+      throw error;
+    }
+  }
+
+  #open() {
+    this.#database ??= openDatabase(() => (this.#database = null));
+    return this.#database;
+  }
+}
+
+/** Open the database; `forget` is called when it has to be opened anew, or could not be. */
+async function openDatabase(forget) {
+  try {
+    const request = indexedDB.open(DATABASE, VERSION);
+    request.onupgradeneeded = () => createStores(request.result);
+    const database = await done(request);
+    database.onclose = forget; // the user has cleared the site's data
+    database.onversionchange = () => {
+      database.close(); // a newer page needs another layout
+      forget();
+    };
+    return database;
+  } catch (error) {
+    forget();
+    throw error;
+  }
+}
+
+function createStores(database) {
+  const messages = database.createObjectStore("messages", { keyPath: ["user", "id"] });
+  messages.createIndex("order", ["user", "partner", "offset"]);
+  messages.createIndex("arrival", ["user", "kept"]);
+  const outbox = database.createObjectStore("outbox", { keyPath: "seq", autoIncrement: true });
+  outbox.createIndex("user", "user");
+  outbox.createIndex("ref", ["user", "ref"], { unique: true });
+  database.createObjectStore("conversations", { keyPath: ["user", "partner"] });
+}
+
+function lastWords(sender, time, offset, content) {
+  return { sender, time, offset, content: content.slice(0, PREVIEW_CHARACTERS) };
+}
+
+/** Return the range of keys that begin with `prefix`; an array sorts after all other keys. */
+function span(prefix, last = []) {
+  return IDBKeyRange.bound(prefix, [...prefix, last]);
+}
+
+function done(request) {
+  return new Promise((resolve, reject) => {
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = () => reject(request.error);
+  });
+}

@@ -1,0 +1,222 @@
+// The messages of the open conversation, and where the user is in them.
+
+import { element, reconcile, setText } from "./dom.js";
+import { dayKey, dayName, exactTime, timeOfDay } from "./times.js";
+
+// Messages that are drawn when a conversation opens, and with every "show earlier".
+const PAGE = 100;
+// Somebody who reads along for days: beyond this the screen starts anew with the last page.
+const DRAWN_LIMIT = 400;
+
+// Nearer to the end than this is at the end: about two lines.
+const AT_END_PIXELS = 48;
+// Messages of one sender within this time stand together.
+const TOGETHER_MS = 5 * 60_000;
+
+const STATES = {
+  waiting: { symbol: "…", label: "not sent yet" },
+  accepted: { symbol: "✓", label: "accepted: kept for good, not delivered yet" },
+  delivered: { symbol: "✓✓", label: "delivered" },
+  failed: { symbol: "!", label: "not sent" },
+};
+
+export class Transcript {
+  #chat;
+  #parts;
+  #partner = null;
+  #after = -Infinity;
+  #last = null; // the offset of the last message from somebody else that was drawn
+  #isAtEnd = true;
+
+  /**
+   * `parts` are the elements `scroller`, `list`, `earlier`, `newer` and `hint`; `onEnd()`: the user
+   * has come to the end and sees what is new.
+   */
+  constructor(chat, parts) {
+    this.#chat = chat;
+    this.#parts = parts;
+    const { scroller, list, earlier, newer } = parts;
+    scroller.addEventListener("scroll", () => this.#noteScroll(), { passive: true });
+    // The window, the keyboard of a phone or a growing composer changes what is visible.
+    new ResizeObserver(() => this.#isAtEnd && this.scrollToEnd()).observe(scroller);
+    newer.addEventListener("click", () => this.scrollToEnd());
+    earlier.addEventListener("click", () => this.#showEarlier());
+    list.addEventListener("click", (event) => this.#act(event.target.closest("button")));
+  }
+
+  /** The user sees the last message. */
+  get isAtEnd() {
+    return this.#isAtEnd;
+  }
+
+  /** Show a conversation from its end. */
+  async open(partner) {
+    this.#partner = partner;
+    this.#isAtEnd = true;
+    this.#last = null;
+    this.#parts.list.replaceChildren();
+    this.#parts.newer.hidden = true;
+    const after = await this.#chat.edge(partner, PAGE);
+    if (this.#partner === partner) this.#after = after;
+  }
+
+  /** Draw what is stored now. */
+  async refresh() {
+    const partner = this.#partner;
+    if (partner === null) return;
+    const { list, earlier, hint } = this.#parts;
+    if (this.#isAtEnd && list.childElementCount > DRAWN_LIMIT) {
+      const after = await this.#chat.edge(partner, PAGE);
+      if (this.#partner === partner) this.#after = after;
+    }
+    const { messages, entries } = await this.#chat.page(partner, this.#after);
+    if (this.#partner !== partner) return; // the user was faster
+    const rows = this.#rows(messages, entries);
+    reconcile(list, rows, { key: (row) => row.key, make: (row) => row.make(row), fill });
+    earlier.hidden = this.#after === -Infinity;
+    hint.hidden = rows.length > 0;
+    this.#follow(messages);
+  }
+
+  scrollToEnd() {
+    const { scroller } = this.#parts;
+    scroller.scrollTop = scroller.scrollHeight;
+    this.#arrive();
+  }
+
+  #rows(messages, entries) {
+    const items = [
+      ...messages.map((message) => ({
+        ...message,
+        isMine: message.sender === this.#chat.user,
+        state: message.delivered ? "delivered" : "accepted",
+      })),
+      ...entries.map((entry) => ({
+        ...entry,
+        isMine: true,
+        time: entry.written,
+        state: entry.failed === null ? "waiting" : "failed",
+      })),
+    ];
+    const rows = [];
+    let previous = null;
+    for (const item of items) {
+      const isNewDay = !previous || dayKey(previous.time) !== dayKey(item.time);
+      if (isNewDay) {
+        // A clock that was wrong may bring a day back; every row needs a key of its own.
+        const key = `day:${item.ref ?? item.id}`;
+        rows.push({ key, make: makeDay, time: item.time });
+      }
+      // The key is the `ref` as long as we know it: a message keeps its row when it is accepted.
+      const key = item.ref ? `ref:${item.ref}` : `id:${item.id}`;
+      const isTogether = !isNewDay && together(previous, item);
+      rows.push({ ...item, key, make: makeMessage, isTogether });
+      previous = item;
+    }
+    return rows;
+  }
+
+  /** Stay at the end if the user is there; otherwise say that there is more. */
+  #follow(messages) {
+    const last = messages.findLast(({ sender }) => sender !== this.#chat.user)?.offset ?? -Infinity;
+    const hasNews = this.#last !== null && last > this.#last;
+    this.#last = last;
+    if (this.#isAtEnd) this.scrollToEnd();
+    else if (hasNews) this.#parts.newer.hidden = false;
+  }
+
+  #noteScroll() {
+    const { scroller } = this.#parts;
+    const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
+    if (below < AT_END_PIXELS) this.#arrive();
+    else this.#isAtEnd = false;
+  }
+
+  /** The user is at the end (again). */
+  #arrive() {
+    const wasAtEnd = this.#isAtEnd;
+    this.#isAtEnd = true;
+    this.#parts.newer.hidden = true;
+    if (!wasAtEnd) this.#parts.onEnd();
+  }
+
+  async #showEarlier() {
+    const { scroller } = this.#parts;
+    this.#after = await this.#chat.edge(this.#partner, PAGE, this.#after);
+    const below = scroller.scrollHeight - scroller.scrollTop;
+    this.#isAtEnd = false;
+    await this.refresh();
+    scroller.scrollTop = scroller.scrollHeight - below; // what was visible stays where it was
+    scroller.focus();
+  }
+
+  #act(button) {
+    const ref = button?.closest("[data-ref]")?.dataset.ref;
+    if (!ref) return;
+    if (button.dataset.action === "resend") this.#chat.resend(ref);
+    else if (button.dataset.action === "discard") this.#chat.discard(ref);
+  }
+}
+
+function together(previous, item) {
+  const apart = Math.abs(Date.parse(item.time) - Date.parse(previous.time));
+  return previous.isMine === item.isMine && apart < TOGETHER_MS;
+}
+
+function makeDay() {
+  return element("li", { className: "day" }, element("span"));
+}
+
+function makeMessage({ isMine, sender, content, ref = "" }) {
+  const author = element("span", { className: "unseen" }, isMine ? "You: " : `${sender}: `);
+  const state = element("span", { className: "state", role: "img", data: { testid: "state" } });
+  const bubble = element(
+    "div",
+    { className: "bubble" },
+    author,
+    element("p", { className: "content", dir: "auto", data: { testid: "content" } }, content),
+    element("span", { className: "stamp" }, element("time"), ...(isMine ? [state] : [])),
+  );
+  const className = isMine ? "message mine" : "message theirs";
+  return element("li", { className, data: { testid: "message", ref } }, bubble);
+}
+
+function fill(row, item) {
+  if (item.make === makeDay) {
+    setText(row.firstElementChild, dayName(item.time));
+    return;
+  }
+  row.classList.toggle("together", item.isTogether);
+  if (item.id) row.dataset.id = item.id;
+  row.dataset.state = item.isMine ? item.state : "";
+  const time = row.querySelector("time");
+  if (time.dateTime !== item.time) {
+    time.dateTime = item.time;
+    time.title = exactTime(item.time);
+    setText(time, timeOfDay(item.time));
+  }
+  if (item.isMine) fillState(row, item);
+}
+
+function fillState(row, { state, failed }) {
+  const { symbol, label } = STATES[state];
+  const node = row.querySelector(".state");
+  setText(node, symbol);
+  node.ariaLabel = label;
+  node.title = label;
+  const failure = row.querySelector(".failure");
+  if (state !== "failed") failure?.remove();
+  else if (!failure) row.append(makeFailure(failed));
+}
+
+function makeFailure(sentence) {
+  const button = (text, action) =>
+    element("button", { type: "button", className: "quiet", data: { action } }, text);
+  return element(
+    "div",
+    { className: "failure", data: { testid: "failure" } },
+    element("p", {}, sentence),
+    button("Try again", "resend"),
+    button("Discard", "discard"),
+  );
+}

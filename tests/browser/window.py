@@ -1,0 +1,111 @@
+"""A browser window with the chat page, in the words of somebody who uses it."""
+
+import re
+from collections.abc import Mapping
+
+from playwright.sync_api import BrowserContext, Locator, Page, expect
+
+# Generous: these are deadlines against hanging, never measurements.
+PATIENCE_MS = 30_000
+
+# The browser's own line about a server that is not there; pages cannot keep it from saying so.
+NETWORK_NOISE = re.compile(r"WebSocket connection to '[^']*' failed")
+
+
+class Window:
+    """One page. `complaints` collects whatever the browser has to say against it."""
+
+    def __init__(self, context: BrowserContext, url: str) -> None:
+        self.context = context
+        self.url = url
+        self.page: Page = context.new_page()
+        self.page.set_default_timeout(PATIENCE_MS)
+        self.complaints: list[str] = []
+        self.is_server_allowed_to_go = False
+        self.page.on(
+            "console",
+            lambda message: (
+                self.complaints.append(f"console: {message.text} ({message.location['url']})")
+                if message.type in ("error", "warning")
+                else None
+            ),
+        )
+        self.page.on("pageerror", lambda error: self.complaints.append(f"exception: {error}"))
+
+    def visit(self, query: str = "") -> None:
+        """Open the page; `query` is such as `?as=alice&to=bob`."""
+        self.page.goto(f"{self.url}/{query}")
+
+    def check_no_complaints(self) -> None:
+        """Fail if the console shows anything that the page is to blame for."""
+        complaints = [
+            complaint
+            for complaint in self.complaints
+            if not (self.is_server_allowed_to_go and NETWORK_NOISE.search(complaint))
+        ]
+        assert not complaints, complaints
+
+    # What the user does ----------------------------------------------------------------------
+
+    def say(self, text: str) -> None:
+        """Write a message and press Enter."""
+        field = self.page.get_by_label("Message", exact=True)
+        field.fill(text)
+        field.press("Enter")
+
+    def open_conversation(self, partner: str) -> None:
+        """Pick somebody from the list."""
+        self.conversation(partner).click()
+
+    # What the user sees ----------------------------------------------------------------------
+
+    def message(self, text: str) -> Locator:
+        """Return the message that says exactly this."""
+        content = self.page.get_by_test_id("content").filter(
+            has_text=re.compile(f"^{re.escape(text)}$")
+        )
+        return self.page.get_by_test_id("message").filter(has=content)
+
+    def conversation(self, partner: str) -> Locator:
+        """Return somebody's line in the list."""
+        return self.page.locator(f'[data-testid="conversation"][data-partner="{partner}"]')
+
+    def expect_state(self, text: str, symbol: str) -> None:
+        """Wait until the message shows this symbol: … ✓ ✓✓ or !"""
+        expect(self.message(text).get_by_test_id("state")).to_have_text(symbol)
+
+    def expect_messages(self, *texts: str) -> None:
+        """Wait until the open conversation consists of exactly these, in this order."""
+        expect(self.page.get_by_test_id("content")).to_have_text(list(texts))
+
+    def expect_connection(self, text: str) -> None:
+        """Wait for a word about the connection."""
+        expect(self.page.get_by_role("status")).to_have_text(text)
+
+    def has_horizontal_scroll(self) -> bool:
+        """Say whether anything is wider than the window."""
+        # Not only the document's own width: what sticks out of a clipped box is lost, not scrolled.
+        return bool(
+            self.page.evaluate(
+                """() => document.documentElement.scrollWidth > innerWidth
+                    || [...document.querySelectorAll("body *")].some((node) => {
+                        const { left, right } = node.getBoundingClientRect();
+                        return left < -1 || right > innerWidth + 1;
+                    })"""
+            )
+        )
+
+    def colours(self, selector: str) -> Mapping[str, tuple[int, int, int]]:
+        """Return text and background colour of an element as the browser computed them."""
+        style: dict[str, str] = self.page.locator(selector).first.evaluate(
+            """(node) => {
+                const style = getComputedStyle(node);
+                return { color: style.color, background: style.backgroundColor };
+            }"""
+        )
+        return {name: _rgb(value) for name, value in style.items()}
+
+
+def _rgb(css: str) -> tuple[int, int, int]:
+    red, green, blue = re.findall(r"[\d.]+", css)[:3]
+    return int(red), int(green), int(blue)

@@ -1,0 +1,182 @@
+"""What others write into CHAT-MESSAGES: the good is applied and delivered, the rest is set aside
+with where it stood and why, and the writer never stops.
+"""
+
+import asyncio
+import json
+import random
+import uuid
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from confluent_kafka import Producer
+
+from landline.stack import Stack
+from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, check_fates, first_line
+from support.peer import Peer, until
+
+# The store's data errors are for ever; these are not: deadlock, serialization, read-only, disk.
+TRANSIENT = ["40P01", "40001", "25006", "53100"]
+
+
+def message(content: object, **changes: object) -> dict[str, Any]:
+    """Return a message from eve to bob."""
+    return {
+        "v": 1,
+        "status": "UNDELIVERED",
+        "message_id": str(uuid.uuid4()),
+        "ref": None,
+        "conversation": "dm:bob:eve",
+        "sender": "eve",
+        "recipients": ["bob"],
+        "content": content,
+        "created_at": "2026-01-01T00:00:00.000Z",
+        **changes,
+    }
+
+
+def receipt(id: str, recipient: str) -> dict[str, Any]:
+    """Return a receipt of one message."""
+    return {
+        "v": 1,
+        "status": "DELIVERED",
+        "message_ids": [id],
+        "conversation": "dm:bob:eve",
+        "recipient": recipient,
+        "delivered_at": "2026-01-01T00:00:01.000Z",
+    }
+
+
+def encoded(record: object) -> bytes:
+    return json.dumps(record).encode()
+
+
+def write(stack: Stack, values: Sequence[bytes | None], partition: int = 5) -> list[int]:
+    """Write records straight into the topic, in order, and return their offsets."""
+    offsets: list[int] = []
+    producer = Producer({"bootstrap.servers": stack.kafka_servers, "enable.idempotence": True})
+    for value in values:
+        producer.produce(
+            MESSAGES,
+            value,
+            "dm:bob:eve",
+            partition,
+            on_delivery=lambda error, it: offsets.append(-1 if error else int(it.offset() or 0)),
+        )
+    assert producer.flush(KAFKA_SECONDS) == 0
+    assert -1 not in offsets
+    return offsets
+
+
+def write_in_transaction(stack: Stack, value: bytes, *, commits: bool) -> None:
+    """Write a record as a foreign transaction does, which may take it back.
+
+    Landline uses no transactions and honours none: what stands in the log counts. A reader that
+    waited for the end of somebody's transaction would make everybody wait.
+    """
+    producer = Producer(
+        {"bootstrap.servers": stack.kafka_servers, "transactional.id": uuid.uuid4().hex}
+    )
+    producer.init_transactions(KAFKA_SECONDS)
+    producer.begin_transaction()
+    producer.produce(MESSAGES, value, "dm:bob:eve", 5)
+    if commits:
+        producer.commit_transaction(KAFKA_SECONDS)
+    else:
+        producer.flush(KAFKA_SECONDS)  # it is in the log, and then taken back
+        producer.abort_transaction(KAFKA_SECONDS)
+
+
+async def test_foreign_records_are_applied_or_quarantined_and_stop_nobody(fleet: Fleet) -> None:
+    """Every kind of garbage between good records; on one server, which stays the same process."""
+    chance = random.Random(7)
+    garbage: list[tuple[bytes | None, str]] = [
+        (chance.randbytes(200), "not JSON"),
+        (b"", "not JSON"),
+        (None, "not JSON"),
+        (b"\xff\xfe{}", "not JSON"),
+        (b"[1]", "not a JSON object"),
+        (b"[" * 60_000, "not JSON"),
+        (encoded(message("later", v=2)), "version 2"),
+        (encoded(message("later", v=True)), "version True"),
+        (encoded(message("seen", status="SEEN")), "status 'SEEN'"),
+        (encoded(message("nul \x00")), "content"),
+        (b'{"v":1,"content":"\\ud800"}', "not JSON"),
+        (encoded(message("x" * 16_385)), "content"),
+        (encoded(message("")), "content"),
+        (encoded(message("id", message_id="no-uuid")), "message id"),
+        (encoded(message("name", sender="eve:1")), "':'"),
+        (encoded(message("nobody", recipients=[])), "recipients"),
+        (encoded(receipt("no-uuid", "bob")), "message id"),
+    ]
+    twice = message("twice")
+    early = message("its receipt came first")
+    strange = message("a stranger says it has it")
+    good = [message(f"good {number}") for number in range(len(garbage))]
+    (ws1,) = await fleet.start(1, "--sweep-interval", "1s")
+    async with Peer(ws1.ws_url, "alice") as alice, Peer(ws1.ws_url, "bob") as bob:
+        await alice.send_and_wait("bob", "before")
+        values: list[bytes | None] = []
+        for (bad, _reason), one in zip(garbage, good, strict=True):
+            values += [bad, encoded(one)]
+        values += [
+            encoded(twice), encoded(twice), encoded(receipt(early["message_id"], "bob")),
+            encoded(early), encoded(receipt(strange["message_id"], "mallory")), encoded(strange),
+        ]  # fmt: skip
+        offsets = await asyncio.to_thread(write, fleet.stack, values)
+        kept, taken_back = message("committed"), message("taken back")
+        await asyncio.to_thread(
+            write_in_transaction, fleet.stack, encoded(taken_back), commits=False
+        )
+        await asyncio.to_thread(write_in_transaction, fleet.stack, encoded(kept), commits=True)
+        after = await alice.send_and_wait("bob", "after")
+
+        wanted = {one["message_id"] for one in (*good, twice, strange, kept, taken_back)}
+        await until(lambda: wanted <= bob.received, "bob has what is good")
+        await fleet.until_stored({*wanted, early["message_id"], after["id"]})
+        await asyncio.sleep(2.0)  # two sweeps
+        assert bob.received == wanted | alice.accepted_ids
+        assert len(bob.messages) == len(bob.received)
+
+        quarantined = await fleet.fetch(
+            "SELECT log_partition, log_offset, value, reason FROM quarantine ORDER BY log_offset"
+        )
+        assert [row[:3] for row in quarantined] == [
+            (5, offset, bad or b"")
+            for offset, (bad, _reason) in zip(offsets[::2], garbage, strict=False)
+        ]
+        for (*_where, why), (_bad, reason) in zip(quarantined, garbage, strict=True):
+            assert reason in why
+        assert ws1.is_ready()
+        assert not first_line(ws1, "writer_waits")
+        status = "SELECT status FROM deliveries WHERE message_id = $1 AND recipient = 'bob'"
+        assert await fleet.fetch(status, uuid.UUID(early["message_id"])) == [("DELIVERED",)]
+
+
+@pytest.mark.parametrize("sqlstate", TRANSIENT)
+async def test_a_transient_error_of_the_store_is_no_reason_for_quarantine(
+    sqlstate: str, fleet: Fleet
+) -> None:
+    """The store fails three times with the same good records, then takes them."""
+    (ws1,) = await fleet.start(1)
+    await fleet.execute(
+        f"""
+        CREATE SEQUENCE failures;  -- what a rollback leaves alone
+        CREATE FUNCTION fail() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN
+            IF nextval('failures') <= 3 THEN
+                RAISE EXCEPTION 'made up' USING ERRCODE = '{sqlstate}';
+            END IF;
+            RETURN NEW;
+        END $$;
+        CREATE TRIGGER fail BEFORE INSERT ON messages FOR EACH ROW EXECUTE FUNCTION fail();
+        """
+    )
+    async with Peer(ws1.ws_url, "alice") as alice, Peer(ws1.ws_url, "bob") as bob:
+        await asyncio.gather(*(alice.send("bob", f"message {number}") for number in range(50)))
+        await check_fates(alice, [bob])
+        await fleet.until_stored(alice.accepted_ids)
+        assert first_line(ws1, "writer_waits")
+        assert await fleet.fetch("SELECT * FROM quarantine") == []
+        await until(ws1.is_ready, "it is ready again")

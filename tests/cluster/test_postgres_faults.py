@@ -1,0 +1,84 @@
+"""PostgreSQL is where messages end up, not what they wait for: without it the log takes them."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from landline.stack import Stack
+from support.faults import AWAY_SECONDS, Fleet, check_fates, first_line, pushes, talking
+from support.peer import Peer, until
+
+Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def killed(stack: Stack) -> AsyncIterator[None]:
+    stack.postgres.kill()
+    yield
+    await asyncio.to_thread(stack.postgres.start)
+
+
+@asynccontextmanager
+async def paused(stack: Stack) -> AsyncIterator[None]:
+    stack.postgres.pause()
+    yield
+    stack.postgres.resume()
+
+
+@pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
+@pytest.mark.parametrize("fault", [killed, paused])
+async def test_without_postgres_messages_flow_and_who_comes_waits(
+    fault: Fault, fleet: Fleet
+) -> None:
+    """Sends are accepted and pushed at once, on both servers. A session that begins meanwhile has
+    its welcome and waits in catching up; then it gets what it was owed before and since. A repeat
+    is `unknown` until it can be looked up. The writer goes on by itself.
+    """
+    ws1, ws2 = await fleet.start()
+    async with (
+        Peer(ws1.ws_url, "alice") as alice,
+        Peer(ws2.ws_url, "alice") as elsewhere,  # ws-2 does not remember what ws-1 accepted
+        Peer(ws1.ws_url, "carol") as carol,
+        Peer(ws2.ws_url, "bob") as bob,
+        AsyncExitStack() as later,
+    ):
+        await bob_is_live(alice, bob)
+        for number in range(30):
+            await alice.send("dave", f"before {number}")
+        first = await alice.send_and_wait("dave", "the last before", ref="repeated")
+        async with fault(fleet.stack):
+            await until(lambda: "store" in ws1.get("/readyz")[1], "ws-1 names it")
+            await until(lambda: "store" in ws2.get("/readyz")[1], "ws-2 names it")
+            assert ws1.get("/readyz")[0] == 503
+            dave = await later.enter_async_context(Peer(ws2.ws_url, "dave"))
+            accepted = len(alice.accepted)
+            live = pushes(ws1, "live"), pushes(ws2, "live")
+            async with talking(alice, [bob, carol, dave], 0.05):
+                await asyncio.sleep(AWAY_SECONDS)
+            await elsewhere.repeat("dave", "the last before", "repeated")
+            await until(lambda: bool(elsewhere.errors), "the repeat is answered")
+            assert elsewhere.errors[0]["outcome"] == "unknown"
+            await until(lambda: len(alice.accepted) > accepted + 50, "sends are accepted")
+            await until(lambda: pushes(ws1, "live") > live[0] + 15, "carol is served at once")
+            await until(lambda: pushes(ws2, "live") > live[1] + 15, "bob is served at once")
+            assert not dave.visit.of("caught_up")
+        await until(lambda: bool(dave.visit.of("caught_up")), "dave has caught up")
+        await until(lambda: ws1.is_ready() and ws2.is_ready(), "both are ready again")
+        await check_fates(alice, [bob, carol, dave])
+        assert not alice.rejected
+        await fleet.until_stored(alice.accepted_ids)
+        await until(lambda: "repeated" in elsewhere.accepted, "the repeat is accepted")
+        again = elsewhere.accepted["repeated"]
+        assert (again["id"], again["offset"]) == (first["id"], first["offset"])
+    assert await fleet.stored() == alice.accepted_ids
+    assert await fleet.fetch("SELECT * FROM quarantine") == []
+    assert first_line(ws1, "writer_waits") or first_line(ws2, "writer_waits")
+    assert first_line(ws1, "writer_continues") or first_line(ws2, "writer_continues")
+
+
+async def bob_is_live(alice: Peer, bob: Peer) -> None:
+    await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+    receipt = await alice.send_and_wait("bob", "warm up")
+    await until(lambda: receipt["id"] in bob.received, "bob has it")

@@ -1,0 +1,112 @@
+"""Redis holds hints: whatever happens to it costs latency, and never a message."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+
+import pytest
+from redis.asyncio import Redis
+
+from landline.stack import Stack
+from support.faults import STRANDED_SECONDS, Fleet, check_fates, immediate_again, pushes, talking
+from support.peer import Peer, until
+
+Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
+
+
+@asynccontextmanager
+async def killed(stack: Stack) -> AsyncIterator[None]:
+    stack.redis.kill()
+    yield
+    await asyncio.to_thread(stack.redis.start)
+
+
+@asynccontextmanager
+async def paused(stack: Stack) -> AsyncIterator[None]:
+    stack.redis.pause()
+    yield
+    stack.redis.resume()
+
+
+@asynccontextmanager
+async def flushed(stack: Stack) -> AsyncIterator[None]:
+    async def flush_for_ever() -> None:
+        async with Redis.from_url(stack.redis_url) as redis:
+            while True:
+                await redis.flushall()
+                await asyncio.sleep(0.5)
+
+    flushing = asyncio.create_task(flush_for_ever())
+    yield
+    flushing.cancel()
+    await asyncio.wait([flushing])
+
+
+@asynccontextmanager
+async def full(stack: Stack) -> AsyncIterator[None]:
+    async with Redis.from_url(stack.redis_url) as redis:
+        await redis.config_set("maxmemory", "1")
+        yield
+        await redis.config_set("maxmemory", "0")
+
+
+async def reaches(sender: Peer, recipient: Peer) -> None:
+    """Send a message and see it arrive as soon as the contract says."""
+    receipt = await sender.send_and_wait(recipient.user, f"for {recipient.user} in time")
+    await until(
+        lambda: receipt["id"] in recipient.received,
+        f"{recipient.user} is reached",
+        STRANDED_SECONDS,
+    )
+
+
+@pytest.mark.parametrize("fault", [killed, paused, flushed, full])
+async def test_redis_in_trouble_costs_latency_and_nothing_else(fault: Fault, fleet: Fleet) -> None:
+    """Sends and delivery on one server go on; users of the other server are reached in time, also
+    one who came meanwhile; and afterwards at once again, by the same processes.
+    """
+    # More often than by default, to save time; the test without Redis has the default.
+    ws1, ws2 = await fleet.start(2, "--sweep-interval", "4s")
+    pids = [ws1.pid, ws2.pid]
+    async with (
+        Peer(ws1.ws_url, "alice") as alice,
+        Peer(ws1.ws_url, "carol") as carol,
+        Peer(ws2.ws_url, "bob") as bob,
+        AsyncExitStack() as later,
+    ):
+        await immediate_again(alice, bob, ws2)
+        async with fault(fleet.stack):
+            dave = await later.enter_async_context(Peer(ws2.ws_url, "dave"))
+            await until(lambda: bool(dave.visit.of("caught_up")), "dave has caught up")
+            live = pushes(ws1, "live")
+            async with talking(alice, [bob, carol, dave]):
+                await asyncio.gather(*(reaches(alice, each) for each in (carol, bob, dave)))
+                await until(lambda: pushes(ws1, "live") > live + 10, "carol is served at once")
+            if fault is not flushed:
+                await until(lambda: "routing" in ws1.get("/readyz")[1], "/readyz names it")
+        await until(lambda: ws1.is_ready() and ws2.is_ready(), "both are ready again")
+        await immediate_again(alice, bob, ws2)
+        await check_fates(alice, [bob, carol, dave])
+        assert not alice.errors
+    assert [ws1.pid, ws2.pid] == pids
+    assert ws1.process is not None
+    assert ws1.process.poll() is None
+
+
+async def test_without_redis_messages_arrive_by_the_sweep_and_the_server_says_so(
+    fleet: Fleet,
+) -> None:
+    """A user on another server is reached in time, one on the same server at once."""
+    ws1, ws2 = await fleet.start(redis=False)
+    assert "no_redis" in ws1.log()
+    async with (
+        Peer(ws1.ws_url, "alice") as alice,
+        Peer(ws1.ws_url, "carol") as carol,
+        Peer(ws2.ws_url, "bob") as bob,
+    ):
+        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        await reaches(alice, carol)
+        assert pushes(ws1, "live") == 1
+        await reaches(alice, bob)
+        assert pushes(ws2, "sweep") == 1
+        await check_fates(alice, [bob, carol])

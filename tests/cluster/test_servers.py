@@ -1,0 +1,254 @@
+"""Servers of a cluster that are killed, doubled, restarted and split into roles."""
+
+import asyncio
+import json
+import random
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from confluent_kafka import Consumer, TopicPartition
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+
+from support.chatting import chatting, pairs, unknown_outcomes
+from support.cluster import Cluster, ClusterServer, Servers
+from support.faults import AWAY_SECONDS
+from support.peer import Frame, Peer, until
+from support.postgres import fetch
+from support.stack import KAFKA_SECONDS
+
+# Real servers on a machine that may be busy.
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+# Within this time a message has arrived whose recipient stays connected: section 4.6.
+STRANDED_SECONDS = 15.0
+
+Rows = set[tuple[Any, ...]]
+
+
+async def until_live(sender: Peer, recipient: Peer) -> None:
+    """Write until a message arrives on the short way, by a hint and not from the store."""
+    start = len(recipient.messages)
+    async with asyncio.timeout(STRANDED_SECONDS):
+        while not any("replay" not in frame for frame in recipient.messages[start:]):
+            await sender.send_and_wait(recipient.user, "are you there?")
+            await asyncio.sleep(0.05)
+
+
+async def until_arrived(accepted: Frame, recipient: Peer) -> None:
+    """Wait for a message, no longer than it may take."""
+    await until(
+        lambda: accepted["id"] in recipient.received,
+        f"{recipient.user} has {accepted['id']}",
+        STRANDED_SECONDS,
+    )
+
+
+# The store must be what the log says, by a reading of the log that shares nothing with Landline.
+
+
+def read_log(kafka: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
+    """Yield every record of CHAT-MESSAGES: partition, offset, value."""
+    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "unused"})
+    try:
+        topic = consumer.list_topics("CHAT-MESSAGES", KAFKA_SECONDS).topics["CHAT-MESSAGES"]
+        starts = [TopicPartition("CHAT-MESSAGES", partition, 0) for partition in topic.partitions]
+        ends = [consumer.get_watermark_offsets(start, KAFKA_SECONDS)[1] for start in starts]
+        consumer.assign(starts)
+        for _ in range(sum(ends)):
+            message = consumer.poll(KAFKA_SECONDS)
+            assert message is not None
+            assert message.error() is None
+            yield (
+                message.partition() or 0,
+                message.offset() or 0,
+                json.loads(message.value() or b""),
+            )
+    finally:
+        consumer.close()
+
+
+def fold_log(kafka: str) -> tuple[Rows, Rows]:
+    """Return what CHAT-MESSAGES comes to: the rows of `messages` and of `deliveries`."""
+    first: dict[str, tuple[int, int, dict[str, Any]]] = {}
+    receipts = set()
+    for partition, offset, record in read_log(kafka):
+        if record["status"] == "UNDELIVERED":
+            first.setdefault(record["message_id"], (partition, offset, record))
+        else:
+            receipts |= {(id, record["recipient"]) for id in record["message_ids"]}
+    owed = {(id, user) for id, (_, _, each) in first.items() for user in each["recipients"]}
+    return {
+        (id, each["conversation"], each["sender"], each["content"], partition, offset)
+        for id, (partition, offset, each) in first.items()
+    }, {(*each, "DELIVERED" if each in receipts else "UNDELIVERED") for each in owed}
+
+
+async def check_store(cluster: Cluster) -> None:
+    """Wait until everything is applied, and compare the store with the log."""
+    messages, deliveries = await asyncio.to_thread(fold_log, cluster.kafka)
+
+    async def rows(sql: str) -> Rows:
+        return set(await fetch(cluster.postgres_url, sql))
+
+    with suppress(TimeoutError):  # the comparison then shows what differs
+        async with asyncio.timeout(STRANDED_SECONDS):
+            while await rows(_DELIVERIES) != deliveries:  # noqa: ASYNC110 - in another process
+                await asyncio.sleep(0.1)
+    assert await rows(_DELIVERIES) == deliveries
+    assert await rows(_MESSAGES) == messages
+    assert not await rows("SELECT * FROM quarantine")
+
+
+_MESSAGES = """
+    SELECT message_id::text, conversation, sender, content, log_partition, log_offset
+    FROM messages
+"""
+_DELIVERIES = """
+    SELECT message_id::text, recipient, status FROM deliveries
+"""
+
+
+# --- servers that come and go ---------------------------------------------------------------------
+
+
+async def test_a_killed_server_leaves_nobody_unreachable(cluster: Cluster) -> None:
+    """Its users go to the other one and are found there; back again it disturbs nothing."""
+    servers = cluster.pair()
+    async with (
+        Peer(servers.from_here, "alice") as alice,
+        Peer(servers.from_there, "bob") as bob,
+        Peer([servers.there.ws_url], "carol") as carol,
+    ):
+        await until_live(alice, bob)
+        for victim, other in [(servers.there, servers.here), (servers.here, servers.there)]:
+            for user in ("bob", "carol"):
+                await alice.send(user, "just before")
+            victim.kill()
+            await until(
+                lambda: alice.socket is not None and bob.socket is not None, "they are back"
+            )
+            sent = await alice.send_and_wait("bob", "just after")
+            await until_arrived(sent, bob)
+            await asyncio.to_thread(victim.start)
+            async with (
+                Peer(victim.ws_url, "dave") as dave,
+                Peer(other.ws_url, "erin") as erin,
+            ):
+                for one, two in [(dave, erin), (erin, dave), (dave, bob), (erin, alice)]:
+                    await until_live(one, two)
+            await until(
+                lambda: alice.accepted_ids <= bob.received | carol.received,
+                "everybody has everything",
+                STRANDED_SECONDS,
+            )
+
+
+async def test_the_second_server_with_an_id_says_so_and_ends(cluster: Cluster) -> None:
+    """One line, exit 2; the first one does not notice."""
+    first, second = cluster.server("ws-1"), cluster.server("ws-1")
+    await asyncio.to_thread(first.start)
+    async with Peer(first.ws_url, "alice") as alice, Peer(first.ws_url, "bob") as bob:
+        second.launch()
+        assert second.process is not None
+        assert await asyncio.to_thread(second.process.wait, 30) == 2
+        assert second.log().splitlines()[-1] == (
+            "landline: --server-id ws-1: another server with this id is running;"
+            " stop that one or choose another id"
+        )
+        await until_live(alice, bob)
+    assert "server_id_taken" not in first.log()
+
+
+async def test_without_redis_two_servers_with_one_id_disturb_nothing(cluster: Cluster) -> None:
+    """Nobody can tell them; both work, and the sweep carries what goes from one to the other."""
+    options = ["--sweep-interval", "1s"]
+    servers = Servers([cluster.server("ws-1", *options, redis=False) for _ in range(2)])
+    await asyncio.to_thread(servers.start)
+    async with chatting(pairs(servers, 5)):
+        await asyncio.sleep(2)
+    await check_store(cluster)
+
+
+async def test_ten_rolling_restarts_under_load(cluster: Cluster) -> None:
+    """SIGTERM to one, then to the other: no send ends as unknown, and nothing is lost."""
+    servers = cluster.pair()
+    async with chatting(pairs(servers, 20)) as peers:
+        for _ in range(10):
+            for server in servers.every:
+                assert await asyncio.to_thread(server.stop) == 0
+                await asyncio.to_thread(server.start)
+    assert not unknown_outcomes(peers)
+    assert sum(len(peer.accepted) for peer in peers) > 1_000
+    await check_store(cluster)
+
+
+# --- roles ----------------------------------------------------------------------------------------
+
+
+def gateways(cluster: Cluster) -> Servers:
+    """Return two servers that serve clients and apply nothing."""
+    return Servers([cluster.server(f"ws-{n}", "--roles", "gateway") for n in (1, 2)])
+
+
+def writers(cluster: Cluster) -> list[ClusterServer]:
+    """Return two servers that apply the log and serve nobody."""
+    return [cluster.server(f"writer-{n}", "--roles", "writer") for n in (1, 2)]
+
+
+async def test_writers_are_killed_again_and_again(cluster: Cluster) -> None:
+    """At random moments under load, one or both: in the end the store is what the log says."""
+    servers = gateways(cluster)
+    both = writers(cluster)
+    await asyncio.to_thread(Servers([*servers.every, *both]).start)
+    async with chatting(pairs(servers, 20)) as peers:
+        for _ in range(10):
+            victim = random.choice(both)
+            victim.kill()
+            victim.launch()
+            await asyncio.sleep(random.uniform(0.1, 3))
+    assert not unknown_outcomes(peers)
+    await check_store(cluster)
+
+
+def steps_back(*servers: ClusterServer) -> int:
+    """Return how often one of these writers found itself overtaken."""
+    return sum(server.log().count("writer_stands_by") for server in servers)
+
+
+@pytest.mark.timeout(300 + AWAY_SECONDS)
+async def test_a_paused_writer_is_replaced_and_wakes_up_to_nothing(cluster: Cluster) -> None:
+    """SIGSTOP: the other one takes over, so that who connects is served. SIGCONT: no harm."""
+    servers = gateways(cluster)
+    sleeper, other = writers(cluster)
+    await asyncio.to_thread(Servers([*servers.every, sleeper]).start)
+    async with chatting(pairs(servers, 20)):
+        await asyncio.to_thread(other.start)
+        await until(lambda: "writer_stands_by" in other.log(), "the second one stands by")
+        sleeper.pause()
+        await until(lambda: "writer_takes_over" in other.log(), "the second one takes over")
+        async with Peer(servers.here.ws_url, "alice") as alice:
+            sent = await alice.send_and_wait("bob", "while it sleeps")
+        bob = Peer(servers.there.ws_url, "bob")
+        await bob.start(caught_up=True)
+        assert bob.received == {sent["id"]}
+        await bob.stop()
+        await asyncio.sleep(max(20.0, AWAY_SECONDS))
+        # Both believe that it is their turn then; whoever comes second to the store steps back.
+        before = steps_back(sleeper, other)
+        sleeper.resume()
+        await until(lambda: steps_back(sleeper, other) > before, "one of them has stepped back")
+        await asyncio.sleep(2)
+    await check_store(cluster)
+
+
+async def test_a_server_that_only_writes_serves_nobody(cluster: Cluster) -> None:
+    """It is ready, and tells clients where to go."""
+    writer = writers(cluster)[0]
+    await asyncio.to_thread(writer.start)
+    with pytest.raises(InvalidStatus) as refused:
+        await connect(f"{writer.ws_url}?username=alice")
+    assert refused.value.response.status_code == 503
+    assert b"role gateway" in refused.value.response.body

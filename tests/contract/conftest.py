@@ -1,0 +1,43 @@
+"""Every adapter of a port, each as a fixture's parameter."""
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from landline.config.values import SecretUrl
+from landline.ports import MessageStore
+from support.postgres import database, postgres
+from support.stores import PostgresStores, SqliteStores, Stores
+
+__all__ = ["database", "postgres"]
+
+
+@pytest.fixture
+async def sqlite_stores(tmp_path: Path) -> AsyncIterator[Stores]:
+    stores = SqliteStores(tmp_path)
+    yield stores
+    await stores.close()
+
+
+@pytest.fixture
+async def postgres_stores(database: SecretUrl) -> AsyncIterator[Stores]:
+    stores = PostgresStores(database)
+    yield stores
+    await stores.close()
+
+
+@pytest.fixture(
+    params=["sqlite_stores", pytest.param("postgres_stores", marks=pytest.mark.stack)],
+    ids=["sqlite", "postgres"],
+)
+def stores(request: pytest.FixtureRequest) -> Stores:
+    """Stores on data of the test's own."""
+    stores: Stores = request.getfixturevalue(request.param)
+    return stores
+
+
+@pytest.fixture
+async def store(stores: Stores) -> MessageStore:
+    """The one store of a test that needs no second one."""
+    return await stores.open()

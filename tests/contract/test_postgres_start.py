@@ -1,0 +1,294 @@
+"""What is checked and done to PostgreSQL before a server starts, and which log it belongs to."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from urllib.parse import urlsplit
+
+import pytest
+
+from landline.adapters.postgres import PostgresMessageStore, check, message_store, migrate
+from landline.adapters.postgres.lane import connect
+from landline.adapters.postgres.migrations import SCHEMA_VERSION
+from landline.config.values import SecretUrl
+from landline.errors import StartupError, StoreUnavailable
+from landline.model import Batch, LogIdentity, Message, PendingQuery, Position
+from landline.stack.ports import free_port
+from landline.stack.postgres import PostgresServer
+from support.postgres import execute, fetch
+
+pytestmark = pytest.mark.stack
+
+PASSWORD = "correct-horse"
+LOG = LogIdentity("cluster", "topic", 3)
+
+
+def with_user(url: SecretUrl, user: str) -> SecretUrl:
+    parts = urlsplit(url.reveal())
+    host = parts.netloc.rpartition("@")[2]
+    return SecretUrl(parts._replace(netloc=f"{user}:{PASSWORD}@{host}").geturl())
+
+
+def replaced(old: str, new: str) -> Callable[[str], str]:
+    return lambda url: url.replace(old, new)
+
+
+@pytest.fixture
+async def guest(postgres: PostgresServer, database: SecretUrl) -> AsyncIterator[SecretUrl]:
+    """A user of the database who may do nothing in it but connect."""
+    name = "guest_" + database.reveal().rpartition("_")[2]
+    await execute(postgres.url, f"CREATE ROLE {name} LOGIN PASSWORD '{PASSWORD}'")
+    yield with_user(database, name)
+    await execute(database.reveal(), f"DROP OWNED BY {name}")
+    await execute(postgres.url, f"DROP ROLE {name}")
+
+
+async def refusal(url: SecretUrl) -> str:
+    """Return what `check` says of a server that cannot be used; it never tells the password."""
+    with pytest.raises(StartupError) as error:
+        await check(url)
+    sentence = str(error.value)
+    assert sentence.startswith("--postgres postgresql://")
+    assert "\n" not in sentence
+    password = urlsplit(url.reveal()).password
+    assert password is None or password not in sentence
+    return sentence
+
+
+# --- preflight -----------------------------------------------------------------------------------
+
+
+async def test_a_good_server_passes_before_and_after_its_migration(database: SecretUrl) -> None:
+    assert await check(database) == []
+    assert await migrate(database) == SCHEMA_VERSION
+    assert await check(database) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "problem"),
+    [
+        (replaced("127.0.0.1", "no-such-host.invalid"), "host is unknown"),
+        (lambda url: url.replace(str(urlsplit(url).port), str(free_port())), "nothing listens"),
+        (
+            lambda url: url.replace(urlsplit(url).password or "", "guessed"),
+            "wrong user name or pass",
+        ),
+        (lambda url: url.replace("landline:", "nobody_here:"), "wrong user name or password"),
+        (lambda url: f"{url}_missing", "no such database"),
+        (lambda url: f"{url}?sslmode=require", "no TLS connection"),
+        (lambda url: f"{url}?sslmode=verify-full&sslrootcert=/no/such", "certificate is not where"),
+        (lambda url: f"{url}?sslmode=nonsense", "not a URL that can be used"),
+        (lambda _url: "postgresql:///landline?host=/no/such/socket", "socket or a certificate"),
+        (replaced("@127.0.0.1:", "@127.0.0.1:x"), "not a URL that can be used"),
+        (lambda url: f"{url}?nonsense=1", "nonsense"),
+    ],
+    ids=[
+        "host",
+        "port",
+        "password",
+        "user",
+        "database",
+        "tls",
+        "root",
+        "sslmode",
+        "socket",
+        "url",
+        "parameter",
+    ],
+)
+async def test_a_server_that_cannot_be_reached_is_named_with_the_reason(
+    database: SecretUrl, change: Callable[[str], str], problem: str
+) -> None:
+    assert problem in await refusal(SecretUrl(change(database.reveal())))
+
+
+async def test_a_server_that_does_not_answer_is_given_up(
+    postgres: PostgresServer, database: SecretUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.adapters.postgres.lane.CONNECT_SECONDS", 0.3)
+    postgres.pause()
+    try:
+        assert "no answer" in await refusal(database)
+    finally:
+        postgres.resume()
+
+
+async def test_a_user_who_may_not_make_or_write_the_tables_is_told_so(
+    database: SecretUrl, guest: SecretUrl
+) -> None:
+    user = urlsplit(guest.reveal()).username
+    assert "may not create tables" in await refusal(guest)
+    with pytest.raises(StartupError, match="permission denied"):
+        await migrate(guest)
+    await migrate(database)
+    assert "permission denied for table landline_schema" in await refusal(guest)
+    await execute(database.reveal(), f"GRANT SELECT ON ALL TABLES IN SCHEMA public TO {user}")
+    assert "may not read and write messages, deliveries" in await refusal(guest)
+    await execute(
+        database.reveal(), f"GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {user}"
+    )
+    assert await check(guest) == []
+    assert await migrate(guest) == 0
+    store = PostgresMessageStore(guest, "ws-1")  # no right to create, none to delete
+    assert await store.adopt(LOG) == LOG
+    assert await store.apply([Batch(0, 0, 1)])
+    await store.close()
+
+
+async def test_a_standby_or_read_only_server_is_refused(
+    postgres: PostgresServer, database: SecretUrl
+) -> None:
+    name = database.reveal().rpartition("/")[2]
+    await execute(postgres.url, f"ALTER DATABASE {name} SET default_transaction_read_only = on")
+    assert "standby or read-only" in await refusal(database)
+
+
+async def test_another_encoding_is_refused(postgres: PostgresServer, database: SecretUrl) -> None:
+    name = database.reveal().rpartition("/")[2]
+    await execute(postgres.url, f"DROP DATABASE {name}")
+    await execute(
+        postgres.url,
+        f"CREATE DATABASE {name} TEMPLATE template0 ENCODING 'SQL_ASCII'"
+        " LOCALE_PROVIDER libc LOCALE 'C'",
+    )
+    assert "encoded in SQL_ASCII" in await refusal(database)
+
+
+async def test_an_old_server_is_refused(
+    database: SecretUrl, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.adapters.postgres.preflight.OLDEST_SERVER", 99)
+    assert "needs 99 or newer" in await refusal(database)
+
+
+async def test_commits_that_may_be_forgotten_break_the_promise(
+    postgres: PostgresServer, database: SecretUrl
+) -> None:
+    await migrate(database)
+    name = database.reveal().rpartition("/")[2]
+    await execute(postgres.url, f"ALTER DATABASE {name} SET synchronous_commit = off")
+    [line] = await check(database)
+    assert "synchronous_commit is off" in line
+    store = PostgresMessageStore(database, "ws-1")
+    with pytest.raises(StoreUnavailable, match="synchronous_commit"):
+        await store.apply([Batch(0, 0, 1)])
+    await store.close()
+    store = PostgresMessageStore(database, "ws-1", allow_unsafe=True)
+    assert await store.apply([Batch(0, 0, 1)])
+    await store.close()
+
+
+async def test_sessions_bear_their_server_s_name_and_their_deadlines(database: SecretUrl) -> None:
+    connection = await connect(database, "landline-ws-1", 8.0)
+    names = ["application_name", "statement_timeout", "lock_timeout", "synchronous_commit"]
+    names += ["idle_in_transaction_session_timeout", "tcp_user_timeout", "tcp_keepalives_idle"]
+    shown = [await connection.fetchval("SELECT current_setting($1)", name) for name in names]
+    await connection.close()
+    assert shown == ["landline-ws-1", "8s", "8s", "on", "20s", "20000", "10"]
+
+
+# --- migrations ----------------------------------------------------------------------------------
+
+
+async def test_servers_that_start_at_once_migrate_once(database: SecretUrl) -> None:
+    counts = await asyncio.gather(*(migrate(database) for _ in range(6)))
+    assert sorted(counts) == [0] * 5 + [SCHEMA_VERSION]
+    versions = await fetch(database.reveal(), "SELECT version FROM landline_schema ORDER BY 1")
+    assert versions == [(version,) for version in range(1, SCHEMA_VERSION + 1)]
+
+
+async def test_the_schema_of_a_newer_landline_is_refused(database: SecretUrl) -> None:
+    await migrate(database)
+    await execute(database.reveal(), "INSERT INTO landline_schema VALUES (999)")
+    assert "newer Landline (schema 999" in await refusal(database)
+    with pytest.raises(StartupError, match="newer Landline"):
+        await migrate(database)
+
+
+async def test_tables_of_another_program_are_left_alone(database: SecretUrl) -> None:
+    await execute(database.reveal(), "CREATE TABLE deliveries (parcel text)")
+    with pytest.raises(StartupError, match="tables of another program"):
+        await migrate(database)
+    tables = await fetch(
+        database.reveal(), "SELECT tablename FROM pg_tables WHERE schemaname = 'public'"
+    )
+    assert tables == [("deliveries",)]
+
+
+# --- which log -----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+async def store(database: SecretUrl) -> AsyncIterator[PostgresMessageStore]:
+    await migrate(database)
+    store = PostgresMessageStore(database, "ws-1")
+    yield store
+    await store.close()
+
+
+async def test_the_first_log_is_adopted_and_stays(store: PostgresMessageStore) -> None:
+    other = LogIdentity("other", "topic", 9)
+    assert await store.identity() is None
+    assert await store.adopt(LOG) == LOG
+    assert await store.applied() == {0: 0, 1: 0, 2: 0}
+    assert await store.apply([Batch(1, 0, 7)])
+    assert await store.adopt(other) == LOG
+    assert await store.adopt(LOG) == LOG
+    assert await store.identity() == LOG
+    assert await store.applied() == {0: 0, 1: 7, 2: 0}
+
+
+async def test_servers_that_start_at_once_adopt_one_log(
+    store: PostgresMessageStore, database: SecretUrl
+) -> None:
+    stores = [PostgresMessageStore(database, f"ws-{n}") for n in range(4)]
+    logs = [LogIdentity(f"cluster-{n}", "topic", 3) for n in range(4)]
+    adopted = await asyncio.gather(
+        *(each.adopt(log) for each, log in zip(stores, logs, strict=True))
+    )
+    assert set(adopted) == {await store.identity()}
+    for each in stores:
+        await each.close()
+
+
+async def test_a_new_epoch_puts_every_partition_above_the_old_one(
+    store: PostgresMessageStore,
+) -> None:
+    old = Message(
+        "0" * 8 + "-0000-8000-8000-00000000c0de", "c", "a", ("bob",), "x", Position(0, 5), 1
+    )
+    await store.adopt(LOG)
+    assert await store.apply([Batch(0, 0, 6, (old,)), Batch(2, 0, 1_000_000)])
+    successor = LogIdentity("other", "again", 4, epoch=0)
+    started = await store.start_new_epoch(successor)
+    assert started == LogIdentity("other", "again", 4, epoch=1) == await store.identity()
+    assert await store.applied() == dict.fromkeys(range(4), 1 << 40)
+    assert await store.start_new_epoch(successor) == started  # twice is once
+    assert not await store.apply([Batch(0, 6, 7)])
+    assert await store.apply([Batch(0, started.base, started.base + 1)])
+    # A partition that was added to the log since has no row, and stands at the start.
+    assert not await store.apply([Batch(7, 0, 1)])
+    assert await store.apply([Batch(7, started.base, started.base + 3)])
+    [pending] = await store.pending([PendingQuery("bob", {}, 9)])
+    assert pending.messages == (old,)
+
+
+# --- plans ---------------------------------------------------------------------------------------
+
+
+async def test_pages_walk_the_index_of_the_pending_part_even_by_a_plan_made_on_small_tables(
+    store: PostgresMessageStore, database: SecretUrl
+) -> None:
+    """A plan is kept; tables that are small today are large next year."""
+    first = Message(f"{1:032x}", "c", "alice", ("bob",), "x", Position(0, 0), 1)
+    assert await store.apply([Batch(0, 0, 1, (first,))])
+    await execute(database.reveal(), "ANALYZE")
+    connection = await connect(database, "landline-ws-1", 30.0)
+    queries = [PendingQuery("bob", {0: 1, 3: 2}, 10)] * 3
+    arguments = list(message_store.pending_arguments(queries))
+    plan = "\n".join(
+        row[0] for row in await connection.fetch(f"EXPLAIN {message_store.PENDING}", *arguments)
+    )
+    await connection.close()
+    assert "using deliveries_pending on deliveries" in plan
+    assert "using messages_pkey on messages" in plan
+    assert plan.count("Sort") == plan.count("Sort Key") + 1  # one, of the answer

@@ -1,0 +1,130 @@
+"""The programs in docs/client.md and the README: they type-check and do what the page says."""
+
+import asyncio
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import mypy.api
+import pytest
+
+import landline
+from support.pages import ROOT, code_blocks, read
+from support.peer import Peer, until
+from support.server import ServerProcess
+
+URL = "ws://127.0.0.1:8081/ws/chat"
+WAIT_SECONDS = 60.0
+
+TEN_LINES, ERRORS, ECHO, OUTBOX = code_blocks(read("docs/client.md"), "python")
+
+
+class Program:
+    """A program of the page in a process of its own."""
+
+    def __init__(self, process: asyncio.subprocess.Process) -> None:
+        self._process = process
+
+    async def line(self) -> str:
+        """Return the next line that it prints."""
+        assert self._process.stdout is not None
+        async with asyncio.timeout(WAIT_SECONDS):
+            return (await self._process.stdout.readline()).decode().rstrip("\n")
+
+    async def end(self) -> list[str]:
+        """Wait for its end, which is a good one, and return the lines that were left."""
+        async with asyncio.timeout(WAIT_SECONDS):
+            output, _ = await self._process.communicate()
+        assert self._process.returncode == 0
+        return output.decode().splitlines()
+
+
+@asynccontextmanager
+async def running(code: str, server: ServerProcess, directory: Path) -> AsyncIterator[Program]:
+    """Run a program of the page against `server`; killed at the end if it has none itself."""
+    assert URL in code
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        *("-u", "-W", "error", "-c", code.replace(URL, server.ws_url)),
+        cwd=directory,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    try:
+        yield Program(process)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+def test_the_readme_has_the_same_ten_lines() -> None:
+    assert code_blocks(read("README.md"), "python") == [TEN_LINES]
+
+
+def test_every_program_passes_mypy_in_strict_mode(tmp_path: Path) -> None:
+    for number, code in enumerate(code_blocks(read("docs/client.md"), "python")):
+        (tmp_path / f"example_{number}.py").write_text(code, encoding="utf-8")
+    output, errors, status = mypy.api.run(
+        [f"--config-file={ROOT / 'pyproject.toml'}", *map(str, sorted(tmp_path.glob("*.py")))]
+    )
+    assert status == 0, output + errors
+
+
+@pytest.mark.e2e
+async def test_the_ten_lines_send_and_receive(server: ServerProcess, tmp_path: Path) -> None:
+    async with Peer(server.ws_url, "bob") as bob, running(TEN_LINES, server, tmp_path) as program:
+        assert (await program.line()).startswith("accepted at offset ")
+        await until(lambda: bool(bob.messages), "bob has the message")
+        assert [(m["sender"], m["content"]) for m in bob.messages] == [("alice", "hello")]
+        await bob.send("alice", "hi, alice")
+        assert await program.line() == "bob hi, alice"
+
+
+@pytest.mark.e2e
+async def test_the_errors_are_those_of_the_page(server: ServerProcess, tmp_path: Path) -> None:
+    async with running(ERRORS, server, tmp_path) as program:
+        assert await program.end() == ["never sent: bad_recipient"]
+    async with Peer(server.ws_url, "bob") as bob:
+        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        assert [message["content"] for message in bob.messages] == ["are you there?"]
+
+
+@pytest.mark.e2e
+async def test_the_echo_answers_once_and_stops(server: ServerProcess, tmp_path: Path) -> None:
+    """Also what waited for it; and what it was told to stop with does not come again."""
+    async with Peer(server.ws_url, "alice") as alice:
+        for content in ("one", "two", "stop"):
+            await alice.send_and_wait("echo", content)
+        async with running(ECHO, server, tmp_path) as program:
+            await program.end()
+        await until(lambda: len(alice.messages) == 3, "every message is answered")
+        assert [message["content"] for message in alice.messages] == [
+            "you said: one",
+            "you said: two",
+            "you said: stop",
+        ]
+    async with Peer(server.ws_url, "echo") as echo:
+        await until(lambda: bool(echo.visit.of("caught_up")), "echo has caught up")
+        assert not echo.messages
+
+
+@pytest.mark.e2e
+async def test_the_outbox_is_sent_by_the_next_process(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    server.kill()
+    async with running(OUTBOX, server, tmp_path) as program:
+        assert await program.end() == ["left from last time: 0", "kept for the next time"]
+    server.start()
+    async with running(OUTBOX, server, tmp_path) as program:
+        assert await program.line() == "left from last time: 1"
+        assert "sent: it will get there" in await program.end()
+    outbox = tmp_path / "alice.outbox"
+    async with (
+        landline.connect(server.ws_url, username="alice", outbox=outbox) as alice,
+        Peer(server.ws_url, "bob") as bob,
+    ):
+        await until(lambda: not alice.unanswered, "everything is answered")
+        await until(lambda: len(bob.received) == 2, "bob has both")
+        assert [m["content"] for m in bob.messages] == ["it will get there"] * 2

@@ -1,0 +1,353 @@
+"""The Python client where things go wrong: a scripted server, a full disk, an impatient user."""
+
+import asyncio
+import json
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from websockets.asyncio.server import ServerConnection, serve
+
+import landline
+from landline.client import (
+    ChatClosed,
+    ClientError,
+    Connected,
+    ConnectionFailed,
+    Disconnected,
+    Event,
+    MessageRejected,
+    Refused,
+)
+from landline.client.outbox import Draft, FileOutbox
+from support.peer import Frame, Peer, until
+from support.server import ServerProcess
+
+ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
+
+
+class Scripted:
+    """What a scripted server saw: each session's frames."""
+
+    def __init__(self) -> None:
+        self.url = ""
+        self.sessions: list[list[Frame]] = []
+
+    @property
+    def frames(self) -> list[Frame]:
+        """Return the frames of all sessions."""
+        return [frame for session in self.sessions for frame in session]
+
+
+Script = Callable[[Scripted, ServerConnection], Awaitable[None]]
+
+
+@asynccontextmanager
+async def scripted(script: Script) -> AsyncIterator[Scripted]:
+    """Serve `script` for each connection."""
+    seen = Scripted()
+
+    async def handle(socket: ServerConnection) -> None:
+        seen.sessions.append([])
+        await script(seen, socket)
+
+    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
+        port = next(iter(server.sockets)).getsockname()[1]
+        seen.url = f"ws://127.0.0.1:{port}/ws/chat"
+        yield seen
+
+
+async def tell(socket: ServerConnection, **frame: Any) -> None:
+    """Send a frame."""
+    await socket.send(json.dumps(frame))
+
+
+async def welcome(socket: ServerConnection) -> None:
+    """Begin a session."""
+    await tell(socket, type="welcome", user="a", server="ws-1", session="s", protocol=1)
+
+
+async def accept(socket: ServerConnection, frame: Frame, offset: int = 1) -> None:
+    """Answer a send."""
+    time = "2026-01-02T03:04:05.678Z"
+    await tell(
+        socket, type="accepted", ref=frame["ref"], id=ID, conversation="dm:a:b", offset=offset,
+        time=time,
+    )  # fmt: skip
+
+
+async def accept_all(seen: Scripted, socket: ServerConnection) -> None:
+    """Accept every send."""
+    await welcome(socket)
+    async for text in socket:
+        frame = json.loads(text)
+        seen.sessions[-1].append(frame)
+        if frame["type"] == "send":
+            await accept(socket, frame)
+
+
+async def test_a_connection_that_ends_before_its_welcome_is_only_a_lost_connection() -> None:
+    """The server was stopped between the upgrade and the first frame."""
+
+    async def script(seen: Scripted, socket: ServerConnection) -> None:
+        if len(seen.sessions) == 1:
+            await socket.close(1012, "retry_after_ms=1")
+        elif len(seen.sessions) == 2:
+            socket.transport.abort()
+        else:
+            await accept_all(seen, socket)
+
+    async with (
+        scripted(script) as server,
+        landline.connect(server.url, username="a", connect_timeout=None) as chat,
+    ):
+        assert (await chat.send("b", "hello")).id == ID
+
+
+async def test_a_goodbye_for_good_before_the_welcome_is_a_refusal() -> None:
+    async def script(_seen: Scripted, socket: ServerConnection) -> None:
+        await socket.close(4401, "the token has expired")
+
+    async with scripted(script) as server:
+        with pytest.raises(Refused, match="the token has expired"):
+            await landline.connect(server.url, username="a").__aenter__()
+
+
+@pytest.mark.parametrize("nonsense", ["[]", "{}", "no JSON", '{"type":"accepted"}'])
+async def test_a_server_that_talks_something_else_ends_the_chat_aloud(nonsense: str) -> None:
+    """Nobody waits for ever for an answer that cannot come (pytest's timeout would tell)."""
+
+    async def script(_seen: Scripted, socket: ServerConnection) -> None:
+        await socket.send(nonsense)
+        await socket.wait_closed()
+
+    async with scripted(script) as server:
+        chat = landline.connect(server.url, username="a", connect_timeout=None)
+        async with chat:
+            with pytest.raises(ClientError):
+                await chat.send("b", "hello")
+            with pytest.raises(ClientError):
+                await anext(chat)
+
+
+async def test_a_callback_that_raises_ends_the_chat_aloud() -> None:
+    def on_event(event: Event) -> None:
+        if isinstance(event, landline.client.Accepted):
+            raise ZeroDivisionError("mine")
+
+    async with (
+        scripted(accept_all) as server,
+        landline.connect(server.url, username="a", on_event=on_event) as chat,
+    ):
+        assert (await chat.send("b", "durable all the same")).id == ID
+        with pytest.raises(ClientError, match="mine") as caught:
+            await anext(chat)
+        assert isinstance(caught.value.__cause__, ZeroDivisionError)
+
+
+@pytest.mark.parametrize(
+    ("to", "content", "code"),
+    [
+        ("b", "x" * 70_000, "content_too_large"),  # more than a frame: the server would hang up
+        ("b", "\x01" * 16_000, "content_too_large"),  # short, but not as JSON
+        ("b", "x" * 16_385, "content_too_large"),
+        ("b", "\ud800", "bad_frame"),
+        ("b", "a\x00b", "bad_frame"),
+        ("b", "", "content_empty"),
+        ("no name", "hello", "bad_recipient"),
+    ],
+)
+@pytest.mark.parametrize("kept", [False, True])
+async def test_what_no_server_can_take_is_refused_at_once_and_holds_up_nothing(
+    to: str, content: str, code: str, kept: bool, tmp_path: Path
+) -> None:
+    outbox = tmp_path / "a.db" if kept else None
+    async with scripted(accept_all) as server:
+        async with landline.connect(server.url, username="a", outbox=outbox) as chat:
+            with pytest.raises(MessageRejected) as caught:
+                await chat.send(to, content)
+            assert caught.value.code == code
+            assert not chat.unanswered
+            assert (await chat.send("b", "the chat goes on")).id == ID
+        assert [frame["content"] for frame in server.frames] == ["the chat goes on"]
+
+
+async def test_an_answer_is_given_to_its_sender_even_while_the_connection_goes_down(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer is here, the outbox is still forgetting the draft, and the chat is left."""
+    is_removing = asyncio.Event()
+    remove = FileOutbox.remove
+
+    async def slow_remove(self: FileOutbox, ref: str) -> None:
+        is_removing.set()
+        await asyncio.sleep(0.2)
+        await remove(self, ref)
+
+    monkeypatch.setattr(FileOutbox, "remove", slow_remove)
+    async with scripted(accept_all) as server:
+        async with landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat:
+            sending = asyncio.create_task(chat.send("b", "hello"))
+            await is_removing.wait()
+        assert (await sending).id == ID
+
+
+async def test_a_send_that_is_being_kept_while_the_chat_is_left_hears_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is in the file, so the next process sends it."""
+    is_adding, may_add = asyncio.Event(), asyncio.Event()
+    add = FileOutbox.add
+
+    async def slow_add(self: FileOutbox, draft: Draft) -> None:
+        await add(self, draft)
+        is_adding.set()
+        await may_add.wait()
+
+    monkeypatch.setattr(FileOutbox, "add", slow_add)
+    outbox = tmp_path / "a.db"
+    async with scripted(accept_all) as server:
+        async with landline.connect(server.url, username="a", outbox=outbox) as chat:
+            sending = asyncio.create_task(chat.send("b", "hello"))
+            await is_adding.wait()
+        may_add.set()
+        with pytest.raises(ChatClosed):
+            await sending
+        async with landline.connect(server.url, username="a", outbox=outbox) as chat:
+            await until(lambda: not chat.unanswered, "the outbox is empty")
+        assert [(f["content"], f.get("retry")) for f in server.frames] == [("hello", True)]
+
+
+async def test_who_gives_up_connecting_leaves_nothing_behind(tmp_path: Path) -> None:
+    """Cancelled in `async with`: the file is free again and nobody goes on trying."""
+
+    async def silent(_seen: Scripted, socket: ServerConnection) -> None:
+        await socket.wait_closed()
+
+    outbox = tmp_path / "a.db"
+    async with scripted(silent) as server:
+        chat = landline.connect(server.url, username="a", outbox=outbox)
+        entering = asyncio.create_task(chat.__aenter__())
+        await until(lambda: bool(server.sessions), "it has connected")
+        entering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await entering
+        assert "landline-chat" not in {task.get_name() for task in asyncio.all_tasks()}
+        sqlite3.connect(outbox, timeout=0, isolation_level="EXCLUSIVE").close()
+        with pytest.raises(ConnectionFailed):  # not OutboxInUse
+            await landline.connect(
+                server.url, username="a", outbox=outbox, connect_timeout=0.1
+            ).__aenter__()
+
+
+async def test_an_unfinished_message_is_the_first_that_the_next_loop_gets() -> None:
+    """Its body raised: it is not acknowledged, and it does not wait for another session."""
+
+    async def script(seen: Scripted, socket: ServerConnection) -> None:
+        await welcome(socket)
+        for n in (1, 2):
+            await tell(
+                socket, type="message", id=ID[:-1] + str(n), conversation="dm:a:b", sender="b",
+                to="a", content=f"m{n}", time="2026-01-02T03:04:05.678Z", offset=n,
+            )  # fmt: skip
+        async for text in socket:
+            seen.sessions[-1].append(json.loads(text))
+
+    bodies: list[str] = []
+    async with scripted(script) as server:
+        async with landline.connect(server.url, username="a") as chat:
+            with pytest.raises(ZeroDivisionError):  # noqa: PT012 - the loop is the point
+                async for message in chat:
+                    bodies.append(message.content)
+                    raise ZeroDivisionError
+            assert not server.frames
+            async for message in chat:
+                bodies.append(message.content)
+                if message.content == "m2":
+                    break
+            await until(lambda: bool(server.frames), "the first one is acknowledged")
+        assert bodies == ["m1", "m1", "m2"]
+        assert server.frames == [{"type": "ack", "ids": [ID[:-1] + "1"]}]
+
+
+async def test_a_body_may_take_longer_than_the_server_waits(tmp_path: Path) -> None:
+    """The session is closed and replaced meanwhile; the message is handed out once, and settled."""
+    server = ServerProcess(tmp_path / "data", args=["--ack-timeout", "200ms"])
+    server.start()
+    events: list[Event] = []
+    bodies: list[str] = []
+    try:
+        async with landline.connect(server.ws_url, username="a", on_event=events.append) as chat:
+            for content in ("slow", "next"):
+                await chat.send("a", content)
+            async for message in chat:
+                bodies.append(message.content)
+                if message.content == "next":
+                    chat.acknowledge(message)
+                    break
+                await until(
+                    lambda: sum(isinstance(e, Connected) for e in events) == 3,
+                    "it has been closed twice",
+                )
+        assert bodies == ["slow", "next"]
+        assert "no ack for 0.2 s" in {e.reason for e in events if isinstance(e, Disconnected)}
+        async with Peer(server.ws_url, "a") as peer:
+            await until(lambda: bool(peer.visit.of("caught_up")), "everything is settled")
+            assert not peer.messages
+    finally:
+        server.kill()
+
+
+async def test_a_full_disk_is_an_error_of_that_send_and_the_outbox_works_on(
+    tmp_path: Path,
+) -> None:
+    outbox = FileOutbox(tmp_path / "a.db")
+    await outbox.open()
+    assert outbox._connection is not None
+    pages = outbox._connection.execute("PRAGMA page_count").fetchone()[0]
+    outbox._connection.execute(f"PRAGMA max_page_count = {pages}")
+    with pytest.raises(ClientError, match="full"):
+        await outbox.add(Draft("r1", "b", "x" * 16_000))
+    outbox._connection.execute(f"PRAGMA max_page_count = {pages + 100}")
+    await outbox.add(Draft("r2", "b", "small"))
+    await outbox.close()
+    again = FileOutbox(tmp_path / "a.db")
+    drafts, _handed = await again.open()
+    await again.close()
+    assert drafts == [Draft("r2", "b", "small")]
+
+
+async def test_a_chat_can_be_closed_before_it_is_left(tmp_path: Path) -> None:
+    async with (
+        scripted(accept_all) as server,
+        landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat,
+    ):
+        await chat.close()
+        with pytest.raises(ChatClosed):
+            await chat.send("b", "hello")
+        assert [message async for message in chat] == []
+
+
+async def test_events_tell_of_every_session() -> None:
+    events: list[Event] = []
+
+    async def script(seen: Scripted, socket: ServerConnection) -> None:
+        await welcome(socket)
+        if len(seen.sessions) == 1:
+            await socket.close(1012, "retry_after_ms=7")
+        else:
+            await socket.wait_closed()
+
+    async with (
+        scripted(script) as server,
+        landline.connect(server.url, username="a", on_event=events.append),
+    ):
+        await until(lambda: len(events) == 3, "it is back")
+    assert events == [
+        Connected("ws-1", "s"),
+        Disconnected("retry_after_ms=7", 0.007),
+        Connected("ws-1", "s"),
+    ]

@@ -1,0 +1,1 @@
+"""Servers, their log, store and hints, clients and faults: a whole world, by seed."""

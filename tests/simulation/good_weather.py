@@ -1,0 +1,66 @@
+"""The models in good weather, for the contract suites: they keep what every adapter keeps."""
+
+import random
+
+from landline.ports import Directory, EventLog, RoutingBus
+from simulation.models import (
+    Exchange,
+    Log,
+    ModelDirectory,
+    ModelEventLog,
+    ModelRoutingBus,
+    Registry,
+    Weather,
+)
+
+
+def good_weather() -> Weather:
+    """Return weather in which nothing is lost and all takes a moment."""
+    return Weather(random.Random(1), pace=0.0005)
+
+
+class ModelHome:
+    """See `support.event_logs.LogHome`."""
+
+    def __init__(self) -> None:
+        self._log = Log(good_weather(), partitions=3)
+        self._opened: ModelEventLog | None = None
+
+    async def open(self) -> EventLog:
+        """Return an adapter; the one before is closed, as by a process that restarts."""
+        await self.close()
+        self._opened = ModelEventLog(self._log)
+        return self._opened
+
+    async def close(self) -> None:
+        """Close the adapter that is open."""
+        if self._opened is not None:
+            await self._opened.close()
+
+
+class ModelCluster:
+    """See `support.directories.DirectoryCluster`."""
+
+    def __init__(self) -> None:
+        self._registry = Registry(good_weather())
+
+    async def join(self, server_id: str, incarnation: str) -> Directory:
+        """Return a directory on the shared registry."""
+        return ModelDirectory(self._registry, f"{server_id}/{incarnation}")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class ModelBuses:
+    """Servers that hear each other."""
+
+    def __init__(self) -> None:
+        self._exchange = Exchange(good_weather())
+
+    async def join(self, address: str) -> RoutingBus:
+        """Return a bus on the shared exchange."""
+        return ModelRoutingBus(self._exchange, address)
+
+    async def close(self) -> None:
+        """Nothing is held."""

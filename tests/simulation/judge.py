@@ -1,0 +1,428 @@
+"""Judges a history: the invariants of the project, stated once more, without the server's code.
+
+It knows events, not servers, and works through them once in time order, then through what log and
+store hold at the end. Each violation names its invariant and the message that it is about.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+Event = dict[str, Any]
+Place = tuple[str, int]  # conversation, offset
+
+
+class Violation(NamedTuple):
+    """An invariant that does not hold. `about`: the message or connection it is about."""
+
+    invariant: str
+    about: str
+    what: str
+
+
+INVARIANTS = {
+    "defect": "no unexpected exception, no leaked task",
+    "I1": "durable: what was accepted is in the log, and once in the store",
+    "I2": "delivered: every recipient has received what was accepted",
+    "I2b": "not stranded: within writer lag and sweep, while the recipient stays connected",
+    "I2p": "prompt: without faults a connected recipient need not wait for the sweep",
+    "I2c": "`caught_up` comes after everything that was owed when the session began",
+    "I3": "no phantom: nothing arrives that was not sent, nothing rejected is in the log",
+    "I4": "unaltered: one digest everywhere",
+    "I5": "at most once per session, and without faults at most once",
+    "I6": "order within a conversation",
+    "I7": "one message, one position, and the other way round",
+    "I8": "receipts are honest, monotone, and told once",
+    "I9": "the store is the fold of the log",
+    "I10": "`applied` reaches the end",
+    "I11": "accepted and pushed only after the log has it",
+    "I12": "one final answer to every send",
+    "I13": "confidential: for recipients only",
+    "I14": "bounded: windows, and nothing left behind",
+    "I15": "live again: after the last fault all comes to rest",
+}
+
+
+@dataclass
+class _Session:
+    """A connection, as its client told."""
+
+    user: str
+    opened_at: float
+    welcome_at: float
+    is_auto: bool
+    owed: set[str]
+    live_at: float | None = None
+    closed_at: float | None = None
+    seen: set[str] = field(default_factory=set)
+    unacked: set[str] = field(default_factory=set)
+    told: set[tuple[str, str]] = field(default_factory=set)
+    last_replay: dict[str, int] = field(default_factory=dict)
+    last_live: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def stays(self, since: float, until: float) -> bool:
+        """Say whether the connection is there all the while."""
+        return self.welcome_at <= since and (self.closed_at is None or self.closed_at > until)
+
+
+@dataclass
+class _Send:
+    """A send by (user, ref)."""
+
+    user: str
+    to: str
+    digest: str
+    first_at: float
+    tries: int = 0
+    sessions: list[str] = field(default_factory=list)
+    is_rejected: bool = False
+    id: str | None = None
+    ok_at: float | None = None
+
+
+class Judge:
+    """Reads a history. `window`: what may be outstanding; `stranded`: seconds of I2b.
+
+    `is_calm` False: hints are reordered, so live pushes may be as well. `is_fair` True: there were
+    no faults. `tells_once` False: too little was remembered for it.
+    """
+
+    def __init__(
+        self,
+        *,
+        window: int,
+        stranded: float,
+        prompt: float,
+        keeps_order: bool,
+        is_fair: bool,
+        tells_once: bool,
+        sees_all: bool,
+    ) -> None:
+        self._window = window
+        self._stranded = stranded
+        self._prompt = prompt
+        self._keeps_order = keeps_order
+        self._is_fair = is_fair
+        self._tells_once = tells_once
+        self._sees_all = sees_all
+        self.violations: list[Violation] = []
+        self._sessions: dict[str, _Session] = {}
+        self._sends: dict[tuple[str, str, str, str], _Send] = {}  # ref, user, to, digest
+        self._latest: dict[tuple[str, str], _Send] = {}  # user, ref
+        self._accepted: dict[str, _Send] = {}
+        self._places: dict[str, Place] = {}
+        self._ids: dict[Place, str] = {}
+        self._received: dict[str, dict[str, float]] = defaultdict(dict)  # id -> user -> first time
+        self._acked: dict[str, dict[str, float]] = defaultdict(dict)  # user -> id -> first time
+        self._sent: dict[tuple[str, str, str], float] = {}  # sender, to, digest -> first invoke
+        self._sent_by: dict[tuple[str, str, str], str] = {}
+        self._answered: dict[str, list[tuple[float, int]]] = defaultdict(list)
+        self._first_seen: dict[
+            str, tuple[str, float]
+        ] = {}  # id -> what, when it had to be in the log
+        self._calm_at: float | None = None
+        self._applied: Mapping[int, int] = {}
+        self._repeated: set[str] = set()  # digests
+        self._without_ref: list[str] = []
+        self._records: list[Event] = []
+        self._rows: dict[str, list[Event]] = defaultdict(list)
+
+    def judge(self, history: Iterable[Event]) -> list[Violation]:
+        """Return every violation."""
+        for event in history:
+            handle = getattr(self, f"_on_{event['kind']}", None)
+            if handle is not None:
+                handle(event)
+        self._judge_end()
+        return self.violations
+
+    def _violate(self, invariant: str, about: object, what: str) -> None:
+        self.violations.append(Violation(invariant, str(about), what))
+
+    # Events --------------------------------------------------------------------------------------
+
+    def _on_phase(self, event: Event) -> None:
+        if event["name"] == "calm":
+            self._calm_at = event["t"]
+
+    def _on_sample(self, event: Event) -> None:
+        if event["what"] == "applied":
+            before, self._applied = self._applied, event["value"]
+            for partition, offset in before.items():
+                if self._applied.get(partition, 0) < offset:
+                    self._violate("I10", partition, f"applied went back from {offset}")
+            return
+        invariant = "I15" if event["what"] == "unfinished" else "I14"
+        self._violate(invariant, event["what"], f"{event['value']}")
+
+    def _on_connect(self, event: Event) -> None:
+        user = event["user"]
+        owed = {
+            id
+            for id, send in self._accepted.items()
+            if send.to == user and id not in self._acked[user] and _is_before(send, event)
+        }
+        is_auto = event["ack"] == "auto"
+        self._sessions[event["c"]] = _Session(user, event["began"], event["t"], is_auto, owed)
+
+    def _on_live(self, event: Event) -> None:
+        session = self._sessions[event["c"]]
+        if session.live_at is not None:
+            self._violate("I2c", event["c"], "caught_up twice")
+        session.live_at = event["t"]
+        missing = session.owed - session.seen - self._acked[session.user].keys()
+        if missing and not session.is_auto and self._sees_all:
+            self._violate("I2c", event["c"], f"caught_up without {sorted(missing)}")
+
+    def _on_disconnect(self, event: Event) -> None:
+        if session := self._sessions.get(event["c"]):
+            session.closed_at = event["t"]
+
+    def _on_invoke(self, event: Event) -> None:
+        sent = event["user"], event["to"], event["digest"]
+        self._sent.setdefault(sent, event["t"])
+        self._sent_by.setdefault(sent, event["c"])
+        if event["retry"]:
+            self._repeated.add(event["digest"])
+        if event["ref"] is None:
+            return
+        send = self._sends.setdefault((event["ref"], *sent), _Send(*sent, event["t"]))
+        self._latest[event["user"], event["ref"]] = send
+        send.tries += 1 + event["retry"]
+        send.sessions.append(event["c"])
+
+    def _on_ok(self, event: Event) -> None:
+        id = event["id"]
+        self._place(id, event)
+        self._first_seen.setdefault(id, ("accepted", event["t"]))
+        if event["ref"] is None:
+            self._without_ref.append(id)
+            return
+        send = self._accepted.get(id) or self._latest.get((event["user"], event["ref"]))
+        if send is None:
+            self._violate("I3", id, "accepted, but never sent")
+            return
+        if send.is_rejected:
+            self._violate("I12", id, "accepted after it was rejected")
+        if send.id is not None and send.id != id:
+            self._violate("I7", id, f"the same send was accepted as {send.id}")
+        if send.ok_at is None:
+            send.id, send.ok_at = id, event["t"]
+            if self._accepted.setdefault(id, send) is not send:
+                self._violate("I7", id, "two sends have the same id")
+            self._check_order(event, send)
+
+    def _check_order(self, event: Event, send: _Send) -> None:
+        """I6c: what was answered before the other was sent lies before it."""
+        answered = self._answered[event["conversation"]]
+        for at, offset in answered:
+            if at < send.first_at and offset >= event["offset"]:
+                self._violate("I6", event["id"], f"behind {offset}, which was accepted before")
+        answered.append((event["t"], event["offset"]))
+
+    def _on_rejected(self, event: Event) -> None:
+        send = self._latest[event["user"], event["ref"]]
+        send.is_rejected = True
+        if send.ok_at is not None:
+            self._violate("I12", event["ref"], "rejected after it was accepted")
+
+    def _on_recv(self, event: Event) -> None:
+        session, id = self._sessions[event["c"]], event["id"]
+        if event["to"] != event["user"]:
+            self._violate("I13", id, f"received by {event['user']}")
+        sent_at = self._sent.get((event["sender"], event["to"], event["digest"]))
+        if sent_at is None or sent_at > event["t"]:
+            self._violate("I3", id, "received, but never sent")
+        self._place(id, event)
+        self._first_seen.setdefault(id, ("received", event["t"]))
+        if id in session.seen:
+            self._violate("I5", id, f"twice in session {event['c']}")
+        elif self._is_fair:
+            acked_at = self._acked[event["user"]].get(id)
+            if acked_at is not None and acked_at + self._stranded < session.opened_at:
+                self._violate("I5", id, "again, long after it was acknowledged, without any fault")
+        session.seen.add(id)
+        if not session.is_auto:
+            session.unacked.add(id)
+        if len(session.unacked) > self._window:
+            self._violate("I14", event["c"], f"{len(session.unacked)} are not acknowledged")
+        self._received[id].setdefault(event["user"], event["t"])
+        self._check_session_order(session, event)
+
+    def _check_session_order(self, session: _Session, event: Event) -> None:
+        """I6a, I6b: what is replayed increases, and what is live from one sender."""
+        conversation, offset = event["conversation"], event["offset"]
+        if event["replay"]:
+            if offset <= session.last_replay.get(conversation, -1):
+                self._violate("I6", event["id"], f"replayed late in {event['c']}")
+            session.last_replay[conversation] = offset
+        elif self._keeps_order and event["digest"] not in self._repeated:
+            sent_by = self._sent_by.get((event["sender"], event["to"], event["digest"]), "")
+            key = conversation, sent_by
+            if offset <= session.last_live.get(key, -1):
+                self._violate("I6", event["id"], f"pushed late in {event['c']}")
+            session.last_live[key] = offset
+
+    def _on_ack(self, event: Event) -> None:
+        for id in event["ids"]:
+            self._acked[event["user"]].setdefault(id, event["t"])
+        self._sessions[event["c"]].unacked.difference_update(event["ids"])
+
+    def _on_status(self, event: Event) -> None:
+        session = self._sessions[event["c"]]
+        for id in event["ids"]:
+            if not self._has_acked(event["by"], id):
+                self._violate("I8", id, f"DELIVERED, but {event['by']} has not acknowledged")
+            send = self._accepted.get(id)
+            if send is not None and (send.user, send.to) != (event["user"], event["by"]):
+                self._violate("I8", id, "the status of another's message")
+            if (id, event["by"]) in session.told and self._tells_once:
+                self._violate("I8", id, f"told twice in session {event['c']}")
+            session.told.add((id, event["by"]))
+
+    def _has_acked(self, user: str, id: str) -> bool:
+        """Say whether this user has acknowledged what it had received."""
+        return user == "auto" or (user in self._received[id] and id in self._acked[user])
+
+    def _on_record(self, event: Event) -> None:
+        self._records.append(event)
+
+    def _on_row(self, event: Event) -> None:
+        self._rows[event["table"]].append(event)
+
+    def _place(self, id: str, event: Mapping[str, Any]) -> None:
+        place = event["conversation"], event["offset"]
+        known = self._places.setdefault(id, place)
+        if known != place:
+            self._violate("I7", id, f"is at {known} and at {place}")
+        other = self._ids.setdefault(place, id)
+        if other != id:
+            self._violate("I7", id, f"is where {other} is: {place}")
+
+    # The end -------------------------------------------------------------------------------------
+
+    def _judge_end(self) -> None:
+        logged: dict[str, Event] = {}
+        receipts: set[tuple[str, str]] = set()
+        foreign: set[tuple[int, int]] = set()
+        for record in self._records:
+            if record["record"] == "message":
+                logged.setdefault(record["id"], record)
+            elif record["record"] == "receipts":
+                receipts |= {(id, record["recipient"]) for id in record["ids"]}
+            else:
+                foreign.add((record["partition"], record["offset"]))
+        self._judge_origin(logged)
+        self._judge_log(logged)
+        self._judge_delivered(logged)
+        self._judge_receipts(receipts)
+        self._judge_store(logged, receipts, foreign)
+        self._judge_answers()
+
+    def _judge_origin(self, logged: Mapping[str, Event]) -> None:
+        """I3: what is in the log was sent, and its sender was not told that it is not there."""
+        rejected = {
+            (send.user, send.to, send.digest)
+            for send in self._sends.values()
+            if send.is_rejected and send.tries == 1
+        }
+        for id, record in logged.items():
+            key = record["sender"], record["recipients"][0], record["digest"]
+            if key in rejected:
+                self._violate("I3", id, "rejected, and in the log")
+            if key not in self._sent:
+                self._violate("I3", id, "in the log, but never sent")
+
+    def _judge_log(self, logged: Mapping[str, Event]) -> None:
+        """I1, I4, I11: what was accepted or pushed was in the log by then, and the same."""
+        for id, (what, at) in self._first_seen.items():
+            found = logged.get(id)
+            if found is None:
+                self._violate("I1", id, f"{what}, and not in the log")
+            elif found["appended_at"] > at:
+                self._violate("I11", id, f"{what} before it was in the log")
+        for id, send in self._accepted.items():
+            found = logged.get(id)
+            if found is not None and found["digest"] != send.digest:
+                self._violate("I4", id, "in the log with another content")
+
+    def _judge_delivered(self, logged: Mapping[str, Event]) -> None:
+        """I2: every recipient has received what was accepted, and in time."""
+        owed = {id: (send.to,) for id, send in self._accepted.items()}
+        owed |= {id: logged[id]["recipients"] for id in self._without_ref if id in logged}
+        for id, recipients in owed.items():
+            for recipient in set(recipients) - {"auto"}:
+                received_at = self._received[id].get(recipient)
+                if received_at is None:
+                    self._violate("I2", id, f"accepted, and never received by {recipient}")
+                if id in self._accepted:
+                    self._judge_stranded(id, self._accepted[id], received_at)
+
+    def _judge_stranded(self, id: str, send: _Send, received_at: float | None) -> None:
+        ok_at = send.ok_at
+        if ok_at is None:
+            return
+        if self._is_fair:
+            invariant, patience = "I2p", self._prompt
+        elif self._calm_at is not None and ok_at >= self._calm_at:
+            invariant, patience = "I2b", self._stranded
+        else:
+            return
+        due = ok_at + patience
+        if received_at is not None and received_at <= due:
+            return
+        for session in self._sessions.values():
+            if session.user == send.to and session.stays(ok_at, due):
+                late = "never" if received_at is None else f"after {received_at - ok_at:.3f} s"
+                self._violate(invariant, id, f"received by {send.to} {late}")
+                return
+
+    def _judge_receipts(self, receipts: set[tuple[str, str]]) -> None:
+        for id, recipient in receipts:
+            if not self._has_acked(recipient, id):
+                self._violate("I8", id, f"a receipt of {recipient}, who has not acknowledged")
+
+    def _judge_store(
+        self,
+        logged: Mapping[str, Event],
+        receipts: set[tuple[str, str]],
+        foreign: set[tuple[int, int]],
+    ) -> None:
+        rows = {row["id"]: row for row in self._rows["messages"]}
+        quarantined = {(row["partition"], row["offset"]) for row in self._rows["quarantine"]}
+        for id, record in logged.items():
+            place = record["partition"], record["offset"]
+            row = rows.get(id)
+            if row is None:
+                if place not in quarantined:
+                    self._violate("I9", id, "in the log, and not in the store")
+                if id in self._accepted:
+                    self._violate("I1", id, "accepted, and not in the store")
+            elif (row["partition"], row["offset"]) != place:
+                self._violate("I9", id, f"stored at {row['partition']}:{row['offset']}")
+            elif any(row[each] != record[each] for each in ("sender", "recipients", "digest")):
+                self._violate("I4", id, "stored otherwise than logged")
+            if row is not None:
+                self._place(id, row)
+        if not foreign <= quarantined:
+            self._violate("I9", foreign - quarantined, "in the log, and not in quarantine")
+        delivered = {(row["id"], row["recipient"]) for row in self._rows["deliveries"]}
+        for id, recipient in receipts ^ delivered:
+            self._violate("I9", id, f"log and store differ about the receipt of {recipient}")
+        applied = {row["partition"]: row["next"] for row in self._rows["applied"]}
+        for record in self._records:
+            if applied.get(record["partition"], 0) <= record["offset"]:
+                self._violate("I10", record["offset"], "not applied")
+
+    def _judge_answers(self) -> None:
+        for (ref, *_), send in self._sends.items():
+            if send.ok_at is None and not send.is_rejected:
+                last = self._sessions.get(send.sessions[-1])
+                if last is not None and last.closed_at is None:
+                    self._violate("I12", ref, f"{send.user} has no answer")
+
+
+def _is_before(send: _Send, connect: Event) -> bool:
+    """Say whether a send was accepted before a client began to connect."""
+    return send.ok_at is not None and send.ok_at < connect["began"]

@@ -1,0 +1,562 @@
+"""The rules of the project, each with a switch that turns it off.
+
+A check that cannot fail is no check: with a rule switched off, the simulation has to report one of
+the invariants that the rule is for. A mutant patches the real code, or gives the models a mistake
+that an adapter could have. `docs/mutants.md` is made from this table.
+"""
+
+import asyncio
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest import mock
+
+from landline import writer
+from landline.delivery import delivery, receipts, sends, session
+from landline.delivery.decisions import Append
+from landline.errors import StoreRefused, StoreUnavailable
+from landline.gateway import hub
+from landline.model import (
+    NOWHERE,
+    Appended,
+    Batch,
+    NotAppended,
+    Pending,
+    PendingQuery,
+    Position,
+    Positions,
+)
+from landline.protocol import identity
+from landline.protocol.fold import fold
+from landline.protocol.partitions import partition_of
+from simulation import models
+
+Switch = Callable[[], AbstractContextManager[Any]]
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """A rule, its switch, the invariants that must break without it, and a seed that shows it."""
+
+    name: str
+    rule: str
+    source: str
+    breaks: frozenset[str]
+    seed: int
+    switch: Switch
+
+
+MUTANTS: list[Mutant] = []
+
+
+def mutant(rule: str, source: str, breaks: str, seed: int) -> Callable[[Switch], Switch]:
+    """Enter a switch into the table. `breaks`: any of these; `seed`: a schedule that shows it."""
+
+    def enter(switch: Switch) -> Switch:
+        name = switch.__name__.replace("_", " ")
+        MUTANTS.append(Mutant(name, rule, source, frozenset(breaks.split()), seed, switch))
+        return switch
+
+    return enter
+
+
+def _patch(target: Any, name: str, value: Any) -> AbstractContextManager[Any]:
+    return mock.patch.object(target, name, value)
+
+
+# Connecting and the sweep ------------------------------------------------------------------------
+
+
+@mutant("`caught_up` waits until the store has reached the log's ends", "design 2 (4)", "I2c", 22)
+def barrier_ignored() -> AbstractContextManager[Any]:
+    begin = session.Session.begin
+    return _patch(session.Session, "begin", lambda self, _ends: begin(self, NOWHERE))
+
+
+@mutant("the ends are read after the directory knows the session", "design 2 (3), F44", "I2p", 3860)
+def ends_before_register() -> AbstractContextManager[Any]:
+    keep, read = hub.Hub._keep_directory, hub.Hub._ends
+
+    async def first_the_ends(self: hub.Hub, decisions: Any) -> None:
+        ends = await self._with_backoff("log_ends", lambda: read(self))
+        known = _patch(self, "_ends", mock.AsyncMock(return_value=ends))
+        with known:
+            await keep(self, decisions)
+
+    return _patch(hub.Hub, "_keep_directory", first_the_ends)
+
+
+@mutant("the sweep finds what no hint told", "design 2, F05", "I2b", 3)
+def sweep_off() -> AbstractContextManager[Any]:
+    return _patch(hub.Hub, "_sweep", mock.AsyncMock())
+
+
+@mutant("a replay that failed is tried again", "F65", "I15 I2 I2b I2c", 6)
+def replay_gives_up() -> AbstractContextManager[Any]:
+    keep_on = hub.Hub._with_backoff
+
+    async def once(self: hub.Hub, what: str, ask: Callable[[], Any]) -> Any:
+        if what != "replay":
+            return await keep_on(self, what, ask)
+        try:
+            return await ask()
+        except (TimeoutError, StoreUnavailable):
+            return []
+
+    read = hub.Hub._read_pages
+
+    async def swallow(self: hub.Hub, decisions: Any) -> None:
+        try:
+            await read(self, decisions)
+        except ValueError:  # there were fewer answers than questions
+            return
+
+    @contextmanager
+    def switch() -> Iterator[None]:
+        with _patch(hub.Hub, "_with_backoff", once), _patch(hub.Hub, "_read_pages", swallow):
+            yield
+
+    return switch()
+
+
+@mutant("a directory that is down costs latency only", "design 3.9, F48", "defect", 1)
+def directory_is_needed() -> AbstractContextManager[Any]:
+    return _patch(hub, "Unavailable", type("Never", (Exception,), {}))
+
+
+@mutant("only the owner removes an entry of the directory", "design 3.5, F46", "I2p", 0)
+def directory_removal_unconditional() -> AbstractContextManager[Any]:
+    return _patch(
+        models.Registry,
+        "remove",
+        lambda self, _address, user, _session: self.entries.pop(user, None),
+    )
+
+
+@mutant("a session's cleanup removes that session and no other", "F49", "I2p", 0)
+def cleanup_removes_siblings() -> AbstractContextManager[Any]:
+    leave = delivery.Delivery.disconnect
+
+    def all_leave(self: delivery.Delivery, session_id: str) -> None:
+        gone = self._sessions.get(session_id)
+        leave(self, session_id)
+        if gone is not None and gone.user in self._users:
+            self._users[gone.user].clear()
+
+    def fewer(self: delivery.Delivery, session_id: str) -> None:
+        gone = self._sessions.get(session_id)
+        if gone is not None:
+            self._users.setdefault(gone.user, {})[session_id] = gone
+        all_leave(self, session_id)
+
+    return _patch(delivery.Delivery, "disconnect", fewer)
+
+
+# A session ---------------------------------------------------------------------------------------
+
+
+@mutant("an ack names messages, never a position", "F60", "I8", 1)
+def ack_by_position() -> AbstractContextManager[Any]:
+    acknowledge = session.Session.acknowledge
+
+    def up_to(self: session.Session, ids: Sequence[str]) -> Any:
+        outstanding = list(self.outstanding)
+        last = max((outstanding.index(id) for id in ids if id in outstanding), default=-1)
+        return acknowledge(self, outstanding[: last + 1])
+
+    return _patch(session.Session, "acknowledge", up_to)
+
+
+@mutant("an ack counts for what this session was pushed", "F69", "I8", 2)
+def acks_of_anything() -> AbstractContextManager[Any]:
+    acknowledge = session.Session.acknowledge
+
+    def anything(self: session.Session, ids: Sequence[str]) -> Any:
+        return acknowledge(self, ids) or [(id, f"dm:{self.user}:{self.user}", "") for id in ids]
+
+    return _patch(session.Session, "acknowledge", anything)
+
+
+@mutant("at most `window` messages are outstanding", "design 3.6, F63", "I14", 86)
+def window_unbounded() -> AbstractContextManager[Any]:
+    return _patch(session.Session, "room", property(lambda _self: 1_000))
+
+
+@mutant("a session is pushed a message once", "design 3.10, F06", "I5", 0)
+def no_deduplication() -> AbstractContextManager[Any]:
+    return _patch(session.Session, "_has", lambda _self, _message: False)
+
+
+@mutant("the cursor passes only what was pushed", "session.py", "I2b I2c I2", 0)
+def cursor_passes_a_cut_page() -> AbstractContextManager[Any]:
+    push = session.Session._push_rows
+
+    def all_of_it(self: session.Session, pending: Pending, is_settled: Any) -> Any:
+        return push(self, dataclasses.replace(pending, complete=True), is_settled)
+
+    def page(self: session.Session, pending: Pending, is_settled: Any) -> int:
+        return turn(self, dataclasses.replace(pending, complete=True), is_settled)
+
+    turn = session.Session.page
+
+    @contextmanager
+    def switch() -> Iterator[None]:
+        with (
+            _patch(session.Session, "page", page),
+            _patch(session.Session, "_push_rows", all_of_it),
+        ):
+            yield
+
+    return switch()
+
+
+@mutant("what arrives while catching up is held, or noted as missed", "F64", "I2p", 220)
+def held_messages_dropped() -> AbstractContextManager[Any]:
+    go_on = session.Session._go_live_or_on
+
+    def forget(self: session.Session) -> None:
+        self._held.clear()
+        go_on(self)
+
+    return _patch(session.Session, "_go_live_or_on", forget)
+
+
+@mutant("a session is live again when it has what it missed", "session.py", "I2p", 30)
+def missed_not_noted() -> AbstractContextManager[Any]:
+    return _patch(session.Session, "_miss", lambda _self, _position: None)
+
+
+# Sends -------------------------------------------------------------------------------------------
+
+
+@mutant("a timeout is `unknown`, never `rejected`", "design 3.1, F01", "I3 I12", 1)
+def timeout_is_rejection() -> AbstractContextManager[Any]:
+    fail = delivery.Delivery._fail
+    return _patch(
+        delivery.Delivery,
+        "_fail",
+        lambda self, flight, result: fail(self, flight, NotAppended(True, result.reason)),
+    )
+
+
+@mutant("a repeat is never answered `rejected`", "sends.py, F01", "I12 I3", 37)
+def repeat_is_rejected() -> AbstractContextManager[Any]:
+    refuse = delivery.Delivery._refuse
+
+    def always(self: delivery.Delivery, waiters: Any, reason: str) -> None:
+        refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], reason)
+
+    return _patch(delivery.Delivery, "_refuse", always)
+
+
+@mutant("a repeat is looked up in the store first", "design 3.10", "I7", 1)
+def repeat_not_looked_up() -> AbstractContextManager[Any]:
+    start = sends.Sends.start
+
+    def at_once(self: sends.Sends, record: Any, waiter: Any) -> None:
+        start(self, record, dataclasses.replace(waiter, retry=False))
+
+    return _patch(sends.Sends, "start", at_once)
+
+
+@mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 58)
+def repeat_not_confirmed() -> AbstractContextManager[Any]:
+    appended = delivery.Delivery.appended
+
+    def believe(self: delivery.Delivery, token: Any, result: Any) -> None:
+        if isinstance(token, sends.Flight) and token.retry:
+            token.retry = False
+            token.started_at = self._clock.monotonic()  # and it is no slow original either
+        appended(self, token, result)
+
+    return _patch(delivery.Delivery, "appended", believe)
+
+
+@mutant(
+    "a repeat waits for its original; one that took long, or whose sender has left, asks the store",
+    "F04, delivery/sends.py",
+    "I7",
+    93,
+)
+def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
+    @contextmanager
+    def switch() -> Iterator[None]:
+        no_doubts = _patch(delivery.Delivery, "_may_be_repeated_elsewhere", lambda *_: False)
+        with no_doubts, _patch(hub.Hub, "_find_later", hub.Hub._find):
+            yield
+
+    return switch()
+
+
+@mutant(
+    "the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 10280
+)
+def routing_dies_with_sender() -> AbstractContextManager[Any]:
+    appended = delivery.Delivery.appended
+
+    def die(self: delivery.Delivery, token: Any, result: Any) -> None:
+        waiters = token.waiters if isinstance(token, sends.Flight) else None
+        if waiters is None or any(each.session in self._sessions for each in waiters):
+            appended(self, token, result)
+        else:
+            self._sends.land(token)
+
+    return _patch(delivery.Delivery, "appended", die)
+
+
+@mutant("nothing is refused after it was accepted", "design 3.1, F71", "I3 I12", 0)
+def refused_after_append() -> AbstractContextManager[Any]:
+    appended = delivery.Delivery.appended
+
+    def refuse(self: delivery.Delivery, token: Any, result: Any) -> None:
+        is_full = isinstance(result, Appended) and result.position.offset % 10 == 9
+        if isinstance(token, sends.Flight) and not token.retry and is_full:
+            self._fail(token, NotAppended(True, "the recipient's mailbox is full"))
+        else:
+            appended(self, token, result)
+
+    return _patch(delivery.Delivery, "appended", refuse)
+
+
+@mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 7)
+def drain_rejects() -> AbstractContextManager[Any]:
+    drain = delivery.Delivery.drain
+
+    def at_once(self: delivery.Delivery) -> None:
+        drain(self)
+        for flight in list(self._sends._flights.values()):
+            self._fail(flight, NotAppended(True, "restarting"))
+
+    return _patch(delivery.Delivery, "drain", at_once)
+
+
+@mutant("`accepted` comes after the log's acknowledgement", "spec 4.1, F12", "I11 I1", 0)
+def accepted_before_append() -> AbstractContextManager[Any]:
+    append = models.ModelEventLog.append
+
+    def hope(self: models.ModelEventLog, key: str, value: bytes, done: Any) -> None:
+        append(self, key, value, lambda _result: None)
+        self._loop.call_soon(done, _guess(self._log, key), context=self._context)
+
+    return _patch(models.ModelEventLog, "append", hope)
+
+
+@mutant("a message is pushed after the log's acknowledgement", "spec 4.1", "I11 I1 I3", 0)
+def pushed_before_append() -> AbstractContextManager[Any]:
+    append = hub.Hub._append
+
+    def push_first(self: hub.Hub, decision: Append) -> None:
+        token = decision.token
+        if isinstance(token, sends.Flight):
+            log: models.Log = self._event_log._log  # type: ignore[attr-defined]
+            self._delivery._push_local(token.message(*_guess(log, decision.key)))
+            self._happened()
+        append(self, decision)
+
+    return _patch(hub.Hub, "_append", push_first)
+
+
+def _guess(log: models.Log, key: str) -> Appended:
+    partition = partition_of(key, log.partitions)
+    return Appended(Position(partition, log.ends[partition]), 0)
+
+
+@mutant("other content is another message", "F07", "I4 I7", 6)
+def id_without_content() -> AbstractContextManager[Any]:
+    return _patch(
+        sends,
+        "message_id",
+        lambda sender, ref, conversation, _content: identity.message_id(
+            sender, ref, conversation, ""
+        ),
+    )
+
+
+@mutant("nobody can take another user's id", "F08", "I7", 3)
+def id_without_sender() -> AbstractContextManager[Any]:
+    return _patch(
+        sends,
+        "message_id",
+        lambda _sender, ref, conversation, content: identity.message_id(
+            "", ref, conversation, content
+        ),
+    )
+
+
+# Receipts ----------------------------------------------------------------------------------------
+
+
+@mutant("a receipt that the log did not take is tried again", "F58", "I15", 42)
+def receipts_lost() -> AbstractContextManager[Any]:
+    return _patch(receipts.Receipts, "not_appended", receipts.Receipts.appended)
+
+
+@mutant("a sender is told once", "spec 3", "I8", 4)
+def told_twice() -> AbstractContextManager[Any]:
+    return _patch(receipts.Told, "note_new", lambda _self, ids, _recipient: list(ids))
+
+
+@mutant("a sender is told when the receipt is in the log", "F56, F58", "I8 I9", 0)
+def delivered_when_pushed() -> AbstractContextManager[Any]:
+    take = delivery.Delivery.take_decisions
+
+    def acknowledge_first(self: delivery.Delivery) -> Any:
+        for each in list(self._sessions.values()):
+            self._acknowledge(each, tuple(each.outstanding))
+        return take(self)
+
+    return _patch(delivery.Delivery, "take_decisions", acknowledge_first)
+
+
+# The writer and the store ------------------------------------------------------------------------
+
+
+@mutant("rows and offset move in one transaction", "design 3.3, F19", "I1 I2 I2b I2c I9", 310)
+def offset_before_rows() -> AbstractContextManager[Any]:
+    def apply(self: models.Store, batch: Batch) -> bool:
+        if self.applied.get(batch.partition, 0) != batch.start:
+            return False
+        self.applied[batch.partition] = batch.end
+        asyncio.get_running_loop().call_later(
+            self.weather.delay(), self.join, batch, context=models.OUTSIDE
+        )
+        return True
+
+    return _patch(models.Store, "apply_one", apply)
+
+
+@mutant("a partition moves by compare-and-set", "design 3.3, F21", "I10", 1)
+def no_compare_and_set() -> AbstractContextManager[Any]:
+    def apply(self: models.Store, batch: Batch) -> bool:
+        self.applied[batch.partition] = batch.end
+        self.join(batch)
+        return True
+
+    return _patch(models.Store, "apply_one", apply)
+
+
+@mutant("facts and receipts only join", "design 3.4, F32", "I9 I15", 12)
+def status_overwritten() -> AbstractContextManager[Any]:
+    join = models.Store.join
+
+    def upsert(self: models.Store, batch: Batch) -> None:
+        for message in batch.messages:
+            self.messages.pop(message.id, None)
+            for recipient in message.recipients:
+                self.receipts.pop((message.id, recipient), None)
+        join(self, batch)
+
+    return _patch(models.Store, "join", upsert)
+
+
+@mutant("a message keeps its lowest position", "F33", "I7 I9", 12)
+def last_position_wins() -> AbstractContextManager[Any]:
+    join = models.Store.join
+
+    def overwrite(self: models.Store, batch: Batch) -> None:
+        join(self, batch)
+        self.messages.update((message.id, message) for message in batch.messages)
+
+    return _patch(models.Store, "join", overwrite)
+
+
+@mutant("within a batch the first record is the message", "F33, F29", "I7 I9", 34)
+def fold_keeps_the_last() -> AbstractContextManager[Any]:
+    def backwards(stretch: Any) -> Batch:
+        return fold(dataclasses.replace(stretch, entries=stretch.entries[::-1]))
+
+    return _patch(writer, "fold", backwards)
+
+
+@mutant("a record that can never be applied goes to quarantine", "F27", "I9", 1)
+def garbage_skipped() -> AbstractContextManager[Any]:
+    return _patch(
+        writer, "fold", lambda stretch: dataclasses.replace(fold(stretch), quarantined=())
+    )
+
+
+@mutant("trouble of the store is never taken for poison", "F28", "I1 I9", 159)
+def trouble_is_poison() -> AbstractContextManager[Any]:
+    apply = models.ModelMessageStore.apply
+
+    async def give_up(self: models.ModelMessageStore, batches: Sequence[Batch]) -> bool:
+        try:
+            return await apply(self, batches)
+        except StoreUnavailable as error:
+            raise StoreRefused(str(error)) from error
+
+    return _patch(models.ModelMessageStore, "apply", give_up)
+
+
+@mutant("a writer that stands by takes over", "writer.py, F21", "I10 I15 I2b", 49)
+def standby_for_ever() -> AbstractContextManager[Any]:
+    async def stand_by(self: writer.Writer) -> None:
+        while True:
+            await self._ask_applied()
+            await asyncio.sleep(writer.STAND_BY_SECONDS)
+
+    return _patch(writer.Writer, "_stand_by", stand_by)
+
+
+@mutant("the writer starts from the store's offset", "F22, F24", "I10 I15 I9", 1)
+def writer_starts_at_the_end() -> AbstractContextManager[Any]:
+    open_reader = models.ModelEventLog.open_reader
+
+    async def latest(self: models.ModelEventLog, _start: Positions) -> Any:
+        return await open_reader(self, dict(self._log.ends))
+
+    return _patch(models.ModelEventLog, "open_reader", latest)
+
+
+@mutant("`applied` is of the rows' own snapshot", "F36", "I2 I2b I2c", 48)
+def applied_after_rows() -> AbstractContextManager[Any]:
+    ask = models.ModelMessageStore.pending
+
+    async def later(self: models.ModelMessageStore, queries: Any) -> Any:
+        answers = await ask(self, queries)
+        applied = await self.applied()
+        return [dataclasses.replace(each, applied=applied) for each in answers]
+
+    return _patch(models.ModelMessageStore, "pending", later)
+
+
+@mutant("pages go by position, never by OFFSET", "design 3.7, F35", "I2 I2b I2c I6 I15", 3)
+def pages_by_offset() -> AbstractContextManager[Any]:
+    skips: dict[str, int] = {}
+    owed = models.Store.owed
+
+    def by_count(self: models.Store, query: PendingQuery) -> Pending:
+        skip = skips.get(query.mailbox, 0) if query.after else 0
+        rows = owed(self, PendingQuery(query.mailbox, NOWHERE, 1_000)).messages
+        skips[query.mailbox] = skip + query.limit
+        taken = rows[skip : skip + query.limit]
+        is_complete = len(rows) <= skip + query.limit
+        return Pending(taken, is_complete, dict(self.applied))
+
+    return _patch(models.Store, "owed", by_count)
+
+
+@mutant("pages are in the order of the log", "design 3.8, F64", "I6 I2 I2b I2c", 0)
+def pages_by_id() -> AbstractContextManager[Any]:
+    owed = models.Store.owed
+
+    def by_id(self: models.Store, query: PendingQuery) -> Pending:
+        page = owed(self, query)
+        return dataclasses.replace(
+            page, messages=tuple(sorted(page.messages, key=lambda each: each.id))
+        )
+
+    return _patch(models.Store, "owed", by_id)
+
+
+@mutant("a message goes to its recipients only", "I13", "I13", 0)
+def pushed_to_the_sender_too() -> AbstractContextManager[Any]:
+    push = delivery.Delivery._push_local
+
+    def to_both(self: delivery.Delivery, message: Any) -> None:
+        people = (*message.recipients, message.sender)
+        push(self, dataclasses.replace(message, recipients=people))
+
+    return _patch(delivery.Delivery, "_push_local", to_both)

@@ -1,0 +1,102 @@
+"""What one schedule is made of: everything that the seed decides before the first turn."""
+
+import random
+from dataclasses import dataclass, fields, replace
+
+FAULTS = (
+    "bad_frames",
+    "clients",  # silent, slow, several sessions, hopping
+    "cramped",  # small bounds on what is remembered
+    "crash",
+    "directory",
+    "gaps",
+    "garbage",
+    "hints",
+    "leader",
+    "log",
+    "network",
+    "pause",
+    "restart",
+    "retention",
+    "store",
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One schedule's size and faults. `PLAN` of the command line overrides any of it."""
+
+    seed: int
+    servers: int
+    writers: int
+    partitions: int
+    users: int
+    steps: int
+    has_auto: bool  # one more user, who acknowledges by `ack=auto`
+    faults: frozenset[str]
+
+    @classmethod
+    def of(cls, seed: int) -> "Plan":
+        """Return the plan of a seed. One in ten has no faults at all."""
+        rng = random.Random(f"plan {seed}")
+        servers = rng.choice((1, 2, 2, 3))
+        count = 0 if seed % 10 == 0 else rng.randint(1, len(FAULTS) - 2)
+        return cls(
+            seed=seed,
+            servers=servers,
+            writers=rng.choice((1, min(2, servers))),
+            partitions=rng.randint(1, 3),
+            users=rng.randint(2, 4),
+            steps=rng.randint(15, 45),
+            has_auto=rng.random() < 0.2,
+            faults=frozenset(rng.sample(FAULTS, count)),
+        )
+
+    @property
+    def is_fair(self) -> bool:
+        """Say whether nothing goes wrong."""
+        return not self.faults
+
+    @property
+    def ack_seconds(self) -> float:
+        """Return how long clients take to acknowledge, at the most."""
+        return 0.1 if self.is_fair else 1.0
+
+    def smaller(self) -> list["Plan"]:
+        """Return plans that are one notch simpler, the largest cut first."""
+        plans = [
+            replace(self, steps=steps)
+            for steps in (self.steps // 4, self.steps // 2, self.steps * 3 // 4, self.steps - 1)
+            if 0 < steps < self.steps
+        ]
+        plans += [replace(self, faults=self.faults - {fault}) for fault in sorted(self.faults)]
+        for name, least in (("servers", 1), ("writers", 1), ("partitions", 1), ("users", 2)):
+            size = getattr(self, name)
+            if size > least:
+                plans.append(replace(self, **{name: size - 1}))
+        if self.has_auto:
+            plans.append(replace(self, has_auto=False))
+        return [plan for plan in plans if plan.writers <= plan.servers]
+
+    def changes(self) -> str:
+        """Return in what it differs from the plan of its seed, as `parse` reads it."""
+        usual = Plan.of(self.seed)
+        changed = []
+        for each in fields(self):
+            value = getattr(self, each.name)
+            if value != getattr(usual, each.name):
+                shown = ",".join(sorted(value)) if isinstance(value, frozenset) else int(value)
+                changed.append(f"{each.name}={shown}")
+        return " ".join(changed)
+
+    @classmethod
+    def parse(cls, seed: int, changes: str) -> "Plan":
+        """Return the plan of a seed with these changes."""
+        plan = cls.of(seed)
+        for change in changes.split():
+            name, _, value = change.partition("=")
+            if name == "faults":
+                plan = replace(plan, faults=frozenset(value.split(",")) - {""})
+            else:
+                plan = replace(plan, **{name: type(getattr(plan, name))(int(value))})
+        return plan

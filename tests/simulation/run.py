@@ -1,0 +1,110 @@
+"""Runs a schedule, judges it, and makes a failing one small."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from landline.delivery import session
+from simulation.judge import INVARIANTS, Judge, Violation
+from simulation.plan import Plan
+from simulation.world import BOUNDS, PROMPT_SECONDS, STRANDED_SECONDS, simulate
+
+# Runs that shrinking may take.
+TRIES = 400
+_SHOWN = 80
+
+
+@dataclass
+class Outcome:
+    """What became of a schedule."""
+
+    plan: Plan
+    violations: list[Violation]
+    history: list[dict[str, Any]]
+    happened: Counter[str]
+    turns: int
+
+    @property
+    def invariants(self) -> list[str]:
+        """Return the invariants that do not hold, in the order of the table."""
+        broken = {violation.invariant for violation in self.violations}
+        return [each for each in INVARIANTS if each in broken]
+
+    def summary(self) -> str:
+        """Return one line: what is violated, and the first case of it."""
+        first = self.violations[0]
+        return f"{', '.join(self.invariants)}: {first.about} {first.what}"
+
+
+def outcome(plan: Plan) -> Outcome:
+    """Run a schedule and judge it. The history is kept only when it is needed."""
+    world = simulate(plan)
+    violations = [Violation("defect", "", defect) for defect in world.defects]
+    violations += judge(plan, world.history)
+    happened = world.happened + Counter(event["kind"] for event in world.history)
+    return Outcome(
+        plan, violations, world.history if violations else [], happened, world.loop.turns
+    )
+
+
+def judge(plan: Plan, history: Iterable[Mapping[str, Any]]) -> list[Violation]:
+    """Judge a history by what its plan promises."""
+    return Judge(
+        window=BOUNDS[session]["WINDOW"],
+        stranded=STRANDED_SECONDS,
+        prompt=PROMPT_SECONDS,
+        keeps_order=plan.is_fair,
+        is_fair=plan.is_fair,
+        tells_once="cramped" not in plan.faults,
+        sees_all="leader" not in plan.faults,
+    ).judge(dict(event) for event in history)
+
+
+def shrink(found: Outcome) -> Outcome:
+    """Return the smallest schedule found that violates one of the same invariants."""
+    wanted = set(found.invariants)
+    tries = TRIES
+    is_smaller = True
+    while is_smaller and tries > 0:
+        is_smaller = False
+        for plan in found.plan.smaller():
+            tries -= 1
+            smaller = outcome(plan)
+            if wanted.intersection(smaller.invariants):
+                found, is_smaller = smaller, True
+                break
+    return found
+
+
+def story(found: Outcome) -> str:
+    """Return the violations, and what happened to the first message that is concerned."""
+    lines = [f"{each.invariant} {each.about}: {each.what}" for each in found.violations[:10]]
+    lines += [f"  ({each}: {INVARIANTS[each]})" for each in found.invariants]
+    about = next((each.about for each in found.violations if each.about), "")
+    lines += ["", f"What concerns {about or 'it'}:"]
+    lines += [_line(event) for event in _concerning(found.history, about)][:_SHOWN]
+    return "\n".join(lines)
+
+
+def _concerning(history: list[dict[str, Any]], about: str) -> list[dict[str, Any]]:
+    """Return the events of a message, and the comings and goings around it."""
+    always = {"phase", "nemesis", "connect", "live", "disconnect", "sample"}
+    refs = {event["ref"] for event in history if event["kind"] == "ok" and event["id"] == about}
+    return [
+        event
+        for event in history
+        if event["kind"] in always
+        or about in (event.get("id"), event.get("c"), event.get("ref"))
+        or about in event.get("ids", ())
+        or event.get("ref") in refs
+    ]
+
+
+def _line(event: Mapping[str, Any]) -> str:
+    shown = " ".join(
+        f"{name}={value}"
+        for name, value in event.items()
+        if name not in ("t", "kind", "digest", "time", "url", "session", "durability")
+    )
+    return f"{event['t'] - 1_000:9.3f} {event['kind']:<10} {shown}"

@@ -1,0 +1,191 @@
+"""The rights that docs/deploy.md gives are enough for a server and for an audit: tried for real."""
+
+import asyncio
+import subprocess
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+from confluent_kafka.admin import (
+    AclBinding,
+    AclOperation,
+    AclPermissionType,
+    AdminClient,
+    ResourcePatternType,
+    ResourceType,
+)
+from redis import Redis
+
+import landline
+from landline.stack import LandlineServer, Stack
+from landline.stack.kafka import KafkaNode
+from landline.stack.ports import free_port
+from support.pages import code_blocks, read
+from support.postgres import execute
+from support.stack import KAFKA_SECONDS, stack_or_skip
+
+pytestmark = pytest.mark.stack
+
+PAGE = read("docs/deploy.md")
+PASSWORD = "correct-horse"
+JAAS = "org.apache.kafka.common.security.plain.PlainLoginModule required"
+
+
+class GuardedNode(KafkaNode):
+    """A broker that asks its clients who they are; its operator comes in by the back door."""
+
+    client_port = 0
+
+    def _settings(self, nodes: Sequence[KafkaNode]) -> dict[str, object]:
+        settings = super()._settings(nodes)
+        self.client_port = free_port()
+        listener = f"CLIENT://127.0.0.1:{self.client_port}"
+        users = " ".join(
+            f'user_{name}="{PASSWORD}"' for name in ("landline", "landline-audit", "stranger")
+        )
+        return settings | {
+            "listeners": f"{settings['listeners']},{listener}",
+            "advertised.listeners": f"{settings['advertised.listeners']},{listener}",
+            "inter.broker.listener.name": "PLAINTEXT",
+            "listener.security.protocol.map": (
+                f"{settings['listener.security.protocol.map']},CLIENT:SASL_PLAINTEXT"
+            ),
+            "listener.name.client.sasl.enabled.mechanisms": "PLAIN",
+            "listener.name.client.plain.sasl.jaas.config": f"{JAAS} {users};",
+            "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+            "super.users": "User:ANONYMOUS",
+        }
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[Stack]:
+    """A stack in which nobody may do more than the page gives them."""
+    stack = stack_or_skip()
+    [plain] = stack.brokers
+    stack.brokers = [GuardedNode(1, plain.directory, plain._java)]
+    with stack:
+        yield stack
+
+
+def grant_kafka(stack: Stack) -> None:
+    """Carry out the `kafka-acls` lines of the page."""
+    lines = [line for block in code_blocks(PAGE, "sh") for line in block.splitlines()]
+    acls = []
+    for line in lines:
+        if not line.startswith("kafka-acls "):
+            continue
+        words = line.split()
+        given = dict(pairwise(words))
+        operations = [b for a, b in pairwise(words) if a == "--operation"]
+        acls += [
+            AclBinding(
+                ResourceType.TOPIC if "--topic" in given else ResourceType.GROUP,
+                given.get("--topic") or given["--group"], ResourcePatternType.LITERAL,
+                given["--allow-principal"], "*", AclOperation[operation.upper()],
+                AclPermissionType.ALLOW,
+            )
+            for operation in ("".join(f"_{c}" if c.isupper() else c for c in each).strip("_")
+                              for each in operations)
+        ]  # fmt: skip
+    assert acls
+    admin = AdminClient({"bootstrap.servers": stack.kafka_servers})
+    for created in admin.create_acls(acls).values():
+        created.result(KAFKA_SECONDS)
+
+
+async def grant_postgres(stack: Stack) -> None:
+    """Carry out the SQL of the page, as the owner of the server."""
+    [create, grants] = code_blocks(PAGE, "sql")
+    create = create.replace("'...'", f"'{PASSWORD}'").replace("DATABASE landline", "DATABASE chat")
+    for statement in create.strip().rstrip(";").split(";"):
+        await execute(stack.postgres_url, statement)
+    owner = with_user(stack, "landline_owner")
+    code, said = await run("migrate", "--postgres", owner)
+    assert (code, said) == (0, "schema is at version 1; 1 migration run\n")
+    await execute(owner, grants)
+
+
+def grant_redis(stack: Stack) -> None:
+    """Carry out the `ACL SETUSER` line of the page."""
+    [line] = [
+        line
+        for block in code_blocks(PAGE, "")
+        for line in block.splitlines()
+        if line.startswith("ACL SETUSER landline ")
+    ]
+    with Redis.from_url(stack.redis_url) as redis:
+        redis.execute_command(*line.replace(">...", f">{PASSWORD}").split())
+
+
+def with_user(stack: Stack, user: str) -> str:
+    return f"postgresql://{user}:{PASSWORD}@127.0.0.1:{stack.postgres.port}/chat"
+
+
+def kafka_config(path: Path, user: str) -> Path:
+    path.write_text(
+        "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\n"
+        f"sasl.username={user}\nsasl.password={PASSWORD}\n"
+    )
+    return path
+
+
+async def run(*arguments: str) -> tuple[int, str]:
+    done = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-m", "landline", *arguments],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+class ModestServer(LandlineServer):
+    """A server with the rights of the page and no others."""
+
+    def __init__(self, stack: Stack, config: Path) -> None:
+        super().__init__("ws-1", free_port(), stack, stack.directory / "ws-1")
+        self._config = config
+
+    def _command(self) -> Sequence[str]:
+        command = list(super()._command())
+        [node] = self._stack.brokers
+        assert isinstance(node, GuardedNode)
+        command[command.index("--kafka") + 1] = f"127.0.0.1:{node.client_port}"
+        redis = f"redis://landline:{PASSWORD}@{self._stack.redis_url.partition('://')[2]}"
+        command[command.index("--redis") + 1] = redis
+        return [*command, "--kafka-config", str(self._config)]
+
+    def _environment(self) -> Mapping[str, str]:
+        return {"LANDLINE_POSTGRES": with_user(self._stack, "landline_server")}
+
+
+async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path) -> None:
+    await grant_postgres(guarded)
+    await asyncio.to_thread(grant_kafka, guarded)
+    await asyncio.to_thread(grant_redis, guarded)
+    with ModestServer(guarded, kafka_config(tmp_path / "server", "landline")) as server:
+        url = f"ws://127.0.0.1:{server.port}/ws/chat"
+        async with (
+            landline.connect(url, username="alice") as alice,
+            landline.connect(url, username="bob") as bob,
+        ):
+            await alice.send("bob", "hello")
+            async for message in bob:
+                assert message.content == "hello"
+                break
+        [node] = guarded.brokers
+        assert isinstance(node, GuardedNode)
+        where = ["--kafka", f"127.0.0.1:{node.client_port}", "--postgres"]
+        auditor = kafka_config(tmp_path / "audit", "landline-audit")
+        where += [with_user(guarded, "landline_audit"), "--kafka-config", str(auditor)]
+        code, said = await run("audit", *where)
+        assert (code, said.splitlines()[-1]) == (0, "log and store agree"), said
+        stranger = kafka_config(tmp_path / "stranger", "stranger")
+        code, said = await run("audit", *where, "--kafka-config", str(stranger))
+        assert code == 2, said
+        assert "hello" not in said
+    said = server.log_path.read_text()
+    assert "denied" not in said.lower()
+    assert "NOPERM" not in said
+    assert "writer_waits" not in said

@@ -1,0 +1,109 @@
+"""However the parent ends, its servers end too: killed, interrupted, half-way through its start."""
+
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from landline.errors import StackError
+from landline.stack import Silence, Stack
+from landline.stack.redis import RedisServer
+from support.parent import SECONDS, Parent
+from support.stack import stack_or_skip
+
+pytestmark = pytest.mark.stack
+
+# Starts all of them, pauses what `pause` names, says so, and waits for its end.
+PARENT = """
+import sys, time
+from pathlib import Path
+from landline.stack import Stack
+
+stack = Stack(Path(sys.argv[1]))
+stack.start()
+for server in stack.servers:
+    if server.name in sys.argv[2:]:
+        server.pause()
+print("up", flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.fixture
+def parents() -> Iterator[list[Parent]]:
+    parents: list[Parent] = []
+    yield parents
+    for parent in parents:
+        parent.end()
+
+
+@pytest.fixture(autouse=True)
+def possible() -> None:
+    stack_or_skip()
+
+
+@pytest.mark.parametrize("paused", [[], ["postgres", "kafka-1"]])
+def test_the_parent_is_killed(parents: list[Parent], tmp_path: Path, paused: list[str]) -> None:
+    parent = Parent("-c", PARENT, str(tmp_path), *paused)
+    parents.append(parent)
+    parent.wait_for("up")
+    names = {process.name() for process in parent.family}
+    assert {"java", "postgres"} <= names
+    os.kill(parent.process.pid, signal.SIGKILL)
+    with Stack(tmp_path, progress=Silence()) as successor:  # at once, on the same data
+        assert all(server.is_ready() for server in successor.servers)
+    assert parent.left() == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a child of that")
+def test_a_guard_is_killed(tmp_path: Path) -> None:
+    with Stack(tmp_path, kafka=False, progress=Silence()) as stack:
+        for server in stack.servers:
+            guard = psutil.Process(server.guard_pid)
+            family = guard.children(recursive=True)
+            guard.kill()
+            _, alive = psutil.wait_procs(family, timeout=SECONDS)
+            for process in alive:
+                process.kill()
+            assert alive == []
+            assert not server.is_running
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_the_command_is_stopped(parents: list[Parent], number: signal.Signals) -> None:
+    parent = Parent("-m", "landline.stack", "--ports", "none")
+    parents.append(parent)
+    parent.wait_for("press Ctrl-C to stop")
+    directory = Path(parent.said.split("logs, data")[1].split()[0])
+    assert directory.exists()
+    parent.process.send_signal(number)
+    assert parent.process.wait(SECONDS) == 0
+    assert parent.left() == []
+    assert not directory.exists()
+
+
+@pytest.mark.parametrize("delay", [0.0, 0.7])
+def test_the_command_is_stopped_while_it_starts(parents: list[Parent], delay: float) -> None:
+    """The delays only spread the moment over format, initdb and start; any moment has to do."""
+    parent = Parent("-m", "landline.stack", "--ports", "none")
+    parents.append(parent)
+    parent.wait_for("Starting")
+    time.sleep(delay)
+    parent.family = psutil.Process(parent.process.pid).children(recursive=True)
+    parent.process.send_signal(signal.SIGINT)
+    assert parent.process.wait(SECONDS) == 0
+    assert parent.left() == []
+
+
+def test_a_server_that_starts_while_all_is_given_up_does_not_stay(tmp_path: Path) -> None:
+    stack = Stack(tmp_path, kafka=False, postgres=False, progress=Silence())
+    server: RedisServer = stack.redis
+    server.give_up()
+    with pytest.raises(StackError, match="stopped while it started"):
+        server.start()
+    assert not server.is_running

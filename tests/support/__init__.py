@@ -1,0 +1,1 @@
+"""What the tests share: real servers as child processes, journals, raw clients."""

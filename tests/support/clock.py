@@ -1,0 +1,16 @@
+"""Time that a test moves."""
+
+
+class Clock:
+    """See `landline.ports.Clock`. It stands still by itself."""
+
+    def __init__(self) -> None:
+        self.now = 1_000.0
+
+    def monotonic(self) -> float:
+        """Return virtual seconds."""
+        return self.now
+
+    def wall_ms(self) -> int:
+        """Return virtual milliseconds."""
+        return int(self.now * 1000)

@@ -1,0 +1,131 @@
+"""One real stack for the whole test run, started when the first test asks for it.
+
+A test shares the servers with the others, so it takes what it may fill and break from the fixtures
+here: a database, topics, a number in Redis. A test that kills servers starts a `Stack` of its own.
+"""
+
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
+from itertools import count
+from typing import Any
+
+import asyncpg
+import pytest
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.cimpl import NewTopic
+from redis import Redis
+
+from landline.errors import Missing
+from landline.stack import Stack
+from landline.stack.jars import JarCache
+
+KAFKA_SECONDS = 60.0
+
+_DATABASES = 64  # of Redis, see landline.stack.redis; number 0 is left alone
+
+_numbers = count()
+
+MakeTopic = Callable[..., str]
+
+
+@pytest.fixture(scope="session")
+def stack() -> Iterator[Stack]:
+    """Kafka with one broker, PostgreSQL and Redis."""
+    with stack_or_skip() as stack:
+        yield stack
+
+
+def stack_or_skip(*, brokers: int = 1, kafka_alone: bool = False) -> Stack:
+    """Return a stack to be started; skip the test on a machine that cannot have one."""
+    try:
+        JarCache().class_path()
+        return Stack(brokers=brokers, postgres=not kafka_alone, redis=not kafka_alone)
+    except Missing as error:
+        pytest.skip(str(error))
+
+
+@pytest.fixture
+async def postgres_url(stack: Stack) -> AsyncIterator[str]:
+    """The address of an empty database of our own; dropped at the end, whoever is still in it."""
+    name = f"test_{secrets.token_hex(6)}"
+    await _execute(stack.postgres_url, f"CREATE DATABASE {name}")
+    yield stack.postgres.database_url(name)
+    await _execute(stack.postgres_url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+async def _execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def redis_url(stack: Stack) -> Iterator[str]:
+    """The address of an empty database of our own. Pub/sub knows no databases: all share it."""
+    number = 1 + next(_numbers) % (_DATABASES - 1)
+    url = f"{stack.redis_url.rpartition('/')[0]}/{number}"
+    with Redis.from_url(url) as redis:
+        redis.flushdb()
+        yield url
+        redis.flushdb()
+
+
+@pytest.fixture
+def make_topic(stack: Stack) -> Iterator[MakeTopic]:
+    """Makes topics of our own, `make_topic(partitions=32)`; deleted at the end."""
+    admin = AdminClient({"bootstrap.servers": stack.kafka_servers})
+    names = []
+
+    def make(partitions: int = 1, **config: str) -> str:
+        name = f"test-{secrets.token_hex(6)}"
+        create_topic(admin, name, partitions=partitions, config=config)
+        names.append(name)
+        return name
+
+    yield make
+    for deleted in admin.delete_topics(names).values() if names else ():
+        deleted.result(KAFKA_SECONDS)
+
+
+def create_topic(
+    admin: AdminClient,
+    name: str,
+    *,
+    partitions: int = 1,
+    replicas: int = 1,
+    assignment: Sequence[Sequence[int]] | None = None,
+    config: Mapping[str, str] | None = None,
+) -> None:
+    """Create a topic and wait for it. `assignment` names each partition's brokers instead."""
+    topic = (
+        NewTopic(name, partitions, replicas, config=dict(config or {}))
+        if assignment is None
+        else NewTopic(
+            name,
+            partitions := len(assignment),
+            replica_assignment=list(map(list, assignment)),
+            config=dict(config or {}),
+        )
+    )
+    for created in admin.create_topics([topic]).values():
+        created.result(KAFKA_SECONDS)
+    places = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
+    deadline = time.monotonic() + KAFKA_SECONDS
+    while not all(_is_answered(each) for each in admin.list_offsets(places).values()):
+        assert time.monotonic() < deadline, f"topic {name} gets no leaders"
+        time.sleep(0.02)
+
+
+def _is_answered(question: Future[Any]) -> bool:
+    return question.exception(KAFKA_SECONDS) is None
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """What the names of this test's topics begin with, where the code under test makes them."""
+    return f"test-{secrets.token_hex(6)}-"

@@ -1,0 +1,64 @@
+"""What Kafka answers about offsets, by a client that answers without a broker."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from itertools import repeat
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPartition
+from confluent_kafka.admin import OffsetSpec
+
+from landline.adapters.kafka import KafkaCluster
+from landline.errors import LogUnavailable
+
+
+def answering(*answers: int | KafkaException | Sequence[int | KafkaException]) -> KafkaCluster:
+    """Return a cluster whose partitions 0, 1 and so on answer this, or this one after the other."""
+    left = [iter(each) if isinstance(each, Sequence) else repeat(each) for each in answers]
+
+    def list_offsets(asked: dict[TopicPartition, Any], **_: object) -> dict[TopicPartition, Any]:
+        futures = {}
+        for place in asked:
+            answer = next(left[place.partition])
+            futures[place] = future = Future[Any]()
+            if isinstance(answer, KafkaException):
+                future.set_exception(answer)
+            else:
+                future.set_result(SimpleNamespace(offset=answer))
+        return futures
+
+    def list_topics(topic: str, **_: object) -> Any:
+        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={})})
+
+    cluster = KafkaCluster(["127.0.0.1:1"], "test")
+    cluster._admin = SimpleNamespace(  # type: ignore[assignment]
+        list_offsets=list_offsets, list_topics=list_topics, poll=lambda _: 0
+    )
+    return cluster
+
+
+NO_LEADER = KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
+
+
+async def test_a_partition_that_cannot_say_is_left_out() -> None:
+    """During a failover librdkafka returns -1001 without an error: it is no end of any log."""
+    cluster = answering(7, OFFSET_INVALID, NO_LEADER, 0)
+    assert await cluster.offsets("topic", range(4), OffsetSpec.latest()) == {0: 7, 3: 0}
+
+
+@pytest.mark.parametrize("answer", [OFFSET_INVALID, NO_LEADER])
+async def test_when_no_partition_can_say_there_is_no_answer(answer: Any) -> None:
+    with pytest.raises(LogUnavailable, match=r"(?i)leader|no broker answers"):
+        await answering(answer, answer).offsets("topic", range(2), OffsetSpec.latest())
+
+
+async def test_a_partition_whose_election_is_news_is_asked_again() -> None:
+    older = KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
+    newer = KafkaException(KafkaError(KafkaError.UNKNOWN_LEADER_EPOCH))
+    cluster = answering(7, [older, 8], [newer, older, 9], NO_LEADER)
+    found = await cluster.offsets("topic", range(4), OffsetSpec.latest())
+    assert found == {0: 7, 1: 8, 2: 9}
+    with pytest.raises(LogUnavailable, match="epoch"):
+        await answering(older).offsets("topic", range(1), OffsetSpec.latest())

@@ -1,0 +1,59 @@
+"""`--kafka-config`: what may stand in it, and that its secrets are never shown."""
+
+from pathlib import Path
+
+import pytest
+
+from landline.adapters.kafka import KafkaCluster
+from landline.adapters.kafka.security import read_security
+from landline.errors import StartupError
+
+
+def written(tmp_path: Path, text: str | bytes) -> Path:
+    path = tmp_path / "kafka.properties"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    return path
+
+
+def test_lines_become_settings(tmp_path: Path) -> None:
+    text = (
+        "# a user\n\n security.protocol = SASL_PLAINTEXT \nsasl.mechanism=PLAIN\n"
+        "sasl.username=x y\nsasl.password=a=b # c\n"
+    )
+    assert read_security(written(tmp_path, text)) == {
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": "x y",
+        "sasl.password": "a=b # c",
+    }
+
+
+@pytest.mark.parametrize(
+    "line", ["acks=1", "enable.idempotence=false", "bootstrap.servers=x", "sasl.password s3cret"]
+)
+def test_what_decides_about_survival_is_not_the_operator_s_to_change(
+    tmp_path: Path, line: str
+) -> None:
+    with pytest.raises(StartupError, match=r"kafka\.properties, line 2: not a setting") as raised:
+        read_security(written(tmp_path, f"# one\n{line}\nsasl.password=s3cret\n"))
+    assert "s3cret" not in str(raised.value)
+
+
+def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
+    with pytest.raises(StartupError, match="cannot be read"):
+        read_security(tmp_path / "missing")
+    with pytest.raises(StartupError, match="not UTF-8"):
+        read_security(written(tmp_path, b"\xff\xfe"))
+
+
+def test_security_reaches_every_client_and_cannot_move_it_elsewhere() -> None:
+    cluster = KafkaCluster(["a:1", "b:2"], "me", {"sasl.username": "u", "client.id": "x"})
+    assert (
+        cluster.settings({"acks": 1}).items()
+        >= {
+            "bootstrap.servers": "a:1,b:2",
+            "client.id": "me",
+            "sasl.username": "u",
+            "acks": 1,
+        }.items()
+    )

@@ -1,0 +1,238 @@
+"""Frames: what is taken, what is refused and with which words, what the server says."""
+
+import json
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.model import Message, Position
+from landline.protocol import frames
+from landline.protocol.codes import ErrorCode, Outcome
+from landline.protocol.frames import Ack, BadFrame, Ping, Send, decode
+
+ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
+SEND = {"type": "send", "to": "bob", "content": "hello", "ref": "r1"}
+
+REJECTED = Outcome.REJECTED
+
+
+def refused(text: str) -> tuple[ErrorCode, Outcome | None, str | None]:
+    """Return what the answer to a bad frame says; its message is a sentence for a developer."""
+    with pytest.raises(BadFrame) as caught:
+        decode(text)
+    assert caught.value.message
+    return caught.value.code, caught.value.outcome, caught.value.ref
+
+
+@pytest.mark.parametrize(
+    ("frame", "decoded"),
+    [
+        (SEND, Send("bob", "hello", "r1", retry=False)),
+        (SEND | {"retry": True}, Send("bob", "hello", "r1", retry=True)),
+        (SEND | {"retry": False}, Send("bob", "hello", "r1")),
+        (SEND | {"ref": None, "retry": None}, Send("bob", "hello")),
+        ({"to": "bob", "content": "hello"}, Send("bob", "hello")),
+        ({"to": "bob", "content": "x" * 16_384}, Send("bob", "x" * 16_384)),
+        ({"to": "bob", "content": "é" * 8_192}, Send("bob", "é" * 8_192)),
+        ({"to": "bob", "content": " \n\t\x01"}, Send("bob", " \n\t\x01")),
+        ({"type": "ack", "ids": [ID, ID]}, Ack((ID, ID))),
+        ({"type": "ack", "ids": []}, Ack(())),
+        ({"type": "ack", "ids": [ID] * 256}, Ack((ID,) * 256)),
+        ({"type": "ping"}, Ping()),
+    ],
+)
+def test_a_good_frame_is_taken(frame: dict[str, Any], decoded: object) -> None:
+    assert decode(json.dumps(frame)) == decoded
+
+
+@pytest.mark.parametrize("frame", [SEND, {"type": "ack", "ids": [ID]}, {"type": "ping"}])
+def test_unknown_fields_are_ignored(frame: dict[str, Any]) -> None:
+    """So that a newer client can talk to this server."""
+    news = {"later": {"deep": [1, 2.5, None, "x"]}, "": -(2**63), "big": 2**64 - 1}
+    assert decode(json.dumps(frame | news)) == decode(json.dumps(frame))
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "ref"),
+    [
+        ({"to": None}, ErrorCode.BAD_FRAME, "r1"),
+        ({"to": 7}, ErrorCode.BAD_FRAME, "r1"),
+        ({"to": ["bob"]}, ErrorCode.BAD_FRAME, "r1"),
+        ({"to": ""}, ErrorCode.BAD_RECIPIENT, "r1"),
+        ({"to": "no name"}, ErrorCode.BAD_RECIPIENT, "r1"),
+        ({"to": "x" * 65}, ErrorCode.BAD_RECIPIENT, "r1"),
+        ({"content": None}, ErrorCode.BAD_FRAME, "r1"),
+        ({"content": {}}, ErrorCode.BAD_FRAME, "r1"),
+        ({"content": "a\x00b"}, ErrorCode.BAD_FRAME, "r1"),  # PostgreSQL cannot store it
+        ({"content": ""}, ErrorCode.CONTENT_EMPTY, "r1"),
+        ({"content": "x" * 16_385}, ErrorCode.CONTENT_TOO_LARGE, "r1"),
+        ({"content": "é" * 8_192 + "x"}, ErrorCode.CONTENT_TOO_LARGE, "r1"),
+        ({"retry": "yes"}, ErrorCode.BAD_FRAME, "r1"),
+        ({"retry": 1}, ErrorCode.BAD_FRAME, "r1"),
+        ({"ref": 7}, ErrorCode.BAD_FRAME, None),
+        ({"ref": ""}, ErrorCode.BAD_REF, None),
+        ({"ref": "x" * 65}, ErrorCode.BAD_REF, None),
+        ({"ref": "a\x00"}, ErrorCode.BAD_REF, None),
+    ],
+)
+def test_a_send_that_cannot_be_taken_is_rejected_under_its_ref(
+    change: dict[str, Any], code: ErrorCode, ref: str | None
+) -> None:
+    """The client waits for an answer: it hears that the message is nowhere. A ref that is none
+    is not repeated to it.
+    """
+    assert refused(json.dumps(SEND | change)) == (code, REJECTED, ref)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ('{"type":"ack"}', ErrorCode.BAD_FRAME),
+        ('{"type":"ack","ids":"' + ID + '"}', ErrorCode.BAD_FRAME),
+        ('{"type":"ack","ids":["' + ID.upper() + '"]}', ErrorCode.BAD_FRAME),
+        ('{"type":"ack","ids":[7]}', ErrorCode.BAD_FRAME),
+        (json.dumps({"type": "ack", "ids": [ID] * 257}), ErrorCode.BAD_FRAME),
+        ('{"type":"shout"}', ErrorCode.UNKNOWN_TYPE),
+        ('{"type":"shout","to":"bob","content":"x","ref":"r1"}', ErrorCode.UNKNOWN_TYPE),
+        ('{"type":"welcome"}', ErrorCode.UNKNOWN_TYPE),
+        ('{"type":7}', ErrorCode.BAD_FRAME),
+        ('{"type":null}', ErrorCode.BAD_FRAME),
+        ("{}", ErrorCode.BAD_FRAME),
+        ("", ErrorCode.BAD_FRAME),
+        ("hello", ErrorCode.BAD_FRAME),
+        ("[]", ErrorCode.BAD_FRAME),
+        ('"send"', ErrorCode.BAD_FRAME),
+        ("null", ErrorCode.BAD_FRAME),
+        ('{"type":"ping"}{}', ErrorCode.BAD_FRAME),
+        ('{"type":"ping",}', ErrorCode.BAD_FRAME),
+        ("{'type':'ping'}", ErrorCode.BAD_FRAME),
+    ],
+)
+def test_a_bad_frame_that_concerns_no_send_has_no_outcome(text: str, code: ErrorCode) -> None:
+    assert refused(text) == (code, None, None)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        '{"type":"send","to":"bob","content":"x","ref":"r1","to":"eve"}',
+        '{"type":"send","to":"bob","content":"x","ref":"r1","more":NaN}',
+        '{"type":"send","to":"bob","content":"x","ref":"r1","more":-Infinity}',
+        '{"type":"send","to":"bob","content":"x","ref":"r1","more":1e999}',
+        '{"type":"send","to":"bob","content":"x","ref":"r1","more":18446744073709551616}',
+        '{"type":"send","to":"bob","content":"x","ref":"r1","more":-9223372036854775809}',
+        '{"type":"send","to":"bob","content":"x\\ud800","ref":"r1"}',
+        '{"type":"send","to":"bob","content":"x","ref":"r1","\\udc00":1}',
+        '{"type":"send","to":"bob","content":"x","ref":"r1","more":' + "[" * 16 + "]" * 16 + "}",
+        '{"to":"bob","ref":"r1"}',  # a send without its content
+        '{"content":"x","ref":"r1"}',
+    ],
+)
+def test_a_send_in_json_that_others_might_read_differently_is_rejected_under_its_ref(
+    text: str,
+) -> None:
+    """Whoever waits for the answer to `r1` gets it, although the frame as a whole was no frame."""
+    assert refused(text) == (ErrorCode.BAD_FRAME, REJECTED, "r1")
+
+
+def test_depth_and_digits_without_end_are_refused_and_hurt_nobody() -> None:
+    """Python's parser gives up on both; what was meant cannot be made out then."""
+    for text in ("[" * 60_000, '{"a":' * 10_000 + "1" + "}" * 10_000, '{"a":' + "9" * 60_000 + "}"):
+        assert refused(text) == (ErrorCode.BAD_FRAME, None, None)
+
+
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"a":', "}")])
+def test_sixteen_levels_are_deep_enough(opening: str, closing: str) -> None:
+    def ping(levels: int) -> str:
+        inner = opening * (levels - 1) + "0" + closing * (levels - 1)
+        return '{"type":"ping","more":' + inner + "}"
+
+    assert decode(ping(16)) == Ping()
+    assert refused(ping(17))[0] is ErrorCode.BAD_FRAME
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=10,
+)
+FIELDS = st.fixed_dictionaries(
+    {},
+    optional={
+        "type": st.sampled_from(["send", "ack", "ping"]) | JSON,
+        "to": st.sampled_from(["bob", "no name"]) | JSON,
+        "content": st.text() | JSON,
+        "ref": st.text(max_size=70) | JSON,
+        "retry": st.booleans() | JSON,
+        "ids": st.lists(st.just(ID) | st.text(), max_size=3) | JSON,
+    },
+)
+
+
+@given(FIELDS.map(json.dumps) | st.text())
+def test_whatever_arrives_is_a_frame_or_a_bad_frame_and_what_is_taken_can_be_stored(
+    text: str,
+) -> None:
+    try:
+        frame = decode(text)
+    except BadFrame as bad:
+        orjson.dumps([bad.code, bad.message, bad.ref])  # the answer can be written
+        return
+    if isinstance(frame, Send):
+        for value in (frame.to, frame.content, frame.ref or ""):
+            assert "\x00" not in value.encode().decode()
+
+
+# What the server says ---------------------------------------------------------------------------
+
+
+def test_a_message_says_that_it_is_replayed_only_when_it_is() -> None:
+    message = Message(ID, "dm:alice:bob", "alice", ("bob",), "hi", Position(3, 7), 1_000)
+    live = {
+        "type": "message",
+        "id": ID,
+        "conversation": "dm:alice:bob",
+        "sender": "alice",
+        "to": "bob",
+        "content": "hi",
+        "time": "1970-01-01T00:00:01.000Z",
+        "offset": 7,
+    }
+    assert orjson.loads(frames.message(message, replay=False)) == live
+    assert orjson.loads(frames.message(message, replay=True)) == live | {"replay": True}
+
+
+@pytest.mark.parametrize("ref", [None, "r1"])
+def test_accepted_names_the_send_as_far_as_it_had_a_name(ref: str | None) -> None:
+    frame = orjson.loads(
+        frames.accepted(ref=ref, id=ID, conversation="dm:a:b", offset=5, time_ms=0)
+    )
+    assert ("ref" in frame) == (ref is not None)
+    assert frame.get("ref") == ref
+
+
+@pytest.mark.parametrize("code", ErrorCode)
+@pytest.mark.parametrize("outcome", [None, *Outcome])
+def test_an_error_says_what_became_of_the_send_if_one_is_concerned(
+    code: ErrorCode, outcome: Outcome | None
+) -> None:
+    ref = None if outcome is None else "r1"
+    frame = orjson.loads(frames.error(code, "why", outcome=outcome, ref=ref))
+    expected = {"type": "error", "code": str(code), "message": "why"}
+    if outcome is not None:
+        expected |= {"outcome": str(outcome), "ref": "r1"}
+    assert frame == expected
+
+
+def test_the_welcome_tells_the_limits_that_decode_enforces() -> None:
+    welcome = orjson.loads(
+        frames.welcome(user="alice", server="ws-1", session="s", durability="sqlite:fsync")
+    )
+    largest = "x" * welcome["limits"]["content_bytes"]
+    assert decode(json.dumps(SEND | {"content": largest})) == Send("bob", largest, "r1")
+    assert refused(json.dumps(SEND | {"content": largest + "x"}))[0] is ErrorCode.CONTENT_TOO_LARGE
+    window = welcome["limits"]["window"]
+    assert decode(json.dumps({"type": "ack", "ids": [ID] * window})) == Ack((ID,) * window)

@@ -1,0 +1,154 @@
+"""Hostile frames against the decoder: it refuses or takes them, and what it takes can be kept."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.delivery.sends import Sends
+from landline.model import Appended, AppendResult, PendingQuery
+from landline.protocol import frames
+from landline.protocol.codes import Outcome
+from landline.protocol.fold import fold
+from landline.protocol.frames import Ack, BadFrame, Ping, Send
+from landline.protocol.identity import is_message_id
+from landline.protocol.records import MessageRecord, decode_record
+from support.clock import Clock
+
+# What parsers, stores and logs are known to stumble over.
+TOKENS = [
+    "NaN", "-Infinity", "1e999", "9" * 20, "9" * 5000, "-", "null", "true", "[", "]", "{", "}", '"',
+    ",", ":", "\\", "\\u0000", "\\ud800", "\\udc00", "\\ud83d\\ude00", "\x00", "\x1f", "\ufeff",
+    "\u2028", "\u0301", "'", "[" * 40, "[" * 5000, '"type":', '"to":', '"ref":"r",', '"retry":1,',
+    '"content":"\\ud800"', "\U0001f600" * 20, " ", "\n", "//", "--",
+]  # fmt: skip
+ID = "0190d5a4-5b1c-8c3e-9c0d-0123456789ab"
+
+anything = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+# Every character, halves of surrogate pairs too: JSON can escape them.
+wild_text = st.text(st.characters(), max_size=70)
+values = {
+    "type": st.sampled_from(["send", "ack", "ping", "message", ""]),
+    "to": wild_text | st.sampled_from(["bob", "Zoë", "e\u0301", "x" * 65]),
+    "content": wild_text | st.just("\U0001f600" * 4096),
+    "ref": wild_text | st.sampled_from(["r", "r" * 65]),
+    "retry": st.booleans(),
+    "ids": st.lists(st.just(ID) | wild_text, max_size=3),
+}
+fields = st.fixed_dictionaries(
+    {}, optional={name: good | good | good | anything for name, good in values.items()}
+)
+sends = st.fixed_dictionaries({name: values[name] for name in ("to", "content", "ref")})
+texts = st.builds(
+    lambda frame, is_ascii: json.dumps(frame, ensure_ascii=is_ascii),
+    fields | sends,
+    st.booleans(),
+)
+
+
+@st.composite
+def mutated(draw: st.DrawFn) -> str:
+    """Draw the text of a frame with some of it cut, doubled, or replaced by something nasty."""
+    text = draw(texts)
+    for _ in range(draw(st.integers(0, 3))):
+        start = draw(st.integers(0, len(text)))
+        end = draw(st.integers(start, min(len(text), start + 12)))
+        middle = draw(st.sampled_from(["", text[start:end] * 2, *TOKENS]) | wild_text)
+        text = text[:start] + middle + text[end:]
+    return text
+
+
+def check(text: str) -> Send | None:
+    """Decode; whatever comes of it must fit the protocol. Returns the send, if it is one."""
+    try:
+        frame = frames.decode(text)
+    except BadFrame as bad:
+        check_refusal(bad)
+        return None
+    if isinstance(frame, Ack):
+        assert all(map(is_message_id, frame.ids))
+    if not isinstance(frame, Send):
+        assert isinstance(frame, Ack | Ping)
+        return None
+    return frame
+
+
+def check_refusal(bad: BadFrame) -> None:
+    """A ref is named only to say that its send is rejected, and the answer can be written."""
+    assert bad.outcome is Outcome.REJECTED or (bad.outcome is None and bad.ref is None)
+    answer: dict[str, Any] = orjson.loads(
+        frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
+    )
+    assert answer["code"] == bad.code
+    assert answer.get("ref") == bad.ref
+
+
+@pytest.mark.parametrize("token", TOKENS)
+def test_a_token_at_every_place_of_a_frame_is_taken_or_refused(token: str) -> None:
+    """No place of a frame makes the decoder raise anything but BadFrame."""
+    text = '{"type":"send","to":"bob","content":"x","ref":"r","retry":false,"more":[1,{"a":"b"}]}'
+    for place in range(len(text) + 1):
+        check(text[:place] + token + text[place:])
+        check(text[:place] + token + text[place + 1 :])
+
+
+async def test_what_is_taken_comes_back_from_the_store_unchanged(tmp_path: Path) -> None:
+    """Mutated frames raise nothing but BadFrame; every send that passes is stored as it is."""
+    taken: list[Send] = []
+
+    @settings(max_examples=3_000, deadline=None)
+    @given(mutated())
+    def fuzz(text: str) -> None:
+        if send := check(text):
+            taken.append(send)
+
+    fuzz()
+    assert len(taken) > 100, "the frames are so broken that nothing is shown"
+    clock = Clock()
+    maker = Sends([], clock)
+    database = Database(tmp_path, lambda why: None)
+    try:
+        event_log, store = SqliteEventLog(database), SqliteMessageStore(database)
+        results: list[AppendResult] = []
+        records: dict[str, tuple[Send, MessageRecord]] = {}
+        for number, send in enumerate(taken):
+            record = maker.record("alice", send, f"00000000-0000-4000-8000-{number:012x}")
+            records[record.message_id] = (send, record)
+            event_log.append(record.conversation, record.encode(), results.append)
+        await event_log.close()
+        assert [result for result in results if not isinstance(result, Appended)] == []
+
+        position = 0
+        reader = await event_log.open_reader({})
+        while position < len(taken):
+            (stretch,) = await reader.read(1_000)
+            for entry in stretch.entries:
+                read = decode_record(entry.value)
+                assert isinstance(read, MessageRecord)
+                send, record = records[read.message_id]
+                assert (read.recipients, read.content, read.ref) == (
+                    (send.to,),
+                    send.content,
+                    record.ref,
+                )
+            batch = fold(stretch)
+            assert batch.quarantined == ()
+            assert await store.apply([batch])
+            position = batch.end
+
+        for to in {send.to for send in taken}:
+            sent = {id: send.content for id, (send, _) in records.items() if send.to == to}
+            (pending,) = await store.pending([PendingQuery(to, {}, len(taken))])
+            assert {message.id: message.content for message in pending.messages} == sent
+            assert {message.recipients for message in pending.messages} == {(to,)}
+    finally:
+        await database.close()

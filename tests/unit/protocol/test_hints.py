@@ -1,0 +1,104 @@
+"""Hints: what one server writes another reads, and whatever else arrives is dropped."""
+
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.model import Message, Position
+from landline.protocol import frames
+from landline.protocol.hints import (
+    StatusHint,
+    decode_hint,
+    encode_message_hint,
+    encode_status_hint,
+)
+
+ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
+MESSAGE = Message(ID, "dm:a:b", "a", ("b", "c"), "text 😀", Position(31, 2**40), 1_767_323_045_678)
+STATUS = StatusHint("a", (ID, ID), "b", "2026-01-02T03:04:05.678Z")
+
+
+def test_a_message_hint_is_read_as_it_was_written() -> None:
+    assert decode_hint(encode_message_hint(MESSAGE)) == MESSAGE
+
+
+def test_a_status_hint_is_read_as_it_was_written() -> None:
+    assert decode_hint(encode_status_hint(STATUS)) == STATUS
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        b"",
+        b"\xff",
+        b"{",
+        b"null",
+        b"7",
+        b"[]",
+        b'"message"',
+        b"{}",
+        b'{"v":1}',
+        b'{"v":1,"kind":"x"}',
+    ],
+)
+def test_what_is_no_hint_is_dropped(value: bytes) -> None:
+    assert decode_hint(value) is None
+
+
+@pytest.mark.parametrize("hint", [encode_message_hint(MESSAGE), encode_status_hint(STATUS)])
+def test_a_hint_of_another_version_is_dropped(hint: bytes) -> None:
+    assert decode_hint(orjson.dumps(orjson.loads(hint) | {"v": 2})) is None
+
+
+@pytest.mark.parametrize("hint", [encode_message_hint(MESSAGE), encode_status_hint(STATUS)])
+def test_a_hint_without_one_of_its_fields_is_dropped(hint: bytes) -> None:
+    whole = orjson.loads(hint)
+    for field in whole:
+        assert decode_hint(orjson.dumps({k: v for k, v in whole.items() if k != field})) is None
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers(-(2**63), 2**64 - 1) | st.floats() | st.text("ab:"),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text("ab"), inner, max_size=2),
+    max_leaves=4,
+)
+
+
+@pytest.mark.parametrize("hint", [encode_message_hint(MESSAGE), encode_status_hint(STATUS)])
+@given(st.data())
+def test_a_hint_with_a_field_of_another_type_is_dropped(hint: bytes, data: st.DataObject) -> None:
+    """The heart takes what it gets for what it says it is."""
+    whole: dict[str, Any] = orjson.loads(hint)
+    field = data.draw(st.sampled_from(sorted(whole)))
+    value = data.draw(JSON)
+    check(decode_hint(orjson.dumps(whole | {field: value})), whole | {field: value})
+
+
+def check(decoded: Message | StatusHint | None, hint: dict[str, Any]) -> None:
+    """Check that every part of what was read has its type."""
+    if isinstance(decoded, Message):
+        texts = [decoded.id, decoded.conversation, decoded.sender, decoded.content]
+        assert all(isinstance(text, str) for text in [*texts, *decoded.recipients])
+        numbers = [*decoded.position, decoded.time_ms]
+        assert all(type(number) is int and number >= 0 for number in numbers)
+        assert decoded.recipients
+        frames.message(decoded, replay=False)  # it can be pushed
+    elif decoded is not None:
+        assert all(isinstance(text, str) for text in [decoded.sender, decoded.user, decoded.time])
+        assert all(isinstance(id, str) for id in decoded.ids)
+        assert isinstance(hint["ids"], list)
+
+
+def test_a_number_without_end_is_dropped() -> None:
+    endless = encode_message_hint(MESSAGE).replace(b'"offset":1099511627776', b'"offset":1e999')
+    assert b"1e999" in endless
+    assert decode_hint(endless) is None
+
+
+@pytest.mark.parametrize("time_ms", [253_402_300_800_000, 2**63, -1])
+def test_a_time_that_cannot_be_written_is_dropped(time_ms: int) -> None:
+    hint = orjson.loads(encode_message_hint(MESSAGE)) | {"time_ms": time_ms}
+    assert decode_hint(orjson.dumps(hint)) is None

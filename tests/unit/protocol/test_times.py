@@ -1,0 +1,35 @@
+"""Times on the wire."""
+
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.protocol.times import rfc3339
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+LAST_MS = (datetime(2200, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
+
+
+@pytest.mark.parametrize(
+    ("time_ms", "text"),
+    [
+        (0, "1970-01-01T00:00:00.000Z"),
+        (1_767_323_045_678, "2026-01-02T03:04:05.678Z"),
+        (1_767_323_045_000, "2026-01-02T03:04:05.000Z"),  # milliseconds also when there are none
+        (1_709_164_800_001, "2024-02-29T00:00:00.001Z"),
+    ],
+)
+def test_a_time_is_utc_with_milliseconds(time_ms: int, text: str) -> None:
+    assert rfc3339(time_ms) == text
+
+
+@given(st.integers(0, LAST_MS))
+def test_no_millisecond_is_lost_on_the_way(time_ms: int) -> None:
+    assert datetime.fromisoformat(rfc3339(time_ms)) - EPOCH == timedelta(milliseconds=time_ms)
+
+
+@given(st.integers(0, LAST_MS), st.integers(0, LAST_MS))
+def test_the_order_of_the_texts_is_the_order_of_the_times(one: int, other: int) -> None:
+    assert (rfc3339(one) < rfc3339(other)) == (one < other)

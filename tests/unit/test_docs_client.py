@@ -1,0 +1,74 @@
+"""docs/client.md says what the client does: its errors, its events, its limits."""
+
+import dataclasses
+import inspect
+from typing import get_args
+
+import pytest
+
+from landline import client
+from landline.client import backoff, chat, outbox
+from landline.client.events import Event, Message, Receipt
+from landline.protocol import limits
+from support.pages import read, section, table
+
+PAGE = read("docs/client.md")
+
+
+def test_every_parameter_is_explained_and_no_other() -> None:
+    rows = table(PAGE.split("\n## ", 1)[0])
+    explained = {name.strip("`") for name in rows if name.startswith("`")}
+    assert explained == set(inspect.signature(client.connect).parameters)
+
+
+def test_every_error_is_in_the_tree_and_no_other() -> None:
+    errors = {
+        name
+        for name in client.__all__
+        if inspect.isclass(getattr(client, name))
+        and issubclass(getattr(client, name), client.ClientError)
+    }
+    words = section(PAGE, "## Errors").replace("├──", "").replace("└──", "").splitlines()
+    assert {line.split()[0] for line in words if line and not line.startswith("```")} == errors
+
+
+def test_every_event_is_in_the_table_with_its_fields() -> None:
+    rows = table(section(PAGE, "## Events"))
+    for event in get_args(Event):
+        fields = ", ".join(field.name for field in dataclasses.fields(event))
+        assert f"`{event.__name__}({fields})`" in rows
+
+
+def test_every_field_of_a_message_and_a_receipt_is_named() -> None:
+    for kind, heading in ((Message, "## Receiving"), (Receipt, "## Sending")):
+        for field in dataclasses.fields(kind):
+            assert f"`{field.name}`" in section(PAGE, heading), field.name
+
+
+@pytest.mark.parametrize(
+    ("what", "limit"),
+    [
+        ("`content`", limits.CONTENT_BYTES),
+        ("sends without an answer at the server", chat.IN_FLIGHT),
+        ("messages not handed out yet", limits.WINDOW),
+        ("ids remembered against repeats", outbox.HANDED_IDS),
+        ("first connection", chat.CONNECT_SECONDS),
+        ("answer to a send", chat.ANSWER_SECONDS),
+        ("time between tries", backoff.LAST_SECONDS),
+    ],
+)
+def test_every_limit_is_in_the_table_with_its_value(what: str, limit: float) -> None:
+    number = table(section(PAGE, "## Limits"))[what][0].replace(";", " ").split()[0]
+    assert float(number.replace(",", "")) == limit
+
+
+def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
+    for words in (
+        f"(the last\n  {outbox.HANDED_IDS:,} are remembered)",
+        f"first connection ({chat.CONNECT_SECONDS:g})",
+        f"up to {backoff.FIRST_SECONDS} s",
+        f"no answer for {chat.ANSWER_SECONDS:g} s",
+        f"for up to {chat.CLOSE_SECONDS:g} s",
+        "close codes\n" + ", ".join(str(int(code)) for code in sorted(chat._FATAL_CLOSES)),
+    ):
+        assert words in PAGE, words

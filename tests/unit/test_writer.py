@@ -1,0 +1,200 @@
+"""The writer over a log and a store in memory: what it does when it is not alone, or not served."""
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pytest
+
+from landline import writer
+from landline.errors import LogLost, StoreRefused, StoreUnavailable
+from landline.model import Batch, Entry, Position, Positions, Stretch
+from landline.protocol.records import MessageRecord
+from landline.writer import Writer
+from support.peer import until
+
+POISON = "never to be stored"
+
+
+def record(number: int, content: str = "text") -> bytes:
+    """Return a message's record."""
+    id = f"00000000-0000-8000-8000-{number:012}"
+    return MessageRecord(id, None, "dm:a:b", "a", ("b",), content, "2026-01-01T00:00:00Z").encode()
+
+
+class Log:
+    """One partition of records in memory."""
+
+    def __init__(self, *values: bytes) -> None:
+        self.values = list(values)
+        self.readers = 0
+
+    async def ends(self) -> Positions:
+        return {0: len(self.values)}
+
+    async def open_reader(self, start: Positions) -> Any:
+        self.readers += 1
+        log, offset = self, start.get(0, 0)
+
+        class Reader:
+            async def read(self, limit: int) -> Sequence[Stretch]:
+                nonlocal offset
+                while offset >= len(log.values):  # noqa: ASYNC110 - a model, not a product
+                    await asyncio.sleep(0.001)
+                values = log.values[offset : offset + limit]
+                entries = tuple(
+                    Entry(Position(0, offset + n), 0, "dm:a:b", value)
+                    for n, value in enumerate(values)
+                )
+                start, offset = offset, offset + len(entries)
+                return [Stretch(0, start, offset, entries)]
+
+            async def close(self) -> None:
+                log.readers -= 1
+
+        return Reader()
+
+
+class Store:
+    """Applies by compare-and-set; refuses what it is told to refuse."""
+
+    def __init__(self) -> None:
+        self.next = 0
+        self.contents: list[str] = []
+        self.quarantined: list[tuple[int, str]] = []
+        self.before_apply: Callable[[], None] = lambda: None
+
+    async def applied(self) -> Positions:
+        return {0: self.next}
+
+    async def apply(self, batches: Sequence[Batch]) -> bool:
+        await asyncio.sleep(0)
+        self.before_apply()
+        (batch,) = batches
+        if any(message.content == POISON for message in batch.messages):
+            raise StoreRefused("no column holds this")
+        if batch.start != self.next:
+            return False
+        self.next = batch.end
+        self.contents += [message.content for message in batch.messages]
+        self.quarantined += [(bad.position.offset, bad.reason) for bad in batch.quarantined]
+        return True
+
+
+@pytest.fixture(autouse=True)
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer, "STAND_BY_SECONDS", 0.005)
+    monkeypatch.setattr(writer, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(writer, "_LAST_BACKOFF_SECONDS", 0.01)
+
+
+async def test_only_what_can_never_be_stored_is_quarantined() -> None:
+    """The batch is halved until the culprit is alone; its neighbours are stored, in order."""
+    contents = ["one", POISON, "two", "three", POISON, "four"]
+    log = Log(*(record(n, content) for n, content in enumerate(contents)))
+    store = Store()
+    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
+    await until(lambda: store.next == len(contents), "all is applied")
+    task.cancel()
+    assert store.contents == ["one", "two", "three", "four"]
+    assert store.quarantined == [(1, "no column holds this"), (4, "no column holds this")]
+
+
+async def test_a_store_that_is_away_is_waited_for_and_quarantines_nothing() -> None:
+    log, store = Log(record(1), record(2)), Store()
+    failures = iter([StoreUnavailable("deadlock"), TimeoutError(), StoreUnavailable("read-only")])
+
+    def fail() -> None:
+        for error in failures:
+            raise error
+
+    store.before_apply = fail
+    it = Writer(log, store)  # type: ignore[arg-type]
+    task = asyncio.create_task(it.run())
+    await until(lambda: store.next == 2, "all is applied")
+    await until(lambda: it.trouble is None, "it says that it works")
+    task.cancel()
+    assert (store.contents, store.quarantined) == (["text", "text"], [])
+
+
+async def test_one_that_was_overtaken_stands_by_and_takes_over() -> None:
+    """Another writer moves the position under its feet, goes on for a while, and dies."""
+    log, store = Log(record(1)), Store()
+
+    def overtake() -> None:
+        store.before_apply = lambda: None
+        store.next = 1  # as if the other one had applied it
+        log.values += [record(2), record(3)]
+
+    store.before_apply = overtake
+    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
+    await until(lambda: store.next == 3, "it has taken over")
+    task.cancel()
+    assert len(store.contents) == 2
+
+
+async def test_a_store_that_goes_back_is_brought_forward_though_nobody_writes() -> None:
+    """As one does that was restored from a backup under the running writer."""
+    log, store = Log(record(1), record(2), record(3)), Store()
+    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
+    await until(lambda: store.next == 3, "all is applied")
+    store.next = 1
+    await until(lambda: store.next == 3, "all is applied again")
+    task.cancel()
+    assert len(store.contents) == 5
+
+
+async def test_one_that_stands_by_leaves_a_moving_store_alone() -> None:
+    """Whenever it looks, the other one has applied something more, and is still behind."""
+
+    class Moving(Store):
+        asked = 0
+
+        async def applied(self) -> Positions:
+            self.asked += 1
+            if self.asked > 1:
+                log.values.append(record(self.asked))
+                self.next = len(log.values) - 1
+            return await super().applied()
+
+    log, store = Log(record(0)), Moving()
+    store.before_apply = lambda: setattr(store, "next", 1)
+    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
+    await until(lambda: store.asked > 20, "it has looked twenty times")
+    task.cancel()
+    assert (store.contents, log.readers) == ([], 0)
+
+
+async def test_one_that_stands_by_takes_a_stuck_partition_over() -> None:
+    """The other one applies its neighbour all the time, but cannot read this one."""
+
+    class Wide(Log):
+        opened = 0
+
+        async def ends(self) -> Positions:
+            return {0: len(self.values), 1: 3}
+
+        async def open_reader(self, start: Positions) -> Any:
+            self.opened += 1
+            return await super().open_reader(start)
+
+    class HalfMoving(Store):
+        async def applied(self) -> Positions:
+            log.values.append(record(len(log.values)))
+            self.next = len(log.values) - 1
+            return {0: self.next, 1: 0}
+
+    log, store = Wide(record(0)), HalfMoving()
+    store.before_apply = lambda: setattr(store, "next", 1)
+    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
+    await until(lambda: log.opened > 1, "it takes over")
+    task.cancel()
+
+
+async def test_a_lost_log_ends_it() -> None:
+    class Gone(Log):
+        async def open_reader(self, start: Positions) -> Any:
+            raise LogLost("records 0 to 9 are gone")
+
+    with pytest.raises(LogLost):
+        await Writer(Gone(), Store()).run()  # type: ignore[arg-type]

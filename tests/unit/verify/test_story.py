@@ -1,0 +1,53 @@
+"""The story of a message has every event that concerns it, and none of other people."""
+
+from landline.verify import events as e
+from landline.verify.checker import check
+from landline.verify.story import tell
+from landline.verify.verdict import Violation
+from support.histories import healthy
+
+
+def lost_message() -> tuple[list[e.Event], e.Ok]:
+    """Return a history without the deliveries of one message, and its ok."""
+    events = healthy(2)
+    ok = next(each for each in events if isinstance(each, e.Ok) and each.t > 5)
+    return [x for x in events if not (isinstance(x, e.Recv) and x.id == ok.id)], ok
+
+
+def test_a_lost_message_is_told_from_its_send_to_the_dumps() -> None:
+    events, ok = lost_message()
+    violation = next(each for each in check(events).violations if each.id == ok.id)
+    story = tell(events, violation)
+    expected = [
+        f" ref={ok.ref} ",
+        f" id={ok.id} conversation={ok.conversation} ",
+        "nemesis      name=redis-flush phase=start",
+        "row messages",
+        "record message",
+    ]
+    assert [part for part in expected if not any(part in line for line in story)] == []
+    assert sum(line.startswith(">") for line in story) == len(violation.events)
+    assert not any(line.endswith(" ") or "\n" in line for line in story)
+
+
+def test_others_are_not_in_it() -> None:
+    events, ok = lost_message()
+    violation = next(each for each in check(events).violations if each.id == ok.id)
+    people = {ok.user, *ok.conversation.split(":")[1:]}
+    others = {each.user for each in events if isinstance(each, e.Connect)} - people
+    story = tell(events, violation)
+    assert not [line for line in story if line.split()[2] in others]
+
+
+def test_a_send_without_an_id_is_told_by_its_ref() -> None:
+    events, ok = lost_message()
+    at = next(n for n, x in enumerate(events) if isinstance(x, e.Invoke) and x.ref == ok.ref)
+    violation = Violation("I12", "no answer", (at,), sender=ok.user, ref=ok.ref)
+    assert any(f"id={ok.id}" in line for line in tell(events, violation))
+
+
+def test_what_concerns_no_message_is_told_by_its_events() -> None:
+    events, _ = lost_message()
+    at = next(n for n, x in enumerate(events) if isinstance(x, e.Sample))
+    (line,) = [x for x in tell(events, Violation("I14", "rss", (at,))) if x.startswith(">")]
+    assert "what=rss:ws-1" in line

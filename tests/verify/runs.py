@@ -1,0 +1,56 @@
+"""Short runs, in this process, of few users."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from landline.verify.history import History
+from landline.verify.judge import judge
+from landline.verify.report import lines
+from landline.verify.runner import Options, Progress, Runner
+
+# Enough that something happened: 500 accepted messages, all behaviours.
+USERS = 16
+RATE = 200.0
+SECONDS = 3.0
+
+Meanwhile = Callable[[Runner], Awaitable[None]]
+
+
+async def run(*urls: str, meanwhile: Meanwhile | None = None, **options: Any) -> History:
+    """Make a run; `meanwhile` is done beside it."""
+    asked: dict[str, Any] = {
+        "urls": urls, "duration_seconds": SECONDS, "users": USERS, "rate": RATE, "seed": 1,
+        "heal_seconds": 10.0,
+    }  # fmt: skip
+    history = History()
+    runner = Runner(Options(**{**asked, **options}), history, _ignore)
+    if meanwhile is None:
+        await runner.run()
+        return history
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(runner.run())
+        tasks.create_task(_call(meanwhile, runner))
+    return history
+
+
+def expect_pass(history: History) -> None:
+    """Fail with the whole page unless the verdict is a pass."""
+    verdict = judge(history)
+    assert verdict.outcome == "pass", "\n".join(lines(history, verdict))
+    assert not verdict.reasons
+
+
+async def accepted(runner: Runner, count: int) -> None:
+    """Wait until so many messages were accepted."""
+    async with asyncio.timeout(60):
+        while runner.progress().accepted < count:  # noqa: ASYNC110 - it is a count
+            await asyncio.sleep(0.01)
+
+
+async def _call(meanwhile: Meanwhile, runner: Runner) -> None:
+    await meanwhile(runner)
+
+
+def _ignore(_: Progress) -> None:
+    pass

@@ -1,0 +1,167 @@
+"""`landline verify --faults`: real servers of its own that are harmed by a plan."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from landline import cli
+from landline.verify import clock, faults
+from landline.verify.deployments import KINDS, Deployment
+from landline.verify.faults import FAULTS, Fault, Strike, fitting, left_out
+from landline.verify.nemesis import make_plan
+
+
+@pytest.fixture
+def no_faketime(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without it."""
+    monkeypatch.setattr(clock, "_library", lambda: None)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_plan_is_made_by_its_seed_alone(kind: str) -> None:
+    """Every fault comes before any comes again, and all of them fit into the time."""
+    known = fitting(kind)
+    for seed in range(50):
+        plan = make_plan(seed, known, 400.0)
+        assert plan == make_plan(seed, known, 400.0)
+        names = [each.fault.name for each in plan]
+        assert set(names[: len(known)]) == {fault.name for fault in known}
+        assert sum(each.calm + each.seconds + each.fault.heal_seconds for each in plan) < 400.0
+    assert make_plan(1, known, 400.0) != make_plan(2, known, 400.0)
+
+
+def test_the_list_has_every_fault_and_why_one_cannot_be(
+    no_faketime: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["verify", "--list-faults"]) == 0
+    said = capsys.readouterr().out
+    assert re.findall(r"^(\S+) ", said, re.MULTILINE) == [fault.name for fault in FAULTS]
+    assert f"not here: {left_out('cluster')['clock-step']}" in said
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--faults", "embedded", "--only", "kafka-kill"], "'kafka-kill' is no fault of embedded"),
+        (["--faults", "cluster", "--only", "kafka-leader-kill"], "is no fault of cluster"),
+        (["--faults", "cluster", "--only", ""], "--only '' is no fault of cluster"),
+        (["--faults", "--only", "clock-step"], "--only clock-step: that cannot be done here"),
+        (["--faults", "--for", "1s"], "--for 1s is too short for a fault"),
+        (["--faults", "moon"], "invalid choice: 'moon'"),
+        (["--faults", "--url", "ws://127.0.0.1:1/ws"], "--url does not go with --faults"),
+        (["--faults", "--postgres", "postgresql://h/d"], "--postgres does not go with --faults"),
+        (["--seed", "1"], "--seed goes with --faults"),
+        (["--only", "server-kill"], "--only goes with --faults"),
+        (["--faults", "--seed", "x"], "--seed x"),
+    ],
+)
+def test_what_cannot_be_is_refused_in_two_lines(
+    arguments: list[str], said: str, no_faketime: None, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["verify", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert len(error.splitlines()) <= 2
+
+
+@pytest.mark.skipif(clock.obstacle() is not None, reason=str(clock.obstacle()))
+def test_a_clock_is_stepped_and_timers_do_not_notice(tmp_path: Path) -> None:
+    own = clock.Clock(tmp_path / "clock")
+    code = "import time\nwhile input(): print(time.time(), time.monotonic(), flush=True)"
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+        env={**os.environ, **own.environment()},
+    ) as child:  # fmt: skip
+
+        def ahead() -> tuple[float, float]:
+            """Return how far its clock and its timers are ahead of ours."""
+            assert child.stdin is not None
+            assert child.stdout is not None
+            print("go", file=child.stdin, flush=True)
+            clock_there, timer_there = map(float, child.stdout.readline().split())
+            return clock_there - time.time(), timer_there - time.monotonic()
+
+        try:
+            for offset in (0, 86_400, -86_400, 0):
+                own.step(offset)
+                clock_ahead, timer_ahead = ahead()
+                assert clock_ahead == pytest.approx(offset, abs=5)
+                assert timer_ahead == pytest.approx(0, abs=5)
+        finally:
+            child.kill()
+
+
+def run(kind: str, *arguments: str) -> int:
+    return cli.main(
+        ["verify", "--faults", kind, "--users", "30", "--rate", "100", "--seed", "4", *arguments]
+    )
+
+
+def expect_all_happened(said: str) -> None:
+    """A pass says that, too: `vacuous` counts. Here the page is asked."""
+    found = re.search(r"faults +(\d+) of (\d+) planned: ", said)
+    assert found, said
+    assert 2 <= int(found[1]) == int(found[2]), said
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+def test_an_embedded_server_is_harmed_and_loses_nothing(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code = run(
+        "embedded", "--for", "30s", "--only", "server-kill,client-half-open,disk-full,clock-step"
+    )
+    said = capfd.readouterr().out
+    assert code == 0, said
+    expect_all_happened(said)
+    for judged in ("I1 +Durable", "I9 +Store = fold of the log", "I11 +Honest ok", "I14 +Bounded"):
+        assert re.search(f"{judged} +held", said), said
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(240)
+def test_a_cluster_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
+    chosen = "server-kill,kafka-kill,postgres-kill,client-cut"
+    code = run("cluster", "--for", "40s", "--only", chosen)
+    said = capfd.readouterr().out
+    assert code == 0, said
+    expect_all_happened(said)
+    assert re.search(r"I9 +Store = fold of the log +held", said), said
+
+
+@pytest.mark.e2e
+@pytest.mark.timeout(240)
+def test_a_server_that_forgets_when_it_is_killed_is_found_out(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """A check that cannot fail is no check: here the data go with the process."""
+    kill = next(fault for fault in FAULTS if fault.name == "server-kill")
+    monkeypatch.setattr(faults, "FAULTS", [replace(kill, aim=_wiping(kill))])
+    code = run("embedded", "--for", "20s")
+    said = capfd.readouterr().out
+    assert code == 1, said
+    assert re.search(r"I1 +Durable +VIOLATED", said), said
+
+
+def _wiping(kill: Fault) -> Callable[[Deployment, int], Strike]:
+    def aim(deployment: Deployment, number: int) -> Strike:
+        strike = kill.aim(deployment, number)
+
+        def kill_and_wipe() -> None:
+            strike.harm()
+            for server in deployment.embedded:
+                shutil.rmtree(server.data_dir)
+
+        return replace(strike, harm=kill_and_wipe)
+
+    return aim

@@ -1,0 +1,136 @@
+"""Real servers pass, also when they are killed and come back; a cluster with its log and store."""
+
+import asyncio
+import re
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import asyncpg
+import pytest
+from confluent_kafka import Producer
+
+from landline.errors import StartupError
+from landline.stack import LandlineServer, Stack
+from landline.stack.ports import free_port
+from landline.verify.events import MessageRecord, MessageRow, QuarantineRow
+from landline.verify.judge import judge
+from landline.verify.runner import Runner
+from support.server import ServerProcess
+from support.stack import stack_or_skip
+from verify.runs import accepted, expect_pass, run
+
+
+@pytest.mark.e2e
+async def test_an_embedded_server_passes_also_when_it_is_killed(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+
+    async def kill(runner: Runner) -> None:
+        await accepted(runner, 200)
+        server.kill()
+        await asyncio.to_thread(server.start)
+        await accepted(runner, 800)
+        runner.stop()
+
+    try:
+        server.start()
+        verdict = judge(await run(server.ws_url, meanwhile=kill, duration_seconds=100))
+    finally:
+        server.kill()
+    assert not verdict.violations
+    (reason,) = verdict.reasons
+    assert "the run is partial" in reason
+
+
+@pytest.fixture(scope="module")
+def own() -> Iterator[Stack]:
+    """A stack whose log and store nobody else writes to."""
+    with stack_or_skip() as own:
+        yield own
+
+
+@pytest.fixture(scope="module")
+def servers(own: Stack) -> Iterator[list[LandlineServer]]:
+    """Two servers of one cluster."""
+    with ExitStack() as exits:
+        yield [
+            exits.enter_context(LandlineServer(name, free_port(), own, own.directory / name))
+            for name in ("ws-1", "ws-2")
+        ]
+
+
+def urls(servers: list[LandlineServer]) -> list[str]:
+    """Return the addresses of their WebSockets."""
+    return [f"ws://127.0.0.1:{server.port}/ws/chat" for server in servers]
+
+
+@pytest.mark.stack
+async def test_a_cluster_passes_with_its_log_and_store(
+    own: Stack, servers: list[LandlineServer]
+) -> None:
+    history = await run(*urls(servers), kafka=own.kafka_servers, postgres=own.postgres_url)
+    expect_pass(history)
+    judged = {name for name, finding in judge(history).findings.items() if finding == "held"}
+    assert judged >= {"I1", "I9", "I10", "I11"}
+    assert any(isinstance(event, MessageRecord) for event in history)
+
+
+@pytest.mark.stack
+async def test_what_vanishes_from_the_store_is_found(
+    own: Stack, servers: list[LandlineServer]
+) -> None:
+    async def delete(runner: Runner) -> None:
+        await accepted(runner, 300)
+        connection = await asyncpg.connect(own.postgres_url)
+        deleted.append(await connection.fetchval(_DELETE))
+        await connection.close()
+
+    deleted: list[object] = []
+    history = await run(
+        *urls(servers), kafka=own.kafka_servers, postgres=own.postgres_url, meanwhile=delete
+    )
+    verdict = judge(history)
+    assert verdict.outcome == "fail"
+    assert {each.id for each in verdict.violations} == {str(deleted[0])}
+    assert {"I1", "I9"} <= {each.invariant for each in verdict.violations}
+
+
+@pytest.mark.stack
+async def test_records_of_others_do_not_disturb(own: Stack, servers: list[LandlineServer]) -> None:
+    async def write_garbage(runner: Runner) -> None:
+        await accepted(runner, 300)
+        producer = Producer({"bootstrap.servers": own.kafka_servers})
+        producer.produce("CHAT-MESSAGES", b"no record")
+        assert await asyncio.to_thread(producer.flush, 30) == 0
+
+    async with asyncio.TaskGroup() as tasks:
+        other = tasks.create_task(run(*urls(servers)))
+        history = await run(
+            *urls(servers), kafka=own.kafka_servers, postgres=own.postgres_url,
+            meanwhile=write_garbage,
+        )  # fmt: skip
+    expect_pass(history)
+    expect_pass(other.result())
+    ours = {event.sender for event in history if isinstance(event, MessageRow | MessageRecord)}
+    assert len({sender.partition("-")[0] for sender in ours}) == 1
+    assert any(isinstance(event, QuarantineRow) for event in history)
+
+
+@pytest.mark.stack
+async def test_a_log_or_store_that_cannot_be_read_is_said_before_the_run(
+    own: Stack, servers: list[LandlineServer]
+) -> None:
+    nobody = f"127.0.0.1:{free_port()}"
+    with pytest.raises(StartupError, match="--postgres: the store cannot be read"):
+        await run(*urls(servers), postgres=f"postgresql://x@{nobody}/x")
+    with pytest.raises(StartupError, match=re.escape(f"--kafka {nobody}: the log ")):
+        await run(*urls(servers), kafka=nobody)
+
+
+_DELETE = """\
+WITH gone AS (
+    DELETE FROM deliveries WHERE message_id = (
+        SELECT message_id FROM deliveries WHERE status = 'DELIVERED'
+        ORDER BY log_offset DESC LIMIT 1)
+    RETURNING message_id)
+DELETE FROM messages WHERE message_id IN (SELECT message_id FROM gone) RETURNING message_id"""

@@ -1,0 +1,120 @@
+"""The checker bites: whatever a careless chat server does is found, and the right message named."""
+
+import asyncio
+
+import pytest
+
+from landline.verify.judge import judge
+from landline.verify.report import lines
+from landline.verify.runner import Runner
+from landline.verify.verdict import Verdict
+from support.peer import until
+from support.standin import Fault, Standin
+from verify.runs import accepted, expect_pass, run
+
+# What must be found, and what follows from it and may be found too.
+FOUND: dict[Fault, set[str]] = {
+    "lose": {"I2"},
+    "double": {"I5"},
+    "forge": {"I8"},
+    "swap": {"I6"},
+    "leak": {"I13"},
+    "alter": {"I4"},
+    "forget": {"I2"},
+}
+
+
+def named(verdict: Verdict) -> set[str | None]:
+    """Return the messages that the violations name."""
+    return {violation.id for violation in verdict.violations}
+
+
+async def test_a_correct_server_passes() -> None:
+    async with Standin() as standin:
+        history = await run(standin.url)
+    expect_pass(history)
+
+
+@pytest.mark.parametrize("fault", FOUND)
+async def test_a_broken_server_fails_with_the_right_invariant_and_message(fault: Fault) -> None:
+    async def restart(runner: Runner) -> None:
+        await accepted(runner, 200)
+        await standin.restart()
+
+    async with Standin(fault, every=20) as standin:
+        history = await run(
+            standin.url, final_seconds=2, meanwhile=restart if fault == "forget" else None
+        )
+    verdict = judge(history)
+    assert verdict.outcome == "fail"
+    assert {violation.invariant for violation in verdict.violations} == FOUND[fault]
+    assert named(verdict) <= standin.broken
+    text = "\n".join(lines(history, verdict))
+    assert f"The story of message {verdict.violations[0].id}" in text
+
+
+async def test_one_lost_message_of_a_thousand_is_found() -> None:
+    async with Standin("lose", every=1_000, seed=_seed_of_one_in(500)) as standin:
+        verdict = judge(await run(standin.url, final_seconds=2))
+    assert len(standin.broken) == 1
+    assert [(each.invariant, each.id) for each in verdict.violations] == [("I2", *standin.broken)]
+
+
+async def test_a_server_that_restarts_and_remembers_passes() -> None:
+    async def restart(runner: Runner) -> None:
+        for count in (150, 300, 450):
+            await accepted(runner, count)
+            await standin.restart()
+
+    async with Standin() as standin:
+        expect_pass(await run(standin.url, meanwhile=restart))
+
+
+async def test_a_server_that_goes_away_is_no_pass() -> None:
+    async def stop(runner: Runner) -> None:
+        await accepted(runner, 100)
+        await standin.stop()
+
+    async with Standin() as standin:
+        history = await run(
+            standin.url, meanwhile=stop, duration_seconds=600,
+            heal_seconds=1, final_seconds=1, give_up_seconds=1,
+        )  # fmt: skip
+    verdict = judge(history)
+    assert verdict.outcome != "pass"
+    text = " ".join(verdict.reasons)
+    assert f"{standin.url} answered nobody at the end" in text
+    assert "of 600 s: the run is partial" in text
+
+
+async def test_a_run_that_is_stopped_still_looks_at_what_was_accepted() -> None:
+    async def stop(runner: Runner) -> None:
+        await accepted(runner, 600)
+        runner.stop()
+
+    async with Standin() as standin:
+        history = await run(standin.url, meanwhile=stop, duration_seconds=600)
+    verdict = judge(history)
+    assert verdict.outcome == "unknown"
+    assert verdict.findings["I2"] == "held"
+    assert len(verdict.reasons) == 1
+    assert "of 600 s: the run is partial" in verdict.reasons[0]
+
+
+async def test_no_task_is_left_of_a_run() -> None:
+    async with Standin() as standin:
+        await run(standin.url, duration_seconds=0.5)
+    current = asyncio.current_task()
+    await until(lambda: asyncio.all_tasks() == {current}, "every task has ended")
+
+
+def _seed_of_one_in(count: int) -> int:
+    """Return a seed whose first `count` rolls of a thousand-sided die have exactly one zero."""
+    import random
+
+    for seed in range(1_000):
+        chance = random.Random(seed)
+        rolls = [chance.randrange(1_000) for _ in range(count + 300)]
+        if rolls.count(0) == 1 and 0 in rolls[:count]:
+            return seed
+    raise AssertionError("no such seed")
