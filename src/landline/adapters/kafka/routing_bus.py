@@ -42,6 +42,8 @@ class KafkaRoutingBus:
         self._partitions = 0
         self._topic_id = ""
         self._is_stale = threading.Event()  # what is being read is not the topic, or not for now
+        self._mine = 0  # the partition that we read
+        self._read_up_to = 0
         self._watching: asyncio.Task[None] | None = None
         self._failure: str | None = "not listening yet"
         self._is_closed = threading.Event()
@@ -110,28 +112,40 @@ class KafkaRoutingBus:
         try:
             described = await self._cluster.describe(self._topic)
             self._topic_id, self._partitions = _identity(described)
-            mine = partition_of(_server_id(self._address), self._partitions)
-            ends = await self._cluster.offsets(self._topic, [mine], OffsetSpec.latest())
+            self._mine = partition_of(_server_id(self._address), self._partitions)
+            end = await self._ask_end()
         except LogUnavailable as error:
             self._note(str(error))
             return None
         self._note(None)
-        return TopicPartition(self._topic, mine, ends[mine])
+        return TopicPartition(self._topic, self._mine, end)
+
+    async def _ask_end(self) -> int:
+        ends = await self._cluster.offsets(self._topic, [self._mine], OffsetSpec.latest())
+        return ends[self._mine]
 
     async def _watch(self) -> None:
-        """Look after the topic: to librdkafka one that is gone, or hangs, is merely silent."""
+        """Look after the topic: to librdkafka one that is gone, or hangs, is merely silent.
+
+        So is one of which it has lost sight: there is more, and it does not come.
+        """
+        behind_at: int | None = None
         while True:
             await asyncio.sleep(WATCH_SECONDS)
-            if self._failure is None and not await self._is_as_it_was():
+            if self._failure is not None:
+                continue
+            before = behind_at
+            try:
+                found = _identity(await self._cluster.describe(self._topic))
+                read_up_to, end = self._read_up_to, await self._ask_end()
+            except LogUnavailable as error:
+                self._note(str(error))
                 self._is_stale.set()
-
-    async def _is_as_it_was(self) -> bool:
-        try:
-            found = _identity(await self._cluster.describe(self._topic))
-        except LogUnavailable as error:
-            self._note(str(error))
-            return False
-        return found == (self._topic_id, self._partitions)
+                continue
+            behind_at = read_up_to if read_up_to < end else None
+            is_stuck = before is not None and before == behind_at
+            if is_stuck or found != (self._topic_id, self._partitions):
+                self._is_stale.set()
 
     def _follow(self, start: TopicPartition | None) -> None:
         """Read until closed, on a thread of its own; after trouble from the then end on."""
@@ -157,8 +171,12 @@ class KafkaRoutingBus:
         return None
 
     def _read_from(self, start: TopicPartition) -> None:
-        consumer = self._cluster.consumer({"auto.offset.reset": "latest"})
+        consumer = self._cluster.consumer(
+            # The end tells how far we are, even where it is behind what is no record.
+            {"auto.offset.reset": "latest", "enable.partition.eof": True}
+        )
         try:
+            self._read_up_to = start.offset
             consumer.assign([start])
             self._is_stale.clear()
             while not (self._is_closed.is_set() or self._is_stale.is_set()):
@@ -175,7 +193,11 @@ class KafkaRoutingBus:
             if error is not None:
                 if error.code() == KafkaError._AUTO_OFFSET_RESET:
                     continue
+                if error.code() == KafkaError._PARTITION_EOF:
+                    self._read_up_to = message.offset()
+                    continue
                 raise KafkaException(error)
+            self._read_up_to = message.offset() + 1
             if dict(message.headers() or ()).get(_HEADER) == self._address.encode():
                 hints.append(message.value() or b"")
         if hints:
