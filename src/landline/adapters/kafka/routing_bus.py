@@ -143,8 +143,10 @@ class KafkaRoutingBus:
                 self._is_stale.set()
                 continue
             behind_at = read_up_to if read_up_to < end else None
-            is_stuck = before is not None and before == behind_at
-            if is_stuck or found != (self._topic_id, self._partitions):
+            if before is not None and before == behind_at:
+                self._note(f"Kafka: {self._topic} has hints that do not come")
+                self._is_stale.set()
+            elif found != (self._topic_id, self._partitions):
                 self._is_stale.set()
 
     def _follow(self, start: TopicPartition | None) -> None:
