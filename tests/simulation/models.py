@@ -294,6 +294,7 @@ class ModelEventLog:
         """Wait for what is under way."""
         while any(self._flights.values()):  # noqa: ASYNC110 - at the end, once
             await asyncio.sleep(0.01)
+        await asyncio.sleep(0)  # the last ones are settled, and about to be told
         self._is_closed = True
 
     def die(self) -> None:
