@@ -1,5 +1,5 @@
 # `make` lists what there is. Everything that is made stays inside this directory, apart from pip's
-# cache and Kafka's jars (~/.cache/landline).
+# cache, Kafka's jars (~/.cache/landline) and, while tests run, a directory in memory (/dev/shm).
 
 PYTHON ?= python3
 ARGS ?=

@@ -1,28 +1,23 @@
-"""What holds for every test: files stay in the checkout, and whoever is stopped cleans up."""
+"""What holds for every test: where files go, and whoever is stopped cleans up."""
 
 import os
 import signal
-import tempfile
 from collections.abc import Generator
-from pathlib import Path
 
 import pytest
 
+from support.temporary import CHECKOUT, TemporaryRoot
+
 pytest_plugins = ["support.stack", "support.cluster"]
 
-TEMPORARY = Path(__file__).parents[1] / ".tmp"
 
-# Chromium puts a socket some directories below, and a socket's path has at most 107 bytes.
-_LONGEST_ROOT = 45
-
-
-def pytest_configure() -> None:
-    """Keep temporary files, those of child processes too, inside the checkout."""
-    TEMPORARY.mkdir(exist_ok=True)
-    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(TEMPORARY)
-    if len(os.fsencode(TEMPORARY)) <= _LONGEST_ROOT:
-        os.environ["TMPDIR"] = str(TEMPORARY)
-        tempfile.tempdir = None  # looked up again, with what was just set
+def pytest_configure(config: pytest.Config) -> None:
+    """Take a place for temporary files; a worker of `--numprocesses` has it from its parent."""
+    CHECKOUT.mkdir(exist_ok=True)
+    # Where `tmp_path` is: kept for whoever wants to look into it.
+    os.environ["PYTEST_DEBUG_TEMPROOT"] = str(CHECKOUT)
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        config.add_cleanup(TemporaryRoot().close)
     # As Ctrl-C does: the fixtures then stop the processes that they have started.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
 

@@ -74,6 +74,27 @@ def test_a_guard_is_killed(tmp_path: Path) -> None:
             assert not server.is_running
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux lists what shared memory there is")
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_no_shared_memory_is_left(is_paused: bool) -> None:
+    """The kernel keeps 4,096 segments, and those of /dev/shm are memory."""
+    with Stack(kafka=False, redis=False, progress=Silence()) as stack:
+        creator = stack.postgres.pid
+        assert creator in creators_of_shared_memory()
+        mapped = [each.path for each in psutil.Process(creator).memory_maps()]
+        assert any("dynshmem" in path for path in mapped)
+        assert not [path for path in mapped if path.startswith("/dev/shm/PostgreSQL")]
+        if is_paused:
+            stack.postgres.pause()
+    assert creator not in creators_of_shared_memory()
+
+
+def creators_of_shared_memory() -> set[int]:
+    """Return the process ids of those who made the segments of System V that there are."""
+    lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+    return {int(line.split()[4]) for line in lines}
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_is_stopped(parents: list[Parent], number: signal.Signals) -> None:
     parent = Parent("-m", "landline.stack", "--ports", "none")

@@ -1,10 +1,11 @@
 """Runs a command as its child and ends it, with all that it has started, when the parent is gone.
 
-    python -I -S guard.py OWNER COMMAND...
+    python -I -S guard.py OWNER FAREWELL COMMAND...
 
 Standard input carries orders of one byte; each is answered on standard output with one line. Its
 end means that the parent is gone, however that came: a closed pipe needs no farewell, so it also
-tells of SIGKILL. The command's own output goes to standard error.
+tells of SIGKILL. The command then has the signal FAREWELL (a number, or nothing for none) and a
+moment to follow it, before all are killed. The command's own output goes to standard error.
 
 The guard is the *subreaper* of what it has started (Linux, prctl(2)): an orphan becomes its child
 and is not lost. PostgreSQL needs that, its backends leave the process group of their server. Should
@@ -44,11 +45,12 @@ _CAPABILITY_VERSION = 0x20080522
 _CAP_DAC_OVERRIDE = 1
 
 _POLL_SECONDS = 0.005
+_FAREWELL_SECONDS = 2.0
 
 
 def main(arguments: list[str]) -> int:
     """Run the command to its end; return its exit code, as a shell counts it."""
-    owner, command = arguments[0], arguments[1:]
+    owner, farewell, command = arguments[0], arguments[1], arguments[2:]
     woken, wake = os.pipe()
     os.set_blocking(wake, False)
     signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
@@ -71,6 +73,8 @@ def main(arguments: list[str]) -> int:
                 break
             _obey(order, child)
             _answer("")
+    if status is None and farewell:
+        status = _say_farewell(child, int(farewell))
     ended = _kill_all(child)
     status = ended if status is None else status
     code = os.waitstatus_to_exitcode(status)
@@ -109,6 +113,16 @@ def _reap(child: int) -> int | None:
             if pid == child:
                 found = status
     return found
+
+
+def _say_farewell(child: int, number: int) -> int | None:
+    """Let it go by itself, also where it is paused; return its status if it did."""
+    _obey(RESUME, child)
+    _signal([child], number)
+    deadline = time.monotonic() + _FAREWELL_SECONDS
+    while (status := _reap(child)) is None and time.monotonic() < deadline:
+        time.sleep(_POLL_SECONDS)
+    return status
 
 
 def _kill_all(child: int) -> int:

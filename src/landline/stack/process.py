@@ -28,6 +28,7 @@ class GuardedProcess:
         log_path: Path,
         *,
         owner: str = "",
+        farewell: int | None = None,
         env: Mapping[str, str] | None = None,
         directory: Path | None = None,
         held: Sequence[int] = (),
@@ -41,7 +42,7 @@ class GuardedProcess:
         self._lock = threading.Lock()
         with log_path.open("ab") as log:
             self._guard = subprocess.Popen(
-                [sys.executable, "-I", "-S", guard.__file__, owner, *command],
+                [sys.executable, "-I", "-S", guard.__file__, owner, str(farewell or ""), *command],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -92,6 +93,13 @@ class GuardedProcess:
             self.order(guard.KILL)
         self.wait()
 
+    def let_go(self) -> None:
+        """End it as it ends when this process is gone, and wait until all of them are gone."""
+        assert self._guard.stdin is not None
+        with self._lock:
+            self._guard.stdin.close()
+        self.wait()
+
 
 class Server(ABC):
     """One server of the stack; the same one again after `kill` and `start`: port and data stay."""
@@ -99,6 +107,8 @@ class Server(ABC):
     START_SECONDS = 90.0
     STOP_SECONDS = 20.0
     STOP_ORDER = guard.TERMINATE
+    # What it gets before SIGKILL when nobody wants it or its data any more.
+    FAREWELL: signal.Signals | None = None
 
     def __init__(self, name: str, directory: Path) -> None:
         self.name = name
@@ -192,10 +202,11 @@ class Server(ABC):
         self.start()
 
     def give_up(self) -> None:
-        """End everything with SIGKILL, for good: a start under way in another thread fails."""
+        """End everything at once, for good: a start under way in another thread fails."""
         with self._lock:
             self._is_wanted = False
-        self.kill()
+        if self._process is not None:
+            self._process.let_go()
 
     def pause(self) -> None:
         """Stop all its processes with SIGSTOP; return when none of them runs any more."""
@@ -259,6 +270,7 @@ class Server(ABC):
                 command,
                 log_path,
                 owner=self._owner(),
+                farewell=self.FAREWELL,
                 env=self._environment(),
                 directory=self.directory,
                 held=self.held,

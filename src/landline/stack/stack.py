@@ -120,7 +120,7 @@ class Stack:
         """End all of them; politely where there are data that somebody may want again."""
         try:
             if self._is_temporary:
-                together(self.servers, Server.kill)
+                together(self.servers, Server.give_up)
             else:
                 together(self.servers, Server.stop)
         except BaseException:
