@@ -67,7 +67,7 @@ async def test_without_postgres_messages_flow_and_who_comes_waits(
         await until(lambda: bool(dave.visit.of("caught_up")), "dave has caught up")
         await until(lambda: ws1.is_ready() and ws2.is_ready(), "both are ready again")
         await check_fates(alice, [bob, carol, dave])
-        assert not alice.rejected
+        assert not alice.rejected, alice.errors[:3]
         await fleet.until_stored(alice.accepted_ids)
         await until(lambda: "repeated" in elsewhere.accepted, "the repeat is accepted")
         again = elsewhere.accepted["repeated"]

@@ -5,17 +5,19 @@ was certainly refused never is, and what cannot be mended stops with one clear s
 """
 
 import asyncio
+import json
 import secrets
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from itertools import count
 from typing import Any
 
 import pytest
 from confluent_kafka import Consumer, KafkaError, KafkaException, Producer, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewPartitions
 
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog, KafkaRoutingBus
@@ -584,6 +586,27 @@ async def test_with_two_of_three_brokers_down_nothing_is_acknowledged(
     await until_well(event_log)
     await append_all(event_log, records(100))
     await assert_truthful(event_log, before, during)
+
+
+async def test_who_waits_for_a_broker_does_not_flood_it(
+    brokers: Sequence[KafkaNode], wide_topics: Topics
+) -> None:
+    """Librdkafka can make ten thousand attempts a second, and needs more than a core for it."""
+    topic = wide_topics.make(partitions=6, replicas=3)
+    reports: list[str] = []
+    settings: dict[str, Any] = {"statistics.interval.ms": 500, "stats_cb": reports.append}
+    cluster = KafkaCluster([wide_topics.servers], "test", settings)
+    await cluster.offsets(topic, range(6), OffsetSpec.latest())
+    for each in brokers[1:]:
+        await asyncio.to_thread(each.kill)
+    with suppress(LogUnavailable):
+        await cluster.offsets(topic, range(6), OffsetSpec.latest())
+    attempts: list[int] = []
+    while len(attempts) < 12:  # reports of six seconds, of which four went into the question
+        await asyncio.to_thread(cluster.admin.poll, 0.1)
+        of_report = (json.loads(report)["brokers"].values() for report in reports)
+        attempts = [sum(broker["connects"] for broker in each) for each in of_report]
+    assert 0 < attempts[-1] < 200
 
 
 async def test_a_partition_in_trouble_leaves_the_others_alone(

@@ -37,6 +37,9 @@ _COMMON: Mapping[str, Any] = {
     "socket.nagle.disable": True,
     "reconnect.backoff.ms": 50,
     "reconnect.backoff.max.ms": 1_000,
+    # Or librdkafka forgets the backoff at each attempt while a question waits for a broker that is
+    # away: ten thousand attempts a second, and more than a core for them. It is not in its manual.
+    "enable.sparse.connections": False,
     "topic.metadata.refresh.interval.ms": 30_000,
 }
 # What a consumer fetches at once, and ahead, for all its partitions together.
