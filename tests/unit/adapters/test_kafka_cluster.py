@@ -30,13 +30,19 @@ def answering(*answers: int | KafkaException | Sequence[int | KafkaException]) -
         return futures
 
     def list_topics(topic: str, **_: object) -> Any:
-        return SimpleNamespace(topics={topic: SimpleNamespace(error=None, partitions={})})
+        return metadata(topic)
 
     cluster = KafkaCluster(["127.0.0.1:1"], "test")
     cluster._admin = SimpleNamespace(  # type: ignore[assignment]
         list_offsets=list_offsets, list_topics=list_topics, poll=lambda _: 0
     )
     return cluster
+
+
+def metadata(topic: str, *brokers: int) -> Any:
+    """Return what a broker that knows of these brokers says of an empty topic."""
+    found = SimpleNamespace(error=None, partitions={})
+    return SimpleNamespace(topics={topic: found}, brokers=dict.fromkeys(brokers or [1]))
 
 
 NO_LEADER = KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
@@ -62,3 +68,23 @@ async def test_a_partition_whose_election_is_news_is_asked_again() -> None:
     assert found == {0: 7, 1: 8, 2: 9}
     with pytest.raises(LogUnavailable, match="epoch"):
         await answering(older).offsets("topic", range(1), OffsetSpec.latest())
+
+
+async def test_a_broker_that_starts_and_does_not_know_itself_is_asked_again() -> None:
+    partial = KafkaException(KafkaError(KafkaError._PARTIAL))
+    empty = metadata("topic")
+    empty.brokers.clear()
+    answers = iter([partial, empty, metadata("topic", 1, 2, 3)])
+
+    def list_topics(_topic: str, **_: object) -> Any:
+        answer = next(answers)
+        if isinstance(answer, KafkaException):
+            raise answer
+        return answer
+
+    cluster = answering()
+    cluster._admin.list_topics = list_topics  # type: ignore[union-attr,method-assign]
+    assert len((await cluster.known("topic")).brokers) == 3
+    answers = iter([empty] * 5)
+    with pytest.raises(LogUnavailable, match="no broker is registered yet"):
+        await cluster.known("topic", 0.3)

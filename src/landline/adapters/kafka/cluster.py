@@ -14,7 +14,7 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec
 
 from landline.errors import LogUnavailable
 
@@ -23,6 +23,7 @@ T = TypeVar("T")
 # librdkafka gives up on a question after this; ours waits a little longer for its answer.
 ASK_SECONDS = 4.0
 _GRACE_SECONDS = 1.0
+_AGAIN_SECONDS = 0.2
 # How long a thread waits in librdkafka before it looks whether it is still wanted. What comes from
 # Kafka wakes it at once.
 POLL_SECONDS = 0.25
@@ -113,10 +114,27 @@ class KafkaCluster:
         if error.code() in _COMPLAINTS:
             self._complaint = f"Kafka: {error.str()}"
 
-    async def cluster_id(self) -> str:
-        """Return the cluster's own name for itself. Raises: LogUnavailable."""
-        described = await ask(self.admin.describe_cluster(request_timeout=ASK_SECONDS))
-        return str(described.cluster_id)
+    async def known(self, topic: str, seconds: float = ASK_SECONDS) -> ClusterMetadata:
+        """Return what any broker knows of the cluster and of a topic, which need not be there.
+
+        A broker that starts may not know itself yet; it is asked again. Not `describe_cluster`:
+        that answer ends the process (librdkafka 2.16, an assertion). Raises: LogUnavailable.
+        """
+        give_up_at = asyncio.get_running_loop().time() + seconds
+        while True:
+            left = max(give_up_at - asyncio.get_running_loop().time(), 0.1)
+            try:
+                asked = asyncio.to_thread(self.admin.list_topics, topic, timeout=left)
+                known = await _in_time(asked, left)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._PARTIAL or left <= _AGAIN_SECONDS:
+                    raise LogUnavailable(words(error)) from error
+            else:
+                if known.brokers:
+                    return known
+                if left <= _AGAIN_SECONDS:
+                    raise LogUnavailable("Kafka: no broker is registered yet")
+            await asyncio.sleep(_AGAIN_SECONDS)
 
     async def describe(self, topic: str) -> Any:
         """Return the topic's id and partitions, with leaders and replicas in sync.
@@ -132,12 +150,7 @@ class KafkaCluster:
         `describe` waits for the controller, which may be away while leaders are well.
         Raises: LogUnavailable.
         """
-        try:
-            known = await _in_time(
-                asyncio.to_thread(self.admin.list_topics, topic, timeout=ASK_SECONDS)
-            )
-        except KafkaException as error:
-            raise LogUnavailable(words(error)) from error
+        known = await self.known(topic)
         found = known.topics[topic]
         if found.error is not None:
             raise LogUnavailable(words(KafkaException(found.error)))

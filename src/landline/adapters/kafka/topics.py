@@ -79,10 +79,8 @@ async def prepare_topics(
     Raises: LogUnavailable.
     """
     # The first question of all: connections are made for it, maybe to a cluster that starts too.
-    described = await ask(
-        cluster.admin.describe_cluster(request_timeout=_FIRST_SECONDS), _FIRST_SECONDS
-    )
-    replicas = min(REPLICAS, len(described.nodes))
+    known = await cluster.known(messages, _FIRST_SECONDS)
+    replicas = min(REPLICAS, len(known.brokers))
     await _make(cluster, messages, replicas, _MESSAGES_CONFIG)
     await _make(cluster, routing, replicas, _ROUTING_CONFIG)
     await inspect_topic(cluster, routing)
@@ -149,7 +147,7 @@ async def _inspect(cluster: KafkaCluster, name: str) -> Topic:
     retention_ms = int(settings["retention.ms"])
     replicas = min(len(partition.replicas) for partition in described.partitions)
     return Topic(
-        cluster_id=await cluster.cluster_id(),
+        cluster_id=str((await cluster.known(name)).cluster_id),
         topic_id=str(described.topic_id),
         partitions=len(partitions),
         replicas=replicas,
