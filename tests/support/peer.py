@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import quote
@@ -202,7 +202,8 @@ class Peer:
             self.socket = socket
             if not self.reads:
                 await asyncio.Event().wait()
-            repeats = asyncio.create_task(self._repeat_unanswered())
+            # Of earlier sessions: what is sent on this one needs no repeat.
+            repeats = asyncio.create_task(self._repeat(list(self.unanswered)))
             try:
                 async for text in socket:
                     await self._receive(visit, json.loads(text))
@@ -215,8 +216,8 @@ class Peer:
                 visit.close_code = socket.close_code
                 visit.close_reason = socket.close_reason or ""
 
-    async def _repeat_unanswered(self) -> None:
-        for ref in list(self.unanswered):
+    async def _repeat(self, refs: Iterable[str]) -> None:
+        for ref in refs:
             if ref in self.unanswered:
                 await self._try(ref)
 
