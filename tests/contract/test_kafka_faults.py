@@ -524,6 +524,22 @@ async def test_aged_tells_what_the_log_is_about_to_forget(topics: Topics) -> Non
     assert await ever.aged(0.0) == {}
 
 
+async def test_what_comes_while_the_aged_are_asked_for_is_not_aged(
+    topics: Topics, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the first message of a partition would stop all senders while the store is away."""
+    event_log = await topics.open(config={"retention.ms": "3600000"})
+    ask = event_log._offsets
+
+    async def ask_while_one_comes(spec: OffsetSpec) -> dict[int, int]:
+        offsets = await ask(spec)
+        await append_all(event_log, records(1))
+        return offsets
+
+    monkeypatch.setattr(event_log, "_offsets", ask_while_one_comes)
+    assert await event_log.aged(0.5) == {0: 0}
+
+
 # Three brokers --------------------------------------------------------------------------------
 
 

@@ -110,10 +110,11 @@ class KafkaEventLog:
         if self._topic.retention_ms is None:
             return {}
         horizon_ms = int(time.time() * 1000 - share * self._topic.retention_ms)
+        # In this order: what comes in between is young, and an end that was read later is behind it.
+        ends = await self._offsets(OffsetSpec.latest())
         found = await self._offsets(OffsetSpec.for_timestamp(horizon_ms))
-        if any(offset < 0 for offset in found.values()):  # all of it is older than the horizon
-            ends = await self._offsets(OffsetSpec.latest())
-            found = {each: ends.get(each, 0) if at < 0 else at for each, at in found.items()}
+        # Below 0: all of it is older than the horizon.
+        found = {each: ends.get(each, 0) if at < 0 else at for each, at in found.items()}
         return {partition: self._base + offset for partition, offset in found.items()}
 
     async def open_reader(self, start: Positions) -> KafkaLogReader:
