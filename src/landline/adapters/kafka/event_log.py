@@ -110,7 +110,7 @@ class KafkaEventLog:
         if self._topic.retention_ms is None:
             return {}
         horizon_ms = int(time.time() * 1000 - share * self._topic.retention_ms)
-        # In this order: what comes in between is young, and an end that was read later is behind it.
+        # In this order: what comes in between is young, and must not lie below the end.
         ends = await self._offsets(OffsetSpec.latest())
         found = await self._offsets(OffsetSpec.for_timestamp(horizon_ms))
         # Below 0: all of it is older than the horizon.
