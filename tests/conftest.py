@@ -19,7 +19,7 @@ def pytest_configure(config: pytest.Config) -> None:
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.add_cleanup(TemporaryRoot().close)
     # As Ctrl-C does: the fixtures then stop the processes that they have started. Ctrl-C too: a
-    # shell takes it from what it runs in the background, and programs under test would inherit that.
+    # shell takes it from what it runs in the background, and programs under test inherit that.
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, signal.default_int_handler)
 
