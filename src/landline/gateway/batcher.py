@@ -36,6 +36,10 @@ class Batcher(Generic[T]):
         self._is_waiting.clear()
         return items
 
+    def keep(self, is_wanted: Callable[[T], bool]) -> None:
+        """Forget what waits for nobody any more."""
+        self._items = deque(filter(is_wanted, self._items))
+
     async def run(self) -> None:
         """Hand batches over for ever."""
         while True:

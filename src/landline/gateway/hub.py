@@ -102,6 +102,7 @@ class Hub:
         self._tasks: asyncio.TaskGroup | None = None
         self._waits: dict[str, asyncio.Task[None]] = {}
         self._members = Batcher(self._keep_directory, BATCH)
+        self._entries = Batcher(self._read_ends, BATCH)
         self._pages = Batcher(self._read_pages, PAGES_AT_ONCE)
         self._finds = Batcher(self._find, BATCH)
         self._repeats = Batcher(self._find_later, BATCH)
@@ -136,7 +137,8 @@ class Hub:
         try:
             async with asyncio.TaskGroup() as self._tasks:
                 for service in (
-                    self._members, self._pages, self._finds, self._repeats, self._routes,
+                    self._members, self._entries, self._pages,
+                    self._finds, self._repeats, self._routes,
                 ):  # fmt: skip
                     self._tasks.create_task(service.run())
                 self._tasks.create_task(self._sweep_for_ever())
@@ -314,10 +316,15 @@ class Hub:
                     await tell([(each.user, each.session) for each in members])
             except (TimeoutError, Unavailable):
                 self._directory_failures += 1  # no hint; the sweep delivers
-        if not joined:
+        for decision in joined:
+            self._entries.put(decision)
+
+    async def _read_ends(self, decisions: list[Register]) -> None:
+        entered = [decision for decision in decisions if decision.session in self._connections]
+        if not entered:
             return
         ends = await self._with_backoff("log_ends", self._ends)
-        for decision in joined:
+        for decision in entered:
             self._delivery.registered(decision.session, ends)
         self._happened()
 
@@ -466,6 +473,10 @@ class Hub:
             now = self.clock.monotonic()
             self._loop_lag_seconds = max(0.0, now - due)
             self._delivery.tick()
+            for waiting in (self._entries, self._pages):
+                # What they wait for may be away for hours, while clients come and give up.
+                if len(waiting) > len(self._connections):
+                    waiting.keep(lambda decision: decision.session in self._connections)
             for connection in list(self._connections.values()):
                 connection.beat(now)
                 if connection.auto_ack:

@@ -4,15 +4,20 @@ import asyncio
 from collections.abc import Collection
 from pathlib import Path
 from typing import Any
+from unittest import mock
+
+import pytest
 
 from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
 from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
-from landline.errors import DirectoryUnavailable
+from landline.errors import DirectoryUnavailable, LogUnavailable
+from landline.gateway import hub as hubs
 from landline.gateway.hub import Hub
 from landline.model import Positions
+from support.peer import until
 
 
 class Away(MemoryDirectory):
@@ -29,6 +34,13 @@ class Away(MemoryDirectory):
         self.left += entries
 
 
+class Silent(SqliteEventLog):
+    """Does not tell its ends."""
+
+    async def ends(self) -> Positions:
+        raise LogUnavailable("not now")
+
+
 class Stuck(SqliteMessageStore):
     """One partition is not applied, for whatever reason."""
 
@@ -39,7 +51,7 @@ class Stuck(SqliteMessageStore):
 
 def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> Hub:
     """Return a hub with a sweep every 10 ms."""
-    event_log, clock = SqliteEventLog(database), SystemClock()
+    event_log, clock = options.pop("event_log", SqliteEventLog(database)), SystemClock()
     parts: dict[str, Any] = {
         "delivery": Delivery(
             clock=clock,
@@ -78,4 +90,24 @@ async def test_a_session_does_not_wait_for_ever_for_a_partition_that_is_stuck(
     hub = make_hub(database, Away(), store=Stuck(database))
     async with asyncio.timeout(20):
         await hub._wait_applied(AwaitApplied("s1", {0: 5}))
+    await database.close()
+
+
+async def test_clients_that_come_and_give_up_while_the_log_is_away_leave_nothing_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are taken out of the directory at once, and what waited for them is forgotten."""
+    monkeypatch.setattr(hubs, "TICK_SECONDS", 0.02)
+    database, directory = Database(tmp_path, lambda _why: None), Away()
+    hub = make_hub(database, directory, event_log=Silent(database))
+    running = asyncio.create_task(hub.run())
+    for round_ in range(200):
+        client = mock.Mock(session=f"s{round_}", user="alice", auto_ack=False)
+        hub.opened(client)
+        await asyncio.sleep(0)
+        hub.closed(client, 1006)
+        await asyncio.sleep(0)
+    await until(lambda: len(directory.left) == 200 and not hub._entries, "all to be forgotten")
+    running.cancel()
+    await asyncio.wait({running})
     await database.close()

@@ -138,8 +138,8 @@ class KafkaRoutingBus:
             try:
                 found = _identity(await self._cluster.describe(self._topic))
                 read_up_to, end = self._read_up_to, await self._ask_end()
-            except LogUnavailable as error:
-                self._note(str(error))
+            except Exception as error:  # noqa: BLE001 - whatever it is, it must go on looking
+                self._note(_why(error))
                 self._is_stale.set()
                 continue
             behind_at = read_up_to if read_up_to < end else None
@@ -155,14 +155,17 @@ class KafkaRoutingBus:
             if start is not None:
                 try:
                     self._read_from(start)
-                except KafkaException as error:
-                    self._on_loop(self._note, words(error))
+                except Exception as error:  # noqa: BLE001 - whatever it is, it must read again
+                    self._on_loop(self._note, _why(error))
             if self._is_closed.wait(_RETRY_SECONDS):
                 return
             try:
                 start = self._ask_for_end()
             except RuntimeError:
                 return  # the loop is closed
+            except Exception as error:  # noqa: BLE001 - as above
+                start = None
+                self._on_loop(self._note, _why(error))
 
     def _ask_for_end(self) -> TopicPartition | None:
         asked = asyncio.run_coroutine_threadsafe(self._find_end(), self._loop)
@@ -220,6 +223,14 @@ class KafkaRoutingBus:
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
         with suppress(RuntimeError):  # a closed loop has nobody who listens
             self._loop.call_soon_threadsafe(call, *args)
+
+
+def _why(error: Exception) -> str:
+    if isinstance(error, LogUnavailable):
+        return str(error)
+    if isinstance(error, KafkaException):
+        return words(error)
+    return f"a defect of Landline, please report it: {error!r}"
 
 
 def _identity(described: Any) -> tuple[str, int]:
