@@ -151,6 +151,9 @@ def test_a_server_that_forgets_when_it_is_killed_is_found_out(
     said = capfd.readouterr().out
     assert code == 1, said
     assert re.search(r"I1 +Durable +VIOLATED", said), said
+    found = re.search(r"The servers' logs: (.+)", said)
+    assert found, said
+    assert (Path(found[1]) / "embedded.log").read_text().count("listening") >= 2  # killed, started
 
 
 def _wiping(kill: Fault) -> Callable[[Deployment, int], Strike]:

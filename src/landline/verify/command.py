@@ -92,7 +92,10 @@ def verify_with_faults(
             give_up_seconds=inf,  # that nobody is connected is what faults do
         )
         refused = {} if only is not None else left_out(kind)
-        return verify(options, history_file, report, Nemesis(deployment, plan, refused))
+        code = verify(options, history_file, report, Nemesis(deployment, plan, refused))
+        if code != EXIT_CODES["pass"]:
+            print(f"\nThe servers' logs: {deployment.keep_logs()}", flush=True)
+        return code
 
 
 def _chosen(kind: str, only: Sequence[str] | None) -> list[Fault]:

@@ -1,13 +1,14 @@
 """Deployments of our own to do harm to: real servers as child processes, gone when we are."""
 
 import resource
+import shutil
 import sys
 import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Final
 
 from landline.stack.cluster import LandlineServer
@@ -115,6 +116,14 @@ class Deployment:
     def everything(self) -> list[Server]:
         """Return every server, those first that others need."""
         return [*self.brokers, *self.postgres, *self.redis, *self.servers, *self.writers]
+
+    def keep_logs(self) -> Path:
+        """Copy what the servers have logged to a new directory, which stays."""
+        directory = Path(mkdtemp(prefix="landline-verify-logs-"))
+        for server in self.everything:
+            if server.log_path.exists():
+                shutil.copyfile(server.log_path, directory / f"{server.name}.log")
+        return directory
 
 
 @contextmanager
