@@ -90,14 +90,13 @@ def test_a_clock_is_stepped_and_timers_do_not_notice(tmp_path: Path) -> None:
             clock_there, timer_there = map(float, child.stdout.readline().split())
             return clock_there - time.time(), timer_there - time.monotonic()
 
-        try:
-            for offset in (0, 86_400, -86_400, 0):
-                own.step(offset)
-                clock_ahead, timer_ahead = ahead()
-                assert clock_ahead == pytest.approx(offset, abs=5)
-                assert timer_ahead == pytest.approx(0, abs=5)
-        finally:
-            child.kill()
+        for offset in (0, 86_400, -86_400, 0):
+            own.step(offset)
+            clock_ahead, timer_ahead = ahead()
+            assert clock_ahead == pytest.approx(offset, abs=5)
+            assert timer_ahead == pytest.approx(0, abs=5)
+        # Killed, it would leave a semaphore: libfaketime removes it when a process ends by itself.
+        child.communicate("\n", timeout=30)
 
 
 def run(kind: str, *arguments: str) -> int:
