@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from support.cluster import Cluster, Servers
-from support.peer import Peer, until
+from support.peer import Peer, until, until_caught_up
 from support.proxy import Proxy
 
 # Real servers on a machine that may be busy.
@@ -28,11 +28,6 @@ async def until_arrived(accepted: Collection[str], received: set[str], recipient
         f"{recipient.user} has everything",
         STRANDED_SECONDS,
     )
-
-
-async def until_caught_up(peer: Peer) -> None:
-    """Wait until the session has got what was owed to it at its beginning."""
-    await until(lambda: bool(peer.visit.of("caught_up")), f"{peer.user} has caught up")
 
 
 async def test_hopping_three_hundred_times_loses_nothing(cluster: Cluster) -> None:

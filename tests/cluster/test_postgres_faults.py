@@ -8,7 +8,7 @@ import pytest
 
 from landline.stack import Stack
 from support.faults import AWAY_SECONDS, Fleet, check_fates, first_line, pushes, talking
-from support.peer import Peer, until
+from support.peer import Peer, until, until_caught_up
 
 Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
 
@@ -64,7 +64,7 @@ async def test_without_postgres_messages_flow_and_who_comes_waits(
             await until(lambda: pushes(ws1, "live") > live[0] + 15, "carol is served at once")
             await until(lambda: pushes(ws2, "live") > live[1] + 15, "bob is served at once")
             assert not dave.visit.of("caught_up")
-        await until(lambda: bool(dave.visit.of("caught_up")), "dave has caught up")
+        await until_caught_up(dave)
         await until(lambda: ws1.is_ready() and ws2.is_ready(), "both are ready again")
         await check_fates(alice, [bob, carol, dave])
         assert not alice.rejected, alice.errors[:3]
@@ -79,6 +79,6 @@ async def test_without_postgres_messages_flow_and_who_comes_waits(
 
 
 async def bob_is_live(alice: Peer, bob: Peer) -> None:
-    await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+    await until_caught_up(bob)
     receipt = await alice.send_and_wait("bob", "warm up")
     await until(lambda: receipt["id"] in bob.received, "bob has it")

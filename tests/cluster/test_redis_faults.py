@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 
 from landline.stack import Stack
 from support.faults import STRANDED_SECONDS, Fleet, check_fates, immediate_again, pushes, talking
-from support.peer import Peer, until
+from support.peer import Peer, until, until_caught_up
 
 Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
 
@@ -77,7 +77,7 @@ async def test_redis_in_trouble_costs_latency_and_nothing_else(fault: Fault, fle
         await immediate_again(alice, bob, ws2)
         async with fault(fleet.stack):
             dave = await later.enter_async_context(Peer(ws2.ws_url, "dave"))
-            await until(lambda: bool(dave.visit.of("caught_up")), "dave has caught up")
+            await until_caught_up(dave)
             live = pushes(ws1, "live")
             async with talking(alice, [bob, carol, dave]):
                 await asyncio.gather(*(reaches(alice, each) for each in (carol, bob, dave)))
@@ -104,7 +104,8 @@ async def test_without_redis_messages_arrive_by_the_sweep_and_the_server_says_so
         Peer(ws1.ws_url, "carol") as carol,
         Peer(ws2.ws_url, "bob") as bob,
     ):
-        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        for each in (bob, carol):
+            await until_caught_up(each)
         await reaches(alice, carol)
         assert pushes(ws1, "live") == 1
         await reaches(alice, bob)

@@ -115,7 +115,7 @@ class Topics:
         return await self.home(self.make(**how)).open()
 
     def delete(self, topic: str) -> None:
-        for deleted in self.admin.delete_topics([topic]).values():
+        for deleted in self.admin.delete_topics([topic], request_timeout=KAFKA_SECONDS).values():
             deleted.result(KAFKA_SECONDS)
 
     async def make_again(self, topic: str, **how: Any) -> None:
@@ -411,7 +411,8 @@ async def test_more_partitions_are_another_log(topics: Topics) -> None:
     topic = topics.make(partitions=4)
     home = topics.home(topic)
     await append_all(await home.open(), records(20))
-    for grown in topics.admin.create_partitions([NewPartitions(topic, 6)]).values():
+    asked = [NewPartitions(topic, 6)]
+    for grown in topics.admin.create_partitions(asked, request_timeout=KAFKA_SECONDS).values():
         grown.result(KAFKA_SECONDS)
     assert "it has 6 partitions now, it had 4" in str(await home.lost())
     as_it_was = replace(await inspect_topic(topics.cluster, topic), partitions=4)

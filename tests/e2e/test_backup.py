@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from support.pages import read
-from support.peer import Peer, until
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
 
 
@@ -48,7 +48,7 @@ async def test_a_backup_taken_under_load_has_all_that_was_accepted_before(
     again.start()
     try:
         async with Peer(again.ws_url, "bob") as bob:
-            await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+            await until_caught_up(bob)
             assert before <= bob.received <= accepted
     finally:
         again.kill()

@@ -11,7 +11,7 @@ import pytest
 
 import landline
 from support.pages import ROOT, code_blocks, read
-from support.peer import Peer, until
+from support.peer import Peer, until, until_caught_up
 from support.server import ServerProcess
 
 URL = "ws://127.0.0.1:8081/ws/chat"
@@ -86,7 +86,7 @@ async def test_the_errors_are_those_of_the_page(server: ServerProcess, tmp_path:
     async with running(ERRORS, server, tmp_path) as program:
         assert await program.end() == ["never sent: bad_recipient"]
     async with Peer(server.ws_url, "bob") as bob:
-        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        await until_caught_up(bob)
         assert [message["content"] for message in bob.messages] == ["are you there?"]
 
 
@@ -105,7 +105,7 @@ async def test_the_echo_answers_once_and_stops(server: ServerProcess, tmp_path: 
             "you said: stop",
         ]
     async with Peer(server.ws_url, "echo") as echo:
-        await until(lambda: bool(echo.visit.of("caught_up")), "echo has caught up")
+        await until_caught_up(echo)
         assert not echo.messages
 
 

@@ -18,7 +18,7 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from support.peer import Peer, until
+from support.peer import Peer, until, until_caught_up
 from support.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, opened
 from support.server import ServerProcess
 
@@ -169,7 +169,7 @@ async def test_every_bad_frame_gets_its_error_and_the_connection_lives_on(
             assert good["type"] == "accepted", f"after {bad.text[:80]}: {good}"
     assert wrong == []
     async with Peer(server.ws_url, "bob") as bob:
-        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        await until_caught_up(bob)
         expected = [f"good {number}" for number in range(len(BAD_FRAMES))]
         assert [message["content"] for message in bob.messages] == expected
     with contextlib.closing(sqlite3.connect(server.data_dir / "landline.db")) as database:

@@ -14,7 +14,7 @@ import pytest
 
 from support.chatting import chatting, pairs, until_received
 from support.cluster import Servers
-from support.peer import Frame, Peer, until
+from support.peer import Frame, Peer, until, until_caught_up
 from support.server import ServerProcess
 
 
@@ -38,7 +38,7 @@ async def test_ten_thousand_offline_messages_survive_a_kill(servers: Servers) ->
     servers.kill()
     servers.start()
     async with Peer(servers.there.ws_url, "bob") as bob:
-        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        await until_caught_up(bob)
         assert bob.visit.of("caught_up") == [{"type": "caught_up", "replayed": 10_000}]
         assert len(bob.visit.message_ids) == 10_000
         assert set(bob.visit.message_ids) == ids
@@ -46,7 +46,7 @@ async def test_ten_thousand_offline_messages_survive_a_kill(servers: Servers) ->
         assert offsets == sorted(set(offsets))
         assert all(frame["replay"] for frame in bob.visit.of("message"))
     async with Peer(servers.here.ws_url, "bob") as bob:
-        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        await until_caught_up(bob)
         assert bob.visit.of("caught_up") == [{"type": "caught_up", "replayed": 0}]
         assert not bob.messages
 
@@ -108,7 +108,7 @@ async def test_a_repeated_send_is_one_message(servers: Servers) -> None:
     servers.kill()
     servers.start()
     async with Peer(here, "bob") as bob, Peer(there, "alice") as alice:
-        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        await until_caught_up(bob)
         await alice.raw({"to": "bob", "content": "hello", "ref": "ref-1", "retry": True})
         await until(lambda: "ref-1" in alice.accepted, "the repeat is answered")
         assert alice.accepted["ref-1"] == first

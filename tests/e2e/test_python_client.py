@@ -15,7 +15,7 @@ from landline.client import (
     Refused,
     SendTimeout,
 )
-from support.peer import Peer, until
+from support.peer import Peer, until, until_caught_up
 from support.server import ServerProcess
 
 
@@ -73,7 +73,7 @@ async def test_an_outbox_file_survives_the_process(server: ServerProcess, tmp_pa
         again = await anext(alice)  # the second one was handed out and never acknowledged
         assert again.content == "to myself too"
     async with Peer(server.ws_url, "bob") as bob:
-        await until(lambda: bool(bob.visit.of("caught_up")), "bob has caught up")
+        await until_caught_up(bob)
         assert [frame["content"] for frame in bob.messages] == ["kept"]
 
 

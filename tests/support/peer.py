@@ -243,3 +243,8 @@ class Peer:
                 retry = asyncio.create_task(self._try_later(ref))
                 self._retries.add(retry)
                 retry.add_done_callback(self._retries.discard)
+
+
+async def until_caught_up(peer: Peer) -> None:
+    """Wait until the session has got what was owed to it at its beginning."""
+    await until(lambda: bool(peer.visit.of("caught_up")), f"{peer.user} has caught up")

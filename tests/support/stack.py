@@ -88,8 +88,9 @@ def make_topic(stack: Stack) -> Iterator[MakeTopic]:
         return name
 
     yield make
-    for deleted in admin.delete_topics(names).values() if names else ():
-        deleted.result(KAFKA_SECONDS)
+    if names:
+        for deleted in admin.delete_topics(names, request_timeout=KAFKA_SECONDS).values():
+            deleted.result(KAFKA_SECONDS)
 
 
 def create_topic(
@@ -112,7 +113,8 @@ def create_topic(
             config=dict(config or {}),
         )
     )
-    for created in admin.create_topics([topic]).values():
+    # Its own deadline is that of a socket; a broker that was away may need longer to name itself.
+    for created in admin.create_topics([topic], request_timeout=KAFKA_SECONDS).values():
         created.result(KAFKA_SECONDS)
     places = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
     deadline = time.monotonic() + KAFKA_SECONDS
