@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import asyncpg
 import pytest
@@ -103,11 +104,12 @@ async def test_records_of_others_do_not_disturb(own: Stack, servers: list[Landli
         producer.produce("CHAT-MESSAGES", b"no record")
         assert await asyncio.to_thread(producer.flush, 30) == 0
 
+    together: dict[str, Any] = {"rate": 100.0, "duration_seconds": 8.0}  # two in one process
     async with asyncio.TaskGroup() as tasks:
-        other = tasks.create_task(run(*urls(servers)))
+        other = tasks.create_task(run(*urls(servers), **together))
         history = await run(
             *urls(servers), kafka=own.kafka_servers, postgres=own.postgres_url,
-            meanwhile=write_garbage,
+            meanwhile=write_garbage, **together,
         )  # fmt: skip
     expect_pass(history)
     expect_pass(other.result())
