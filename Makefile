@@ -57,8 +57,9 @@ format: $(READY) ## format, and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-bench: $(READY) ## measure speed and idle cost on this machine
+bench: $(READY) ## measure speed, idle cost, and how long others wait beside a flood
 	@PYTHONPATH=tests $(BIN)/python -m bench.speed
+	@PYTHONPATH=tests $(BIN)/python -m bench.floods
 	@PYTHONPATH=tests $(BIN)/python -m bench.idle
 	@PYTHONPATH=tests $(BIN)/python -m bench.cluster
 

@@ -118,6 +118,8 @@ BAD_FRAMES = [
     Bad(send(more=2**64), "bad_frame", REJECTED, "r"),
     Bad(send(more=-(2**63) - 1), "bad_frame", REJECTED, "r"),
     Bad(send()[:-1] + ',"more":' + "[" * 100 + "]" * 100 + "}", "bad_frame", REJECTED, "r"),
+    Bad(send(more="x" * 4_097), "bad_frame", REJECTED, "r"),
+    Bad(send(more=[0] * 20_000), "bad_frame", REJECTED, "r"),
     Bad(send()[:-1] + ',"to":"eve"}', "bad_frame", REJECTED, "r"),
     Bad(send()[:-1] + ',"content":"never"}', "bad_frame", REJECTED, "r"),
 ]  # fmt: skip
@@ -143,7 +145,8 @@ GOOD_SENDS = [
     send(to="raw"),
     send(ref="more", more=[2**63, -(2**63), 1.5, None, {"a": [{}]}]),
     send(ref="deep")[:-1] + ',"more":' + "[" * 15 + "]" * 15 + "}",
-    send(ref="a")[:-1] + ',"more":"' + "x" * (FRAME_BYTES - len(send()) - 10) + '"}',
+    send(ref="4 KiB", more="x" * 4_000),
+    send(ref="a")[:-1] + " " * (FRAME_BYTES - len(send())) + "}",
 ]
 
 

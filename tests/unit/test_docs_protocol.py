@@ -8,7 +8,11 @@ import orjson
 import pytest
 
 from landline.config import Settings
-from landline.delivery.delivery import SESSION_FLIGHTS, WRITE_TIMEOUT_SECONDS
+from landline.delivery.delivery import (
+    SESSION_FLIGHT_BYTES,
+    SESSION_FLIGHTS,
+    WRITE_TIMEOUT_SECONDS,
+)
 from landline.gateway.connection import FRAGMENTS, PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
 from landline.gateway.listener import HANDSHAKE_SECONDS, WEBSOCKET_PATHS
 from landline.model import Message, Position
@@ -137,6 +141,8 @@ def test_a_code_is_called_reserved_exactly_when_nothing_sends_it(
         ("nesting of JSON", limits.JSON_DEPTH),
         ("unacknowledged messages of a session", limits.WINDOW),
         ("unanswered sends of a session", SESSION_FLIGHTS),
+        ("bytes of a session's unanswered sends", SESSION_FLIGHT_BYTES),
+        ("bytes beside the fields of this page", limits.UNKNOWN_BYTES),
         ("bad frames in a row", limits.BAD_FRAMES_IN_A_ROW),
         ("no acknowledgement while messages are outstanding", Settings().ack_timeout),
         ("no bytes read by the client while some wait", WRITE_TIMEOUT_SECONDS),
@@ -157,7 +163,7 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"1 to {limits.REF_BYTES} bytes",
         f"up to {limits.ACK_IDS} message ids",
         f"At most {limits.WINDOW} messages",
-        f"After {SESSION_FLIGHTS} unanswered sends",
+        f"After {SESSION_FLIGHTS} unanswered sends, or {SESSION_FLIGHT_BYTES:,} bytes",
         f"The {limits.BAD_FRAMES_IN_A_ROW}th bad frame",
         f"more than {limits.FRAME_BYTES:,} bytes, or in more than {FRAGMENTS} fragments",
         f"every {Settings().ack_timeout:g} s",

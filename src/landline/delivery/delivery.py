@@ -56,6 +56,8 @@ from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
 
 # Sends of one session that may be in flight before its connection is not read any further.
 SESSION_FLIGHTS = 256
+# The same in bytes: one session's large messages must not make a commit long for everybody.
+SESSION_FLIGHT_BYTES = 256 * 1024
 # A write buffer that does not shrink for this long: the peer reads nothing, or is gone.
 WRITE_TIMEOUT_SECONDS = 10.0
 
@@ -209,17 +211,20 @@ class Delivery:
             self.counters.repeated += 1
             self._accept([waiter], record.message_id, recent)
             return
-        session.in_flight += 1
         if flight := self._sends.flight(record.message_id):
             self.counters.repeated += 1
             self._sends.join(flight, waiter)
         elif self._sends.is_full():
-            session.in_flight -= 1
             self._refuse([waiter], "too many sends are in flight; send again in a moment")
             return
         else:
             self._sends.start(record, waiter)
-        if session.in_flight >= SESSION_FLIGHTS and not session.reading_paused:
+        session.in_flight += 1
+        session.in_flight_bytes += waiter.size_bytes
+        is_full = (
+            session.in_flight >= SESSION_FLIGHTS or session.in_flight_bytes >= SESSION_FLIGHT_BYTES
+        )
+        if is_full and not session.reading_paused:
             session.reading_paused = True
             self._out.append(PauseReading(session.id))
 
@@ -336,7 +341,12 @@ class Delivery:
             if session is None:
                 continue
             session.in_flight -= 1
-            if session.reading_paused and session.in_flight <= SESSION_FLIGHTS // 2:
+            session.in_flight_bytes -= waiter.size_bytes
+            if (
+                session.reading_paused
+                and session.in_flight <= SESSION_FLIGHTS // 2
+                and session.in_flight_bytes <= SESSION_FLIGHT_BYTES // 2
+            ):
                 session.reading_paused = False
                 self._out.append(ResumeReading(session.id))
 

@@ -40,11 +40,12 @@ AFTER_STALL_SECONDS = 10.0
 
 @dataclass(slots=True)
 class Waiter:
-    """A session that waits for the answer to its send."""
+    """A session that waits for the answer to its send, of so many bytes in the log."""
 
     session: str
     ref: str | None
     retry: bool
+    size_bytes: int = 0
 
 
 @dataclass(slots=True, eq=False)
@@ -133,6 +134,7 @@ class Sends:
         """Start a flight: to the log, or for a repeat to the store first."""
         value = record.encode()
         flight = Flight(record, len(value), waiter.retry, self._clock.monotonic(), [waiter])
+        waiter.size_bytes = flight.size_bytes
         self._flights[record.message_id] = flight
         self._bytes += flight.size_bytes
         if waiter.retry:
@@ -142,6 +144,7 @@ class Sends:
 
     def join(self, flight: Flight, waiter: Waiter) -> None:
         """Wait for a flight that is under way; for a repeat its position will be confirmed."""
+        waiter.size_bytes = flight.size_bytes
         flight.waiters.append(waiter)
         flight.retry = flight.retry or waiter.retry
 

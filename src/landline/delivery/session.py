@@ -76,6 +76,7 @@ class Session:
         "cursor",
         "id",
         "in_flight",
+        "in_flight_bytes",
         "is_caught_up",
         "outstanding",
         "progress_at",
@@ -106,6 +107,7 @@ class Session:
         self.progress_at = 0.0
         self.unwritable_since: float | None = None
         self.in_flight = 0
+        self.in_flight_bytes = 0
         self.reading_paused = False
         self.bad_frames = 0
         self._missed: Positions = NOWHERE

@@ -1,7 +1,8 @@
 """One WebSocket connection: frames in, frames out, and its last words."""
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from collections import deque
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -35,8 +36,20 @@ NO_CLOSE_FRAME = 1006
 log = get_logger(__name__)
 
 
+class _Frame(NamedTuple):
+    """A WebSocket frame of the peer, copied out of the read buffer."""
+
+    kind: WSMsgType
+    is_final: bool
+    payload: bytes
+
+
 class Connection(WSListener):
-    """A socket and its session. The hub's methods are called for what the peer does."""
+    """A socket and its session. The hub's methods are called for what the peer does.
+
+    Frames are taken in turns (`landline.gateway.turns`): what arrives beyond a turn waits in
+    `_inbox`, and the socket is not read meanwhile. So the inbox holds one read at the most.
+    """
 
     def __init__(self, hub: "Hub", user: str, session: str, *, auto_ack: bool) -> None:
         self._hub = hub
@@ -44,6 +57,10 @@ class Connection(WSListener):
         self.session = session
         self.auto_ack = auto_ack
         self._transport: WSTransport | None = None
+        self.turn_round = 0
+        self.turn_until = 0.0
+        self._inbox: deque[_Frame] = deque()
+        self._is_in_ring = False
         self._fragments: list[bytes] = []
         self._fragment_bytes = 0
         self._closing: asyncio.TimerHandle | None = None
@@ -83,9 +100,26 @@ class Connection(WSListener):
         self._apply_reading()
 
     def resume_reading(self) -> None:
-        """Take frames again."""
+        """Take frames again, those that wait first."""
         self._is_reading_paused = False
         self._apply_reading()
+
+    def take_turn(self, until: float) -> bool:
+        """Take frames that wait until the clock says `until`. Returns whether to come back."""
+        self._is_in_ring = False
+        try:
+            while self._inbox and not self._is_paused():
+                self._take(self._inbox.popleft())
+                if self._hub.clock.monotonic() >= until:
+                    break
+        except Exception:  # a defect: as where picows calls us, it ends this connection alone
+            log.exception("connection_failed", session=self.session)
+            self._inbox.clear()
+            self.close(CloseCode.INTERNAL, "internal error")
+        self._is_in_ring = bool(self._inbox) and not self._is_paused()
+        if not self._inbox:
+            self._apply_reading()
+        return self._is_in_ring
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Say goodbye; the peer gets a few seconds for its own close frame."""
@@ -111,7 +145,7 @@ class Connection(WSListener):
             if now - self._pinged_at > PONG_WITHIN_SECONDS:
                 log.info("connection_silent", session=self.session)
                 self.abort()
-        elif now - self._heard_at > PING_AFTER_SECONDS and not self._transport_is_paused():
+        elif now - self._heard_at > PING_AFTER_SECONDS and not self._is_paused():
             self._pinged_at = now
             self._transport.send_ping()
 
@@ -125,29 +159,25 @@ class Connection(WSListener):
         self._hub.opened(self)
         log.info("connection_opened", session=self.session, user=self.user, peer=self._peer())
 
-    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         """A WebSocket frame has arrived."""
-        self._heard_at = self._hub.clock.monotonic()
+        now = self._heard_at = self._hub.clock.monotonic()
         self._pinged_at = None
-        kind = frame.msg_type
         if self._closing is None and (frame.rsv1 or frame.rsv2 or frame.rsv3):
             self._end(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
-        elif kind == WSMsgType.CLOSE:
-            self._answer_close(transport, frame)
-        elif self._closing is not None or kind == WSMsgType.PONG:
             return
-        elif kind == WSMsgType.PING:
-            transport.send_pong(frame.get_payload_as_bytes())
-        elif kind == WSMsgType.BINARY:
-            self._end(CloseCode.UNSUPPORTED, "frames are text, not binary")
-        elif kind == WSMsgType.CONTINUATION or not frame.fin or self._fragments:
-            self._take_fragment(frame)
-        else:
-            self._take_text(frame.get_payload_as_bytes())
+        taken = _Frame(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
+        if not self._inbox and not self._is_paused() and self._hub.turns.may_take(self, now):
+            self._take(taken)
+            return
+        self._inbox.append(taken)
+        if len(self._inbox) == 1:
+            self._apply_reading()
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """The socket is gone."""
+        """The socket is gone. What waits was not answered, so its sender will say it again."""
         self._transport = None
+        self._inbox.clear()
         if self._close_code == NO_CLOSE_FRAME and transport.is_close_frame_sent:
             sent = transport.close_handshake.sent  # by picows itself: the frame was broken
             assert sent is not None
@@ -179,6 +209,24 @@ class Connection(WSListener):
 
     # Inside ----------------------------------------------------------------------------------
 
+    def _take(self, frame: _Frame) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        kind = frame.kind
+        if kind == WSMsgType.CLOSE:
+            self._answer_close(transport, frame.payload)
+        elif self._closing is not None or kind == WSMsgType.PONG:
+            return
+        elif kind == WSMsgType.PING:
+            transport.send_pong(frame.payload)
+        elif kind == WSMsgType.BINARY:
+            self._end(CloseCode.UNSUPPORTED, "frames are text, not binary")
+        elif kind == WSMsgType.CONTINUATION or not frame.is_final or self._fragments:
+            self._take_fragment(frame)
+        else:
+            self._take_text(frame.payload)
+
     def _take_text(self, payload: bytes) -> None:
         self._frames_in += 1
         if len(payload) > FRAME_BYTES:
@@ -193,19 +241,19 @@ class Connection(WSListener):
         else:
             self._hub.received(self, frame)
 
-    def _take_fragment(self, frame: WSFrame) -> None:
-        is_first = frame.msg_type == WSMsgType.TEXT
+    def _take_fragment(self, frame: _Frame) -> None:
+        is_first = frame.kind == WSMsgType.TEXT
         if is_first == bool(self._fragments):
             self._end(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
             return
-        self._fragments.append(frame.get_payload_as_bytes())
-        self._fragment_bytes += frame.payload_size
+        self._fragments.append(frame.payload)
+        self._fragment_bytes += len(frame.payload)
         if self._fragment_bytes > FRAME_BYTES or len(self._fragments) > FRAGMENTS:
             self._end(
                 CloseCode.TOO_LARGE,
                 f"a message has at most {FRAME_BYTES} bytes in {FRAGMENTS} fragments",
             )
-        elif frame.fin:
+        elif frame.is_final:
             payload = b"".join(self._fragments)
             self._fragments.clear()
             self._fragment_bytes = 0
@@ -216,10 +264,10 @@ class Connection(WSListener):
         self._fragments.clear()
         self.close(code, reason)
 
-    def _answer_close(self, transport: WSTransport, frame: WSFrame) -> None:
+    def _answer_close(self, transport: WSTransport, payload: bytes) -> None:
         if self._closing is None:
-            code = int.from_bytes(frame.get_payload_as_bytes()[:2], "big")
-            if frame.payload_size == 0:
+            code = int.from_bytes(payload[:2], "big")
+            if not payload:
                 self._close_code, code = NO_CODE, 1000
             elif code in _PEERS_CLOSE_CODES:
                 self._close_code = code
@@ -229,17 +277,22 @@ class Connection(WSListener):
         transport.disconnect()
 
     def _apply_reading(self) -> None:
+        """Read the socket, or do not; and see to it that what waits has its turn."""
         if self._transport is None:
             return
+        if self._inbox and not self._is_in_ring and not self._is_paused():
+            self._is_in_ring = True
+            self._hub.turns.wait(self)
         underlying = self._transport.underlying_transport
-        should_pause = self._transport_is_paused() and self._closing is None
+        should_pause = bool(self._inbox) or self._is_paused()
         if should_pause and underlying.is_reading():
             underlying.pause_reading()
         elif not should_pause and not underlying.is_reading() and not underlying.is_closing():
             underlying.resume_reading()
 
-    def _transport_is_paused(self) -> bool:
-        return self._is_reading_paused or self._is_writing_paused
+    def _is_paused(self) -> bool:
+        """Say whether frames have to wait. After our goodbye they do not: one of them is theirs."""
+        return self._closing is None and (self._is_reading_paused or self._is_writing_paused)
 
     def _buffered(self) -> int:
         if self._transport is None:

@@ -31,6 +31,7 @@ from landline.delivery.decisions import (
 from landline.errors import LogUnavailable, StoreUnavailable, Unavailable
 from landline.gateway.batcher import Batcher
 from landline.gateway.connection import Connection
+from landline.gateway.turns import Turns
 from landline.model import NOWHERE, Message, Positions, join
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Histogram, Value, close_code_label
@@ -88,6 +89,7 @@ class Hub:
         there is no other server that may still be at it (see `landline.delivery.sends`).
         """
         self.clock = clock
+        self.turns = Turns(clock)
         self._delivery = delivery
         self._event_log = event_log
         self._store = store

@@ -27,6 +27,9 @@ from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
 HANDSHAKE_SECONDS = 5.0
 READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those who send more
+# One read. Its frames may have to wait for their turn, so this bounds what waits; and a buffer that
+# is never filled to the brim is never doubled by who only sends fast.
+READ_BYTES = 8 * 1024
 BACKLOG = 1024
 
 log = get_logger(__name__)
@@ -140,7 +143,7 @@ class Listener:
 
 
 class _Protocol(WSProtocol):  # type: ignore[misc]
-    """picows' protocol, deaf once the goodbye is said.
+    """picows' protocol, deaf once the goodbye is said, and in small bites.
 
     After a frame that is too large picows would go on buffering it until the socket is closed.
     """
@@ -170,6 +173,11 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
             None,  # extra_headers: a client's
             READ_BUFFER_BYTES,
         )
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Return where the next bytes go."""
+        room: memoryview = super().get_buffer(sizehint)
+        return room[:READ_BYTES]
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have arrived. Without the call below the next ones overwrite them."""

@@ -18,6 +18,10 @@ REF_BYTES = 64
 ACK_IDS = 256
 WINDOW = 256
 
+# What a frame may hold beside the fields of the protocol, as JSON without blanks. A client of a
+# later version has a field or two that we do not know; a frame full of them is work for nothing.
+UNKNOWN_BYTES = 4 * 1024
+
 # Nesting that no frame of ours needs; deeper JSON is somebody probing the parser.
 JSON_DEPTH = 16
 

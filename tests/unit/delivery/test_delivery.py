@@ -358,6 +358,18 @@ def test_a_session_with_many_sends_in_flight_is_not_read_further(bench: Bench) -
     assert bench.pop(d.ResumeReading) == d.ResumeReading("a")
 
 
+def test_a_session_with_large_sends_in_flight_is_not_read_further(bench: Bench) -> None:
+    """Its own memory is the smaller matter: a commit of 4 MiB makes everybody wait."""
+    for number in range(16):
+        bench.send("a", "bob", ref=f"r{number}", content="x" * 16_384)
+    assert bench.pop(d.PauseReading) == d.PauseReading("a")
+    for _ in range(8):
+        bench.append()
+    assert not bench.has(d.ResumeReading)
+    bench.append()
+    assert bench.pop(d.ResumeReading) == d.ResumeReading("a")
+
+
 def fill_window(bench: Bench) -> list[str]:
     """Fill bob's window. Returns the ids that are outstanding."""
     for number in range(WINDOW + 5):

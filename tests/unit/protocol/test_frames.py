@@ -1,6 +1,8 @@
 """Frames: what is taken, what is refused and with which words, what the server says."""
 
 import json
+import sys
+from types import FrameType
 from typing import Any
 
 import orjson
@@ -53,6 +55,81 @@ def test_unknown_fields_are_ignored(frame: dict[str, Any]) -> None:
     """So that a newer client can talk to this server."""
     news = {"later": {"deep": [1, 2.5, None, "x"]}, "": -(2**63), "big": 2**64 - 1}
     assert decode(json.dumps(frame | news)) == decode(json.dumps(frame))
+
+
+@pytest.mark.parametrize(
+    ("frame", "field"),
+    [
+        (SEND, {"x": "a" * 4_096}),
+        (SEND, {str(number): number for number in range(1_000)}),
+        (SEND | {"content": "x" * 16_384}, {"x": ["a" * 100] * 50}),
+        (SEND, {"content": ["x"] * 5_000}),
+        (SEND, {"to": {"name": "b" * 5_000}}),
+    ],
+)
+def test_a_frame_that_is_mostly_not_ours_is_refused_under_its_ref(
+    frame: dict[str, Any], field: dict[str, Any]
+) -> None:
+    assert refused(json.dumps(frame | field)) == (ErrorCode.BAD_FRAME, REJECTED, "r1")
+
+
+def test_four_kilobytes_beside_our_fields_are_ignored_whatever_our_fields_hold() -> None:
+    """Escapes, blanks and long contents are no reason to count them as unknown."""
+    news = {"x": "a" * 4_000}
+    large = {"to": "bob", "content": "\u00e9" * 8_192}
+    assert decode(json.dumps(large | news, indent=1)) == Send("bob", "\u00e9" * 8_192)
+    acks = {"type": "ack", "ids": [ID] * 256}
+    assert decode(json.dumps(acks | news)) == Ack((ID,) * 256)
+    assert decode(json.dumps({"type": "ping"} | news) + " " * 60_000) == Ping()
+
+
+def filled(begin: str, unit: str, end: str) -> str:
+    """Return a text of 64 KiB that is `begin`, `unit` many times, and `end`."""
+    return begin + unit * ((65_536 - len(begin) - len(end)) // len(unit)) + end
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        pytest.param(filled(begin, unit, end), id=f"{begin}{unit}")
+        for begin, unit, end in [
+            ('{"type":"ping","x":[', "0,", "0]}"),
+            ('{"type":"ping","x":[', "{},", "0]}"),
+            ('{"type":"ping","x":[', '{"a":[]},', "0]}"),
+            ('{"type":"ping","x":[', "[],", "0]}"),
+            ('{"type":"ping","x":[', '"",', "0]}"),
+            ('{"type":"ping","x":[', "NaN,", "0]}"),
+            ('{"type":"ping","x":[', '"\\ud800",', "0]}"),
+            ('{"type":"ping"', ',"a":0', "}"),
+            ('{"type":"ping","x":{"a":0', ',"a":{}', "}}"),
+            ('{"type":"ack","ids":[', "[],", "0]}"),
+            ('{"type":"ack","ids":[', '"",', '""]}'),
+            ('{"to":"b","content":[', "{},", "0]}"),
+            ('{"to":"b","content":"c","ref":[', "0,", "0]}"),
+            ('{"type":[', "0,", "0]}"),
+            ("[", "{},", "0]"),
+            ('{"a":', '{"a":', ""),
+            ("", "[", ""),
+        ]
+    ],
+)
+def test_no_frame_is_made_to_cost_much(text: str) -> None:
+    """Counted in calls, not in seconds. A good frame costs some ten; looking at each of the
+    values that 64 KiB can hold, a hundred thousand.
+    """
+    calls = 0
+
+    def count(_frame: FrameType, _event: str, _argument: object) -> None:
+        nonlocal calls
+        calls += 1
+
+    sys.setprofile(count)
+    try:
+        with pytest.raises(BadFrame):
+            decode(text)
+    finally:
+        sys.setprofile(None)
+    assert calls < 20_000
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""How long others wait while one client floods the server, a line for each kind of flood.
+
+The server has one core to itself. The flooder is a process of its own that writes as fast as its
+socket takes it; another client sends a message, waits for `accepted`, and sends the next. Ends by
+itself: each flood lasts `--seconds`.
+"""
+
+import argparse
+import asyncio
+import contextlib
+import multiprocessing
+import os
+import socket
+import statistics
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from uuid import uuid4
+
+import orjson
+import psutil
+from websockets.asyncio.client import connect
+
+from support.raw import CONTINUATION, PING, TEXT, frame, request
+from support.server import ServerProcess
+
+ANSWER_SECONDS = 20.0
+
+
+def _json(value: object) -> bytes:
+    return frame(TEXT, orjson.dumps(value))
+
+
+def _meaningless() -> bytes:
+    return _json({"type": "ping", "x": [0] * 32_000})
+
+
+def _strange_acks() -> bytes:
+    return _json({"type": "ack", "ids": [str(uuid4()) for _ in range(256)]})
+
+
+def _bad_frames() -> bytes:
+    return _json({"type": "what"}) * 19 + _json({"type": "ping"})
+
+
+def _sends() -> bytes:
+    return b"".join(_json({"to": "nobody", "content": "x" * 100}) for _ in range(50))
+
+
+def _large_sends() -> bytes:
+    return _json({"to": "nobody", "content": "x" * 16_384})
+
+
+def _pings() -> bytes:
+    return frame(PING) * 1_000
+
+
+def _fragments() -> bytes:
+    pieces = [frame(TEXT, b'{"type":"p', fin=False), *[frame(CONTINUATION, fin=False)] * 100]
+    return b"".join([*pieces, frame(CONTINUATION, b'ing"}')])
+
+
+FLOODS: dict[str, Callable[[], bytes]] = {
+    "meaningless": _meaningless,
+    "strange acks": _strange_acks,
+    "bad frames": _bad_frames,
+    "sends": _sends,
+    "large sends": _large_sends,
+    "pings": _pings,
+    "fragments": _fragments,
+}
+
+
+def flood(port: int, kind: str, seconds: float, core: int) -> None:
+    """Write one kind of frame for `seconds`, as fast as the socket takes it."""
+    os.sched_setaffinity(0, {core})
+    os.nice(5)  # it shares the core with the client that measures, and must not be what is measured
+    until = time.monotonic() + seconds
+    payload = FLOODS[kind]()
+    with contextlib.suppress(OSError):
+        while time.monotonic() < until:
+            with socket.create_connection(("127.0.0.1", port), timeout=seconds) as sock:
+                sock.sendall(request(port, "/ws/chat?username=flooder"))
+                threading.Thread(target=_read_all, args=(sock,), daemon=True).start()
+                with contextlib.suppress(ConnectionError):
+                    while time.monotonic() < until:
+                        sock.sendall(payload)
+
+
+def _read_all(sock: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while sock.recv(1 << 20):
+            pass
+
+
+async def waits(url: str, seconds: float, begin: Callable[[], None]) -> list[float]:
+    """Return how long each answer took, in seconds. One that never came is infinite.
+
+    `begin` starts the flood, once the client is connected.
+    """
+    found: list[float] = []
+    async with connect(f"{url}?username=other", ping_interval=None) as client:
+        begin()
+        await asyncio.sleep(0.5)
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            started = time.monotonic()
+            send = {"to": "somebody", "content": "hello", "ref": str(uuid4())}
+            await client.send(orjson.dumps(send), text=True)
+            try:
+                async with asyncio.timeout(ANSWER_SECONDS):
+                    while b'"accepted"' not in await client.recv(decode=False):
+                        pass
+            except TimeoutError:
+                return [*found, float("inf")]
+            found.append(time.monotonic() - started)
+            await asyncio.sleep(0.002)
+    return found
+
+
+def main() -> None:
+    """Start a server for each flood, flood it, print how long the other client waited."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--flooders", type=int, default=1)
+    parser.add_argument("--kinds", nargs="+", choices=[*FLOODS, "none"], default=["none", *FLOODS])
+    options = parser.parse_args()
+    cores = sorted(os.sched_getaffinity(0))
+    print(f"{options.flooders} flooder(s), {options.seconds:g} s each, {len(cores)} cores")
+    for kind in options.kinds:
+        with tempfile.TemporaryDirectory() as folder:
+            server = ServerProcess(Path(folder) / "data")
+            server.start()
+            flooders = [] if kind == "none" else [
+                multiprocessing.Process(
+                    target=flood, args=(server.port, kind, options.seconds + 2, cores[-1])
+                )
+                for _ in range(options.flooders)
+            ]  # fmt: skip
+            try:
+                process = psutil.Process(server.pid)
+                for thread in process.threads():
+                    os.sched_setaffinity(thread.id, cores[:1])
+                os.sched_setaffinity(0, cores[1:] or cores)
+
+                def begin(flooders: list[multiprocessing.Process] = flooders) -> None:
+                    for flooder in flooders:
+                        flooder.start()
+
+                found = sorted(asyncio.run(waits(server.ws_url, options.seconds, begin)))
+                print(
+                    f"{kind:13} {len(found):6,} answers,"
+                    f" p50 {statistics.median(found) * 1e3:7.1f} ms,"
+                    f" p99 {found[int(len(found) * 0.99)] * 1e3:7.1f} ms,"
+                    f" slowest {found[-1] * 1e3:8.1f} ms, {process.memory_info().rss >> 20} MiB",
+                    flush=True,
+                )
+            finally:
+                for flooder in flooders:
+                    flooder.kill()
+                    flooder.join()
+                server.kill()
+                os.sched_setaffinity(0, cores)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,264 @@
+"""Who floods takes turns: others are served in between, and nothing that was sent is skipped."""
+
+import asyncio
+from typing import Any
+from unittest import mock
+
+import pytest
+from picows import WSMsgType
+from picows.picows import _make_test_ws_frame
+
+from landline.gateway.connection import Connection
+from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS, Turns
+from landline.protocol.frames import BadFrame, ClientFrame, Ping, Send
+
+FLOOD = 500
+ID = "6f1c2a1e-3d0b-4c57-9a0e-5f4f1d3c2b1a"
+
+
+class BusyClock:
+    """Every look at it takes a tenth of a turn: so long does a frame take to deal with."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def monotonic(self) -> float:
+        self.now += TURN_SECONDS / 10
+        return self.now
+
+    def wall_ms(self) -> int:
+        return 0
+
+
+class Hub:
+    """Notes what it is told, in order."""
+
+    def __init__(self) -> None:
+        self.clock = BusyClock()
+        self.turns = Turns(self.clock)
+        self.heard: list[tuple[str, ClientFrame | BadFrame]] = []
+
+    def received(self, connection: Connection, frame: ClientFrame) -> None:
+        self.heard.append((connection.session, frame))
+
+    def received_bad(self, connection: Connection, bad: BadFrame) -> None:
+        self.heard.append((connection.session, bad))
+
+    def opened(self, connection: Connection) -> None:
+        pass
+
+    def closed(self, connection: Connection, code: int) -> None:
+        self.heard.append((connection.session, Ping()))
+
+    def of(self, session: str) -> list[ClientFrame | BadFrame]:
+        return [frame for who, frame in self.heard if who == session]
+
+
+class Socket:
+    """picows' transport, with a switch for reading as the only thing that matters."""
+
+    def __init__(self) -> None:
+        self.is_reading = True
+        self.sent: list[Any] = []
+        self.is_close_frame_sent = False
+        self.underlying_transport = mock.Mock(
+            is_reading=lambda: self.is_reading,
+            is_closing=lambda: False,
+            get_write_buffer_size=lambda: 0,
+            get_extra_info=lambda _name: None,
+            pause_reading=lambda: self._read(False),
+            resume_reading=lambda: self._read(True),
+        )
+
+    def _read(self, is_reading: bool) -> None:
+        self.is_reading = is_reading
+
+    def send_pong(self, payload: bytes) -> None:
+        self.sent.append(payload)
+
+    def send_close(self, code: Any, _reason: str = "") -> None:
+        self.sent.append(int(code))
+
+    def disconnect(self, graceful: bool = True) -> None:
+        self.sent.append("gone")
+
+
+def connect(hub: Hub, session: str) -> tuple[Connection, Socket]:
+    """Return an open connection."""
+    connection, sock = Connection(hub, session, session, auto_ack=False), Socket()  # type: ignore[arg-type]
+    connection.on_ws_connected(sock)  # type: ignore[arg-type]
+    return connection, sock
+
+
+def arrives(connection: Connection, payload: bytes, kind: WSMsgType = WSMsgType.TEXT) -> None:
+    """A frame arrives, whole."""
+    arrives_in_part(connection, payload, kind, fin=True)
+
+
+def arrives_in_part(connection: Connection, payload: bytes, kind: WSMsgType, *, fin: bool) -> None:
+    """A piece of a frame arrives."""
+    connection.on_ws_frame(mock.Mock(), _make_test_ws_frame(kind, payload, fin, False))
+
+
+async def turns_of_the_loop(count: int) -> None:
+    """Let the event loop go round."""
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+async def until_empty(hub: Hub) -> None:
+    """Wait until nothing waits for its turn."""
+    async with asyncio.timeout(30):
+        while len(hub.turns):  # noqa: ASYNC110 - there is no event to wait for, on purpose
+            await asyncio.sleep(0.001)
+
+
+SENDS = [b'{"to":"bob","content":"%d"}' % number for number in range(FLOOD)]
+BAD = [b'{"type":"what %d"}' % number for number in range(FLOOD)]
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [
+        pytest.param(SENDS, id="sends"),
+        pytest.param([b'{"type":"ack","ids":["%s"]}' % ID.encode()] * FLOOD, id="acks"),
+        pytest.param([b'{"type":"ping","x":[%s0]}' % (b"0," * 1_500)] * FLOOD, id="meaningless"),
+        pytest.param([*BAD, b'{"type":"ping"}'], id="bad frames"),
+    ],
+)
+async def test_another_client_is_served_while_one_floods(flood: list[bytes]) -> None:
+    """A turn is over long before the flood is; the other one's frame does not wait for the rest."""
+    hub = Hub()
+    flooder, sock = connect(hub, "flooder")
+    other, _ = connect(hub, "other")
+    for payload in flood:
+        arrives(flooder, payload)
+    assert 0 < len(hub.of("flooder")) <= 10, "one turn was taken"
+    assert not sock.is_reading, "the rest waits; its socket is not read meanwhile"
+    await turns_of_the_loop(1)
+    arrives(other, b'{"type":"ping"}')
+    assert hub.of("other") == [Ping()], "taken at once"
+    assert len(hub.of("flooder")) < len(flood) // 2
+    await until_empty(hub)
+    assert len(hub.of("flooder")) == len(flood)
+    assert sock.is_reading
+
+
+async def test_what_waited_is_taken_in_the_order_in_which_it_came() -> None:
+    hub = Hub()
+    flooder, _ = connect(hub, "flooder")
+    for payload in SENDS:
+        arrives(flooder, payload)
+    await turns_of_the_loop(2)
+    arrives(flooder, b'{"type":"ping"}')  # does not overtake
+    await until_empty(hub)
+    expected = [Send("bob", str(number)) for number in range(FLOOD)]
+    assert hub.of("flooder") == [*expected, Ping()]
+
+
+async def test_the_ring_gives_everybody_a_turn_and_then_rests() -> None:
+    """Nobody's flood is finished before everybody has had some, however many there are."""
+    hub = Hub()
+    flooders = [connect(hub, f"flooder {number}")[0] for number in range(20)]
+    for flooder in flooders:
+        for payload in SENDS[:100]:
+            arrives(flooder, payload)
+    begun = hub.clock.now
+    hub.heard.clear()
+    await turns_of_the_loop(1)
+    walked = hub.clock.now - begun
+    assert ROUND_SECONDS <= walked < 2 * ROUND_SECONDS, (
+        "sockets and timers are looked at in between"
+    )
+    served = [session for session, _frame in hub.heard]
+    assert len(set(served)) * 2 * 10 >= len(served), "in short turns"
+    await until_empty(hub)
+    assert {session for session, _frame in hub.heard} == {each.session for each in flooders}
+
+
+async def test_a_round_is_bounded_for_all_together() -> None:
+    """A hundred connections whose frames come at the same moment do not have a hundred turns."""
+    hub = Hub()
+    taken_at_once = 0
+    for number in range(100):
+        connection, _ = connect(hub, f"c{number}")
+        before = len(hub.heard)
+        for payload in SENDS[:20]:
+            arrives(connection, payload)
+        taken_at_once += len(hub.heard) - before
+    assert taken_at_once * TURN_SECONDS / 10 <= ROUND_SECONDS
+    await until_empty(hub)
+    assert len(hub.heard) == 100 * 20
+
+
+async def test_pings_and_fragments_take_turns_too() -> None:
+    """They cost the same, though the heart never hears of them."""
+    hub = Hub()
+    flooder, sock = connect(hub, "flooder")
+    for number in range(FLOOD):
+        arrives(flooder, b"%d" % number, WSMsgType.PING)
+    assert len(sock.sent) <= 10
+    await until_empty(hub)
+    assert sock.sent == [b"%d" % number for number in range(FLOOD)]
+
+    arrives_in_part(flooder, b'{"type":"p', WSMsgType.TEXT, fin=False)
+    for _ in range(100):
+        arrives_in_part(flooder, b"", WSMsgType.CONTINUATION, fin=False)
+    arrives_in_part(flooder, b'ing"}', WSMsgType.CONTINUATION, fin=True)
+    assert hub.of("flooder") == []
+    await until_empty(hub)
+    assert hub.of("flooder") == [Ping()]
+
+
+async def test_a_goodbye_is_heard_after_what_was_said_before() -> None:
+    """A client that sends much and closes has sent it all."""
+    hub = Hub()
+    client, sock = connect(hub, "client")
+    for payload in SENDS:
+        arrives(client, payload)
+    arrives(client, (1000).to_bytes(2, "big"), WSMsgType.CLOSE)
+    assert sock.sent == []
+    await until_empty(hub)
+    assert len(hub.of("client")) == FLOOD
+    assert sock.sent == [1000, "gone"]
+
+
+async def test_what_waits_for_the_log_does_not_take_turns() -> None:
+    """With too many sends in flight nothing more is taken until some are answered."""
+    hub = Hub()
+    client, sock = connect(hub, "client")
+    for payload in SENDS:
+        arrives(client, payload)
+    client.pause_reading()
+    taken = len(hub.heard)
+    await until_empty(hub)
+    assert len(hub.heard) == taken
+    client.resume_reading()
+    assert not sock.is_reading, "what waits comes first"
+    await until_empty(hub)
+    assert len(hub.heard) == FLOOD
+    assert sock.is_reading
+
+
+async def test_a_connection_that_is_gone_takes_no_more_turns() -> None:
+    hub = Hub()
+    client, sock = connect(hub, "client")
+    for payload in SENDS:
+        arrives(client, payload)
+    taken = len(hub.heard)
+    client.on_ws_disconnected(sock)  # type: ignore[arg-type]
+    await until_empty(hub)
+    assert len(hub.heard) == taken + 1, "that it is gone, and no more"
+
+
+async def test_a_defect_in_one_turn_ends_that_connection_alone() -> None:
+    hub = Hub()
+    client, sock = connect(hub, "client")
+    other, _ = connect(hub, "other")
+    for each in (client, other):
+        for payload in SENDS:
+            arrives(each, payload)
+    hub.received = mock.Mock(side_effect=[RuntimeError("a defect"), *[None] * FLOOD * 2])  # type: ignore[method-assign]
+    await until_empty(hub)
+    assert sock.sent[0] == 1011
+    assert hub.received.call_count > FLOOD // 2, "the other one's were taken"
