@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 from redis import Redis
+from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from landline.adapters.redis import RedisDirectory, check
@@ -277,6 +278,91 @@ async def test_an_entry_that_its_server_leaves_out_expires_though_others_keep_th
     await until(
         lambda: admin.hkeys("landline:user:alice") == [b"ws-2/run/s"], "it is taken out as well"
     )
+
+
+# Written when they change ---------------------------------------------------------------------
+
+
+async def test_a_beat_costs_the_same_however_many_sessions_there_are(redis: RedisServer) -> None:
+    """Entries are written when they change; only the slow walk writes a few of them again."""
+    written: list[int] = []
+    async with Running(redis.url, "ws-1", walk_beats=100) as one:
+        await one.register([(f"user{number}", "s") for number in range(2_000)])
+        enter = one._enter
+
+        async def count(send: Any, entries: Any) -> None:
+            written.append(len(entries))
+            await enter(send, entries)
+
+        one._enter = count  # type: ignore[method-assign]
+        beat = one._beat
+        await until(lambda: one._beat >= beat + 6, "some beats have passed")
+        assert 0 < sum(written) <= 20 * (one._beat - beat + 1), "a hundredth of them with a beat"
+
+
+async def test_the_walk_comes_past_every_entry_and_puts_back_what_redis_alone_has_lost(
+    admin: Redis, one: RedisDirectory, two: RedisDirectory
+) -> None:
+    """Evicted one by one: no beat can notice that."""
+    await one.register(HUNDRED)
+    admin.delete(*[f"landline:user:{user}" for user in USERS[::3]])
+    await until_all_found(two)
+    await one.register([("new", "s")])
+    await one.unregister(HUNDRED[:50])
+    beat = one._beat
+    await until(lambda: one._beat > beat + 5, "the walk has come past all that are left")
+    answer = await two.lookup([*USERS, "new"])
+    assert set(answer) == {"new", *USERS[50:]}
+
+
+async def test_the_walk_goes_on_where_it_stopped(redis: RedisServer, admin: Redis) -> None:
+    """A Redis that stands still every now and then: nobody's entry expires, the last one's neither.
+
+    Ten thousand entries take fifty commands; a walk that began at its start after each silence
+    would never come to its end.
+    """
+    entries = [(f"user{number}", "s") for number in range(10_000)]
+    async with (
+        Running(redis.url, "ws-2", walk_beats=10) as two,
+        Running(redis.url, "ws-1", walk_beats=10, deadline_seconds=SHORT_SECONDS) as one,
+    ):
+        for start in range(0, len(entries), 500):
+            await one.register(entries[start : start + 500])
+        until_beat = one._beat + 4 * 10
+        while one._beat < until_beat:
+            with suppress(RedisError):
+                admin.client_pause(250)
+            await asyncio.sleep(0.4)
+        await until_healthy(one)
+        answer: dict[str, frozenset[str]] = {}
+        for start in range(0, len(entries), 500):
+            answer |= await two.lookup([user for user, _ in entries[start : start + 500]])
+        assert len(answer) == len(entries)
+
+
+async def test_a_redis_that_went_back_in_time_is_told_everything_at_once(
+    redis: RedisServer, admin: Redis, two: RedisDirectory
+) -> None:
+    """A failover to an old replica: our key is there, as it was some beats ago."""
+    async with Running(redis.url, "ws-1", walk_beats=10_000) as one:
+        await until(lambda: one._confirmed >= 2, "some beats were heard")
+        await one.register(HUNDRED)
+        admin.flushall()
+        admin.set("landline:server:ws-1", f"run/{one._confirmed - 1}")
+        await until_all_found(two)
+
+
+async def test_what_could_not_be_written_is_written_with_the_next_beat(
+    redis: RedisServer, admin: Redis, two: RedisDirectory
+) -> None:
+    """Not with the walk, which may come past it in minutes; though Redis has forgotten nothing."""
+    async with Running(redis.url, "ws-1", walk_beats=10_000, deadline_seconds=SHORT_SECONDS) as one:
+        await one.register([("early", "s")])
+        admin.client_pause(1_000)
+        with pytest.raises(DirectoryUnavailable):
+            await one.register(HUNDRED)
+        await until_all_found(two)
+        assert not one._due
 
 
 # Redis refuses --------------------------------------------------------------------------------

@@ -8,13 +8,14 @@ from typing import Protocol
 
 from landline.adapters.memory import MemoryDirectory, Registry
 from landline.adapters.redis import RedisDirectory
-from landline.adapters.redis.directory import BEAT_SECONDS
+from landline.adapters.redis.directory import BEAT_SECONDS, WALK_BEATS
 from landline.errors import DirectoryUnavailable
 from landline.ports import Directory
 from support.peer import WAIT_SECONDS
 
 # A tenth of the real one, so that what takes beats takes no minute.
 SHORT_BEAT_SECONDS = 0.3
+SHORT_WALK_BEATS = 2
 # A machine that is busy is no outage. Tests of silence set the real deadline.
 PATIENT_SECONDS = 10.0
 
@@ -52,7 +53,9 @@ class RedisCluster:
 
     async def join(self, server_id: str, incarnation: str) -> Directory:
         """Claim the id and beat."""
-        running = Running(self._url, server_id, incarnation, beat_seconds=BEAT_SECONDS)
+        running = Running(
+            self._url, server_id, incarnation, beat_seconds=BEAT_SECONDS, walk_beats=WALK_BEATS
+        )
         self._running.append(running)
         return await running.start()
 
@@ -72,6 +75,7 @@ class Running:
         incarnation: str = "run",
         *,
         beat_seconds: float = SHORT_BEAT_SECONDS,
+        walk_beats: int = SHORT_WALK_BEATS,
         deadline_seconds: float = PATIENT_SECONDS,
     ) -> None:
         self.directory = RedisDirectory(
@@ -79,6 +83,7 @@ class Running:
             server_id,
             incarnation,
             beat_seconds=beat_seconds,
+            walk_beats=walk_beats,
             deadline_seconds=deadline_seconds,
         )
         self._beating: asyncio.Task[None] | None = None

@@ -1,11 +1,19 @@
-"""The directory in Redis: who is where, asserted anew with every heartbeat.
+"""The directory in Redis: who is where.
 
-What is true is what this server has in memory; Redis is made to agree, again and again. So a
-flush, an eviction, a failover to an old replica or an outage need no repair of their own: within
-a beat the entries are there again, and on the way back from an outage at once.
+What is true is what this server has in memory, and Redis is made to agree:
+
+* An entry is written when it changes. What could not be written is written with the next beat.
+* Every beat writes one key, which says that this server is alive. What that key held before tells
+  whether Redis has forgotten (a flush, a restart, a failover to an old replica): then every entry
+  is written again at once.
+* A slow walk writes every entry again, a few with each beat, for what no beat can notice: an entry
+  that was evicted. It goes on where it stopped, so under load it is late for all, never for some.
+
+So what a beat costs does not grow with the number of sessions, but for the few of the walk.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
@@ -30,11 +38,15 @@ V = TypeVar("V")
 
 DEADLINE_SECONDS = 0.2
 BEAT_SECONDS = 3.0
-# In beats: a server that has missed this many is dead; entries that nobody asserts go after this
-# many; and a new server with the id of an old one watches it for this long.
+# In beats: so long takes the walk along all entries. Until it comes past one that Redis alone has
+# lost, messages to that user come with the sweep.
+WALK_BEATS = 60
+# In beats: a server that has missed this many is dead, and a new server with the id of an old one
+# watches it for this long.
 _ALIVE_BEATS = 5
-_ENTRY_BEATS = 20
 _WATCH_BEATS = 1.5
+# In walks: an entry that was left out of so many is no more.
+_WALKS_KEPT = 3
 # A third of a beat: how often a Redis in trouble is tried.
 _PROBES_PER_BEAT = 3
 # Sessions asserted by one command: a millisecond of this loop's time, and less of Redis's.
@@ -58,17 +70,23 @@ class RedisDirectory:
         incarnation: str,
         *,
         beat_seconds: float = BEAT_SECONDS,
+        walk_beats: int = WALK_BEATS,
         deadline_seconds: float = DEADLINE_SECONDS,
     ) -> None:
         self.address = f"{server_id}/{incarnation}"
         self._server_id = server_id
         self._incarnation = incarnation
         self._beat_seconds = beat_seconds
+        self._walk_beats = walk_beats
+        self._beats_kept = _WALKS_KEPT * walk_beats
         self._line = Line(url, deadline_seconds)
-        self._beat = 0
+        self._beat = 1
         self._is_ours = True  # the server's key, as far as we know
         self._trouble: str | None = None
-        self._entries: set[tuple[str, str]] = set()  # (user, session): what is true here
+        self._confirmed = 0  # the latest beat that Redis has answered
+        # (user, session): what is true here, in the order of the walk; and what is due before that
+        self._entries: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._due: dict[tuple[str, str], None] = {}
         self._left: dict[tuple[str, str], None] = {}  # to take out, oldest first
         self._stale: dict[tuple[str, bytes], bytes] = {}  # of dead servers: (user, member) -> value
         self._lives: dict[str, tuple[Life, float]] = {}  # server id -> life, until when it holds
@@ -104,13 +122,13 @@ class RedisDirectory:
             await asyncio.sleep(self._beat_seconds / 20)
 
     async def run(self) -> None:
-        """Beat until cancelled: say that this server is alive and assert its sessions."""
+        """Beat until cancelled: say that this server is alive, and write what is due."""
         loop = asyncio.get_running_loop()
         while not self._is_closed:
             started = loop.time()
             trouble = None
             try:
-                await self._assert_all(at_once=self._trouble is not None)
+                await self._beat_once()
             except DirectoryUnavailable as error:
                 trouble = str(error)
             self._note(trouble)
@@ -119,17 +137,18 @@ class RedisDirectory:
 
     async def register(self, entries: Collection[tuple[str, str]]) -> None:
         """Enter them in one step; what fails is entered with the next beat."""
-        self._entries.update(entries)
         for entry in entries:
+            self._entries[entry] = self._due[entry] = None
             self._left.pop(entry, None)
         async with self._line.call() as send:
             await self._enter(send, entries)
 
     async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
         """Take them out in one step; what fails is taken out with the next beat, or expires."""
-        self._entries.difference_update(entries)
         # Remembered in any case: a beat under way may be putting one of them back just now.
         for entry in entries:
+            self._entries.pop(entry, None)
+            self._due.pop(entry, None)
             _remember(self._left, entry, None)
         async with self._line.call() as send:
             await self._remove(send, entries)
@@ -141,7 +160,7 @@ class RedisDirectory:
             await self._look_after(send, found)
         addresses: dict[str, set[str]] = {}
         for entry in found:
-            if entry.is_alive(self._life(entry.server_id)):
+            if entry.is_alive(self._life(entry.server_id), self._beats_kept):
                 addresses.setdefault(entry.user, set()).add(entry.address)
             else:
                 _remember(self._stale, (entry.user, entry.member), entry.value)
@@ -171,6 +190,10 @@ class RedisDirectory:
     def _alive_ms(self) -> int:
         return round(_ALIVE_BEATS * self._beat_seconds * 1000)
 
+    @property
+    def _kept_ms(self) -> int:
+        return round((self._beats_kept + _ALIVE_BEATS) * self._beat_seconds * 1000)
+
     async def _held(self) -> bytes | None:
         async with self._line.call() as send:
             replies = await send([("GET", server_key(self._server_id))])
@@ -197,14 +220,14 @@ class RedisDirectory:
         if held is not None and life is not None and life.incarnation == self._incarnation:
             async with self._line.call() as send:
                 await self._replace(send, held, b"")
-        for chunk in _chunks(self._entries | self._left.keys()):
+        for chunk in _chunks(self._entries.keys() | self._left.keys()):
             async with self._line.call() as send:
                 await self._remove(send, chunk)
 
     # Every beat ------------------------------------------------------------------------------
 
-    async def _assert_all(self, *, at_once: bool) -> None:
-        """Beat, then assert every session: spread over half a beat, or at once after trouble."""
+    async def _beat_once(self) -> None:
+        """Beat, then write what is due and the next steps of the walk, spread over half a beat."""
         self._beat += 1
         try:
             async with self._line.call(is_probe=True) as send:
@@ -213,10 +236,10 @@ class RedisDirectory:
             # Entries would fall behind a count that goes on without them.
             self._beat -= 1
             raise
-        entries = list(self._entries)
-        chunks = list(_chunks(entries))
-        pause = 0.0 if at_once else self._beat_seconds / 2 / max(1, len(chunks))
-        for chunk in chunks:
+        steps = -(-len(self._entries) // self._walk_beats)
+        wanted = list({**self._due, **dict.fromkeys(islice(self._entries, steps))})
+        pause = self._beat_seconds / 2 / max(1, -(-len(wanted) // _CHUNK))
+        for chunk in _chunks(wanted):
             if self._is_closed:
                 return
             present = [entry for entry in chunk if entry in self._entries]
@@ -264,15 +287,30 @@ class RedisDirectory:
                 self._incarnation,
                 Life(self._incarnation, self._beat).encode(),
                 self._alive_ms,
-                round(_ENTRY_BEATS * self._beat_seconds * 1000),
+                self._kept_ms,
                 self._beat,
                 *[member(self.address, session) for _user, session in chunk],
             )
             for chunk in list(_chunks(entries)) or [[]]
         ]
+        confirmed, beat = self._confirmed, self._beat
         replies = await send(commands)
         _raise_refusal(replies)
-        is_ours = bool(replies[-1])
+        self._confirmed = max(self._confirmed, beat)
+        for entry in entries:
+            self._due.pop(entry, None)
+            if entry in self._entries:
+                self._entries.move_to_end(entry)
+        self._look_at(replies[0], confirmed)
+
+    def _look_at(self, held: bytes, confirmed: int) -> None:
+        """Learn from what the server's key held, when `confirmed` had been answered before."""
+        life = read_life(held)
+        is_ours = held == b"" or (life is not None and life.incarnation == self._incarnation)
+        if is_ours and confirmed > 0 and (life is None or life.beat < confirmed):
+            if len(self._due) < len(self._entries):
+                log.info("directory_forgot", sessions=len(self._entries))
+            self._due.update(self._entries)
         if self._is_ours and not is_ours:
             log.error(
                 "server_id_taken",
@@ -314,7 +352,7 @@ class RedisDirectory:
         unknown = {
             entry.server_id
             for entry in found
-            if not entry.is_alive(self._life(entry.server_id, now))
+            if not entry.is_alive(self._life(entry.server_id, now), self._beats_kept)
         }
         if not unknown:
             return

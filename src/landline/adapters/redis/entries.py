@@ -3,10 +3,12 @@
     landline:user:<user>        hash   <server id>/<incarnation>/<session> -> beat
     landline:server:<server id> string <incarnation>/<beat>
 
-`beat` counts a server's heartbeats. An entry holds the beat in which its server last asserted it,
-and counts only while the server's own key holds the same incarnation and a beat not much later:
-so every entry has an expiry of its own, measured by its server and by no clock. Both keys have a
-time to live as well, which Redis keeps, so that what nobody asserts goes away.
+`beat` counts a server's heartbeats. The server's key says that it is alive, and is written with
+every beat. An entry is written when it changes, and again when the server's slow walk comes past
+it; it holds the beat in which that was. It counts only while the server's own key holds the same
+incarnation and a beat that is not a few walks later: so every entry has an expiry of its own,
+measured by its server and by no clock. Both keys have a time to live as well, which Redis keeps,
+so that what nobody asserts goes away.
 
 Names are sent as they are: Redis is told how long each key is, and no command here takes a
 pattern, so no name can mean anything but itself.
@@ -17,8 +19,6 @@ from typing import NamedTuple
 
 _USER = b"landline:user:"
 _SERVER = b"landline:server:"
-# An entry that its server has left out of this many beats is no more.
-BEATS_KEPT = 4
 
 
 class Life(NamedTuple):
@@ -47,12 +47,12 @@ class Found(NamedTuple):
         """Return the address of the run of a server that made it."""
         return f"{self.server_id}/{self.incarnation}"
 
-    def is_alive(self, life: Life | None) -> bool:
+    def is_alive(self, life: Life | None, beats_kept: int) -> bool:
         """Say whether it counts, by what is known of its server."""
         return (
             life is not None
             and life.incarnation == self.incarnation
-            and life.beat - self.beat <= BEATS_KEPT
+            and life.beat - self.beat <= beats_kept
         )
 
 

@@ -2,27 +2,25 @@
 
 `ENTER` compares and sets the server's key, which no plain command does; entries go in with it
 because nobody may read them and find their server dead (after a FLUSHALL, say), and because one
-command for two hundred sessions costs a tenth of four hundred commands, every beat.
+command for two hundred sessions costs a tenth of four hundred commands.
 The others delete what is still as it was seen, and nothing that was made anew since.
 """
 
 # KEYS: the server's, then the users'. ARGV: incarnation, life, milliseconds to live of the
-# server's key and of the users', beat, then one member for each user. Returns 1 when the server's
-# key is ours now, 0 when another run of a server holds the id; the entries are made either way.
+# server's key and of the users', beat, then one member for each user. Returns what the server's key
+# held before, '' for nothing. It is ours now, unless another run of a server held it; the entries
+# are made either way.
 ENTER = """
-local held = redis.call('GET', KEYS[1])
+local held = redis.call('GET', KEYS[1]) or ''
 local ours = ARGV[1] .. '/'
-local is_ours = 1
-if held and string.sub(held, 1, #ours) ~= ours then
-  is_ours = 0
-else
+if held == '' or string.sub(held, 1, #ours) == ours then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
 for i = 2, #KEYS do
   redis.call('HSET', KEYS[i], ARGV[i + 4], ARGV[5])
   redis.call('PEXPIRE', KEYS[i], ARGV[4])
 end
-return is_ours
+return held
 """
 
 # KEYS: users. ARGV: for each, member and the value that it was seen with.
