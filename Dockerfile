@@ -5,11 +5,15 @@ FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/landline
 # What it depends on changes seldom, and is a layer of its own. Every file is checked by its hash.
-COPY requirements.lock ./
-RUN /opt/landline/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
+COPY requirements.lock requirements-build.lock ./
+RUN /opt/landline/bin/pip install --no-cache-dir --only-binary :all: --require-hashes \
+        -r requirements.lock \
+    && /opt/landline/bin/pip install --no-cache-dir --only-binary :all: --require-hashes \
+        --target /build/backend -r requirements-build.lock
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
-RUN /opt/landline/bin/pip install --no-cache-dir --no-deps .
+RUN PYTHONPATH=/build/backend \
+    /opt/landline/bin/pip install --no-cache-dir --no-deps --no-build-isolation .
 
 FROM python:3.11-slim-bookworm
 RUN useradd --system --uid 10001 --create-home --home-dir /var/lib/landline landline

@@ -7,26 +7,35 @@ ARGS ?=
 JOBS ?= 2
 
 BIN := .venv/bin
-READY := .venv/.ready
-LOCK := CUSTOM_COMPILE_COMMAND="make lock" $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
-	--no-emit-index-url --no-emit-find-links --no-emit-trusted-host --no-emit-options
+READY := .venv/.ready-development
+READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test test-long simulate verify check format bench docs lock clean
+.PHONY: help setup run cluster test test-long test-pythons simulate verify check format bench docs lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 help: ## list these targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo 'Options go in ARGS, e.g. make run ARGS="--port 9000"; PYTHON=python3.12 picks another Python.'
 
 setup: $(READY) ## set up what is missing (the others do it by themselves)
 
-# The lock file decides: a later `make run` sees from its age that there is nothing to do.
-$(READY): requirements-dev.lock pyproject.toml scripts/setup
-	@scripts/setup $(PYTHON)
+# Somebody has named a Python, and the environment is of another one: it is made anew.
+ifneq ($(PYTHON),python3)
+ifneq ($(shell $(BIN)/python -VV 2>&1),$(shell "$(PYTHON)" -VV 2>&1))
+.PHONY: $(READY) $(READY_SERVER)
+endif
+endif
 
-run: $(READY) ## start the server on http://127.0.0.1:8081 (Ctrl-C stops it)
+# The lock files decide: a later `make run` sees from their age that there is nothing to do.
+$(READY): requirements-dev.lock requirements-build.lock pyproject.toml scripts/setup
+	@scripts/setup development "$(PYTHON)"
+
+$(READY_SERVER): requirements.lock requirements-build.lock pyproject.toml scripts/setup
+	@scripts/setup server "$(PYTHON)"
+
+run: $(READY_SERVER) ## start the server on http://127.0.0.1:8081 (Ctrl-C stops it)
 	@exec $(BIN)/landline serve $(ARGS)
 
 cluster: $(READY) ## start Kafka, PostgreSQL, Redis and two servers on them (Ctrl-C stops it all)
@@ -39,6 +48,9 @@ test: $(READY) ## run the whole suite, on real servers and in a real browser too
 
 test-long: $(READY) ## the faults of a cluster again, with whoever is away away for a minute
 	@LANDLINE_TEST_AWAY_SECONDS=60 $(BIN)/pytest tests/cluster $(ARGS)
+
+test-pythons: ## run the unit tests under every Python from 3.11 to 3.14 that this machine has
+	@JOBS=$(JOBS) scripts/test-pythons $(ARGS)
 
 simulate: $(READY) ## run schedules of the deterministic simulation: SEEDS=0:2000 JOBS=2, or SEED=123
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED) --plan '$(PLAN)',\
@@ -68,9 +80,7 @@ docs: $(READY) ## write docs/configuration.md and docs/mutants.md anew
 	PYTHONPATH=tests $(BIN)/python -m simulation.page > docs/mutants.md
 
 lock: $(READY) ## resolve the dependencies of pyproject.toml anew (LOCK_ARGS=--upgrade: newest)
-	$(LOCK) $(LOCK_ARGS) --output-file=requirements.lock pyproject.toml
-	$(LOCK) $(LOCK_ARGS) --extra=dev --extra=stack --constraint=requirements.lock \
-		--output-file=requirements-dev.lock pyproject.toml
+	scripts/lock $(LOCK_ARGS)
 
 clean: ## remove all that was made here, except the server's data
 	rm -rf .venv .tmp .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist

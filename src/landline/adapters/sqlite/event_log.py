@@ -39,9 +39,9 @@ READ_ENTRIES = 64
 # row, every row could wait out the other thread's switch interval (5 ms).
 _INSERT = """
     INSERT INTO log (offset, time_ms, key, value)
-    SELECT ?1 + key, ?2, json_extract(value, '$[0]'),
-           substr(?3, json_extract(value, '$[1]'), json_extract(value, '$[2]'))
-    FROM json_each(?4)
+    SELECT ? + key, ?, json_extract(value, '$[0]'),
+           substr(?, json_extract(value, '$[1]'), json_extract(value, '$[2]'))
+    FROM json_each(?)
 """
 _END = "SELECT coalesce(max(offset) + 1, 0) FROM log"
 _READ = "SELECT offset, time_ms, key, value FROM log WHERE offset >= ? ORDER BY offset LIMIT ?"

@@ -26,8 +26,8 @@ from landline.model import (
 # interpreter's lock once (see event_log.py).
 
 _MOVE = """
-    INSERT INTO applied (log_partition, next_offset) SELECT ?1, ?3
-    WHERE ?2 = coalesce((SELECT next_offset FROM applied WHERE log_partition = ?1), 0)
+    INSERT INTO applied (log_partition, next_offset) SELECT ?, ?
+    WHERE ? = coalesce((SELECT next_offset FROM applied WHERE log_partition = ?), 0)
     ON CONFLICT (log_partition) DO UPDATE SET next_offset = excluded.next_offset
 """
 
@@ -35,9 +35,9 @@ _MESSAGES = """
     INSERT INTO messages
         (message_id, conversation, sender, content, created_at, log_partition, log_offset)
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-           json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?1,
+           json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?,
            json_extract(value, '$[5]')
-    FROM json_each(?2) WHERE true
+    FROM json_each(?) WHERE true
     ON CONFLICT (message_id) DO UPDATE
         SET log_offset = excluded.log_offset, created_at = excluded.created_at
         WHERE excluded.log_offset < messages.log_offset
@@ -47,7 +47,7 @@ _OWED = """
     INSERT INTO deliveries (message_id, recipient, mailbox, status, log_offset)
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[1]'),
            'UNDELIVERED', json_extract(value, '$[2]')
-    FROM json_each(?1) WHERE true
+    FROM json_each(?) WHERE true
     ON CONFLICT (message_id, recipient) DO UPDATE
         SET log_offset = excluded.log_offset
         WHERE deliveries.log_offset IS NULL OR excluded.log_offset < deliveries.log_offset
@@ -57,7 +57,7 @@ _RECEIPTS = """
     INSERT INTO deliveries (message_id, recipient, mailbox, status, delivered_at)
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[1]'),
            'DELIVERED', json_extract(value, '$[2]')
-    FROM json_each(?1) WHERE true
+    FROM json_each(?) WHERE true
     ON CONFLICT (message_id, recipient) DO UPDATE
         SET status = 'DELIVERED', delivered_at = excluded.delivered_at
         WHERE deliveries.delivered_at IS NULL OR excluded.delivered_at < deliveries.delivered_at
@@ -84,14 +84,14 @@ _PENDING = """
                 FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
                 WHERE d.status = 'UNDELIVERED' AND d.mailbox = json_extract(q.value, '$[0]')
                     AND d.log_offset >= json_extract(q.value, '$[1]')
-                ORDER BY d.log_offset LIMIT ?2
+                ORDER BY d.log_offset LIMIT ?
             )
-        ))) FROM json_each(?1) AS q)
+        ))) FROM json_each(?) AS q)
 """
 
 _FIND = """
     SELECT message_id, log_partition, log_offset, created_at FROM messages
-    WHERE message_id IN (SELECT value FROM json_each(?1))
+    WHERE message_id IN (SELECT value FROM json_each(?))
 """
 
 
@@ -141,7 +141,7 @@ class SqliteMessageStore:
         limit = max(query.limit for query in queries)
         asked = orjson.dumps([(query.mailbox, query.after.get(0, 0)) for query in queries]).decode()
         row = await self._read(
-            lambda connection: connection.execute(_PENDING, (asked, limit + 1)).fetchone()
+            lambda connection: connection.execute(_PENDING, (limit + 1, asked)).fetchone()
         )
         applied: Positions = dict(orjson.loads(row[0]))
         answers = orjson.loads(row[1])
@@ -184,7 +184,7 @@ class SqliteMessageStore:
 
 
 def _apply(connection: sqlite3.Connection, batch: Batch) -> bool:
-    moved = connection.execute(_MOVE, (batch.partition, batch.start, batch.end))
+    moved = connection.execute(_MOVE, (batch.partition, batch.end, batch.start, batch.partition))
     if moved.rowcount != 1:
         return False
     if batch.messages:

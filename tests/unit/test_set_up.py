@@ -1,0 +1,134 @@
+"""`make` sets up what a target needs, no more than that, and once."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+INPUTS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock", "pyproject.toml"]
+STAMPS = {"server": ".ready-server", "development": ".ready-development"}
+
+
+@pytest.fixture
+def checkout(tmp_path: Path) -> Path:
+    """Return a checkout, in a path with spaces, in which nothing was set up."""
+    root = tmp_path / "a check out"
+    shutil.copytree(ROOT / "scripts", root / "scripts")
+    for name in ["Makefile", *INPUTS]:
+        shutil.copy(ROOT / name, root)
+    return root
+
+
+def set_up(checkout: Path, *whats: str) -> None:
+    """Do as scripts/setup does, as far as make can see: a Python, and stamps newer than locks."""
+    python = checkout / ".venv/bin/python"
+    if not python.exists():
+        python.parent.mkdir(parents=True)
+        python.symlink_to(Path(sys.executable).resolve())
+    for what in whats:
+        (checkout / ".venv" / STAMPS[what]).touch()
+
+
+def make(checkout: Path, *arguments: str) -> str:
+    """Return what make would run."""
+    outer = {"MAKEFLAGS", "PYTHON"}  # of the make that runs the tests
+    return subprocess.run(
+        ["make", "--dry-run", *arguments],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+        env={name: value for name, value in os.environ.items() if name not in outer},
+    ).stdout
+
+
+def test_a_server_asks_for_what_a_server_needs(checkout: Path) -> None:
+    commands = make(checkout, "run")
+    assert 'scripts/setup server "python3"' in commands
+    assert "development" not in commands
+
+
+@pytest.mark.parametrize("target", ["test", "check", "cluster", "simulate", "bench", "lock"])
+def test_everything_else_asks_for_all(checkout: Path, target: str) -> None:
+    assert 'scripts/setup development "python3"' in make(checkout, target)
+    set_up(checkout, "server")
+    assert 'scripts/setup development "python3"' in make(checkout, target)
+
+
+def test_a_server_after_the_tests_installs_nothing(checkout: Path) -> None:
+    set_up(checkout, "server", "development")  # the latter is the former and more
+    assert "scripts/setup" not in make(checkout, "run")
+    assert "scripts/setup" not in make(checkout, "check")
+
+
+@pytest.mark.parametrize(
+    ("lock", "targets"),
+    [
+        ("requirements.lock", ["run"]),
+        ("requirements-dev.lock", ["check"]),
+        ("pyproject.toml", ["run", "check"]),
+        ("requirements-build.lock", ["run", "check"]),
+    ],
+)
+def test_what_was_locked_since_is_installed(checkout: Path, lock: str, targets: list[str]) -> None:
+    set_up(checkout, "server", "development")
+    later = time.time() + 60
+    os.utime(checkout / lock, (later, later))
+    for target in ["run", "check"]:
+        assert ("scripts/setup" in make(checkout, target)) is (target in targets)
+
+
+def test_another_python_makes_the_environment_anew(checkout: Path, tmp_path: Path) -> None:
+    set_up(checkout, "server", "development")
+    assert "scripts/setup" not in make(checkout, "run", f"PYTHON={sys.executable}")
+    other = tmp_path / "bin of mine" / "python3.13"
+    other.parent.mkdir()
+    other.write_text("#!/bin/sh\necho Python 3.13.99\n")
+    other.chmod(0o755)
+    assert f'scripts/setup server "{other}"' in make(checkout, "run", f"PYTHON={other}")
+
+
+def test_set_up_takes_wheels_with_hashes_alone() -> None:
+    """Nothing is built, and so no compiler is asked for; except this package, which is ours."""
+    script = (ROOT / "scripts/setup").read_text()
+    assert re.findall(r"\binstall (--.*)$", script, re.MULTILINE) == [
+        '--quiet "$@" && return',  # pip's own, of which both are
+        '--only-binary :all: --require-hashes "$@"; }',
+        "--no-deps --no-build-isolation --editable .",
+    ]
+    assert len(re.findall(r"\blocked --", script)) == 4
+
+
+@pytest.mark.parametrize(
+    ("python", "sentence"),
+    [
+        ("python3.1", "there is no python3.1: install Python 3.11 or newer"),
+        ("old", "old is too old: install Python 3.11 or newer"),
+        ("bare", "bare has no venv module: install it"),
+    ],
+)
+def test_a_python_that_cannot_serve_is_named(checkout: Path, python: str, sentence: str) -> None:
+    path = checkout / "bin"
+    path.mkdir()
+    for name, accepts in [("old", "nothing"), ("bare", "sys.version_info")]:
+        (path / name).write_text(f'#!/bin/sh\ncase "$2" in *{accepts}*) exit 0 ;; esac\nexit 1\n')
+        (path / name).chmod(0o755)
+    done = subprocess.run(
+        ["scripts/setup", "server", python],
+        cwd=checkout,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+        env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}"},
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"setup: {sentence}")
+    assert not (checkout / ".venv").exists()
