@@ -23,7 +23,7 @@ setup: $(READY) ## set up what is missing (the others do it by themselves)
 
 # Somebody has named a Python, and the environment is of another one: it is made anew.
 ifneq ($(PYTHON),python3)
-ifneq ($(shell $(BIN)/python -VV 2>&1),$(shell "$(PYTHON)" -VV 2>&1))
+ifneq ($(shell . scripts/pythons.sh; is_the_same $(BIN)/python "$$(resolve "$(PYTHON)")" && echo yes),yes)
 .PHONY: $(READY) $(READY_SERVER)
 endif
 endif

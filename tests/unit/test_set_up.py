@@ -15,6 +15,13 @@ INPUTS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock
 STAMPS = {"server": ".ready-server", "development": ".ready-development"}
 
 
+def script(path: Path, body: str) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"#!/bin/sh\n{body}\n")
+    path.chmod(0o755)
+    return path
+
+
 @pytest.fixture
 def checkout(tmp_path: Path) -> Path:
     """Return a checkout, in a path with spaces, in which nothing was set up."""
@@ -88,10 +95,7 @@ def test_what_was_locked_since_is_installed(checkout: Path, lock: str, targets: 
 def test_another_python_makes_the_environment_anew(checkout: Path, tmp_path: Path) -> None:
     set_up(checkout, "server", "development")
     assert "scripts/setup" not in make(checkout, "run", f"PYTHON={sys.executable}")
-    other = tmp_path / "bin of mine" / "python3.13"
-    other.parent.mkdir()
-    other.write_text("#!/bin/sh\necho Python 3.13.99\n")
-    other.chmod(0o755)
+    other = script(tmp_path / "bin of mine" / "python", "echo 3.13.99")
     assert f'scripts/setup server "{other}"' in make(checkout, "run", f"PYTHON={other}")
 
 
@@ -110,25 +114,41 @@ def test_set_up_takes_wheels_with_hashes_alone() -> None:
     ("python", "sentence"),
     [
         ("python3.1", "there is no python3.1: install Python 3.11 or newer"),
-        ("old", "old is too old: install Python 3.11 or newer"),
+        ("old", "old is no CPython 3.11 or newer: install one"),
         ("bare", "bare has no venv module: install it"),
+        ("broken", "broken does not run: libpython is away"),
     ],
 )
 def test_a_python_that_cannot_serve_is_named(checkout: Path, python: str, sentence: str) -> None:
     path = checkout / "bin"
-    path.mkdir()
-    for name, accepts in [("old", "nothing"), ("bare", "sys.version_info")]:
-        (path / name).write_text(f'#!/bin/sh\ncase "$2" in *{accepts}*) exit 0 ;; esac\nexit 1\n')
-        (path / name).chmod(0o755)
-    done = subprocess.run(
+    script(path / "old", 'test -z "$2"')
+    script(path / "bare", 'case "$2" in *ensurepip*) exit 1 ;; esac')
+    script(path / "broken", "echo libpython is away >&2; exit 127")
+    done = run_set_up(checkout, python, PATH=f"{path}:{os.environ['PATH']}")
+    assert done.returncode == 1
+    assert done.stderr.startswith(f"setup: {sentence}")
+    assert not (checkout / ".venv").exists()
+
+
+def test_a_python_of_pyenv_that_is_not_switched_on_is_found(checkout: Path, tmp_path: Path) -> None:
+    """Its name is on the PATH all the same, and refuses."""
+    minor = f"3.{sys.version_info.minor}"
+    script(tmp_path / f"shims/python{minor}", "echo not switched on >&2; exit 127")
+    real = tmp_path / f"versions/{minor}.1/bin/python"
+    script(real, f'case "$*" in *"-m venv"*) echo "made by $0"; exit 1 ;; esac\n'
+           f'exec "{sys.executable}" "$@"')  # fmt: skip
+    path = f"{tmp_path}/shims:{os.environ['PATH']}"
+    done = run_set_up(checkout, f"python{minor}", PATH=path, PYENV_ROOT=str(tmp_path))
+    assert f"made by {real}" in done.stdout
+
+
+def run_set_up(checkout: Path, python: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         ["scripts/setup", "server", python],
         cwd=checkout,
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
-        env={**os.environ, "PATH": f"{path}:{os.environ['PATH']}"},
+        env={**os.environ, **environment},
     )
-    assert done.returncode == 1
-    assert done.stderr.startswith(f"setup: {sentence}")
-    assert not (checkout / ".venv").exists()
