@@ -382,8 +382,8 @@ async def test_a_full_redis_is_told_in_words_and_answers_lookups(
                 await one.register([(f"{len(one._entries)}-{user}", "s") for user in USERS])
             except DirectoryUnavailable as error:
                 refused = error
-        assert "OOM command not allowed" in str(refused)
-        assert "OOM command not allowed" in await until_unhealthy(one)
+        assert "used memory > 'maxmemory'" in str(refused)
+        assert "used memory > 'maxmemory'" in await until_unhealthy(one)
         await two.lookup(USERS)
     finally:
         admin.config_set("maxmemory", "0")
@@ -417,8 +417,8 @@ async def test_a_replica_that_takes_no_writes_still_answers(
     await one.register(HUNDRED)
     admin.replicaof("127.0.0.1", "1")
     try:
-        assert "/0: READONLY" in await until_unhealthy(one)
-        with pytest.raises(DirectoryUnavailable, match="READONLY"):
+        assert "read only replica" in await until_unhealthy(one)
+        with pytest.raises(DirectoryUnavailable, match="read only replica"):
             await one.register([("late", "s")])
         await two.lookup(USERS)
     finally:
