@@ -46,7 +46,11 @@ class FaultyDisk(Disk):
         subprocess.run(
             ["cc", "-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl"], check=True
         )
-        self.env = {"LD_PRELOAD": str(library), "FAULTY_DISK": str(self._control)}
+        self.env = {
+            "LD_PRELOAD": library.name,  # not its path, which would end at its first space
+            "LD_LIBRARY_PATH": str(directory),
+            "FAULTY_DISK": str(self._control),
+        }
 
     def start_failing(self) -> None:
         """Break it, with or without a server."""

@@ -207,6 +207,21 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert "not UTF-8" in refusal({"config": str(tmp_path / "latin1.toml")})
 
 
+@pytest.mark.parametrize(
+    "folder",
+    ["a" * 250, "/".join(["a folder"] * 30), "\u00e4" * 100],
+    ids=["long", "deep", "other letters"],
+)
+def test_the_file_s_path_is_shown_whole_however_long_it_is(folder: str, tmp_path: Path) -> None:
+    long = tmp_path / folder
+    long.mkdir(parents=True)
+    file = long / "landline.toml"
+    assert refusal({"config": str(file)}).startswith(f"--config {file}: this file cannot be read")
+    assert refusal({}, {"LANDLINE_CONFIG": str(file)}).startswith(f"LANDLINE_CONFIG={file}: this")
+    assert refusal_of_file(long, "prt = 1").startswith(f"prt in {file} is not an option")
+    assert refusal_of_file(long, "port = true").startswith(f"port = true in {file} has the wrong")
+
+
 def test_a_slip_in_the_name_of_a_variable_is_refused() -> None:
     sentence = refusal({}, {"LANDLINE_PRT": "9000"})
     assert sentence.startswith("LANDLINE_PRT in the environment is not an option")

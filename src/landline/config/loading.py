@@ -15,6 +15,7 @@ from landline.errors import ConfigError
 _SLIP: Final = 0.8
 
 _SHOWN_CHARACTERS: Final = 120
+_PATH_CHARACTERS: Final = 4_096  # what Linux takes
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +83,16 @@ def _parse(option: Option, given: Given) -> Any:
         raise ConfigError(f"{given.shown} {error.problem}: {error.remedy}") from None
 
 
-def printable(text: str) -> str:
+def printable(text: str, longest: int = _SHOWN_CHARACTERS) -> str:
     """Return `text` fit for an error message: short, on one line, without secrets."""
     text = mask(text)
     text = "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}..."
+    return text if len(text) <= longest else f"{text[:longest]}..."
+
+
+def printable_path(path: str) -> str:
+    """Return a file's name fit for an error message, and whole: a part of it names no file."""
+    return printable(path, _PATH_CHARACTERS)
 
 
 # --- where values come from -----------------------------------------------------------------------
@@ -95,7 +101,11 @@ def printable(text: str) -> str:
 def _from_command_line(name: str, text: str) -> Given:
     if name in OPTIONS and OPTIONS[name].kind is FLAG:
         return Given(text, f"--{name}" if text == "true" else f"--no-{name}")
-    return Given(text, f"--{name} {printable(text) or repr('')}")
+    return Given(text, f"--{name} {_shown(name, text) or repr('')}")
+
+
+def _shown(name: str, text: str) -> str:
+    return printable_path(text) if name == CONFIG_FILE.name else printable(text)
 
 
 def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
@@ -105,7 +115,8 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
         if variable not in known:
             _refuse_slip(variable, known)
         elif text:  # empty is how shells and compose files say "not set"
-            given[known[variable]] = Given(text, f"{variable}={printable(text)}")
+            name = known[variable]
+            given[name] = Given(text, f"{variable}={_shown(name, text)}")
     return given
 
 
@@ -135,7 +146,7 @@ def _from_file(file: Given) -> dict[str, Given]:
         raise ConfigError(f"{file.shown}: this file is not TOML: it is not UTF-8") from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"{file.shown}: this file is not TOML: {printable(str(error))}") from None
-    where = f"in {printable(str(path))}"
+    where = f"in {printable_path(str(path))}"
     return {key: _from_key(key, value, where) for key, value in content.items()}
 
 

@@ -1,5 +1,6 @@
 """A server's own clock, which can be stepped: libfaketime between it and the kernel."""
 
+import os
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ def obstacle() -> str | None:
     library = _library()
     if library is None:
         return "libfaketime is missing, which comes between a process and the clock (on PyPI)"
-    jump = {"LD_PRELOAD": str(library), "FAKETIME": f"+{2 * _LONG_SECONDS}"}
+    jump = {**_loading(library), "FAKETIME": f"+{2 * _LONG_SECONDS}"}
     now = subprocess.run(
         [sys.executable, "-I", "-S", "-c", "import time; print(time.time())"],
         env=jump, capture_output=True, text=True, check=True, timeout=_ASK_SECONDS,
@@ -43,7 +44,7 @@ class Clock:
             return {}
         self.step(0)
         return {
-            "LD_PRELOAD": str(library),
+            **_loading(library),
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",  # or it notices a second later, or two
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
@@ -56,6 +57,12 @@ class Clock:
         new = self._file.with_suffix(".new")
         new.write_text(f"{offset:+d}\n")
         new.rename(self._file)  # nobody reads half of it
+
+
+def _loading(library: Path) -> Mapping[str, str]:
+    """Return what has it loaded. A path in LD_PRELOAD would end at its first space."""
+    paths = [str(library.parent), *filter(None, [os.environ.get("LD_LIBRARY_PATH")])]
+    return {"LD_PRELOAD": library.name, "LD_LIBRARY_PATH": os.pathsep.join(paths)}
 
 
 def _library() -> Path | None:
