@@ -192,8 +192,8 @@ async def test_sessions_bear_their_server_s_name_and_their_deadlines(database: S
 async def test_servers_that_start_at_once_migrate_once(database: SecretUrl) -> None:
     counts = await asyncio.gather(*(migrate(database) for _ in range(6)))
     assert sorted(counts) == [0] * 5 + [SCHEMA_VERSION]
-    versions = await fetch(database.reveal(), "SELECT version FROM landline_schema ORDER BY 1")
-    assert versions == [(version,) for version in range(1, SCHEMA_VERSION + 1)]
+    numbers = await fetch(database.reveal(), "SELECT number FROM landline_migrations ORDER BY 1")
+    assert numbers == [(number,) for number in range(1, SCHEMA_VERSION + 1)]
 
 
 async def test_the_schema_of_a_newer_landline_is_refused(database: SecretUrl) -> None:
@@ -289,6 +289,6 @@ async def test_pages_walk_the_index_of_the_pending_part_even_by_a_plan_made_on_s
         row[0] for row in await connection.fetch(f"EXPLAIN {message_store.PENDING}", *arguments)
     )
     await connection.close()
-    assert "using deliveries_pending on deliveries" in plan
+    assert "using deliveries_owed on deliveries" in plan
     assert "using messages_pkey on messages" in plan
     assert plan.count("Sort") == plan.count("Sort Key") + 1  # one, of the answer

@@ -26,8 +26,8 @@ _MESSAGES: Final = """
 """
 _DELIVERIES: Final = """
     SELECT message_id, recipient, mailbox, status = 'DELIVERED', log_partition, log_offset
-    FROM deliveries WHERE (message_id, recipient) > ($1::uuid, $2::text)
-    ORDER BY message_id, recipient LIMIT $3
+    FROM deliveries WHERE (message_id, recipient COLLATE "C") > ($1::uuid, $2::text)
+    ORDER BY message_id, recipient COLLATE "C" LIMIT $3
 """
 _QUARANTINE: Final = """
     SELECT log_partition, log_offset, reason FROM quarantine
@@ -44,7 +44,7 @@ async def open_audit_store(url: SecretUrl) -> AsyncIterator["PostgresAuditStore"
     """
     async with connected(url, PAGE_SECONDS) as connection:
         version = await schema_version(connection)
-        check_version(version, url)
+        await check_version(connection, url)
         if version < SCHEMA_VERSION:
             raise StartupError(
                 f"--postgres {url}: its schema is at version {version}, this Landline needs"

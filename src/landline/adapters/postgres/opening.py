@@ -32,6 +32,14 @@ _BY_SQLSTATE: Final = {
         "the schema holds tables of another program ({})",
         "use a database of its own for Landline",
     ),
+    "23505": (
+        "an index cannot be built, as rows are there twice that it has to keep apart ({})",
+        "see 'Rows that are there twice' in docs/runbook.md",
+    ),
+    "55P03": (
+        "a table is in use by others for longer than a migration waits ({})",
+        "try again; pg_stat_activity and pg_locks show who holds it",
+    ),
     "53300": ("the server has no connection left", "raise its max_connections"),
     "57P03": ("the server is starting up or shutting down", "try again when it is ready"),
 }

@@ -79,7 +79,7 @@ async def _check_server(connection: Connection, url: SecretUrl) -> None:
 
 async def _check_rights(connection: Connection, url: SecretUrl) -> None:
     version = await schema_version(connection)
-    check_version(version, url)
+    await check_version(connection, url)
     if version < SCHEMA_VERSION:
         may_create, user = await connection.fetchrow(_MAY_CREATE) or (False, "the user")
         if not may_create:

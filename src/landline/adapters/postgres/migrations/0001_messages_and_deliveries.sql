@@ -1,8 +1,12 @@
+-- Text is compared by bytes: in the collation of a database the order is that of the operating
+-- system's library, and an upgrade of it may change it under the indexes. Databases that were made
+-- before have columns without it, and their indexes from 0002.
+
 -- Facts. A row changes only when the same message turns up at a lower position.
 CREATE TABLE messages (
     message_id    uuid PRIMARY KEY,
-    conversation  text NOT NULL,
-    sender        text NOT NULL,
+    conversation  text COLLATE "C" NOT NULL,
+    sender        text COLLATE "C" NOT NULL,
     content       text NOT NULL,
     created_at    timestamptz NOT NULL,  -- the log's time, in whole milliseconds
     log_partition integer NOT NULL,
@@ -19,15 +23,15 @@ CREATE TABLE messages (
 -- a fiftieth of the rows, not at the default's fifth.
 CREATE TABLE deliveries (
     message_id    uuid NOT NULL,
-    recipient     text NOT NULL,
-    mailbox       text NOT NULL,
+    recipient     text COLLATE "C" NOT NULL,
+    mailbox       text COLLATE "C" NOT NULL,
     status        text NOT NULL GENERATED ALWAYS AS (
         CASE WHEN delivered_at IS NULL THEN 'UNDELIVERED' ELSE 'DELIVERED' END
     ) STORED,
     delivered_at  text COLLATE "C",  -- RFC 3339, UTC: in this collation text sorts by time
     log_partition integer,
     log_offset    bigint,
-    PRIMARY KEY (message_id, recipient),
+    CONSTRAINT deliveries_by_recipient PRIMARY KEY (message_id, recipient),
     CHECK (delivered_at IS NOT NULL OR (log_partition IS NOT NULL AND log_offset IS NOT NULL))
 ) WITH (
     autovacuum_vacuum_scale_factor = 0.02,
@@ -35,7 +39,7 @@ CREATE TABLE deliveries (
 );
 
 -- Only the pending part is indexed: what was delivered long ago costs a reader nothing.
-CREATE INDEX deliveries_pending ON deliveries (mailbox, log_partition, log_offset)
+CREATE INDEX deliveries_owed ON deliveries (mailbox, log_partition, log_offset)
     INCLUDE (message_id) WHERE status = 'UNDELIVERED';
 
 -- How far the writer has come: the next offset. Moves in the statement that moves the rows, many

@@ -1,45 +1,105 @@
-"""Schema migrations: numbered files, each run once, in a transaction of its own."""
+"""Schema migrations: numbered files, run in order, each once.
 
+Whoever adds one: `NNNN_what_it_does.sql`, the next number, and nothing in the older files changes
+for databases that have them. The servers of the version before go on while it runs and after it
+(a rolling upgrade may stop half-way), so it takes no lock for long, and what they read and write
+stays: tables, columns, a unique index for every `ON CONFLICT`, an index for every page. What only
+they needed goes in a migration of the version after this one.
+
+A file is one transaction, unless it carries near its top the line
+
+    -- landline: outside a transaction
+
+Then its statements run one by one, for what PostgreSQL does not do in a transaction, such as
+`CREATE INDEX CONCURRENTLY`. Such a file may be interrupted anywhere and is then run again from its
+first statement, so each of them must be harmless the second time: `CREATE INDEX CONCURRENTLY IF NOT
+EXISTS name`, `DROP INDEX CONCURRENTLY IF EXISTS name`. An index that an interrupted try left
+invalid is dropped before its statement is run again; nobody has to write that down.
+
+A file that is a transaction gives up when a table is in somebody else's use for seconds, since
+everybody else would queue behind it; the operator is told to try again.
+
+A file after which servers that do not know migration N cannot run any more says so:
+
+    -- landline: needs N
+
+Two tables remember. `landline_migrations` has what was run. `landline_schema` has what a server
+must know to run here: its highest version is the N above. Servers from before there were two
+refuse a higher version than they know, so it does not move without need.
+
+Text that is compared is declared `COLLATE "C"`, and the queries say it too: databases that are
+older than that have the column as it was, with indexes in that collation (see 0002).
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Final
 
 from landline.adapters.postgres.lane import Connection
+from landline.adapters.postgres.migrations.script import Script, built_index
 from landline.adapters.postgres.opening import connected
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
+from landline.observability.logging import get_logger
 
 # Rewriting a large table takes its time; two servers that start together wait for each other.
 MIGRATE_SECONDS: Final = 3600.0
-# An arbitrary constant: what else uses advisory locks in this database has others.
+TURN_SECONDS: Final = 0.2
+TABLE_MILLISECONDS: Final = 5_000
+# Arbitrary constants: what else uses advisory locks in this database has others. The first is that
+# of servers which wait for it inside a transaction, and so with a snapshot: an index that is built
+# concurrently waits for such snapshots, so nobody may hold that lock meanwhile. Whoever migrates
+# holds the second one, which is asked for and never waited for.
 LOCK_KEY: Final = 0x4C414E444C494E45  # "LANDLINE"
+TURN_KEY: Final = LOCK_KEY + 1
 
-_VERSION: Final = "SELECT max(version) FROM landline_schema"
-_EXISTS: Final = "SELECT to_regclass('landline_schema') IS NOT NULL"
+_MAY_RUN: Final = "SELECT max(version) FROM landline_schema"
+_HAS_RUN: Final = "SELECT max(number) FROM landline_migrations"
+_EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
 _CREATE: Final = """
-    CREATE TABLE landline_schema (
+    CREATE TABLE IF NOT EXISTS landline_schema (
         version    integer PRIMARY KEY,
         applied_at timestamptz NOT NULL DEFAULT now()
-    )
+    );
+    CREATE TABLE landline_migrations (
+        number     integer PRIMARY KEY,
+        applied_at timestamptz NOT NULL DEFAULT now()
+    );
+    -- Every server reads it at its start, also one whose rights were given before it was there.
+    GRANT SELECT ON landline_migrations TO PUBLIC;
+    INSERT INTO landline_migrations SELECT version, applied_at FROM landline_schema;
+"""
+_IS_INVALID: Final = """
+    SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)
 """
 
+log = get_logger(__name__)
 
-def load_migrations() -> list[str]:
+
+def load_migrations() -> list[Script]:
     """Return the scripts in order: the first one makes version 1."""
-    scripts = sorted(
-        (file for file in files(__name__).iterdir() if file.name.endswith(".sql")),
-        key=lambda script: script.name,
-    )
-    return [script.read_text() for script in scripts]
+    found = [file for file in files(__name__).iterdir() if file.name.endswith(".sql")]
+    scripts = [Script(file.name, file.read_text()) for file in found]
+    return sorted(scripts, key=lambda script: script.number)
 
 
 SCHEMA_VERSION: Final = len(load_migrations())
 
 
 async def schema_version(connection: Connection) -> int:
-    """Return the version of the schema, 0 where there is none."""
-    if not await connection.fetchval(_EXISTS):
+    """Return how many migrations the schema has, 0 where there is none."""
+    if await connection.fetchval(_EXISTS, "landline_migrations"):
+        return await connection.fetchval(_HAS_RUN) or 0
+    return await needed_version(connection)  # made before there were two tables
+
+
+async def needed_version(connection: Connection) -> int:
+    """Return which migration a server has to know to run on this schema."""
+    if not await connection.fetchval(_EXISTS, "landline_schema"):
         return 0
-    return await connection.fetchval(_VERSION) or 0
+    return await connection.fetchval(_MAY_RUN) or 0
 
 
 async def migrate(url: SecretUrl) -> int:
@@ -49,30 +109,78 @@ async def migrate(url: SecretUrl) -> int:
     Raises: StartupError; the schema is then that of the last migration that succeeded.
     """
     count = 0
-    async with connected(url, MIGRATE_SECONDS) as connection:
+    async with connected(url, MIGRATE_SECONDS) as connection, _turn(connection, url):
         while await _run_next(connection, url):
             count += 1
     return count
 
 
+@asynccontextmanager
+async def _turn(connection: Connection, url: SecretUrl) -> AsyncIterator[None]:
+    """Be the only one who migrates. The lock is that of the connection, and ends with it."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + MIGRATE_SECONDS
+    is_waiting = False
+    while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", TURN_KEY):
+        if not is_waiting:
+            is_waiting = True
+            log.info("migration_waits", reason="another server migrates this database")
+        if loop.time() > give_up_at:
+            raise StartupError(
+                f"--postgres {url}: another server has been migrating this database for"
+                f" {MIGRATE_SECONDS / 60:.0f} minutes; see pg_stat_activity for landline-start"
+            )
+        await asyncio.sleep(TURN_SECONDS)
+    try:
+        yield
+    finally:
+        if not connection.is_closed():
+            await connection.fetchval("SELECT pg_advisory_unlock($1)", TURN_KEY)
+
+
 async def _run_next(connection: Connection, url: SecretUrl) -> bool:
+    await check_version(connection, url)
+    version = await schema_version(connection)
+    if version >= SCHEMA_VERSION:
+        return False
+    script = load_migrations()[version]
+    log.info("migration_runs", migration=script.name)
+    if script.is_outside:
+        await _run_outside(connection, script)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
-        version = await schema_version(connection)
-        check_version(version, url)
-        if version == SCHEMA_VERSION:
-            return False
-        if version == 0:
+        # Whoever waits for a table makes all wait who come after; better to be told to try again.
+        await connection.execute(f"SET LOCAL lock_timeout = {TABLE_MILLISECONDS}")
+        if not await connection.fetchval(_EXISTS, "landline_migrations"):
             await connection.execute(_CREATE)
-        await connection.execute(load_migrations()[version])
-        await connection.execute("INSERT INTO landline_schema (version) VALUES ($1)", version + 1)
+            if await schema_version(connection) > version:  # an older server was at it meanwhile
+                return True
+        if not script.is_outside:
+            await connection.execute(script.text)
+        await _remember(connection, script)
     return True
 
 
-def check_version(version: int, url: SecretUrl) -> None:
-    """Refuse a schema that only a newer Landline knows. Raises: StartupError."""
-    if version > SCHEMA_VERSION:
+async def _run_outside(connection: Connection, script: Script) -> None:
+    for statement in script.statements:
+        index = built_index(statement)
+        if index is not None and await connection.fetchval(_IS_INVALID, index):
+            await connection.execute(f"DROP INDEX CONCURRENTLY {index}")
+        await connection.execute(statement)
+
+
+async def _remember(connection: Connection, script: Script) -> None:
+    await connection.execute("INSERT INTO landline_migrations (number) VALUES ($1)", script.number)
+    needed = 1 if script.number == 1 else script.needs
+    if needed > await needed_version(connection):
+        await connection.execute("INSERT INTO landline_schema (version) VALUES ($1)", needed)
+
+
+async def check_version(connection: Connection, url: SecretUrl) -> None:
+    """Refuse a schema that only a newer Landline can use. Raises: StartupError."""
+    needed = await needed_version(connection)
+    if needed > SCHEMA_VERSION:
         raise StartupError(
-            f"--postgres {url}: was migrated by a newer Landline (schema {version}, this one:"
+            f"--postgres {url}: was migrated by a newer Landline (schema {needed}, this one:"
             f" {SCHEMA_VERSION}); start that version"
         )

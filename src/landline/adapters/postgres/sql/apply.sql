@@ -48,7 +48,7 @@ partitions AS (
     FROM unnest($11::int[], $12::uuid[], $13::text[], $14::bigint[], $15::text[])
         AS r (log_partition, message_id, recipient, log_offset, delivered_at)
     WHERE log_partition = ANY ((SELECT moved FROM partitions)::int[])
-    ON CONFLICT (message_id, recipient) DO UPDATE
+    ON CONFLICT (message_id, recipient COLLATE "C") DO UPDATE
         SET delivered_at = least(d.delivered_at, excluded.delivered_at),
             (log_partition, log_offset) = (
                 SELECT p, o

@@ -6,6 +6,7 @@
 --
 -- The mailbox is the range of the partial index, and its order is the answer's, so a page stops
 -- when it is full. The vector is a filter: below it lies only what the session has outstanding.
+-- The collation is that of the index; in older databases the column has another one.
 WITH asked AS (
     SELECT number - 1 AS number, mailbox, page
     FROM unnest($1::text[], $2::int[]) WITH ORDINALITY AS q (mailbox, page, number)
@@ -19,7 +20,7 @@ SELECT number, owed.log_partition, owed.log_offset, message_id, conversation,
 FROM asked
 CROSS JOIN LATERAL (
     SELECT message_id, log_partition, log_offset FROM deliveries AS d
-    WHERE d.status = 'UNDELIVERED' AND d.mailbox = asked.mailbox
+    WHERE d.status = 'UNDELIVERED' AND d.mailbox = asked.mailbox COLLATE "C"
         AND (d.log_partition >= $3::int
              OR d.log_offset >= ($4::bigint[])[asked.number * $3::int + d.log_partition + 1])
     ORDER BY d.log_partition, d.log_offset
