@@ -6,7 +6,13 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from landline.adapters.postgres import PostgresMessageStore, check, message_store, migrate
+from landline.adapters.postgres import (
+    PostgresMessageStore,
+    check,
+    collation_change,
+    message_store,
+    migrate,
+)
 from landline.adapters.postgres.lane import connect
 from landline.adapters.postgres.migrations import SCHEMA_VERSION
 from landline.config.values import SecretUrl
@@ -158,6 +164,26 @@ async def test_an_old_server_is_refused(
 ) -> None:
     monkeypatch.setattr("landline.adapters.postgres.preflight.OLDEST_SERVER", 99)
     assert "needs 99 or newer" in await refusal(database)
+
+
+async def test_a_collation_that_changed_under_the_indexes_is_named_with_what_to_run(
+    postgres: PostgresServer, database: SecretUrl
+) -> None:
+    name = database.reveal().rpartition("/")[2]
+    assert await collation_change(database) is None
+    await execute(
+        postgres.url, "UPDATE pg_database SET datcollversion = '0' WHERE datname = $1", name
+    )
+    line = await collation_change(database)
+    assert line is not None
+    assert "is at version 1, its indexes may be sorted by version 0" in line
+    for statement in (each.partition(";")[0] for each in line.split(": ")[-1].split("; then ")):
+        await execute(database.reveal(), statement)
+    assert await collation_change(database) is None
+    await execute(
+        postgres.url, "UPDATE pg_database SET datcollversion = NULL WHERE datname = $1", name
+    )
+    assert await collation_change(database) is None  # nobody wrote down what it was
 
 
 async def test_commits_that_may_be_forgotten_break_the_promise(

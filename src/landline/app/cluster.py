@@ -45,6 +45,8 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
     topic = await look_at_kafka(settings, cluster)
     broken = [*topic.broken, *await postgres.check(settings.postgres)]
     _judge(settings, broken)
+    if caution := await postgres.collation_change(settings.postgres):
+        log.warning("collation_changed", advice=caution)
     await postgres.migrate(settings.postgres)
     store = PostgresMessageStore(settings.postgres, server_id, allow_unsafe=settings.allow_unsafe)
     services: Services = {}

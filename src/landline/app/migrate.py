@@ -38,6 +38,8 @@ async def _migrate(settings: Settings) -> None:
     assert settings.postgres is not None, "config.loading sees to it"
     for line in await postgres.check(settings.postgres):
         print(f"warning: {line}")
+    if caution := await postgres.collation_change(settings.postgres):
+        print(f"warning: {caution}")
     count = await postgres.migrate(settings.postgres)
     done = f"{count} migration{'s' if count > 1 else ''} run" if count else "nothing to do"
     print(f"schema is at version {SCHEMA_VERSION}; {done}")

@@ -7,9 +7,9 @@ a cancel request as little as the query before it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from typing import Final, TypeAlias, TypeVar
+from typing import Final, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 from asyncpg.connect_utils import SessionAttribute
@@ -22,6 +22,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic only in 
 
 CONNECT_SECONDS: Final = 3.0
 CLOSE_SECONDS: Final = 1.0
+# Who waits longer than this looks whether another host has taken over.
+HANG_SECONDS: Final = 2.0
 
 # What the driver raises for trouble outside; TimeoutError and ssl.SSLError are OSErrors.
 TROUBLE: Final = (
@@ -33,15 +35,35 @@ TROUBLE: Final = (
 )
 
 
-async def connect(url: SecretUrl, name: str, statement_seconds: float) -> Connection:
+class NoHostUsable(ConnectionError):
+    """None of the hosts in the URL will do. `errors` says why, in their order."""
+
+    def __init__(self, errors: Mapping[str, BaseException]) -> None:
+        super().__init__(errors)
+        self.errors = errors
+
+    def __str__(self) -> str:
+        return "; ".join(f"{host}: {reason(error)}" for host, error in self.errors.items())
+
+
+async def connect(
+    url: SecretUrl,
+    name: str,
+    statement_seconds: float,
+    host: str | None = None,
+    port: int | None = None,
+) -> Connection:
     """Return a new connection to the primary. Raises: one of TROUBLE, ValueError for a bad URL.
 
+    `host` and `port`: this one of those in the URL, and no other (see `hosts.py`).
     Both ends notice when the other is gone: here every command has its deadline, there the
     settings below end what nobody waits for any more.
     """
     milliseconds = str(round(statement_seconds * 1000))
     return await asyncpg.connect(
         url.reveal(),
+        host=host,
+        port=port,
         timeout=CONNECT_SECONDS,
         # A standby may lag behind, and then says that nothing is pending which is.
         target_session_attrs=SessionAttribute.read_write,
@@ -66,14 +88,28 @@ async def connect(url: SecretUrl, name: str, statement_seconds: float) -> Connec
     )
 
 
+class Whereabouts(Protocol):
+    """Which host the lanes of a store go to (see `hosts.Hosts`)."""
+
+    def is_current(self, connection: Connection) -> bool:
+        """Say whether it is the host of this connection."""
+
+    async def look(self) -> None:
+        """Find out, when nothing has been heard for a while, whether it is another one now."""
+
+
 class Lane:
     """One connection at the most, opened when it is first used."""
 
     def __init__(
-        self, open_connection: Callable[[], Awaitable[Connection]], deadline_seconds: float
+        self,
+        open_connection: Callable[[], Awaitable[Connection]],
+        deadline_seconds: float,
+        whereabouts: Whereabouts,
     ) -> None:
         self._open_connection = open_connection
         self._deadline_seconds = deadline_seconds
+        self._whereabouts = whereabouts
         self._connection: Connection | None = None
         self._turn = asyncio.Lock()
         self._is_closed = False
@@ -115,16 +151,36 @@ class Lane:
     async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
         self._check_open()
         connection = self._connection
+        if connection is not None and not self._whereabouts.is_current(connection):
+            connection.terminate()  # the other lanes are at another host by now
         if connection is None or connection.is_closed():
             connection = self._connection = await self._open_connection()
         try:
             self._check_open()
-            return await work(connection)
+            return await self._attend(connection, work)
         except BaseException as error:
             if not is_refusal(error):
                 self._connection = None
                 connection.terminate()
             raise
+
+    async def _attend(
+        self, connection: Connection, work: Callable[[Connection], Awaitable[T]]
+    ) -> T:
+        """Wait for the work, and not for a host whose place another one has taken."""
+        working = asyncio.ensure_future(work(connection))
+        try:
+            while not (await asyncio.wait({working}, timeout=HANG_SECONDS))[0]:
+                await self._whereabouts.look()
+                if not self._whereabouts.is_current(connection):
+                    raise ConnectionError("the host has fallen silent, and another one took over")
+            return working.result()
+        finally:
+            if not working.done():
+                # In this order: a transaction would be rolled back first, and wait for an answer.
+                connection.terminate()
+                working.cancel()
+                await asyncio.wait({working}, timeout=CLOSE_SECONDS)
 
     def _check_open(self) -> None:
         if self._is_closed:

@@ -6,7 +6,8 @@ from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 from landline.adapters.postgres.applied_poller import AppliedPoller
-from landline.adapters.postgres.lane import Connection, Lane, connect
+from landline.adapters.postgres.hosts import Hosts
+from landline.adapters.postgres.lane import Connection, Lane
 from landline.adapters.postgres.preflight import broken_promises
 from landline.config.values import SecretUrl
 from landline.errors import StoreRefused, StoreUnavailable
@@ -51,12 +52,12 @@ class PostgresMessageStore:
     """
 
     def __init__(self, url: SecretUrl, server_id: str, *, allow_unsafe: bool = False) -> None:
-        self._url = url
         self._name = f"landline-{server_id}"
         self._allow_unsafe = allow_unsafe
-        self._writer = Lane(self._connect_writer, WRITE_SECONDS)
-        self._replay = Lane(lambda: connect(url, self._name, REPLAY_SECONDS), REPLAY_SECONDS)
-        self._asker = Lane(lambda: connect(url, self._name, ASK_SECONDS), ASK_SECONDS)
+        self._hosts = hosts = Hosts(url, self._name)
+        self._writer = Lane(self._connect_writer, WRITE_SECONDS, hosts)
+        self._replay = Lane(lambda: hosts.connect(REPLAY_SECONDS), REPLAY_SECONDS, hosts)
+        self._asker = Lane(lambda: hosts.connect(ASK_SECONDS), ASK_SECONDS, hosts)
         self._poller = AppliedPoller(self.applied)
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -198,7 +199,7 @@ class PostgresMessageStore:
         """Connect, and do not write where a commit may be forgotten: whoever was told that a
         position is applied may have acted on it.
         """
-        connection = await connect(self._url, self._name, WRITE_SECONDS)
+        connection = await self._hosts.connect(WRITE_SECONDS)
         try:
             broken = [] if self._allow_unsafe else await broken_promises(connection)
         except BaseException:

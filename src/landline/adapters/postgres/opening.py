@@ -1,5 +1,6 @@
 """A connection for the start of the server: what goes wrong is a sentence for the operator."""
 
+import asyncio
 import socket
 import ssl
 from collections.abc import AsyncIterator
@@ -8,12 +9,13 @@ from typing import Final
 
 import asyncpg
 
+from landline.adapters.postgres.hosts import Hosts
 from landline.adapters.postgres.lane import (
     CLOSE_SECONDS,
     CONNECT_SECONDS,
     TROUBLE,
     Connection,
-    connect,
+    NoHostUsable,
     reason,
 )
 from landline.config.values import SecretUrl
@@ -53,7 +55,7 @@ async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[C
     """
     connection: Connection | None = None
     try:
-        connection = await connect(url, "landline-start", statement_seconds)
+        connection = await Hosts(url, "landline-start").connect(statement_seconds)
         yield connection
     except TROUBLE as error:
         raise refusal(url, error) from error
@@ -67,7 +69,8 @@ async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[C
     finally:
         if connection is not None:
             with suppress(*TROUBLE):
-                await connection.close(timeout=CLOSE_SECONDS)
+                async with asyncio.timeout(CLOSE_SECONDS):  # its own does not cover all of it
+                    await connection.close(timeout=CLOSE_SECONDS)
             connection.terminate()
 
 
@@ -78,6 +81,11 @@ def refusal(url: SecretUrl, error: BaseException) -> StartupError:
 
 
 def _explain(error: BaseException) -> tuple[str, str]:
+    if isinstance(error, NoHostUsable):
+        problems = {host: _explain(why) for host, why in error.errors.items()}
+        remedies = list(dict.fromkeys(remedy for _, remedy in problems.values()))
+        shown = ", ".join(f"{host}: {problem}" for host, (problem, _) in problems.items())
+        return f"none of its hosts will do ({shown})", " / ".join(remedies)
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _BY_SQLSTATE:
         problem, remedy = _BY_SQLSTATE[error.sqlstate]
         return problem.format(error.args[0]), remedy

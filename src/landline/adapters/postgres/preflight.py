@@ -1,5 +1,6 @@
 """Before the server starts: can this PostgreSQL do what the promise needs?"""
 
+import asyncio
 from typing import Final
 
 from landline.adapters.postgres.lane import Connection
@@ -32,6 +33,13 @@ _UNWRITABLE: Final = """
        OR NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')
                AND has_table_privilege(name, 'UPDATE'))
 """
+# Of a server that is older than these columns nobody knows it.
+_FIRST_WITH_COLLATION_VERSION: Final = 15
+_COLLATION: Final = """
+    SELECT quote_ident(datname) AS name, datcollate AS collation, datcollversion AS before,
+           pg_database_collation_actual_version(oid) AS now
+    FROM pg_database WHERE datname = current_database()
+"""
 _MAY_CREATE: Final = """
     SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_user
 """
@@ -44,10 +52,30 @@ async def check(url: SecretUrl) -> list[str]:
     one, or none, if this user can migrate it.
     Raises: StartupError for all that cannot work.
     """
-    async with connected(url, CHECK_SECONDS) as connection:
+    async with connected(url, CHECK_SECONDS) as connection, asyncio.timeout(2 * CHECK_SECONDS):
         await _check_server(connection, url)
         await _check_rights(connection, url)
         return [f"--postgres {url}: {line}" for line in await broken_promises(connection)]
+
+
+async def collation_change(url: SecretUrl) -> str | None:
+    """Return a line when the database's collation is not that by which its indexes were built.
+
+    An upgrade of the operating system does that. What Landline itself looks for is sorted by
+    bytes; all else in the database may not be found any more, or be there twice.
+    Raises: StartupError.
+    """
+    async with connected(url, CHECK_SECONDS) as connection, asyncio.timeout(2 * CHECK_SECONDS):
+        if connection.get_server_version().major < _FIRST_WITH_COLLATION_VERSION:
+            return None
+        name, collation, before, now = await connection.fetchrow(_COLLATION) or (None,) * 4
+    if before is None or now is None or before == now:
+        return None
+    return (
+        f"--postgres {url}: the collation {collation} of this database is at version {now}, its"
+        f" indexes may be sorted by version {before}; run in it, as its owner: REINDEX DATABASE"
+        f" CONCURRENTLY {name}; then ALTER DATABASE {name} REFRESH COLLATION VERSION"
+    )
 
 
 async def broken_promises(connection: Connection) -> list[str]:
