@@ -35,6 +35,7 @@ DISKS = [
     pytest.param(("pwrite", errno.EIO), id="write: broken", marks=needs_compiler),
     pytest.param(("fsync", errno.EIO), id="sync: broken", marks=needs_compiler),
     pytest.param(("fsync", errno.ENOSPC), id="sync: no space", marks=needs_compiler),
+    pytest.param(("pwrite pread", errno.EIO), id="all: broken", marks=needs_compiler),
 ]
 
 
@@ -133,6 +134,52 @@ def check_database(path: Path, sender: Peer) -> None:
     in_log = logged(path)
     assert {id for id, _ in in_log} == sender.accepted_ids
     assert not {content for _, content in in_log} & set(sender.rejected.values())
+
+
+@needs_compiler
+async def test_a_commit_that_counts_as_failed_and_is_there_all_the_same_hides_nothing(
+    tmp_path: Path,
+) -> None:
+    """The sync fails, and so does a read: nobody has the file open any more, and whoever opens it
+    next finds the commit in its write-ahead log. What is accepted after that is not taken for it.
+    """
+    disk = FaultyDisk(tmp_path, "fsync pread", errno.EIO)
+    server = ServerProcess(tmp_path / "data", env=disk.env)
+    server.start()
+    try:
+        async with Peer(server.ws_url, "alice") as alice:
+            for part in range(3):
+                for number in range(100):
+                    await alice.send(f"bob{part}", f"{part} before {number} {'x' * 8_000}")
+                await until(lambda: not alice.unanswered, "alice has every answer")
+                disk.fail(server)
+                failed = len(alice.errors)
+                await alice.send("carol", f"{part} doubtful")
+                await until(lambda: len(alice.errors) > failed, "the send is answered")  # noqa: B023
+                waits = server.log().count('"waiting"')
+                async with Peer(server.ws_url, f"bob{part}"):
+                    await until(
+                        lambda: server.log().count('"waiting"') > waits,  # noqa: B023
+                        "a read has failed",
+                    )
+                disk.mend(server)
+                await until(server.is_ready, "the server is ready again")
+                await until(lambda: not alice.unanswered, "the doubtful one is known")
+                for number in range(20):
+                    await alice.send("carol", f"{part} after {number}")
+                await until(lambda: not alice.unanswered, "alice has every answer")
+            assert "unknown" in {error["outcome"] for error in alice.errors}
+            async with Peer(server.ws_url, "carol") as carol:
+                hers = {
+                    accepted["id"]
+                    for accepted in alice.accepted.values()
+                    if accepted["conversation"] == "dm:alice:carol"
+                }
+                assert len(hers) >= 3 * 20
+                await until(lambda: hers <= carol.received, "carol has all of hers")
+        check_database(server.data_dir / "landline.db", alice)
+    finally:
+        server.kill()
 
 
 async def test_what_was_accepted_is_on_disk_when_the_server_is_killed(tmp_path: Path) -> None:

@@ -127,6 +127,8 @@ class Log:
         self.entries: dict[int, list[Entry]] = {each: [] for each in range(partitions)}
         self.ends: dict[int, int] = dict.fromkeys(range(partitions), start)
         self.appended_at: dict[Position, float] = {}
+        # Records whose append was reported as failed at once, and that are here all the same.
+        self.denied: set[Position] = set()
         self.leaderless: set[int] = set()
         self.is_aged = False
         self._waiting_for_leader: dict[int, list[Callable[[], None]]] = {}
@@ -224,11 +226,15 @@ class ModelEventLog:
         else:  # what one process sends to one partition lands in order
             lands_at = max(lands_at, nextafter(self._lands_at.get(partition, 0), inf))
             self._lands_at[partition] = lands_at
-        is_answer_lost = 0.11 <= fate < 0.17
+        is_answer_lost = 0.11 <= fate < 0.14
+        is_lie = 0.14 <= fate < 0.17  # a commit that counts as failed, and is in the log
 
         def land() -> None:
             appended = self._log.put(key, value)
-            if not is_answer_lost:
+            if is_lie:
+                self._log.denied.add(appended.position)
+                self._settle_later(partition, flight, NotAppended(False, "the commit failed"))
+            elif not is_answer_lost:
                 self._settle_later(partition, flight, appended)
 
         def arrive() -> None:

@@ -7,6 +7,7 @@ that an adapter could have. `docs/mutants.md` is made from this table.
 
 import asyncio
 import dataclasses
+from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from landline.model import (
     PendingQuery,
     Position,
     Positions,
+    Stretch,
 )
 from landline.protocol import identity
 from landline.protocol.fold import fold
@@ -489,6 +491,26 @@ def garbage_skipped() -> AbstractContextManager[Any]:
     return _patch(
         writer, "fold", lambda stretch: dataclasses.replace(fold(stretch), quarantined=())
     )
+
+
+@mutant("whoever follows the log trusts offsets, not counts", "adapters", "I1 I2 I9", 3)
+def tail_counts() -> AbstractContextManager[Any]:
+    """A cache of what this log acknowledged: it lacks what was denied, and takes the next one for
+    it.
+    """
+
+    def take(self: models.ModelLogReader, limit: int) -> list[Stretch]:
+        stretches = []
+        for partition, start in self._at.items():
+            entries = self._log.entries[partition]
+            cached = [each for each in entries if each.position not in self._log.denied]
+            first = bisect_left(entries, Position(partition, start), key=lambda each: each.position)
+            if taken := tuple(cached[first : first + limit]):
+                self._at[partition] = end = taken[-1].position.offset + 1
+                stretches.append(Stretch(partition, start, end, taken))
+        return stretches
+
+    return _patch(models.ModelLogReader, "_take", take)
 
 
 @mutant("trouble of the store is never taken for poison", "F28", "I1 I9", 89)

@@ -37,11 +37,11 @@ class Disk:
 
 
 class FaultyDisk(Disk):
-    """One system call on the database fails. Raises: FileNotFoundError without a C compiler."""
+    """System calls on the database fail. Raises: FileNotFoundError without a C compiler."""
 
-    def __init__(self, directory: Path, call: str, error: int) -> None:
+    def __init__(self, directory: Path, calls: str, error: int) -> None:
         self._control = directory / "fault"
-        self._order = f"{call} {error}"
+        self._order = " ".join(f"{call} {error}" for call in calls.split())
         library = directory / "faulty_disk.so"
         subprocess.run(
             ["cc", "-shared", "-fPIC", "-O1", "-o", library, _SOURCE, "-ldl"], check=True

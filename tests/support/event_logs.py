@@ -2,21 +2,23 @@
 
 import asyncio
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog
 from landline.adapters.kafka.topics import inspect_topic
 from landline.adapters.sqlite import Database, SqliteEventLog
+from landline.adapters.sqlite.database import Work, WriteFailed
 from landline.errors import LogLost
 from landline.model import Appended, AppendResult, Entry, NotAppended, Positions, Stretch
 from landline.ports import EventLog, LogReader
 from support.peer import WAIT_SECONDS, until
 
 Record = tuple[str, bytes]
+T = TypeVar("T")
 
 
 class LogHome(Protocol):
@@ -50,6 +52,21 @@ class SqliteHome:
             self._opened = None
             await event_log.close()
             await database.close()
+
+
+class LyingDatabase(Database):
+    """Commits, and says while `is_lying` that it could not: an fsync that failed after the pages
+    were written, say.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, lambda _why: None)
+        self.is_lying = False
+
+    def submit(self, work: Work[T], done: Callable[[T | WriteFailed], None]) -> None:
+        """Do the work, and lie about it."""
+        lie = WriteFailed(False, "the disk says no") if self.is_lying else None
+        super().submit(work, lambda result: done(lie or result))
 
 
 class KafkaHome:

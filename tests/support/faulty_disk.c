@@ -1,7 +1,7 @@
 /* Preloaded into a server: makes calls on its database fail while a file says so.
  *
- * FAULTY_DISK names that file. It holds the name of a call and an errno, e.g. "fdatasync 5" (EIO)
- * or "pwrite 28" (ENOSPC). Without the file, and for all other files, calls are passed on. */
+ * FAULTY_DISK names that file. It holds names of calls, each with an errno, e.g. "fsync 5" (EIO)
+ * or "pwrite 28 pread 5" (ENOSPC, EIO). Without the file, and for all other files, calls are passed on. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -27,12 +27,14 @@ static int fault(const char *call, int fd) {
     const char *control = getenv("FAULTY_DISK");
     int file = control ? open(control, O_RDONLY | O_CLOEXEC) : -1;
     if (file < 0) return 0;
-    char order[64] = {0}, name[32];
+    char order[128] = {0}, name[32], *rest = order;
     ssize_t size = read(file, order, sizeof order - 1);
     close(file);
-    int number = 0;
-    if (size <= 0 || sscanf(order, "%31s %d", name, &number) != 2) return 0;
-    return strcmp(name, call) == 0 && is_database(fd) ? number : 0;
+    if (size <= 0) return 0;
+    int number = 0, length = 0;
+    for (; sscanf(rest, "%31s %d%n", name, &number, &length) == 2; rest += length)
+        if (strcmp(name, call) == 0) return is_database(fd) ? number : 0;
+    return 0;
 }
 
 #define PASS_ON(result, name, call, declared, given)                   \
@@ -48,6 +50,10 @@ static int fault(const char *call, int fd) {
 PASS_ON(ssize_t, pwrite, "pwrite", (int fd, const void *data, size_t size, off_t offset),
         (fd, data, size, offset))
 PASS_ON(ssize_t, pwrite64, "pwrite", (int fd, const void *data, size_t size, off64_t offset),
+        (fd, data, size, offset))
+PASS_ON(ssize_t, pread, "pread", (int fd, void *data, size_t size, off_t offset),
+        (fd, data, size, offset))
+PASS_ON(ssize_t, pread64, "pread", (int fd, void *data, size_t size, off64_t offset),
         (fd, data, size, offset))
 PASS_ON(int, fsync, "fsync", (int fd), (fd))
 PASS_ON(int, fdatasync, "fsync", (int fd), (fd))

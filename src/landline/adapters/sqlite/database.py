@@ -78,6 +78,7 @@ class Database:
         self._directory = directory
         self._path = directory / FILE_NAME
         self._on_trouble = on_trouble
+        self._recovery_listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._failure: str | None = None
@@ -96,6 +97,12 @@ class Database:
     def health(self) -> str | None:
         """Return None when writes work, otherwise the reason in words."""
         return self._failure
+
+    def on_recovery(self, listen: Callable[[], None]) -> None:
+        """Have `listen` called on the loop's thread when writes work again: a commit that was
+        reported as failed may be in the file.
+        """
+        self._recovery_listeners.append(listen)
 
     def submit(self, work: Work[T], done: Callable[[T | WriteFailed], None]) -> None:
         """Have `work` done in the next commit; `done` is called on the loop's thread after it."""
@@ -208,6 +215,8 @@ class Database:
         except (sqlite3.Error, StorageRefused, OSError):
             return
         self._failure = None
+        for listen in self._recovery_listeners:
+            self._on_loop(listen)
         self._on_loop(self._on_trouble, None)
 
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:

@@ -31,9 +31,8 @@ DEADLINE_SECONDS = 10.0
 TAIL_ENTRIES = 8_192
 TAIL_BYTES = 8 * 1024 * 1024
 # What one read brings at the most: whoever follows the log holds it several times over while
-# applying it. Entries that have left the tail are read by count; they are 16 KiB at the largest.
+# applying it. An entry that is larger comes alone.
 READ_BYTES = 1024 * 1024
-READ_ENTRIES = 64
 
 # One statement for a whole batch, and so one release of the interpreter's lock: with one step a
 # row, every row could wait out the other thread's switch interval (5 ms).
@@ -44,7 +43,25 @@ _INSERT = """
     FROM json_each(?)
 """
 _END = "SELECT coalesce(max(offset) + 1, 0) FROM log"
-_READ = "SELECT offset, time_ms, key, value FROM log WHERE offset >= ? ORDER BY offset LIMIT ?"
+# One value for all rows, again so that the statement steps once. The sizes are summed up first:
+# the length of a value is known without reading it.
+_READ = """
+    WITH
+        near AS (
+            SELECT offset, length(value) AS size FROM log
+            WHERE offset >= ?1 ORDER BY offset LIMIT ?2
+        ),
+        summed AS (SELECT offset, sum(size) OVER (ORDER BY offset) AS size_bytes FROM near),
+        last AS (
+            SELECT coalesce(max(offset) FILTER (WHERE size_bytes <= ?3), min(offset)) AS offset
+            FROM summed
+        )
+    SELECT json_group_array(json_array(offset, time_ms, key, hex(value)))
+    FROM (
+        SELECT offset, time_ms, key, value FROM log
+        WHERE offset >= ?1 AND offset <= (SELECT offset FROM last) ORDER BY offset
+    )
+"""
 
 
 @dataclass(slots=True)
@@ -86,6 +103,7 @@ class SqliteEventLog:
         self._tail: deque[Entry] = deque()
         self._tail_bytes = 0
         self._grown = asyncio.Event()
+        database.on_recovery(self._look_anew)
         self.end = 0  # as far as it is known: `ends` and every commit tell
 
     def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
@@ -110,7 +128,9 @@ class SqliteEventLog:
             end = await self._database.read(lambda connection: connection.execute(_END).fetchone())
         except sqlite3.Error as error:
             raise LogUnavailable(f"cannot read the log: {error}") from error
-        self.end = max(self.end, end[0])
+        if end[0] > self.end:
+            self.end = end[0]
+            self._tell()  # the file has what no commit has told of yet
         return {PARTITION: end[0]}
 
     async def aged(self, share: float) -> Positions:  # noqa: ARG002 - the port's signature
@@ -133,13 +153,13 @@ class SqliteEventLog:
         there are none.
         """
         while True:
-            self._grown.clear()
+            grown = self._grown  # before the look: what comes during it is not missed
             entries = self._from_tail(offset, limit)
             if entries is None:
                 entries = await self._from_file(offset, limit)
             if entries:
                 return entries
-            await self._grown.wait()
+            await grown.wait()
 
     def health(self) -> str | None:
         """Return why the file cannot be written, if so."""
@@ -166,6 +186,8 @@ class SqliteEventLog:
         if self._deadline is not None:
             self._deadline.cancel()
         if isinstance(result, WriteFailed):
+            if not result.certain:
+                self._look_anew()
             for done in batch.dones:
                 done(NotAppended(result.certain, result.reason))
         else:
@@ -187,19 +209,39 @@ class SqliteEventLog:
         self._deadline = self._loop.call_later(DEADLINE_SECONDS, self._expire)
 
     def _remember(self, batch: _Batch, first: int, time_ms: int) -> None:
+        if self._tail and self._tail[-1].position.offset + 1 != first:
+            # A commit that was reported as failed is in the file after all. The tail has no holes:
+            # what lies before this batch is read from the file.
+            self._forget_tail()
         for index, (key, value) in enumerate(zip(batch.keys, batch.values, strict=True)):
             self._tail.append(Entry(Position(PARTITION, first + index), time_ms, key, value))
             self._tail_bytes += len(value)
         while len(self._tail) > TAIL_ENTRIES or self._tail_bytes > TAIL_BYTES:
             self._tail_bytes -= len(self._tail.popleft().value)
-        self.end = first + len(batch.keys)
+        self.end = max(self.end, first + len(batch.keys))
+        self._tell()
+
+    def _look_anew(self) -> None:
+        """The file may hold what the tail does not know of: have everybody read there."""
+        self._forget_tail()
+        self._tell()
+
+    def _forget_tail(self) -> None:
+        self._tail.clear()
+        self._tail_bytes = 0
+
+    def _tell(self) -> None:
+        # An event for each growth: a reader that comes to wait cannot undo what wakes another.
         self._grown.set()
+        self._grown = asyncio.Event()
 
     def _from_tail(self, offset: int, limit: int) -> list[Entry] | None:
-        """Return entries of the tail; None when `offset` lies before it and the file must say."""
+        """Return entries of the tail; None when `offset` lies outside and the file must say."""
         if not self._tail or offset < self._tail[0].position.offset:
             return None
         start = offset - self._tail[0].position.offset
+        if start >= len(self._tail) and offset < self.end:
+            return None
         entries: list[Entry] = []
         size_bytes = 0
         for entry in islice(self._tail, start, start + limit):
@@ -210,15 +252,17 @@ class SqliteEventLog:
         return entries
 
     async def _from_file(self, offset: int, limit: int) -> list[Entry]:
+        def read(connection: sqlite3.Connection) -> list[Entry]:
+            (rows,) = connection.execute(_READ, (offset, limit, READ_BYTES)).fetchone()
+            return [
+                Entry(Position(PARTITION, at), time_ms, key, bytes.fromhex(value))
+                for at, time_ms, key, value in orjson.loads(rows)
+            ]
+
         try:
-            rows = await self._database.read(
-                lambda connection: connection.execute(
-                    _READ, (offset, min(limit, READ_ENTRIES))
-                ).fetchall()
-            )
+            return await self._database.read(read)
         except sqlite3.Error as error:
             raise LogUnavailable(f"cannot read the log: {error}") from error
-        return [Entry(Position(PARTITION, row[0]), row[1], row[2], row[3]) for row in rows]
 
 
 class SqliteLogReader:
@@ -229,7 +273,7 @@ class SqliteLogReader:
         self._offset = offset
 
     async def read(self, limit: int) -> Sequence[Stretch]:
-        """Return the next stretch: this log has no holes."""
+        """Return the next stretch."""
         entries = await self._event_log.entries(self._offset, limit)
         start, self._offset = self._offset, entries[-1].position.offset + 1
         return [Stretch(PARTITION, start, self._offset, tuple(entries))]
