@@ -20,6 +20,10 @@ BATCH_ENTRIES = 1_000
 # A store that takes longer than this for one batch hangs. What became of the batch the store's
 # own position will tell.
 APPLY_SECONDS = 20.0
+# A batch that was not applied is tried smaller, by half each time: a slow store gets on with little
+# at a time, where the same large batch would fail for ever. One that was applied in less than this
+# lets the next be larger again.
+QUICK_SECONDS = 5.0
 ASK_SECONDS = 5.0
 # How often a writer that stands by looks whether it is needed. Messages to users who are connected
 # do not wait for the writer; what others are owed waits two of these at the most.
@@ -41,6 +45,7 @@ class Writer:
     def __init__(self, event_log: EventLog, store: MessageStore) -> None:
         self._event_log = event_log
         self._store = store
+        self._limit = BATCH_ENTRIES
         self.applied: Positions = NOWHERE
         self.quarantined = 0
         self.trouble: str | None = None
@@ -74,7 +79,7 @@ class Writer:
             while True:
                 self._works()
                 stretches = await self._read(reader)
-                if not stretches or not await self._apply(stretches):
+                if not stretches or not await self._apply_in_time(stretches):
                     return
                 self.applied = join(self.applied, {each.partition: each.end for each in stretches})
         finally:
@@ -86,7 +91,7 @@ class Writer:
         A store that was restored from a backup lacks what the log has had for long. While nobody
         writes, no batch of ours would ever run into that, and whoever connects would wait for it.
         """
-        reading = asyncio.ensure_future(reader.read(BATCH_ENTRIES))
+        reading = asyncio.ensure_future(reader.read(self._limit))
         try:
             while not (await asyncio.wait({reading}, timeout=LOOK_SECONDS))[0]:
                 if not covers(await self._ask_applied(), self.applied):
@@ -123,6 +128,20 @@ class Writer:
     async def _ask_applied(self) -> Positions:
         async with asyncio.timeout(ASK_SECONDS):
             return await self._store.applied()
+
+    async def _apply_in_time(self, stretches: Sequence[Stretch]) -> bool:
+        """Apply, and learn how much the store can take at once."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            is_applied = await self._apply(stretches)
+        except (StoreUnavailable, TimeoutError):
+            size = sum(len(stretch.entries) for stretch in stretches)
+            self._limit = max(1, min(size, self._limit) // 2)
+            raise
+        if loop.time() - began < QUICK_SECONDS:
+            self._limit = min(BATCH_ENTRIES, self._limit * 2)
+        return is_applied
 
     async def _apply(self, stretches: Sequence[Stretch]) -> bool:
         try:

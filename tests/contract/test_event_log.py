@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from landline.adapters.kafka import KafkaCluster
-from landline.adapters.sqlite import SqliteEventLog
 from landline.errors import LogLost
 from landline.model import Appended, AppendResult, Entry, NotAppended, Position
 from landline.ports import EventLog
@@ -23,7 +22,6 @@ from support.event_logs import (
     Follower,
     KafkaHome,
     LogHome,
-    LyingDatabase,
     Record,
     SqliteHome,
     append_all,
@@ -374,60 +372,3 @@ async def test_any_mixture_of_writing_and_reading_comes_to_the_log(event_log: Ev
         below = {each for each in wanted if each.offset < positions.get(each.partition, 0)}
         assert set(read) == below
         assert len(read) == len(below)
-
-
-# Commits that lie -----------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("limit", [1, 7, 1_000])
-@pytest.mark.parametrize("seed", range(5))
-async def test_a_reader_skips_nothing_though_commits_that_were_reported_as_failed_are_in_the_log(
-    seed: int, limit: int, tmp_path: Path
-) -> None:
-    """Whoever follows is at any distance behind the end: in the cached tail, in the hole that the
-    cache has, or at the end, and what it reads is what the file has, offset by offset.
-    """
-    chance = random.Random(seed)
-    database = LyingDatabase(tmp_path / "data")
-    log = SqliteEventLog(database)
-    follower = await Follower.open(log, {})  # it checks that stretches meet
-    appends = Appends(log)
-    for _ in range(60):
-        database.is_lying = chance.random() < 0.3
-        appends.append(records(chance.randrange(1, 10)))
-        await appends.settled()
-        acknowledged = max((entry.position.offset for entry in appends.entries), default=-1)
-        for _ in range(chance.randrange(3)):
-            if follower.positions.get(0, 0) <= acknowledged:
-                await follower.read(limit)
-    wanted = await database.read(
-        lambda connection: connection.execute("SELECT offset, value FROM log").fetchall()
-    )
-    read = await follower.read_until(await log.ends(), limit)
-    await follower.reader.close()
-    assert [(entry.position.offset, entry.value) for entry in read] == wanted
-    assert {entry.position for entry in appends.entries} <= {entry.position for entry in read}
-    assert len(appends.entries) < len(read)
-    await log.close()
-    await database.close()
-
-
-async def test_who_waits_at_the_end_is_told_of_a_commit_that_was_reported_as_failed(
-    tmp_path: Path,
-) -> None:
-    """Nothing else is written afterwards: a repeat waits for what the log holds."""
-    database = LyingDatabase(tmp_path / "data")
-    log = SqliteEventLog(database)
-    await append_all(log, records(10))
-    follower = await Follower.open(log, await log.ends())
-    reading = asyncio.create_task(follower.read())
-    await asyncio.sleep(0.02)
-    database.is_lying = True
-    appends = Appends(log)
-    appends.append([("dm:a:b", b"it is there")])
-    await appends.settled()
-    await until(reading.done, "the waiting reader has it")
-    assert [entry.value for entry in follower.entries] == [b"it is there"]
-    await follower.reader.close()
-    await log.close()
-    await database.close()

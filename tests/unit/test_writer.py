@@ -117,6 +117,31 @@ async def test_a_store_that_is_away_is_waited_for_and_quarantines_nothing() -> N
     assert (store.contents, store.quarantined) == (["text", "text"], [])
 
 
+@pytest.mark.parametrize("most", [1, 3, 100])
+@pytest.mark.parametrize("error", [TimeoutError, StoreUnavailable], ids=lambda it: it.__name__)
+async def test_a_batch_that_the_store_cannot_take_in_time_is_tried_smaller(
+    most: int, error: type[Exception]
+) -> None:
+    """And larger again, once it can. Nothing is skipped, nothing is quarantined."""
+    sizes: list[int] = []
+
+    class Slow(Store):
+        async def apply(self, batches: Sequence[Batch]) -> bool:
+            sizes.append(sum(len(batch.messages) for batch in batches))
+            if sizes[-1] > most and self.next < 60:
+                raise error("too much at once")
+            return await super().apply(batches)
+
+    log, store = Log(*(record(n, str(n)) for n in range(3_000))), Slow()
+    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
+    await until(lambda: store.next == 3_000, "all is applied")
+    task.cancel()
+    assert store.contents == [str(n) for n in range(3_000)]
+    assert store.quarantined == []
+    assert max(sizes) == sizes[0] == 1_000
+    assert max(sizes[sizes.index(min(sizes)) :]) > 500
+
+
 async def test_one_that_was_overtaken_stands_by_and_takes_over() -> None:
     """Another writer moves the position under its feet, goes on for a while, and dies."""
     log, store = Log(record(1)), Store()

@@ -1,0 +1,155 @@
+"""The embedded log alone: commits that lie, and readers far behind the end."""
+
+import asyncio
+import itertools
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.adapters.sqlite.event_log import READ_BYTES
+from landline.protocol.records import MessageRecord
+from landline.writer import Writer
+from support.event_logs import Appends, Follower, LyingDatabase, Record, append_all
+from support.peer import until
+
+
+def records(count: int, size_bytes: int = 100) -> list[Record]:
+    """Return records, each value its own."""
+    return [("dm:a:b", str(number).encode().ljust(size_bytes, b".")) for number in range(count)]
+
+
+# Commits that lie -----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("limit", [1, 7, 1_000])
+@pytest.mark.parametrize("seed", range(5))
+async def test_a_reader_skips_nothing_though_commits_that_were_reported_as_failed_are_in_the_log(
+    seed: int, limit: int, tmp_path: Path
+) -> None:
+    """Whoever follows is at any distance behind the end: in the cached tail, in the hole that the
+    cache has, or at the end, and what it reads is what the file has, offset by offset.
+    """
+    chance = random.Random(seed)
+    database = LyingDatabase(tmp_path / "data")
+    log = SqliteEventLog(database)
+    follower = await Follower.open(log, {})  # it checks that stretches meet
+    appends = Appends(log)
+    for _ in range(60):
+        database.is_lying = chance.random() < 0.3
+        appends.append(records(chance.randrange(1, 10)))
+        await appends.settled()
+        acknowledged = max((entry.position.offset for entry in appends.entries), default=-1)
+        for _ in range(chance.randrange(3)):
+            if follower.positions.get(0, 0) <= acknowledged:
+                await follower.read(limit)
+    wanted = await database.read(
+        lambda connection: connection.execute("SELECT offset, value FROM log").fetchall()
+    )
+    read = await follower.read_until(await log.ends(), limit)
+    await follower.reader.close()
+    assert [(entry.position.offset, entry.value) for entry in read] == wanted
+    assert {entry.position for entry in appends.entries} <= {entry.position for entry in read}
+    assert len(appends.entries) < len(read)
+    await log.close()
+    await database.close()
+
+
+async def test_who_waits_at_the_end_is_told_of_a_commit_that_was_reported_as_failed(
+    tmp_path: Path,
+) -> None:
+    """Nothing else is written afterwards: a repeat waits for what the log holds."""
+    database = LyingDatabase(tmp_path / "data")
+    log = SqliteEventLog(database)
+    await append_all(log, records(10))
+    follower = await Follower.open(log, await log.ends())
+    reading = asyncio.create_task(follower.read())
+    await asyncio.sleep(0.02)
+    database.is_lying = True
+    appends = Appends(log)
+    appends.append([("dm:a:b", b"it is there")])
+    await appends.settled()
+    await until(reading.done, "the waiting reader has it")
+    assert [entry.value for entry in follower.entries] == [b"it is there"]
+    await follower.reader.close()
+    await log.close()
+    await database.close()
+
+
+# Far behind the end of the embedded log ---------------------------------------------------------
+
+
+async def test_what_has_left_the_memory_is_read_by_bytes(tmp_path: Path) -> None:
+    """A thousand small records, as many large ones as a megabyte holds, a huge one alone."""
+    database = LyingDatabase(tmp_path / "data")
+    log = SqliteEventLog(database)
+    await append_all(log, records(2_000))
+    await append_all(log, records(200, 16 * 1024))
+    await append_all(log, records(3, 3 * 1024 * 1024))
+    again = SqliteEventLog(database)  # it has nothing in memory
+    follower = await Follower.open(again, {})
+    sizes = []
+    while follower.positions.get(0, 0) < 2_203:
+        (stretch,) = await follower.read(1_000)
+        sizes.append(len(stretch.entries))
+        size_bytes = sum(len(entry.value) for entry in stretch.entries)
+        assert size_bytes <= READ_BYTES or len(stretch.entries) == 1
+    assert sizes == [1_000, 1_000, 64, 64, 64, 8, 1, 1, 1]
+    await follower.reader.close()
+    await log.close()
+    await again.close()
+    await database.close()
+
+
+async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in(
+    tmp_path: Path,
+) -> None:
+    """100,000 records behind, 1,000 a second more, and a commit takes 50 ms."""
+
+    class SlowDatabase(Database):
+        def _commit(self, jobs: list[Any]) -> list[Any]:
+            time.sleep(0.05)
+            return super()._commit(jobs)
+
+    first = Database(tmp_path / "data", lambda _why: None)
+    before = SqliteEventLog(first)
+    for start in range(0, 100_000, 20_000):
+        await append_all(before, map(message_record, range(start, start + 20_000)))
+    await before.close()
+    await first.close()
+    database = SlowDatabase(tmp_path / "data", lambda _why: None)
+    log, store = SqliteEventLog(database), SqliteMessageStore(database)
+    appends = Appends(log)
+
+    async def feed() -> None:
+        for start in itertools.count(100_000, 50):
+            appends.append(map(message_record, range(start, start + 50)))
+            await asyncio.sleep(0.05)
+
+    writer = Writer(log, store)
+    tasks = [asyncio.create_task(writer.run()), asyncio.create_task(feed())]
+    await until(
+        lambda: len(appends.records) > 5_000 and writer.applied.get(0, 0) + 5_000 > log.end,
+        "the writer is near the end",
+    )
+    tasks[1].cancel()
+    await appends.acknowledged()
+    await until(lambda: writer.applied.get(0, 0) == log.end, "the writer is at the end")
+    tasks[0].cancel()
+    await asyncio.wait(tasks)
+    counted = await database.read(
+        lambda connection: connection.execute("SELECT count(*) FROM messages").fetchone()
+    )
+    assert counted == (100_000 + len(appends.records),)
+    await log.close()
+    await database.close()
+
+
+def message_record(number: int) -> Record:
+    """Return a message's record, each of another id."""
+    id = f"00000000-0000-8000-8000-{number:012}"
+    message = MessageRecord(id, None, "dm:a:b", "a", ("b",), "text", "2026-01-01T00:00:00Z")
+    return "dm:a:b", message.encode()
