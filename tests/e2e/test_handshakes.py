@@ -21,6 +21,8 @@ BAD_NAMES = [
     *("", " ", "bo b", " bob", "bob ", "bo\tb", "bob\n", "bo\rb", "\u00a0bob", "bo\u2003b"),
     *("bob\u3000", "bo\u2028b", "bob:", ":", "dm:bob", "a/b", "/", "bo\x01b", "bo\x7fb"),
     *("bo\x85b", "\x00", "bob\x00", "e\u0301", "\u212b", "x" * 65, "é" * 33, EMOJI * 17),
+    *("bo\u200bb", "bob\u200d", "\u202ebob", "bo\ufe0fb", "\u3164", "bo\xadb", "bo\U000e0062b"),
+    *("bo\ue000b", "bo\u0378b", "\ufeffbob"),
 ]
 
 

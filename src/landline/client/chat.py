@@ -43,6 +43,7 @@ from landline.client.events import (
 from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome
 from landline.protocol.frames import BadFrame, decode
+from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.limits import ACK_IDS, FRAME_BYTES, SUBPROTOCOL
 
 CONNECT_SECONDS = 10.0
@@ -498,6 +499,11 @@ def _check_draft(draft: Draft) -> None:
 
 
 def _with_user(url: str, username: str) -> str:
+    """Raises: Refused, as the server would, but before there is a connection."""
+    try:
+        check_user_name(username)
+    except BadName as error:
+        raise Refused(f"username: {error}") from None
     separator = "&" if urlsplit(url).query else "?"
     return f"{url}{separator}username={quote(username, safe='')}"
 

@@ -1,12 +1,19 @@
 """Who is who: user names, conversations, message ids. Only this place knows how they are made."""
 
 import unicodedata
+from bisect import bisect_right
+from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
 from landline.protocol.limits import NAME_BYTES, REF_BYTES
+from landline.protocol.name_characters import UNNAMEABLE
 
-_UNSTORABLE_CATEGORIES = frozenset({"Cc", "Cs"})
+_RANGES = [
+    (int(first, 16), int(last or first, 16))
+    for first, _, last in (part.partition("-") for part in UNNAMEABLE.split())
+]
+_FIRSTS = [first for first, _ in _RANGES]
 
 
 class BadName(ValueError):
@@ -14,21 +21,47 @@ class BadName(ValueError):
 
 
 def check_user_name(name: str) -> str:
-    """Return `name` when it is a user name: 1 to 64 bytes of UTF-8, NFC, no white space, no
-    control characters, no `:` or `/`.
+    """Return `name` when it is a user name: 1 to 64 bytes of UTF-8, NFC, no white space, nothing
+    that is invisible or that Unicode 14.0 has not assigned, no `:` or `/`.
+
+    The characters come from a table, so every server, client and page refuses the same names,
+    whichever Unicode its Python or browser knows. Raises: BadName.
+    """
+    return _checked(name, _name_problem)
+
+
+def check_recorded_name(name: str) -> str:
+    """Return `name` when it is a user name of a record: this version's rule, or that of versions
+    which took invisible and unassigned characters. What was accepted then is still applied.
 
     Raises: BadName.
     """
+    return _checked(name, _recorded_name_problem)
+
+
+def _checked(name: str, problem_of: Callable[[str], str]) -> str:
     if not 1 <= len(name) <= NAME_BYTES:  # before the cache, so that it holds only short strings
         raise BadName(f"a user name has 1 to {NAME_BYTES} bytes")
-    problem = _name_problem(name)
+    problem = problem_of(name)
     if problem:
         raise BadName(problem)
     return name
 
 
 @lru_cache(maxsize=65_536)
-def _name_problem(name: str) -> str | None:
+def _name_problem(name: str) -> str:
+    problem = _recorded_name_problem(name)
+    strange = "" if problem else _unnameable(name)
+    if strange:
+        return (
+            "a user name has no invisible and no unassigned characters"
+            f" (U+{ord(strange):04X} is one)"
+        )
+    return problem
+
+
+@lru_cache(maxsize=65_536)
+def _recorded_name_problem(name: str) -> str:
     if not is_storable(name):
         return "a user name has no control characters and no lone surrogates"
     if len(name.encode()) > NAME_BYTES:
@@ -36,12 +69,22 @@ def _name_problem(name: str) -> str | None:
     for character in name:
         if character in ":/":
             return "a user name has no ':' and no '/'"
-        if character.isspace() or unicodedata.category(character) in _UNSTORABLE_CATEGORIES:
+        if character.isspace() or unicodedata.category(character) == "Cc":
             return "a user name has no white space and no control characters"
-    # Two spellings that look alike must not be two users.
-    if not unicodedata.is_normalized("NFC", name):
+    # Two spellings that look alike must not be two users. How a character is composed that this
+    # table does not have depends on the Python that runs: it is not asked.
+    if not _unnameable(name) and not unicodedata.is_normalized("NFC", name):
         return "a user name is in Unicode normal form C"
-    return None
+    return ""
+
+
+def _unnameable(name: str) -> str:
+    """Return the first character of `name` that no user name has, or an empty string."""
+    for character in name:
+        code = ord(character)
+        if code <= _RANGES[bisect_right(_FIRSTS, code) - 1][1]:
+            return character
+    return ""
 
 
 def is_storable(text: str) -> bool:

@@ -12,7 +12,7 @@ import orjson
 
 from landline.protocol.identity import (
     BadName,
-    check_user_name,
+    check_recorded_name,
     is_message_id,
     is_ref,
     is_storable,
@@ -95,6 +95,8 @@ class BadRecord(ValueError):
 def decode_record(value: bytes) -> MessageRecord | ReceiptRecord:
     """Return the record, every field checked as strictly as at the edge.
 
+    User names may be those of an older rule: what was accepted under it is not lost.
+
     Raises: BadRecord.
     """
     try:
@@ -152,7 +154,7 @@ def _id(value: object) -> str:
 
 def _name(value: object) -> str:
     try:
-        return check_user_name(value if isinstance(value, str) else "")
+        return check_recorded_name(value if isinstance(value, str) else "")
     except BadName as error:
         raise BadRecord(str(error)) from None
 

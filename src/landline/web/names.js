@@ -1,6 +1,13 @@
 // User names and refs: what the server takes (docs/protocol.md), checked before it has to refuse.
 
+import { UNNAMEABLE } from "./name-characters.js";
+
 const NAME_BYTES = 64;
+
+// The server's own table: the browser may know another Unicode.
+const RANGES = UNNAMEABLE.trim()
+  .split(/\s+/)
+  .map((range) => range.split("-").map((code) => parseInt(code, 16)));
 
 const encoder = new TextEncoder();
 
@@ -18,9 +25,27 @@ export function tidyName(text) {
 export function nameProblem(name) {
   if (name === "") return "Please enter a name.";
   if (byteLength(name) > NAME_BYTES) return `A name has at most ${NAME_BYTES} bytes.`;
-  if (/[\s\p{Cc}\p{Cs}]/u.test(name)) return "A name has no spaces.";
   if (/[:/]/.test(name)) return "A name has no “:” and no “/”.";
+  if (/[\s\p{Cc}]/u.test(name)) return "A name has no spaces.";
+  const strange = Array.from(name).find(isUnnameable);
+  if (strange !== undefined) {
+    const code = strange.codePointAt(0).toString(16).toUpperCase().padStart(4, "0");
+    return `A name has no invisible or unknown characters (U+${code} is one).`;
+  }
+  if (name !== name.normalize("NFC")) return "A name is in Unicode normal form C.";
   return "";
+}
+
+function isUnnameable(character) {
+  const code = character.codePointAt(0);
+  let [low, high] = [0, RANGES.length - 1];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (RANGES[middle][0] <= code) low = middle;
+    else high = middle - 1;
+  }
+  const [first, last = first] = RANGES[low];
+  return first <= code && code <= last;
 }
 
 /** Return a name for a message that nobody else will ever make: a random UUID. */

@@ -36,9 +36,10 @@ anything = st.recursive(
 )
 # Every character, halves of surrogate pairs too: JSON can escape them.
 wild_text = st.text(st.characters(), max_size=70)
+names = st.text("aéß名😀.", min_size=1, max_size=20)
 values = {
     "type": st.sampled_from(["send", "ack", "ping", "message", ""]),
-    "to": wild_text | st.sampled_from(["bob", "Zoë", "e\u0301", "x" * 65]),
+    "to": names | names | wild_text | st.sampled_from(["bob", "e\u0301", "x" * 65]),
     "content": wild_text | st.just("\U0001f600" * 4096),
     "ref": wild_text | st.sampled_from(["r", "r" * 65]),
     "retry": st.booleans(),

@@ -1,7 +1,13 @@
 """Who is who: which names there are, and which id a message has."""
 
+import json
+import runpy
+import sys
+import unicodedata
 import uuid
+from importlib.resources import files
 from itertools import pairwise
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -9,6 +15,7 @@ from hypothesis import strategies as st
 
 from landline.protocol.identity import (
     BadName,
+    check_recorded_name,
     check_user_name,
     direct_conversation,
     is_message_id,
@@ -16,6 +23,7 @@ from landline.protocol.identity import (
     message_id,
     uuid_text,
 )
+from landline.protocol.name_characters import UNNAMEABLE
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -31,7 +39,6 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
         "a.b@c-d_e+f",
         "x" * 64,
         "é" * 32,  # 64 bytes
-        "👩\u200d🚀",  # a joiner is a format character, neither space nor control
     ],
 )
 def test_a_user_name_may_have_letters_of_any_script(name: str) -> None:
@@ -54,6 +61,8 @@ def test_a_user_name_may_have_letters_of_any_script(name: str) -> None:
         ("a\x85b", "control"),
         ("a\x00b", "control"),
         ("a\ud800b", "surrogates"),
+        ("a\u200bb", r"invisible .* \(U\+200B is one\)"),
+        ("a\U000e0041b", r"U\+E0041 is one"),
         ("a:b", "':'"),
         ("a/b", "'/'"),
     ],
@@ -61,6 +70,70 @@ def test_a_user_name_may_have_letters_of_any_script(name: str) -> None:
 def test_what_could_be_mistaken_for_another_name_is_none(name: str, why: str) -> None:
     with pytest.raises(BadName, match=why):
         check_user_name(name)
+
+
+NAMES = json.loads(Path(__file__).parents[2].joinpath("support", "names.json").read_text())
+CATEGORIES = {"Cc", "Cf", "Cn", "Co", "Cs", "Zl", "Zp", "Zs"}
+
+
+@pytest.mark.parametrize("name", NAMES["good"])
+def test_a_name_is_taken_here_and_by_the_page(name: str) -> None:
+    """The page's side of the same list is in tests/browser."""
+    assert check_user_name(name) == name
+
+
+@pytest.mark.parametrize("name", NAMES["bad"], ids=ascii)
+def test_a_name_is_refused_here_and_by_the_page(name: str) -> None:
+    with pytest.raises(BadName):
+        check_user_name(name)
+
+
+def test_no_name_has_a_character_of_these_categories() -> None:
+    """Whichever Unicode this Python knows: its own unassigned characters are refused as well."""
+    wrong = [
+        f"U+{code:04X}"
+        for code in range(sys.maxunicode + 1)
+        if unicodedata.category(chr(code)) in CATEGORIES and is_nameable(chr(code))
+    ]
+    assert wrong == []
+
+
+def is_nameable(text: str) -> bool:
+    try:
+        check_user_name(text)
+    except BadName:
+        return False
+    return True
+
+
+def test_server_and_page_have_one_table() -> None:
+    page = (files("landline") / "web" / "name-characters.js").read_text()
+    assert page.partition("`")[2].partition("`")[0].split() == UNNAMEABLE.split()
+
+
+@pytest.mark.skipif(unicodedata.unidata_version != "14.0.0", reason="another Unicode's Python")
+def test_the_table_is_what_its_script_makes_of_unicode() -> None:
+    script = runpy.run_path(str(Path(__file__).parents[3] / "scripts" / "names"))
+    assert script["unnameable"]().split() == UNNAMEABLE.split()
+
+
+@given(st.text(max_size=8))
+def test_a_name_of_a_record_may_be_any_that_is_taken_today(name: str) -> None:
+    if is_nameable(name):
+        assert check_recorded_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["a\u200bb", "👩\u200d🚀", "a\u202eb", "\u3164", "a\ue000", "a\u0378"]
+)
+def test_a_name_that_was_taken_before_is_one_in_a_record(name: str) -> None:
+    assert check_recorded_name(name) == name
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a:b", "a\x00", "\ud800", "x" * 65, "A\u030alesund"])
+def test_a_name_that_was_never_taken_is_none_in_a_record(name: str) -> None:
+    with pytest.raises(BadName):
+        check_recorded_name(name)
 
 
 @pytest.mark.parametrize(

@@ -118,6 +118,14 @@ def test_a_message_that_the_edge_would_not_have_taken_is_refused(field: str, val
         decode_record(orjson.dumps(record))
 
 
+def test_a_name_that_an_earlier_version_took_is_still_applied() -> None:
+    """Its conversations are in the log, and what was accepted is not quarantined afterwards."""
+    old = replace(MESSAGE, sender="al\u200bice", recipients=("bob\u202e", "👩\u200d🚀"))
+    assert decode_record(old.encode()) == old
+    receipt = replace(RECEIPT, recipient="bob\u202e")
+    assert decode_record(receipt.encode()) == receipt
+
+
 @pytest.mark.parametrize(
     ("field", "value"),
     [
