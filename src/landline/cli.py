@@ -102,6 +102,7 @@ examples:
       --report report.html --history run.jsonl
   landline verify --check run.jsonl --report report.html
   landline verify --faults cluster --for 2m --seed 7
+  landline verify --flood junk --duration 30s
 
 Exit code 0: all promises were kept. 1: one was broken, and the page tells the story.
 2: too little happened to tell, or the run could not begin. The first Ctrl-C ends the
@@ -109,6 +110,8 @@ load and looks at what was accepted so far; a second one ends everything."""
 
 # A user to whom more is written every second reads slowly by being busy, which proves nothing.
 VERIFY_RATE_PER_USER = 50
+# The kinds of `landline.verify.flood`, which is imported only where it is needed.
+FLOODS = ("junk", "acks", "bad", "sends", "pings", "fragments")
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -197,6 +200,8 @@ def _verify_or_check(arguments: argparse.Namespace) -> int:
         return list_faults()
     if arguments.check is not None:
         return check_file(arguments.check, arguments.report)
+    if arguments.flood_anywhere and arguments.flood is None:
+        raise ConfigError("--flood-anywhere goes with --flood: add that, or leave it out")
     if arguments.faults is not None:
         return verify_with_faults(
             arguments.faults,
@@ -205,6 +210,8 @@ def _verify_or_check(arguments: argparse.Namespace) -> int:
             arguments.history,
             arguments.report,
         )
+    if arguments.flood is not None:
+        _check_flood(arguments)
     for flag, given in (("--seed", arguments.seed), ("--only", arguments.only)):
         if given is not None:
             raise ConfigError(f"{flag} goes with --faults: add that, or leave {flag} out")
@@ -232,12 +239,31 @@ def _verify_options(arguments: argparse.Namespace, urls: list[str]) -> "Options"
         seed=secrets.randbelow(1_000_000) if seed is None else _number("--seed", seed, 0, 10**9),
         kafka=arguments.kafka,
         postgres=arguments.postgres,
+        flood=arguments.flood,
     )
+
+
+def _check_flood(arguments: argparse.Namespace) -> None:
+    """Raises: ConfigError for a flood that may hurt somebody, or is over before it begins."""
+    from landline.verify.flood import CALM_SECONDS, is_loopback  # noqa: PLC0415 - see above
+
+    url = (arguments.url or [DEFAULT_URL])[0]
+    if not url.startswith("ws://"):
+        raise ConfigError(f"--flood goes to ws:// alone, and {printable(url)} is none")
+    if not is_loopback(url) and not arguments.flood_anywhere:
+        raise ConfigError(
+            f"--flood: {printable(url)} is not on this machine; it may not be yours to flood."
+            " If it is, add --flood-anywhere"
+        )
+    if _value("--duration", arguments.duration, SECONDS) < 3 * CALM_SECONDS:
+        raise ConfigError(
+            f"--duration {printable(arguments.duration)} is too short for --flood: give it a minute"
+        )
 
 
 def _only(arguments: argparse.Namespace) -> list[str] | None:
     """Return the names of the faults that were asked for. Raises: ConfigError."""
-    for flag in ("url", "kafka", "postgres"):
+    for flag in ("url", "kafka", "postgres", "flood"):
         if getattr(arguments, flag) is not None:
             raise ConfigError(
                 f"--{flag} does not go with --faults, which starts servers of its own"
@@ -402,6 +428,17 @@ def _add_verify(commands: Any, shape: dict[str, Any]) -> None:
     )
     add("--seed", metavar="N", help="with --faults: repeat the plan of a run")
     add("--only", metavar="FAULT,...", help="with --faults: these alone")
+    add(
+        "--flood",
+        choices=FLOODS,
+        help="have a client send the first server as much of this as its socket takes, for 20 s at"
+        " the most, and see that the others are answered all the same (default: off)",
+    )
+    add(
+        "--flood-anywhere",
+        action="store_true",
+        help="with --flood: also a server that is not on this machine",
+    )
     add("--list-faults", action="store_true", help="say what can be done to what, and end")
     add(
         "--duration",

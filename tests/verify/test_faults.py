@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from landline import cli
-from landline.verify import clock, faults
+from landline.verify import clock, disk, faults
 from landline.verify.deployments import KINDS, Deployment
-from landline.verify.faults import FAULTS, Fault, Strike, fitting, left_out
-from landline.verify.nemesis import make_plan
+from landline.verify.faults import FAULTS, Fault, Rest, Strike, fitting, left_out
+from landline.verify.nemesis import Nemesis, Planned, make_plan
 
 
 @pytest.fixture
@@ -30,12 +30,20 @@ def test_a_plan_is_made_by_its_seed_alone(kind: str) -> None:
     """Every fault comes before any comes again, and all of them fit into the time."""
     known = fitting(kind)
     for seed in range(50):
-        plan = make_plan(seed, known, 400.0)
-        assert plan == make_plan(seed, known, 400.0)
+        plan = make_plan(seed, known, 600.0)
+        assert plan == make_plan(seed, known, 600.0)
         names = [each.fault.name for each in plan]
         assert set(names[: len(known)]) == {fault.name for fault in known}
-        assert sum(each.calm + each.seconds + each.fault.heal_seconds for each in plan) < 400.0
-    assert make_plan(1, known, 400.0) != make_plan(2, known, 400.0)
+        assert sum(each.calm + each.seconds + each.fault.heal_seconds for each in plan) < 600.0
+    assert make_plan(1, known, 600.0) != make_plan(2, known, 600.0)
+
+
+def test_a_fault_that_takes_long_is_shortened_to_fit() -> None:
+    """Or a long one that comes up first would leave the time of a short run unused."""
+    long = next(fault for fault in FAULTS if fault.name == "postgres-away")
+    for seed in range(20):
+        (planned,) = make_plan(seed, [long], 35.0)
+        assert long.seconds[0] <= planned.seconds < 35.0
 
 
 def test_the_list_has_every_fault_and_why_one_cannot_be(
@@ -58,6 +66,13 @@ def test_the_list_has_every_fault_and_why_one_cannot_be(
         (["--faults", "moon"], "invalid choice: 'moon'"),
         (["--faults", "--url", "ws://127.0.0.1:1/ws"], "--url does not go with --faults"),
         (["--faults", "--postgres", "postgresql://h/d"], "--postgres does not go with --faults"),
+        (["--faults", "--flood", "junk"], "--flood does not go with --faults"),
+        (["--flood", "junk", "--url", "ws://192.0.2.7:1/ws"], "is not on this machine"),
+        (["--flood", "junk", "--url", "ws://localhost.example.org/ws"], "is not on this machine"),
+        (["--flood", "junk", "--url", "wss://127.0.0.1/ws"], "--flood goes to ws:// alone"),
+        (["--flood", "junk", "--duration", "5s"], "is too short for --flood"),
+        (["--flood-anywhere"], "--flood-anywhere goes with --flood"),
+        (["--flood", "moon"], "invalid choice: 'moon'"),
         (["--seed", "1"], "--seed goes with --faults"),
         (["--only", "server-kill"], "--only goes with --faults"),
         (["--faults", "--seed", "x"], "--seed x"),
@@ -99,6 +114,55 @@ def test_a_clock_is_stepped_and_timers_do_not_notice(tmp_path: Path) -> None:
         child.communicate("\n", timeout=30)
 
 
+@pytest.mark.skipif(disk.obstacle() is not None, reason=str(disk.obstacle()))
+def test_a_disk_lies_below_a_program_and_recovers(tmp_path: Path) -> None:
+    """A commit that failed is in the file; while the disk is broken nothing can be read."""
+    code = """
+from contextlib import closing
+from landline.verify.disk import Disk
+import sqlite3, sys
+
+def tried(*statements, between=lambda: None):
+    try:
+        with closing(sqlite3.connect(sys.argv[1], isolation_level=None)) as file:
+            for statement in statements[:-1]:
+                file.execute(statement)
+            between()
+            return file.execute(statements[-1]).fetchall()
+    except sqlite3.OperationalError as error:
+        return str(error)
+
+disk = Disk()
+first = "PRAGMA journal_mode = WAL", "PRAGMA synchronous = FULL", "CREATE TABLE a (b)"
+print(tried(*first, "INSERT INTO a VALUES (1)", "INSERT INTO a VALUES (2)", between=disk.fail))
+print(tried("SELECT b FROM a"))
+disk.heal()
+print(tried("SELECT b FROM a"))
+print(tried("INSERT INTO a VALUES (3)"))
+"""
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "a.db")],
+        capture_output=True, text=True, timeout=60, check=True,
+    ).stdout  # fmt: skip
+    assert said.splitlines() == ["disk I/O error", "disk I/O error", "[(1,), (2,)]", "[]"]
+
+
+def test_a_disk_that_cannot_lie_here_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A Python that hides its SQLite: the others are done, this one is left out with a line."""
+    monkeypatch.setattr(disk, "_PROGRAM", ("false",))
+    disk.obstacle.cache_clear()
+    try:
+        reason = left_out("embedded")["disk-lies"]
+        assert "lets nobody come between" in reason
+        assert "disk-lies" not in {fault.name for fault in fitting("embedded")}
+        assert cli.main(["verify", "--faults", "--only", "disk-lies"]) == 2
+        assert f"that cannot be done here, {reason}" in capsys.readouterr().err
+    finally:
+        disk.obstacle.cache_clear()
+
+
 def run(kind: str, *arguments: str) -> int:
     return cli.main(
         ["verify", "--faults", kind, "--users", "30", "--rate", "100", "--seed", "4", *arguments]
@@ -118,8 +182,9 @@ def test_an_embedded_server_is_harmed_and_loses_nothing(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     code = run(
-        "embedded", "--for", "30s", "--only", "server-kill,client-half-open,disk-full,clock-step"
-    )
+        "embedded", "--for", "35s",
+        "--only", "server-kill,client-half-open,disk-full,disk-lies,clock-step",
+    )  # fmt: skip
     said = capfd.readouterr().out
     assert code == 0, said
     expect_all_happened(said)
@@ -136,6 +201,33 @@ def test_a_cluster_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]
     assert code == 0, said
     expect_all_happened(said)
     assert re.search(r"I9 +Store = fold of the log +held", said), said
+
+
+@pytest.mark.stack
+@pytest.mark.timeout(240)
+def test_people_who_connect_while_the_store_is_away_hear_each_other(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    code = run("cluster", "--for", "32s", "--only", "postgres-away")
+    said = capfd.readouterr().out
+    assert code == 0, said
+    assert re.search(r"I2c +Live without the store +held", said), said
+
+
+async def test_what_began_with_a_fault_may_last_longer() -> None:
+    """Each has its own beginning and end in the history, whose names the checker knows."""
+    done: list[object] = []
+    strike = Strike(
+        "one", lambda: done.append("harm"), lambda: done.append("heal"),
+        Rest("postgres-pause", 0.01, lambda: done.append("rest")),
+    )  # fmt: skip
+    fault = Fault("settings-retention", "", KINDS, (0.0, 0.0), 0.0, lambda *_: strike)
+    nemesis = Nemesis(Deployment("cluster", [], []), [Planned(fault, 0.0, 0.01, 0)])
+    await nemesis.run(lambda name, phase, _: done.append((name, phase)))
+    assert done == [
+        ("settings-retention", "start"), ("postgres-pause", "start"), "harm",
+        "heal", ("settings-retention", "stop"), "rest", ("postgres-pause", "stop"),
+    ]  # fmt: skip
 
 
 @pytest.mark.e2e

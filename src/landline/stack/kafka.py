@@ -54,6 +54,7 @@ class KafkaNode(Server):
         self._class_path = ""
         self._cluster_id = ""
         self._data = directory / "data"
+        self.more_settings: dict[str, object] = {}  # for `join`
 
     @property
     def address(self) -> str:
@@ -121,6 +122,7 @@ class KafkaNode(Server):
             "num.recovery.threads.per.data.dir": 2,
             "log.cleaner.dedupe.buffer.size": 4 * 1024 * 1024,
             "log.index.size.max.bytes": 1024 * 1024,
+            **self.more_settings,
         }
 
     def _command(self) -> Sequence[str]:

@@ -74,6 +74,13 @@ async def absent(user: User, urls: Sequence[str]) -> None:  # noqa: ARG001 - a l
     await asyncio.Event().wait()
 
 
+async def flooded(user: User, urls: Sequence[str]) -> None:
+    """Stay on one server, and acknowledge steadily, but less than one is sent during a flood."""
+    url = user.chance.choice(urls)
+    while True:
+        await user.visit(url, ack_rate=FLOODED_ACKS)
+
+
 async def _stay(user: User, url: str) -> None:
     while True:
         await user.visit(url, user.chance.uniform(5, 15))
@@ -90,6 +97,10 @@ async def _repeat(user: User) -> None:
         known = {**dict(list(known.items())[-20:]), **user.outbox}
 
 
+# What somebody who is flooded acknowledges a second, and is sent a second by one user.
+FLOODED_ACKS: Final = 100.0
+FLOODER_RATE: Final = 300.0
+
 # In this order they are given to users, round and round, so that few users try much.
 BEHAVIOURS: Final[dict[str, Life]] = {
     "steady": steady,
@@ -103,6 +114,8 @@ BEHAVIOURS: Final[dict[str, Life]] = {
     "plain": steady,  # with `ack=auto`
     "absent": absent,
 }
+# Beside them, where a fault asks for it.
+FLOOD: Final[dict[str, Life]] = {"flooder": steady, "flooded": flooded}
 # Who sends nothing that is lost when nobody is there to send it: the rest of the users.
 _MORE: Final = ("steady", "dropping", "hopping", "steady", "offline", "several")
 

@@ -20,7 +20,9 @@ from landline.verify.checks.delivery import (
 )
 from landline.verify.checks.durability import durable, honest_ok, unaltered
 from landline.verify.checks.liveness import bounded, live_again, vacuous
+from landline.verify.checks.meanwhile import is_watched, live_without_store
 from landline.verify.checks.order import agreed, in_order
+from landline.verify.checks.prompt import is_flooded, prompt_answers
 from landline.verify.checks.receipts import honest_receipts
 from landline.verify.checks.store import applied, is_fold
 from landline.verify.events import Event, Ok, Rejected, Unknown
@@ -48,6 +50,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "I1": _Check(durable, lambda evidence: evidence.has_log or evidence.has_store),
     "I2": _Check(delivered, lambda evidence: "final" in evidence.phases),
     "I2b": _Check(not_stranded, can_be_stranded),
+    "I2c": _Check(live_without_store, is_watched),
     "I3": _Check(no_phantom),
     "I4": _Check(unaltered),
     "I5": _Check(no_duplicates),
@@ -58,6 +61,7 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "I10": _Check(applied, lambda each: _has_log_and_store(each) or _has_samples("applied")(each)),
     "I11": _Check(honest_ok, lambda evidence: evidence.has_log),
     "I12": _Check(final_answers),
+    "I12b": _Check(prompt_answers, is_flooded),
     "I13": _Check(confidential),
     "I14": _Check(bounded, _has_samples("rss", "fds", "tasks")),
     "I15": _Check(live_again, lambda evidence: "final" in evidence.phases),

@@ -135,14 +135,16 @@ class User:
         seconds: float | None = None,
         *,
         ack_delay: float | None = 0.0,
+        ack_rate: float | None = None,
         leave: Literal["close", "abort"] = "close",
     ) -> None:
         """Be connected for so long, or until the connection ends; before it, wait if one should.
 
         `ack_delay` is the time between storing and acknowledging; None: never acknowledge.
+        `ack_rate` is how many messages a second are acknowledged at the most.
         """
         await asyncio.sleep(self._pause())
-        connection = Connection(self, url, ack_delay=ack_delay, leave=leave)
+        connection = Connection(self, url, ack_delay=ack_delay, ack_rate=ack_rate, leave=leave)
         try:
             await connection.run(seconds)
         finally:
@@ -166,6 +168,7 @@ class Connection:
         url: str,
         *,
         ack_delay: float | None = 0.0,
+        ack_rate: float | None = None,
         leave: Literal["close", "abort"] = "close",
     ) -> None:
         self.user = user
@@ -175,6 +178,8 @@ class Connection:
         self.is_live = False
         self.asked_pause: float | None = None
         self._ack_delay = ack_delay
+        self._ack_pause = 0.0 if ack_rate is None else 1 / ack_rate
+        self._next_ack = 0.0  # when the next one is due, of who acknowledges so many a second
         self._leave = leave
         self._has_given_up = False
         self._drafts: list[tuple[Draft, bool]] = []
@@ -355,7 +360,10 @@ class Connection:
         )  # fmt: skip
         self.user.inbox.add(id)  # stored; only now may it be acknowledged
         if self.user.acks_by_itself and self._ack_delay is not None:
-            self._later(self._ack_delay, lambda: self._acks.append(id))
+            now = asyncio.get_running_loop().time()
+            self._next_ack = max(now, self._next_ack) + self._ack_pause
+            delay = max(self._ack_delay, self._next_ack - now)
+            self._later(delay, lambda: self._acks.append(id))
 
     def _receive_accepted(self, frame: Frame) -> None:
         ref = _text(frame, "ref")

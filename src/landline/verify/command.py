@@ -79,8 +79,8 @@ def verify_with_faults(
         )
     interrupt_on_termination()
     print(f"Starting servers of our own ({kind}) ...", flush=True)
-    has_clocks = any(planned.fault.name == "clock-step" for planned in plan)
-    with opened(kind, has_clocks=has_clocks) as deployment:
+    equipment = {each.fault.needs for each in plan if each.fault.needs is not None}
+    with opened(kind, equipment) as deployment:
         options = replace(
             asked,
             urls=deployment.urls,
@@ -116,9 +116,9 @@ def _chosen(kind: str, only: Sequence[str] | None) -> list[Fault]:
 def list_faults() -> int:
     """Print every fault, what it does, and what it can be done to. Returns the exit code."""
     for fault in FAULTS:
-        print(f"{fault.name:<18}{fault.about}\n{'':<18}fits {', '.join(fault.fits)}")
+        print(f"{fault.name:<29}{fault.about}\n{'':<29}fits {', '.join(fault.fits)}")
         if (reason := fault.obstacle()) is not None:
-            print(f"{'':<18}not here: {reason}")
+            print(f"{'':<29}not here: {reason}")
     return 0
 
 

@@ -3,13 +3,14 @@
 import resource
 import shutil
 import sys
+import threading
 import urllib.request
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
-from typing import Final
+from typing import Final, Literal
 
 from landline.stack.cluster import LandlineServer
 from landline.stack.kafka import KafkaNode
@@ -24,17 +25,32 @@ from landline.verify.proxy import Proxy
 BROKERS: Final = {"cluster": 1, "cluster3": 3}
 KINDS: Final = ("embedded", *BROKERS)
 
+# Brokers delete nothing, also where a fault lets the log keep very little: what a run finds missing
+# has to be the servers' doing.
+_NEVER_MS: Final = 24 * 3_600 * 1_000
+
+# What some faults need and what changes how servers run, so that it is there only for them: clocks
+# and a disk of their own, and two addresses for PostgreSQL.
+Equipment = Literal["clock", "disk", "hosts"]
+
 # Less than a page of SQLite's: nothing can be added to any file.
 _FULL_BYTES: Final = 4_096
 
 
 class EmbeddedServer(Server):
-    """`landline serve` on a data directory of its own."""
+    """`landline serve` on a data directory of its own, or on a disk that can be made to lie."""
 
-    def __init__(self, directory: Path, environment: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        environment: Mapping[str, str] | None = None,
+        *,
+        has_disk: bool = False,
+    ) -> None:
         super().__init__("embedded", directory)
         self.port = free_port()
         self._more_environment = environment or {}
+        self._has_disk = has_disk
 
     @property
     def address(self) -> str:
@@ -64,9 +80,22 @@ class EmbeddedServer(Server):
         _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (hard, hard))
 
+    def break_disk(self) -> None:
+        """Let a commit report failure and be in the file, and no page be read after it."""
+        self._broken.touch()
+
+    def mend_disk(self) -> None:
+        """Let its disk work again."""
+        self._broken.unlink(missing_ok=True)
+
+    @property
+    def _broken(self) -> Path:
+        return self.directory / "disk-is-broken"
+
     def _command(self) -> Sequence[str]:
+        program = ["landline.verify.disk", str(self._broken)] if self._has_disk else ["landline"]
         return [
-            sys.executable, "-m", "landline", "serve", "--server-id", self.name,
+            sys.executable, "-m", *program, "serve", "--server-id", self.name,
             "--port", str(self.port), "--data-dir", str(self.data_dir),
         ]  # fmt: skip
 
@@ -79,7 +108,8 @@ class Deployment:
     """Running servers, where clients find them, and what the log and the store can be read from.
 
     `servers` have clients, each through one of `proxies`; `writers` have none. `clocks` are those
-    of `servers`, where they can be stepped.
+    of `servers`, where they can be stepped; `hosts` the addresses of PostgreSQL, in the order in
+    which servers try them. While `flood` is set, one user is sent more than they acknowledge.
     """
 
     kind: str
@@ -91,6 +121,8 @@ class Deployment:
     postgres: Sequence[PostgresServer] = ()
     redis: Sequence[RedisServer] = ()
     clocks: Mapping[str, Clock] = field(default_factory=dict)
+    hosts: Sequence[Proxy] = ()
+    flood: threading.Event = field(default_factory=threading.Event)
 
     @property
     def urls(self) -> list[str]:
@@ -127,43 +159,75 @@ class Deployment:
 
 
 @contextmanager
-def opened(kind: str, *, has_clocks: bool = False) -> Iterator[Deployment]:
-    """Start one of `KINDS` for the length of a `with` block. Raises: StackError.
-
-    Servers have clocks of their own only where that is asked for: it changes how they run.
-    """
+def opened(kind: str, equipment: Collection[Equipment] = ()) -> Iterator[Deployment]:
+    """Start one of `KINDS` for the length of a `with` block. Raises: StackError."""
     with ExitStack() as exits:
         directory = Path(exits.enter_context(TemporaryDirectory(prefix="landline-verify-")))
         directory.chmod(0o711)  # root's PostgreSQL runs as nobody, who has to pass
-        names = ("embedded",) if kind == "embedded" else ("ws-1", "ws-2")
-        clocks = {name: Clock(directory / f"{name}.clock") for name in names if has_clocks}
-        environments = {name: clock.environment() for name, clock in clocks.items()}
         if kind == "embedded":
-            server = EmbeddedServer(directory / "server", environments.get("embedded"))
-            exits.enter_context(server)
-            proxy = exits.enter_context(Proxy(server.name, server.port))
-            yield Deployment(kind, [server], [proxy], embedded=[server], clocks=clocks)
-            return
-        stack = exits.enter_context(Stack(directory / "stack", brokers=BROKERS[kind]))
-        servers = [
-            LandlineServer(
-                name, free_port(), stack, directory / name, environment=environments.get(name)
-            )
-            for name in names
-        ]
-        for each in servers:
-            exits.enter_context(each)
-        writer = LandlineServer(
-            "writer-1", free_port(), stack, directory / "writer-1", roles="writer"
+            yield _embedded(exits, directory, equipment)
+        else:
+            yield _cluster(exits, directory, kind, equipment)
+
+
+def _embedded(exits: ExitStack, directory: Path, equipment: Collection[Equipment]) -> Deployment:
+    clocks = _clocks(directory, ["embedded"], equipment)
+    server = EmbeddedServer(
+        directory / "server",
+        clocks["embedded"].environment() if clocks else {},
+        has_disk="disk" in equipment,
+    )
+    exits.enter_context(server)
+    proxy = exits.enter_context(Proxy(server.name, server.port))
+    return Deployment("embedded", [server], [proxy], embedded=[server], clocks=clocks)
+
+
+def _cluster(
+    exits: ExitStack, directory: Path, kind: str, equipment: Collection[Equipment]
+) -> Deployment:
+    stack = Stack(directory / "stack", brokers=BROKERS[kind])
+    for broker in stack.brokers:
+        broker.more_settings["log.retention.check.interval.ms"] = _NEVER_MS
+    exits.enter_context(stack)
+    names = ("ws-1", "ws-2")
+    clocks = _clocks(directory, names, equipment)
+    hosts = [
+        exits.enter_context(Proxy(f"postgres-host-{number}", stack.postgres.port))
+        for number in ((1, 2) if "hosts" in equipment else ())
+    ]
+    store = {"LANDLINE_POSTGRES": _through(stack.postgres, hosts)} if hosts else {}
+    servers = [
+        LandlineServer(
+            name, free_port(), stack, directory / name,
+            environment={**(clocks[name].environment() if name in clocks else {}), **store},
         )
-        exits.enter_context(writer)
-        yield Deployment(
-            kind,
-            servers,
-            [exits.enter_context(Proxy(each.name, each.port)) for each in servers],
-            writers=[writer],
-            brokers=stack.brokers,
-            postgres=[stack.postgres],
-            redis=[stack.redis],
-            clocks=clocks,
-        )
+        for name in names
+    ]  # fmt: skip
+    writer = LandlineServer(
+        "writer-1", free_port(), stack, directory / "writer-1", roles="writer", environment=store
+    )
+    for each in (*servers, writer):
+        exits.enter_context(each)
+    return Deployment(
+        kind,
+        servers,
+        [exits.enter_context(Proxy(each.name, each.port)) for each in servers],
+        writers=[writer],
+        brokers=stack.brokers,
+        postgres=[stack.postgres],
+        redis=[stack.redis],
+        clocks=clocks,
+        hosts=hosts,
+    )
+
+
+def _clocks(
+    directory: Path, names: Sequence[str], equipment: Collection[Equipment]
+) -> dict[str, Clock]:
+    return {name: Clock(directory / f"{name}.clock") for name in names if "clock" in equipment}
+
+
+def _through(postgres: PostgresServer, hosts: Sequence[Proxy]) -> str:
+    """Return an address of PostgreSQL that names several hosts."""
+    start, _, path = postgres.url.rpartition(f"127.0.0.1:{postgres.port}")
+    return start + ",".join(f"127.0.0.1:{host.port}" for host in hosts) + path

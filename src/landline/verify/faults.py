@@ -7,7 +7,7 @@ import resource
 import socket
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
@@ -17,15 +17,23 @@ from landline.errors import StackError
 from landline.stack.kafka import KafkaNode
 from landline.stack.process import Server
 from landline.stack.redis import RedisServer
-from landline.verify import clock
-from landline.verify.deployments import BROKERS, KINDS, Deployment, EmbeddedServer
+from landline.verify import clock, disk
+from landline.verify.deployments import BROKERS, KINDS, Deployment, EmbeddedServer, Equipment
 from landline.verify.dumps import TOPIC
 from landline.verify.proxy import Proxy
+from landline.verify.settings import TopicSetting
 
 _ALL: Final = tuple(KINDS)
 _CLUSTERS: Final = tuple(BROKERS)
 _ASK_SECONDS: Final = 10.0
 _HOUR: Final = 3_600
+# Each of them breaks the promise, and only that: nothing that is there is deleted for it.
+_UNSAFE: Final = (
+    ("min.insync.replicas", "1"),
+    ("retention.ms", str(_HOUR * 1_000)),
+    ("unclean.leader.election.enable", "true"),
+)
+_SHORT_RETENTION_MS: Final = 20_000
 _STEPS: Final = (-30 * 24 * _HOUR, -24 * _HOUR, -_HOUR, _HOUR, 24 * _HOUR, 30 * 24 * _HOUR)
 
 
@@ -37,12 +45,22 @@ V = TypeVar("V", bound=_Named)
 
 
 @dataclass(frozen=True, slots=True)
+class Rest:
+    """What is still wrong for so many seconds when a fault is over, and began with it."""
+
+    name: str
+    seconds: float
+    heal: Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
 class Strike:
     """A fault on its victim. Both functions block, and may raise StackError."""
 
     victim: str
     harm: Callable[[], object]
     heal: Callable[[], object]
+    rest: Rest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +68,8 @@ class Fault:
     """Something that can be done.
 
     `seconds` is the shortest and the longest time between harm and heal, `heal_seconds` what the
-    heal itself takes, about. `aim` chooses among several victims by a number.
+    heal itself takes, about. `aim` chooses among several victims by a number. `needs` is what the
+    deployment has to be started with.
     """
 
     name: str
@@ -60,6 +79,7 @@ class Fault:
     heal_seconds: float
     aim: Callable[[Deployment, int], Strike]
     obstacle: Callable[[], str | None] = lambda: None
+    needs: Equipment | None = None
 
 
 def fitting(kind: str) -> list[Fault]:
@@ -156,6 +176,76 @@ def _step(deployment: Deployment, number: int) -> Strike:
     offset = _STEPS[number // len(names) % len(_STEPS)]
     step = deployment.clocks[name].step
     return Strike(name, partial(step, offset), partial(step, 0))
+
+
+def _hang(deployment: Deployment, _number: int) -> Strike:
+    """Aim at the first of PostgreSQL's addresses: who connects there waits for ever."""
+    host = deployment.hosts[0]
+    return Strike(host.name, host.silence, host.flow)
+
+
+def _hang_at_start(deployment: Deployment, number: int) -> Strike:
+    """The same, for a server that starts then."""
+    host, server = deployment.hosts[0], deployment.servers[number % len(deployment.servers)]
+
+    def harm() -> None:
+        host.silence()
+        server.kill()
+        server.launch()
+
+    def heal() -> None:
+        host.flow()
+        if not server.is_running:
+            server.launch()
+        server.wait_ready()
+
+    return Strike(f"{host.name} for {server.name}", harm, heal)
+
+
+def _away(deployment: Deployment, number: int) -> Strike:
+    """Aim at PostgreSQL, refusing or hanging, and have everybody connect while it is away."""
+    store = deployment.postgres[0]
+    is_killed = number % 2 == 0
+
+    def harm() -> None:
+        (store.kill if is_killed else store.pause)()
+        for proxy in deployment.proxies:
+            proxy.cut()
+
+    return Strike(store.name, harm, store.start if is_killed else store.resume)
+
+
+def _setting(deployment: Deployment, name: str, value: str) -> Strike:
+    assert deployment.kafka is not None
+    setting = TopicSetting(deployment.kafka, name)
+    return Strike(f"{name}={value}", partial(setting.change, value), setting.restore)
+
+
+def _set_unsafe(deployment: Deployment, number: int) -> Strike:
+    return _setting(deployment, *_UNSAFE[number % len(_UNSAFE)])
+
+
+def _set_too_strict(deployment: Deployment, _number: int) -> Strike:
+    """Ask for one replica more than there are."""
+    return _setting(deployment, "min.insync.replicas", str(len(deployment.brokers) + 1))
+
+
+def _shorten_retention(deployment: Deployment, _number: int) -> Strike:
+    """Let the log keep less than the store, which is away, will miss; then enough, with the store
+    still away.
+    """
+    store = deployment.postgres[0]
+    setting = _setting(deployment, "retention.ms", str(_SHORT_RETENTION_MS))
+
+    def harm() -> None:
+        store.pause()
+        setting.harm()
+
+    return replace(setting, harm=harm, rest=Rest("postgres-pause", 14.0, store.resume))
+
+
+def _flood(deployment: Deployment, _number: int) -> Strike:
+    return Strike("one user", deployment.flood.set, deployment.flood.clear)
 
 
 # The parts of a deployment -----------------------------------------------------------------------
@@ -257,6 +347,41 @@ FAULTS: Final = (
     ),
     Fault(
         "clock-step", "the clock of a server jumps by an hour, a day or a month, and back",
-        _ALL, (1.0, 5.0), 0.0, _step, clock.obstacle,
+        _ALL, (1.0, 5.0), 0.0, _step, clock.obstacle, "clock",
+    ),
+    Fault(
+        "disk-lies", "a commit reports failure and is in the file; then no page can be read",
+        ("embedded",), (2.0, 5.0), 2.0,
+        _one_of(_embedded, EmbeddedServer.break_disk, EmbeddedServer.mend_disk),
+        disk.obstacle, "disk",
+    ),
+    Fault(
+        "postgres-away", "PostgreSQL is away for long, and everybody connects again meanwhile",
+        _CLUSTERS, (20.0, 60.0), 2.0, _away,
+    ),
+    Fault(
+        "postgres-host-hang", "the first of two addresses of PostgreSQL hangs without refusing",
+        _CLUSTERS, (28.0, 35.0), 0.1, _hang, needs="hosts",
+    ),
+    Fault(
+        "postgres-host-hang-at-start", "the same, and a server starts while it hangs",
+        _CLUSTERS, (28.0, 35.0), 2.0, _hang_at_start, needs="hosts",
+    ),
+    Fault(
+        "settings-unsafe", "the log's topic is set so that it no longer keeps the promise",
+        ("cluster3",), (15.0, 20.0), 0.1, _set_unsafe,
+    ),
+    Fault(
+        "settings-too-strict", "the log's topic asks for more replicas than there are",
+        _CLUSTERS, (3.0, 15.0), 0.1, _set_too_strict,
+    ),
+    Fault(
+        "settings-retention",
+        "the log keeps 20 s and the store is away; then days again, with the store still away",
+        _CLUSTERS, (40.0, 45.0), 15.0, _shorten_retention,
+    ),
+    Fault(
+        "user-flood", "one user is sent three times what they acknowledge",
+        _ALL, (35.0, 45.0), 0.1, _flood,
     ),
 )  # fmt: skip

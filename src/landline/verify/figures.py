@@ -24,6 +24,8 @@ from landline.verify.events import (
     Unknown,
 )
 
+# Such faults are clients that send as fast as they can.
+FLOOD = "flood"
 # So many columns does the picture of a run have; fewer where a second is too long for that.
 _COLUMNS = 120
 
@@ -61,6 +63,7 @@ class Figures:
     counts: dict[str, int] = field(default_factory=Counter)
     accepted_after: list[float] = field(default_factory=list)
     received_after: list[float] = field(default_factory=list)
+    flooded_after: list[float] = field(default_factory=list)  # answers beside a flood
     phases: list[Span] = field(default_factory=list)
     faults: list[Span] = field(default_factory=list)
     bins: list[Bin] = field(default_factory=list)
@@ -110,6 +113,7 @@ class _Counting:
         result.seconds = _clients_stopped(history)
         result.bin_seconds = max(0.25, result.seconds / _COLUMNS)
         self._take_spans(history)
+        self._floods = [each for each in result.faults if each.name.startswith(FLOOD)]
         self._load_ends = max((e.stop for e in result.phases if e.name == "load"), default=0.0)
         for event in history:
             self._take(event)
@@ -205,6 +209,8 @@ class _Counting:
         if event.t <= self._load_ends:
             column.accepted_after.append(event.t - sent)
             self.result.accepted_after.append(event.t - sent)
+        if any(each.start <= sent <= each.stop for each in self._floods):
+            self.result.flooded_after.append(event.t - sent)
         for at in self._early.pop(event.id, ()):
             self._note_latency(at, sent)
 

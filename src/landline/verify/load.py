@@ -37,6 +37,7 @@ class Load:
         self._run_id = run_id
         self._chance = chance
         self.made = 0
+        self._poured = 0
         others = range(1, min(4, len(users)))
         # Few conversations with much in them: order is only at stake where something follows.
         self._partners = {
@@ -49,18 +50,39 @@ class Load:
         loop = asyncio.get_running_loop()
         start = loop.time()
         while not is_over():
-            due = int((loop.time() - start) * self._rate) + 1 - self.made
-            able = [each for each in self._users if each.is_online and len(each.outbox) < _OUTBOX]
+            due = int((loop.time() - start) * self._rate) + 1 - self.made + self._poured
+            able = [
+                each
+                for each in self._users
+                if each.is_online and len(each.outbox) < _OUTBOX and each.behaviour != "flooder"
+            ]
             for _ in range(due if able else 0):
                 self.send(self._chance.choice(able))
             await asyncio.sleep(max(_TICK_SECONDS, 1 / self._rate if due <= 0 else 0))
 
-    def send(self, sender: User) -> None:
-        """Send one message from this user."""
+    async def pour(
+        self, sender: User, recipient: User, *, rate: float, is_wanted: Callable[[], bool]
+    ) -> None:
+        """For ever, while it is wanted, send from one user to another at this rate."""
+        now = asyncio.get_running_loop().time
+        before, due = now(), 0.0
+        while True:
+            await asyncio.sleep(_TICK_SECONDS)
+            # Never more than a second's worth at once, whatever kept us or the server.
+            due = min(rate, due + (now() - before) * rate) if is_wanted() else 0.0
+            before = now()
+            while due >= 1 and sender.is_online and len(sender.outbox) < _OUTBOX:
+                self.send(sender, recipient)
+                self._poured += 1
+                due -= 1
+
+    def send(self, sender: User, recipient: User | None = None) -> None:
+        """Send one message from this user, to whoever it may be where nobody is named."""
         self.made += 1
         ref = f"{self._run_id}-{self.made}"
-        content = self._content(ref)
-        sender.send(Draft(self._recipient(sender).name, content, ref, digest(content)))
+        content = ref if recipient is not None else self._content(ref)
+        to = recipient or self._recipient(sender)
+        sender.send(Draft(to.name, content, ref, digest(content)))
 
     def _recipient(self, sender: User) -> User:
         dice = self._chance.random()

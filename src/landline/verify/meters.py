@@ -1,4 +1,4 @@
-"""How much a server uses, by its own `/metrics`: memory and open files."""
+"""What a server says of itself: memory and open files, and whether it is ready."""
 
 import asyncio
 import re
@@ -23,6 +23,15 @@ async def read_meters(url: str) -> dict[str, float]:
     except (OSError, ValueError):
         return {}
     return {_METERS[name]: float(value) for name, value in _LINE.findall(text) if name in _METERS}
+
+
+async def read_ready(url: str) -> bool:
+    """Say whether `/readyz` of the server with this WebSocket answers that it is ready."""
+    try:
+        await asyncio.to_thread(_read, urljoin("http" + url.removeprefix("ws"), "../readyz"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _read(address: str) -> str:

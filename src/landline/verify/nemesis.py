@@ -46,9 +46,11 @@ def make_plan(seed: int, faults: Sequence[Fault], duration_seconds: float) -> li
         round_ = round_ or chance.sample(list(faults), len(faults))
         fault = round_.pop()
         calm, seconds = chance.uniform(*_CALM_SECONDS), chance.uniform(*fault.seconds)
-        left -= calm + seconds + fault.heal_seconds
-        if left < 0:
+        left -= calm + fault.heal_seconds
+        if left < fault.seconds[0]:
             break
+        seconds = min(seconds, left)
+        left -= seconds
         plan.append(Planned(fault, round(calm, 3), round(seconds, 3), chance.randrange(1_000)))
     return plan
 
@@ -96,13 +98,20 @@ class Nemesis:
         self._check_all_run()
         try:
             strike = await asyncio.to_thread(planned.fault.aim, self.deployment, planned.victim)
+            rest = strike.rest
             note(name, "start", strike.victim)
+            if rest is not None:
+                note(rest.name, "start", strike.victim)
             await asyncio.to_thread(strike.harm)
             await self._wait(planned.seconds)
             await asyncio.to_thread(strike.heal)
+            note(name, "stop", strike.victim)
+            if rest is not None:
+                await self._wait(rest.seconds)
+                await asyncio.to_thread(rest.heal)
+                note(rest.name, "stop", strike.victim)
         except (KafkaException, OSError) as error:
             raise StackError(f"{name} could not be done: {error}") from error
-        note(name, "stop", strike.victim)
 
     def _check_all_run(self) -> None:
         """Raises: StackError for a server that has ended and was not asked to."""

@@ -23,9 +23,11 @@ HEADLINES = {
 NEEDED = {
     "I1": "give --kafka or --postgres",
     "I2b": "needs 15 s without a fault",
+    "I2c": "needs a store that is away for some 15 s",
     "I9": "give --kafka and --postgres",
     "I10": "give --kafka and --postgres",
     "I11": "give --kafka",
+    "I12b": "give --flood",
     "I14": "measured with --faults",
 }
 
@@ -91,11 +93,15 @@ def tried(numbers: Figures) -> Iterator[tuple[str, str]]:
 def _harm(numbers: Figures) -> Iterator[tuple[str, str]]:
     asked = {} if numbers.run is None else numbers.run.options
     kinds = Counter(each.name for each in numbers.faults)
-    of_planned = f" of {len(asked['faults'])} planned" if "faults" in asked else ""
+    happened, of_planned = len(numbers.faults), ""
+    if "faults" in asked:
+        planned = Counter(asked["faults"])
+        happened = sum((kinds & planned).values())  # a fault may bring another one with it
+        of_planned = f" of {sum(planned.values())} planned"
     named = ", ".join(
         name if count == 1 else f"{name} ({count} times)" for name, count in sorted(kinds.items())
     )
-    yield "faults", f"{len(numbers.faults)}{of_planned}: {named}" if kinds else "none"
+    yield "faults", f"{happened}{of_planned}: {named}" if kinds else "none"
     for name, reason in asked.get("left out", {}).items():
         yield "left out", f"{name}: {reason}"
 
@@ -133,6 +139,8 @@ def counted(numbers: Figures) -> Iterator[tuple[str, str]]:
             ),
         )
     yield "accepted in", latencies(numbers.accepted_after) + " (from the first try)"
+    if numbers.flooded_after:
+        yield "", latencies(numbers.flooded_after) + " (the same, beside a flood)"
     yield "received in", latencies(numbers.received_after) + " (live pushes)"
 
 

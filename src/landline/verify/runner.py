@@ -17,15 +17,16 @@ from urllib.parse import urlsplit
 import asyncpg
 
 from landline.errors import StartupError
-from landline.verify.behaviours import BEHAVIOURS, behaviour_of, steady
+from landline.verify.behaviours import BEHAVIOURS, FLOOD, FLOODER_RATE, behaviour_of, steady
 from landline.verify.clients import ANSWER_SECONDS, NotLandline, Recorder, User, probe, unanswered
 from landline.verify.dumps import EPOCH_BITS, Log, Store, dump
 from landline.verify.events import VERSION, Invoke, Ok, Phase, Run, Sample
 from landline.verify.events import Nemesis as NemesisEvent
 from landline.verify.file import dump_file
+from landline.verify.flood import CALM_SECONDS, flood
 from landline.verify.history import History
 from landline.verify.load import Load
-from landline.verify.meters import read_meters
+from landline.verify.meters import read_meters, read_ready
 from landline.verify.nemesis import Nemesis
 
 # Landline's default; what a message may be late by where a hint was lost.
@@ -47,7 +48,8 @@ class Options:
 
     `data_dir` is that of an embedded server, `kafka` and `postgres` are those of a cluster.
     `heal_seconds` and `final_seconds` are deadlines, not durations. When nobody has had a
-    connection for `give_up_seconds` the load ends.
+    connection for `give_up_seconds` the load ends. `flood` is the kind of flood that the first
+    server has to stand.
     """
 
     urls: Sequence[str]
@@ -61,6 +63,7 @@ class Options:
     heal_seconds: float = 10.0
     final_seconds: float = SWEEP_SECONDS + 3
     give_up_seconds: float = 10.0
+    flood: str | None = None
 
     def public(self) -> dict[str, Any]:
         """Return them for the history: there may be a password in the store's address."""
@@ -70,6 +73,7 @@ class Options:
             "rate": self.rate,
             "log": self.kafka is not None or self.data_dir is not None,
             "store": self.postgres is not None or self.data_dir is not None,
+            **({} if self.flood is None else {"flood": self.flood}),
         }
 
 
@@ -108,6 +112,8 @@ class Runner:
             self._make_user(number, random.Random(chance.random()))  # noqa: S311 - likewise
             for number in range(options.users)
         ]
+        self._flood = self._make_flood(chance)
+        self._users += self._flood or ()
         self._load = Load(self._users, options.rate, self._run_id, chance)
 
     def stop(self) -> None:
@@ -124,12 +130,12 @@ class Runner:
 
     async def _run(self, log: Log | None, store: Store | None) -> None:
         self._begin("load")
-        lives = [BEHAVIOURS[user.behaviour](user, self._options.urls) for user in self._users]
+        lives = [_LIVES[user.behaviour](user, self._options.urls) for user in self._users]
         samples = [] if store is None else [self._sample(store)]
         if self._nemesis is not None:  # nobody else uses these servers
             samples += [self._meter(url, _METER_SECONDS) for url in self._options.urls]
         harm = [] if self._nemesis is None else [self._nemesis.run(self._note)]
-        await self._owned(samples, self._phases([*lives, *harm]))
+        await self._owned(samples, self._phases([*lives, *harm, *self._floods()]))
         await self._dump(log, store)
         if self._nemesis is not None:
             with suppress(TimeoutError):
@@ -281,8 +287,12 @@ class Runner:
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _meter(self, url: str, seconds: float) -> None:
-        """Write down what a server uses, every so many seconds."""
+        """Write down what a server uses and whether it is ready, every so many seconds."""
         while True:
+            is_ready = await read_ready(url)
+            self._recorder.record(
+                Sample(self._recorder.now(), f"ready:{urlsplit(url).netloc}", float(is_ready))
+            )
             for what, value in (await read_meters(url)).items():
                 self._recorder.record(
                     Sample(self._recorder.now(), f"{what}:{urlsplit(url).netloc}", value)
@@ -294,6 +304,30 @@ class Runner:
     @property
     def _history(self) -> History:
         return self._recorder.history
+
+    def _make_flood(self, chance: random.Random) -> tuple[User, User] | None:
+        """Return who floods and who is flooded, where a fault of the plan is that."""
+        plan = () if self._nemesis is None else self._nemesis.plan
+        if not any(each.fault.name == "user-flood" for each in plan):
+            return None
+        flooder, flooded = (
+            User(f"{self._run_id}-{life}", life, self._recorder, random.Random(chance.random()))  # noqa: S311 - likewise
+            for life in FLOOD
+        )
+        return flooder, flooded
+
+    def _floods(self) -> list[Any]:
+        """Return what to do beside the load: somebody is sent too much; a client sends too much."""
+        options = self._options
+        floods: list[Any] = []
+        if self._flood is not None and self._nemesis is not None:
+            is_wanted = self._nemesis.deployment.flood.is_set
+            floods.append(self._load.pour(*self._flood, rate=FLOODER_RATE, is_wanted=is_wanted))
+        if options.flood is not None:
+            # No user of the run: what it is answered and sent is nobody's to judge.
+            name, seconds = f"flood-{self._run_id}", options.duration_seconds - 2 * CALM_SECONDS
+            floods.append(flood(options.flood, options.urls[0], name, seconds, self._recorder))
+        return floods
 
     def _make_user(self, number: int, chance: random.Random) -> User:
         behaviour = behaviour_of(number)
@@ -344,6 +378,7 @@ class Runner:
             raise _first(group) from None
 
 
+_LIVES: Final = {**BEHAVIOURS, **FLOOD}
 # What a stopped run still takes for each of the last steps.
 _STOPPED_SECONDS: Final = 3.0
 

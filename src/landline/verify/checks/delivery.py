@@ -1,8 +1,11 @@
 """What was accepted arrives, in time, unasked-for never, at nobody else's: I2, I2b, I3, I5, I13."""
 
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, TypeAlias
 
+from landline.verify.checks.calm import HEALING_SECONDS, HINTS_ONLY, unhealthy
 from landline.verify.evidence import (
     HANDSHAKE_SECONDS,
     Evidence,
@@ -16,10 +19,13 @@ from landline.verify.verdict import Violation
 
 # T_strand: the sweep interval, and as much again as the writer may lag and the sweep may jitter.
 LAG_SECONDS: Final = 5.0
-# Log and store count as unhealthy for so long after a fault is over, as I15 allows.
-HEALING_SECONDS: Final = 10.0
-# Who is struck here leaves log and store alone. Nobody may be late for a clock's sake.
-HINTS_ONLY: Final = ("redis", "routing", "clock")
+# A session that had so many times the turns that a message needs, and more than a window of them,
+# has no excuse in being full.
+TURNS: Final = 2
+WINDOW: Final = 256
+
+# By user and conversation.
+_Times: TypeAlias = defaultdict[str, defaultdict[str, list[float]]]
 
 
 def delivered(evidence: Evidence) -> Iterator[Violation]:
@@ -87,13 +93,15 @@ def _caught_up_too_soon(evidence: Evidence) -> Iterator[Violation]:
 
 def not_stranded(evidence: Evidence) -> Iterator[Violation]:
     """I2b: who stays connected receives within T_strand, while log and store are healthy."""
+    turns = _Turns(evidence)
     for message, send, at, until, session in _watched(evidence):
         received = message.received_by(send.to)
         if received is not None and evidence.events[received].t <= until:
             continue
-        if not session.is_nearly_full(evidence.events[at].t, until) and not _may_have_missed(
-            evidence, send, received
-        ):
+        if (
+            not session.is_nearly_full(evidence.events[at].t, until)
+            or turns.were_its(message, session, evidence.events[at].t, until)
+        ) and not _may_have_missed(evidence, send, received):
             late = 0.0 if received is None else evidence.events[received].t - evidence.events[at].t
             when = "never" if received is None else f"{late:.1f} s"
             yield message.violates(
@@ -135,9 +143,45 @@ def strand_seconds(evidence: Evidence) -> float:
     return LAG_SECONDS + (10.0 if evidence.run is None else evidence.run.sweep_interval)
 
 
+class _Turns:
+    """Which sessions had room for a message although their window was full.
+
+    Conversations take turns. So a message is due, at the latest, when as many were acknowledged as
+    its conversation owed before it, times the conversations that owed anything.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._accepted: _Times = defaultdict(lambda: defaultdict(list))
+        self._received: _Times = defaultdict(lambda: defaultdict(list))
+        for message, send, _, ok in evidence.accepted:
+            self._accepted[send.to][message.conversation].append(ok.t)
+            if (received := message.received_by(send.to)) is not None:
+                self._received[send.to][message.conversation].append(evidence.events[received].t)
+        for conversations in (*self._accepted.values(), *self._received.values()):
+            for times in conversations.values():
+                times.sort()
+
+    def were_its(self, message: Message, session: Session, since: float, until: float) -> bool:
+        """Say whether the session's acknowledgements between two times made room for it."""
+        user = session.connect.user
+        before = self._owed(user, message.conversation, since, since)
+        conversations = sum(
+            self._owed(user, each, since, until) > 0 for each in self._accepted[user]
+        )
+        room = sum(len(ack.ids) for _, ack in session.acks if since <= ack.t <= until)
+        return room >= WINDOW + TURNS * before * conversations
+
+    def _owed(self, user: str, conversation: str, since: float, until: float) -> int:
+        """Return how many that were accepted until then had not been received at first."""
+        return bisect_right(self._accepted[user][conversation], until) - bisect_left(
+            self._received[user][conversation], since
+        )
+
+
 def _disturbs(strike: Strike, session: Session, start: float, end: float) -> bool:
     """Say whether a strike excuses a session's server for being late between two times."""
-    if strike.start > end or strike.stop + HEALING_SECONDS < start:
+    begin, stop = unhealthy(strike)
+    if begin > end or stop + HEALING_SECONDS < start:
         return False
     if strike.name.startswith("server"):  # another server's death is no excuse
         return strike.detail == session.connect.server or not strike.detail

@@ -1,10 +1,17 @@
 """What was accepted is there, and is what was sent: I1, I4, I11."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from landline.verify.evidence import Evidence, Message, Send
 from landline.verify.fold import conversation_of
 from landline.verify.verdict import Violation
+
+# In that time a server has to notice that the log's settings break the promise.
+NOTICING_SECONDS: Final = 10.0
+# Settings that break it, and after how many seconds: with the store away, a log that keeps 20 s may
+# by then delete what is not stored.
+_UNSAFE: Final = {"settings-unsafe": 0.0, "settings-retention": 20.0}
 
 
 def durable(evidence: Evidence) -> Iterator[Violation]:
@@ -46,7 +53,10 @@ def unaltered(evidence: Evidence) -> Iterator[Violation]:
 
 
 def honest_ok(evidence: Evidence) -> Iterator[Violation]:
-    """I11: whoever said ok had a record in the log, and that very one."""
+    """I11: whoever said ok had a record in the log, and that very one; nobody says ok while the
+    log is set so that it may lose what it acknowledged.
+    """
+    yield from _promised_too_much(evidence)
     for message in evidence.messages.values():
         offsets = {record.offset for _, record in message.records}
         for at, ok in message.oks:
@@ -56,3 +66,20 @@ def honest_ok(evidence: Evidence) -> Iterator[Violation]:
                 )
             elif not offsets and not message.recvs and not message.rows:
                 yield message.violates("I11", "ok, but it was never anywhere", at)
+
+
+def _promised_too_much(evidence: Evidence) -> Iterator[Violation]:
+    unsafe = [each for each in evidence.strikes if each.name.startswith(tuple(_UNSAFE))]
+    for message, send, at, ok in evidence.accepted if unsafe else ():
+        # A repeat of what was accepted before the fault, or early in it, proves nothing.
+        invoked = min((each.invoke.t for each in send.tries if each.answered_at == at), default=0.0)
+        for strike in unsafe:
+            grace = _UNSAFE[strike.name] + NOTICING_SECONDS
+            if evidence.after(strike.start, grace) < invoked and ok.t < strike.stop:
+                yield message.violates(
+                    "I11",
+                    f"accepted {ok.t - strike.start:.0f} s after the log was set to"
+                    f" {strike.detail}, which does not keep the promise",
+                    strike.at,
+                    at,
+                )

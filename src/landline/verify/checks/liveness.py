@@ -4,6 +4,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from typing import Final
 
+from landline.verify.checks.calm import STORE, calm
+from landline.verify.checks.prompt import doubtful
 from landline.verify.events import Ok, Recv, Sample, Unknown
 from landline.verify.evidence import Answer, Evidence, Session
 from landline.verify.verdict import Violation
@@ -21,6 +23,7 @@ MIN_OK: Final = 500
 # Clients that stood still for more of the run than this cannot tell who was late.
 STALLED_SHARE: Final = 0.2
 _SOME: Final = 3
+_AFTER: Final = f"{ALIVE_SECONDS:.0f} s after a fault was over, or another part could stand in"
 
 
 def bounded(evidence: Evidence) -> Iterator[Violation]:
@@ -45,11 +48,19 @@ def _grown(what: str, limit: float, samples: Sequence[tuple[int, Sample]]) -> It
 
 
 def live_again(evidence: Evidence) -> Iterator[Violation]:
-    """I15: 10 s after the last fault every session is live, sends succeed, the writer is close."""
+    """I15: 10 s after the last fault every session is live, sends succeed, the writer is close.
+
+    So it is after every other fault that is followed by 10 s without one, and in those during which
+    another part can stand in.
+    """
+    for since, until in calm(evidence):
+        yield from _alive_between(evidence, since, until)
+    for since, until in calm(evidence, but=STORE):
+        yield from _sends_fail_between(evidence, since, until)
     stuck = {
         session.connect.user: session
         for session in evidence.sessions.values()
-        if _is_stuck(evidence, session)
+        if _is_stuck(evidence, session, evidence.healed, evidence.end)
     }
     places: defaultdict[tuple[str, str], list[Session]] = defaultdict(list)
     for session in evidence.sessions.values():
@@ -80,12 +91,45 @@ def live_again(evidence: Evidence) -> Iterator[Violation]:
                 )
 
 
-def _is_stuck(evidence: Evidence, session: Session) -> bool:
+def _alive_between(evidence: Evidence, since: float, until: float) -> Iterator[Violation]:
+    due = evidence.after(since, ALIVE_SECONDS)
+    if due > until:
+        return
+    for session in evidence.sessions.values():
+        if _is_stuck(evidence, session, since, until):
+            user = session.connect.user
+            yield Violation("I15", f"{user} was not live {_AFTER}", (session.at,))
+    for what, samples in evidence.samples.items():
+        kind, _, server = what.partition(":")
+        last = (
+            [(at, each) for at, each in samples if due <= each.t <= until]
+            if kind == "ready"
+            else []
+        )
+        if len(last) >= _SOME and not any(each.value for _, each in last):
+            yield Violation("I15", f"{server} was not ready {_AFTER}", (last[0][0],))
+
+
+def _sends_fail_between(evidence: Evidence, since: float, until: float) -> Iterator[Violation]:
+    tries = [
+        each
+        for send in evidence.sends.values()
+        for each in send.tries
+        if since <= each.invoke.t <= until
+    ]
+    first = min(tries, key=lambda each: each.at, default=None)
+    if first is None or (latest := evidence.after(first.invoke.t, ALIVE_SECONDS)) > until:
+        return
+    if not any(isinstance(each.answer, Ok) and each.answer.t <= latest for each in tries):
+        yield Violation("I15", f"no send succeeded until {_AFTER}", (first.at,))
+
+
+def _is_stuck(evidence: Evidence, session: Session, since: float, end: float) -> bool:
     """Say whether a session had its time to become live, made no progress, and did not."""
-    progress = [recv.t for _, recv in session.recvs if recv.replay][-1:]
-    since = max([evidence.healed, session.connect.t, *progress])
+    progress = [recv.t for _, recv in session.recvs if recv.replay and recv.t <= end][-1:]
+    since = max([since, session.connect.t, *progress])
     until = evidence.after(since, ALIVE_SECONDS)
-    if min(session.ends, evidence.end) < until:
+    if min(session.ends, end) < until:
         return False
     is_live = session.live is not None and session.live[1].t <= until
     return not is_live and not session.is_nearly_full(since, until)
@@ -157,6 +201,7 @@ def vacuous(evidence: Evidence) -> Iterator[str]:
     if evidence.reused_refs:
         yield f"a ref was used for two messages, {len(evidence.reused_refs)} times"
     yield from _faultless(evidence)
+    yield from doubtful(evidence)
 
 
 def _absent(evidence: Evidence) -> Iterator[str]:
