@@ -71,8 +71,8 @@ def honest_ok(evidence: Evidence) -> Iterator[Violation]:
 def _promised_too_much(evidence: Evidence) -> Iterator[Violation]:
     unsafe = [each for each in evidence.strikes if each.name.startswith(tuple(_UNSAFE))]
     for message, send, at, ok in evidence.accepted if unsafe else ():
-        # A repeat of what was accepted before the fault, or early in it, proves nothing.
-        invoked = min((each.invoke.t for each in send.tries if each.answered_at == at), default=0.0)
+        # What was tried before may have been in the log by then, and a repeat is told so.
+        invoked = send.tries[0].invoke.t
         for strike in unsafe:
             grace = _UNSAFE[strike.name] + NOTICING_SECONDS
             if evidence.after(strike.start, grace) < invoked and ok.t < strike.stop:
