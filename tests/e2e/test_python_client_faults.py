@@ -3,13 +3,10 @@
 import asyncio
 import json
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.asyncio.server import ServerConnection, serve
+from websockets.asyncio.server import ServerConnection
 
 import landline
 from landline.client import (
@@ -23,70 +20,9 @@ from landline.client import (
     Refused,
 )
 from landline.client.outbox import Draft, FileOutbox
-from support.peer import Frame, Peer, until
+from support.peer import Peer, until
+from support.scripted import ID, Scripted, accept_all, scripted, tell, welcome
 from support.server import ServerProcess
-
-ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
-
-
-class Scripted:
-    """What a scripted server saw: each session's frames."""
-
-    def __init__(self) -> None:
-        self.url = ""
-        self.sessions: list[list[Frame]] = []
-
-    @property
-    def frames(self) -> list[Frame]:
-        """Return the frames of all sessions."""
-        return [frame for session in self.sessions for frame in session]
-
-
-Script = Callable[[Scripted, ServerConnection], Awaitable[None]]
-
-
-@asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[Scripted]:
-    """Serve `script` for each connection."""
-    seen = Scripted()
-
-    async def handle(socket: ServerConnection) -> None:
-        seen.sessions.append([])
-        await script(seen, socket)
-
-    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
-        port = next(iter(server.sockets)).getsockname()[1]
-        seen.url = f"ws://127.0.0.1:{port}/ws/chat"
-        yield seen
-
-
-async def tell(socket: ServerConnection, **frame: Any) -> None:
-    """Send a frame."""
-    await socket.send(json.dumps(frame))
-
-
-async def welcome(socket: ServerConnection) -> None:
-    """Begin a session."""
-    await tell(socket, type="welcome", user="a", server="ws-1", session="s", protocol=1)
-
-
-async def accept(socket: ServerConnection, frame: Frame, offset: int = 1) -> None:
-    """Answer a send."""
-    time = "2026-01-02T03:04:05.678Z"
-    await tell(
-        socket, type="accepted", ref=frame["ref"], id=ID, conversation="dm:a:b", offset=offset,
-        time=time,
-    )  # fmt: skip
-
-
-async def accept_all(seen: Scripted, socket: ServerConnection) -> None:
-    """Accept every send."""
-    await welcome(socket)
-    async for text in socket:
-        frame = json.loads(text)
-        seen.sessions[-1].append(frame)
-        if frame["type"] == "send":
-            await accept(socket, frame)
 
 
 async def test_a_connection_that_ends_before_its_welcome_is_only_a_lost_connection() -> None:
@@ -304,7 +240,7 @@ async def test_a_body_may_take_longer_than_the_server_waits(tmp_path: Path) -> N
 async def test_a_full_disk_is_an_error_of_that_send_and_the_outbox_works_on(
     tmp_path: Path,
 ) -> None:
-    outbox = FileOutbox(tmp_path / "a.db")
+    outbox = FileOutbox(tmp_path / "a.db", "a", "ws://h/")
     await outbox.open()
     assert outbox._connection is not None
     pages = outbox._connection.execute("PRAGMA page_count").fetchone()[0]
@@ -314,7 +250,7 @@ async def test_a_full_disk_is_an_error_of_that_send_and_the_outbox_works_on(
     outbox._connection.execute(f"PRAGMA max_page_count = {pages + 100}")
     await outbox.add(Draft("r2", "b", "small"))
     await outbox.close()
-    again = FileOutbox(tmp_path / "a.db")
+    again = FileOutbox(tmp_path / "a.db", "a", "ws://h/")
     drafts, _handed = await again.open()
     await again.close()
     assert drafts == [Draft("r2", "b", "small")]

@@ -2,14 +2,16 @@
 
 import dataclasses
 import inspect
+import re
 from typing import get_args
 
 import pytest
 
 from landline import client
-from landline.client import backoff, chat, outbox
+from landline.client import backoff, chat, dialing, outbox, sends
 from landline.client.events import Event, Message, Receipt
 from landline.protocol import limits
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from support.pages import read, section, table
 
 PAGE = read("docs/client.md")
@@ -28,7 +30,7 @@ def test_every_error_is_in_the_tree_and_no_other() -> None:
         if inspect.isclass(getattr(client, name))
         and issubclass(getattr(client, name), client.ClientError)
     }
-    words = section(PAGE, "## Errors").replace("├──", "").replace("└──", "").splitlines()
+    words = re.sub("[├└│─]", "", section(PAGE, "## Errors")).splitlines()
     assert {line.split()[0] for line in words if line and not line.startswith("```")} == errors
 
 
@@ -54,7 +56,9 @@ def test_every_field_of_a_message_and_a_receipt_is_named() -> None:
         ("ids remembered against repeats", outbox.HANDED_IDS),
         ("first connection", chat.CONNECT_SECONDS),
         ("answer to a send", chat.ANSWER_SECONDS),
-        ("time between tries", backoff.LAST_SECONDS),
+        ("time between tries to connect", backoff.LAST_SECONDS),
+        ("time between tries of a send that the server could not take", sends.LAST_REPEAT_SECONDS),
+        ("a frame of the server", dialing.MOST_FRAME_BYTES / 1024**2),
     ],
 )
 def test_every_limit_is_in_the_table_with_its_value(what: str, limit: float) -> None:
@@ -67,8 +71,12 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"(the last\n  {outbox.HANDED_IDS:,} are remembered)",
         f"first connection ({chat.CONNECT_SECONDS:g})",
         f"up to {backoff.FIRST_SECONDS} s",
-        f"no answer for {chat.ANSWER_SECONDS:g} s",
+        f"a session that lasted {backoff.LASTING_SECONDS:g} s",
+        f"up to {sends.FIRST_REPEAT_SECONDS} s, 1 s, 2 s ... {sends.LAST_REPEAT_SECONDS:g} s",
+        f"status 400, 401 or 403 with the header `{': '.join(FINAL_REFUSAL)}`",
+        f"answer for {chat.ANSWER_SECONDS:g} s",
         f"for up to {chat.CLOSE_SECONDS:g} s",
         "close codes\n" + ", ".join(str(int(code)) for code in sorted(chat._FATAL_CLOSES)),
     ):
         assert words in PAGE, words
+    assert {400, 401, 403} == FINAL_STATUSES

@@ -1,18 +1,21 @@
 """The Python client: `landline.connect`."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from os import PathLike
 from pathlib import Path
+from typing import Literal
 
 from landline.client.chat import CONNECT_SECONDS, Chat
 from landline.client.errors import (
     ChatClosed,
     ClientError,
     ConnectionFailed,
+    ForeignOutbox,
     MessageRejected,
     OutboxInUse,
     Refused,
     SendTimeout,
+    WrongUser,
 )
 from landline.client.events import (
     Accepted,
@@ -34,12 +37,14 @@ __all__ = [
     "Delivered",
     "Disconnected",
     "Event",
+    "ForeignOutbox",
     "Message",
     "MessageRejected",
     "OutboxInUse",
     "Receipt",
     "Refused",
     "SendTimeout",
+    "WrongUser",
     "connect",
 ]
 
@@ -51,14 +56,20 @@ def connect(
     outbox: str | PathLike[str] | None = None,
     connect_timeout: float | None = CONNECT_SECONDS,
     on_event: Callable[[Event], None] | None = None,
+    headers: Mapping[str, str] | None = None,
+    proxy: str | Literal[True] | None = True,
 ) -> Chat:
     """Return a chat to be used with `async with`.
 
     `url`: e.g. `ws://127.0.0.1:8081/ws/chat`. `outbox`: a file that keeps unanswered sends, so
-    that they survive the process; without it they are kept in memory. `connect_timeout`: seconds
-    for the first connection, or None not to wait for it at all; later ones are tried for as long
-    as the chat is open. `on_event` is
-    called, on the event loop, with connections, acceptances and deliveries; it must not block.
+    that they survive the process; without it they are kept in memory. The file is of one user at
+    one server. `connect_timeout`: seconds for the first connection, or None not to wait for it at
+    all; later ones are tried for as long as the chat is open. `on_event` is called, on the event
+    loop, with connections, acceptances and deliveries; it must not block. `headers`: more headers
+    for the handshake. `proxy`: the URL of one, None for none, or True for what the environment
+    says, which never concerns a server on this machine.
+
+    Raises: Refused where `url` or `username` cannot be one, ClientError for such headers.
     """
     return Chat(
         url,
@@ -66,4 +77,6 @@ def connect(
         outbox=None if outbox is None else Path(outbox),
         connect_timeout=connect_timeout,
         on_event=on_event,
+        headers=headers,
+        proxy=proxy,
     )

@@ -2,11 +2,18 @@
 
 import random
 import re
+from dataclasses import dataclass
 
 FIRST_SECONDS = 0.1
 LAST_SECONDS = 10.0
+# A session that lasted as long as the longest wait shows that the server is there again. A shorter
+# one may be one of many: a server that accepts and hangs up would be tried without end.
+LASTING_SECONDS = LAST_SECONDS
+# What a server or a proxy may ask for: `Retry-After: 3600` of a maintenance page is a guess.
+LONGEST_ASKED_SECONDS = 60.0
 
-_RETRY_AFTER = re.compile(r"\bretry_after_ms=(\d{1,6})\b")
+_RETRY_AFTER_MS = re.compile(r"\bretry_after_ms=([0-9]{1,9})\b")
+_DELAY_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
 class Backoff:
@@ -15,15 +22,51 @@ class Backoff:
     def __init__(self) -> None:
         self._tries = 0
 
-    def reset(self) -> None:
-        """A connection worked."""
-        self._tries = 0
+    def session_ended(self, seconds: float) -> None:
+        """A session has ended that lasted so long."""
+        if seconds >= LASTING_SECONDS:
+            self._tries = 0
 
-    def next_delay(self, close_reason: str = "") -> float:
-        """Return the seconds to wait; a server that says `retry_after_ms=N` is obeyed."""
-        asked = _RETRY_AFTER.search(close_reason)
-        if asked:
-            return int(asked[1]) / 1000
+    def next_delay(self, asked: "Asked | None" = None) -> float:
+        """Return the seconds to wait; who asks for a time is obeyed.
+
+        To the millisecond where it is for this client alone and the session before had lasted.
+        Asked again and again, or for a time that everybody was given, the client adds its own.
+        """
         ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2**self._tries)
+        is_first = self._tries == 0
         self._tries = min(self._tries + 1, 10)
-        return random.uniform(0, ceiling)  # noqa: S311 - jitter, not a secret
+        if asked is None:
+            return _up_to(ceiling)
+        seconds = min(asked.seconds, LONGEST_ASKED_SECONDS)
+        if asked.is_for_all:
+            return seconds + _up_to(max(ceiling, 1.0))
+        return seconds if is_first else seconds + _up_to(ceiling)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A time that a server or a proxy asks to wait. `is_for_all`: it tells every client the same,
+    so that they would return as one.
+    """
+
+    seconds: float
+    is_for_all: bool = False
+
+
+def asked_by_reason(close_reason: str) -> Asked | None:
+    """Return what a server asks for whose reason to close says `retry_after_ms=N`."""
+    asked = _RETRY_AFTER_MS.search(close_reason)
+    return Asked(int(asked[1]) / 1000) if asked else None
+
+
+def asked_by_header(retry_after: str | None) -> Asked | None:
+    """Return what the header `Retry-After` asks for (RFC 9110, section 10.2.3), if in seconds: a
+    date depends on two clocks.
+    """
+    seconds = _DELAY_SECONDS.fullmatch((retry_after or "").strip())
+    return Asked(float(seconds[0]), is_for_all=True) if seconds else None
+
+
+def _up_to(seconds: float) -> float:
+    return random.uniform(0, seconds)  # noqa: S311 - jitter, not a secret

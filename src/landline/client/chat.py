@@ -8,21 +8,20 @@ and not handed out again.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
-from datetime import datetime
+from itertools import count
 from pathlib import Path
 from typing import Any, Self
-from urllib.parse import quote, urlsplit
 from uuid import uuid4
 
 import orjson
 from websockets.asyncio.client import ClientConnection
-from websockets.asyncio.client import connect as connect_websocket
-from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus, InvalidURI
+from websockets.exceptions import ConnectionClosed
 
-from landline.client.backoff import Backoff
+from landline.client.address import read_address
+from landline.client.backoff import Backoff, asked_by_reason
+from landline.client.dialing import GOODBYE_SECONDS, DialFailed, Proxy, check_headers, dial
 from landline.client.errors import (
     ChatClosed,
     ClientError,
@@ -30,6 +29,7 @@ from landline.client.errors import (
     MessageRejected,
     Refused,
     SendTimeout,
+    WrongUser,
 )
 from landline.client.events import (
     Accepted,
@@ -41,31 +41,30 @@ from landline.client.events import (
     Receipt,
 )
 from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
+from landline.client.sends import Repeats, Send
+from landline.client.wire import (
+    NotLandline,
+    asked_seconds,
+    check_draft,
+    read_message,
+    read_receipt,
+    read_welcome,
+    send_frame,
+)
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome
-from landline.protocol.frames import BadFrame, decode
 from landline.protocol.identity import BadName, check_user_name
-from landline.protocol.limits import ACK_IDS, FRAME_BYTES, SUBPROTOCOL
+from landline.protocol.limits import ACK_IDS
 
 CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
-CLOSE_SECONDS = 3.0
+CLOSE_SECONDS = GOODBYE_SECONDS
 IN_FLIGHT = 256
-BUSY_SECONDS = 0.5
 
 _FATAL_CLOSES = {CloseCode.POLICY, CloseCode.NOT_AUTHENTICATED, CloseCode.UNSUPPORTED}
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
-_CLIENT_ERRORS = range(400, 500)
-
-
-@dataclass(slots=True, eq=False)
-class _Send:
-    """A draft and how far it has come. `is_uncertain`: some try may have reached the log."""
-
-    draft: Draft
-    answer: asyncio.Future[Receipt]
-    is_uncertain: bool = False
-    sent_at: float | None = None
+# What only Landline's servers say. The others may also be a proxy's, before there is a session.
+_OWN_CLOSES = {CloseCode.NOT_AUTHENTICATED}
 
 
 class Chat:
@@ -79,14 +78,23 @@ class Chat:
         outbox: Path | None = None,
         connect_timeout: float | None = CONNECT_SECONDS,
         on_event: Callable[[Event], None] | None = None,
+        headers: Mapping[str, str] | None = None,
+        proxy: Proxy = True,
     ) -> None:
-        self._url = _with_user(url, username)
-        self._outbox: Outbox = MemoryOutbox() if outbox is None else FileOutbox(outbox)
+        self._username = _checked(username)
+        self._address = read_address(url)
+        self._headers = check_headers(headers or {})
+        self._proxy = proxy
+        self._outbox: Outbox = (
+            MemoryOutbox()
+            if outbox is None
+            else FileOutbox(outbox, self._username, self._address.server)
+        )
         self._connect_timeout = connect_timeout
         self._on_event = on_event or (lambda _event: None)
-        self._sends: OrderedDict[str, _Send] = OrderedDict()
-        self._unsent: deque[_Send] = deque()
-        self._in_flight: OrderedDict[str, _Send] = OrderedDict()
+        self._sends: OrderedDict[str, Send] = OrderedDict()
+        self._unsent: deque[Send] = deque()
+        self._in_flight: OrderedDict[str, Send] = OrderedDict()
         self._handed = Handed(())
         # Bounded by the server's window: what is here is not acknowledged yet.
         self._inbox: deque[Message] = deque()
@@ -98,13 +106,15 @@ class Chat:
         self._has_work = asyncio.Event()
         self._has_mail = asyncio.Event()
         self._is_welcome = asyncio.Event()
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._places = count()
+        self._repeats = Repeats(self._let_through)
+        self._has_had_session = False
         self._ended: ClientError | None = None
         self._last_problem = "nobody answered"
         self._task: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        """Connect. Raises: ConnectionFailed, Refused, OutboxInUse."""
+        """Connect. Raises: ConnectionFailed, Refused, OutboxInUse, ForeignOutbox."""
         try:
             await self._open()
         except BaseException:  # nobody will leave what was never entered
@@ -131,7 +141,7 @@ class Chat:
             welcome.cancel()
         if not self._is_welcome.is_set():
             raise self._ended or ConnectionFailed(
-                f"cannot reach {_shown(self._url)}: {self._last_problem}"
+                f"cannot reach {self._address.server}: {self._last_problem}"
             )
 
     async def __aexit__(self, *_exc: object) -> None:
@@ -149,8 +159,7 @@ class Chat:
             self._task.cancel()
             await asyncio.wait({self._task})
             self._task = None
-        for timer in self._timers:
-            timer.cancel()
+        self._repeats.clear()
         self._end(ChatClosed("the chat was left"))
         try:
             await self._keep_handed()
@@ -179,7 +188,7 @@ class Chat:
         """
         self._check_open()
         draft = Draft(str(uuid4()), to, content)
-        _check_draft(draft)
+        check_draft(draft)
         await self._outbox.add(draft)
         self._check_open()  # it may have ended meanwhile
         answer = self._queue(draft, is_uncertain=False).answer
@@ -253,64 +262,67 @@ class Chat:
     async def _keep_session(self) -> None:
         backoff = Backoff()
         while self._ended is None:
-            reason = ""
             try:
                 reason = await self._session(backoff)
-            except InvalidStatus as error:
-                status = error.response.status_code
-                body = (error.response.body or b"").decode("utf-8", "replace").strip()
-                reason = body or f"HTTP status {status}"
-                if status in _CLIENT_ERRORS:
+                asked = asked_by_reason(reason)
+            except DialFailed as failure:
+                reason, asked = failure.reason, failure.asked
+                if failure.is_final:
                     self._end(Refused(f"the server refused the connection: {reason}"))
-            except InvalidURI as error:
-                self._end(Refused(str(error)))
-            except (OSError, TimeoutError, InvalidHandshake, EOFError) as error:
-                reason = str(error) or type(error).__name__
+            except NotLandline as error:
+                # The address was right before: it is not the server that answers there now.
+                if not self._has_had_session:
+                    raise
+                reason, asked = str(error), None
             self._last_problem = reason or "the connection was lost"
             if self._ended is None:
-                delay = backoff.next_delay(reason)
+                delay = backoff.next_delay(asked)
                 self._on_event(Disconnected(self._last_problem, delay))
                 await asyncio.sleep(delay)
 
     async def _session(self, backoff: Backoff) -> str:
         """Serve one connection. Returns the reason of its end."""
-        async with connect_websocket(
-            self._url,
-            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
-            compression=None,
-            open_timeout=CONNECT_SECONDS,
-            close_timeout=CLOSE_SECONDS,
-            max_size=None,  # the server's frames are bounded by its own limits
-            max_queue=64,
-        ) as socket:
+        clock = asyncio.get_running_loop().time
+        async with await dial(self._address, self._username, self._headers, self._proxy) as socket:
             try:
                 async with asyncio.timeout(WELCOME_SECONDS):
-                    welcome = orjson.loads(await socket.recv())
+                    welcome = read_welcome(await socket.recv())
+            except TimeoutError:
+                return f"no welcome within {WELCOME_SECONDS:g} s"
             except ConnectionClosed:
-                return self._farewell(socket)
-            backoff.reset()
+                return self._farewell(socket, _OWN_CLOSES)
+            if welcome.user != self._username:
+                raise WrongUser(self._username, welcome.user)
+            began = clock()
+            self._has_had_session = True
             self._is_welcome.set()
-            self._on_event(Connected(welcome["server"], welcome["session"]))
+            self._on_event(Connected(welcome.server, welcome.session))
             self._unsent = deque(self._sends.values())
-            writing = asyncio.create_task(self._write(socket))
-            reading = asyncio.create_task(self._read(socket))
             try:
-                await asyncio.wait({writing, reading}, return_when=asyncio.FIRST_COMPLETED)
+                await self._serve(socket)
             finally:
                 self._is_welcome.clear()
-                for task in (writing, reading):
-                    task.cancel()
-                await asyncio.wait({writing, reading})
                 self._lose_flights()
-            for task in (writing, reading):
-                problem = None if task.cancelled() else task.exception()
-                if problem is not None and not isinstance(problem, ConnectionClosed):
-                    raise problem
-        return self._farewell(socket)
+                backoff.session_ended(clock() - began)
+        return self._farewell(socket, _FATAL_CLOSES)
 
-    def _farewell(self, socket: ClientConnection) -> str:
-        """Return the reason of a connection's end, and stay away if it says so."""
-        if socket.close_code in _FATAL_CLOSES:
+    async def _serve(self, socket: ClientConnection) -> None:
+        """Write and read until one of them ends."""
+        both = {asyncio.create_task(self._write(socket)), asyncio.create_task(self._read(socket))}
+        try:
+            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in both:
+                task.cancel()
+            await asyncio.wait(both)
+        for task in both:
+            problem = None if task.cancelled() else task.exception()
+            if problem is not None and not isinstance(problem, ConnectionClosed):
+                raise problem
+
+    def _farewell(self, socket: ClientConnection, final: Collection[int]) -> str:
+        """Return the reason of a connection's end, and stay away if its code is `final`."""
+        if socket.close_code in final:
             self._end(Refused(f"the server closed the connection: {socket.close_reason}"))
         return socket.close_reason or ""
 
@@ -320,6 +332,7 @@ class Chat:
             send.is_uncertain = True
             send.sent_at = None
         self._in_flight.clear()
+        self._repeats.clear()
         self._acks.clear()
         self._unacked = 0
         # What was not handed out yet comes again; keep the copy that is here.
@@ -336,7 +349,9 @@ class Chat:
                 self._has_work.clear()
                 await self._write_acks(socket)
                 while self._unsent and len(self._in_flight) < IN_FLIGHT:
-                    await self._write_send(socket, self._unsent.popleft(), loop.time())
+                    send = self._unsent.popleft()
+                    if not self._repeats.holds_back(send):
+                        await self._write_send(socket, send, loop.time())
                 if self._is_answer_overdue(loop.time()):
                     return
 
@@ -355,13 +370,13 @@ class Chat:
             await self._outbox.hand(ids)  # may be cancelled: then they are still unkept
             del self._unkept[: len(ids)]
 
-    async def _write_send(self, socket: ClientConnection, send: _Send, now: float) -> None:
+    async def _write_send(self, socket: ClientConnection, send: Send, now: float) -> None:
         draft = send.draft
         if draft.ref not in self._sends:
             return
         send.sent_at = now
         self._in_flight[draft.ref] = send
-        await socket.send(_send_frame(draft, retry=send.is_uncertain), text=True)
+        await socket.send(send_frame(draft, retry=send.is_uncertain), text=True)
 
     def _is_answer_overdue(self, now: float) -> bool:
         oldest = next(iter(self._in_flight.values()), None)
@@ -391,23 +406,11 @@ class Chat:
             self._has_work.set()
         elif id not in self._held_ids:
             self._held_ids.add(id)
-            self._inbox.append(
-                Message(
-                    id,
-                    frame["conversation"],
-                    frame["sender"],
-                    frame["to"],
-                    frame["content"],
-                    datetime.fromisoformat(frame["time"]),
-                    frame["offset"],
-                    frame.get("replay", False),
-                )
-            )
+            self._inbox.append(read_message(frame))
             self._has_mail.set()
 
     async def _take_accepted(self, frame: dict[str, Any]) -> None:
-        time = datetime.fromisoformat(frame["time"])
-        receipt = Receipt(frame["id"], frame["conversation"], frame["offset"], time)
+        receipt = read_receipt(frame)
         send = self._settle(frame.get("ref"))
         if send is None:
             return
@@ -431,30 +434,26 @@ class Chat:
         if frame.get("outcome") != Outcome.REJECTED:
             send.is_uncertain = True
         del self._in_flight[send.draft.ref]
-        self._later(send)
+        self._repeats.refused(send, asked_seconds(frame))
+        self._has_work.set()
 
-    def _later(self, send: _Send) -> None:
-        """Try again in a moment, on whichever connection there is then."""
+    def _let_through(self, send: Send) -> None:
+        """It is a send's turn to be tried again."""
+        self._unsent.append(send)
+        self._has_work.set()
 
-        def again() -> None:
-            self._timers.discard(timer)
-            if self._is_welcome.is_set() and send.draft.ref not in self._in_flight:
-                self._unsent.append(send)
-                self._has_work.set()
-
-        timer = asyncio.get_running_loop().call_later(BUSY_SECONDS, again)
-        self._timers.add(timer)
-
-    def _settle(self, ref: str | None) -> _Send | None:
+    def _settle(self, ref: str | None) -> Send | None:
         """A draft is answered: return its send, for the last time."""
         send = self._sends.pop(ref or "", None)
         self._in_flight.pop(ref or "", None)
+        if send is not None:
+            self._repeats.answered(send)
         self._has_work.set()
         return send
 
-    def _queue(self, draft: Draft, *, is_uncertain: bool) -> _Send:
+    def _queue(self, draft: Draft, *, is_uncertain: bool) -> Send:
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        send = _Send(draft, answer, is_uncertain)
+        send = Send(draft, answer, next(self._places), is_uncertain)
         self._sends[draft.ref] = send
         self._unsent.append(send)
         self._has_work.set()
@@ -474,39 +473,8 @@ class Chat:
                 send.answer.exception()
 
 
-def _send_frame(draft: Draft, *, retry: bool) -> bytes:
-    frame: dict[str, Any] = {"type": "send", "to": draft.to, "content": draft.content}
-    frame["ref"] = draft.ref
-    if retry:
-        frame["retry"] = True
-    return orjson.dumps(frame)
-
-
-def _check_draft(draft: Draft) -> None:
-    """Refuse what no server takes, before it is kept. A frame that is too large is not answered
-    but ends the connection, and its repeat would end the next one. Raises: MessageRejected.
-    """
+def _checked(username: str) -> str:
     try:
-        frame = _send_frame(draft, retry=True)
-        decode(frame.decode())
-    except orjson.JSONEncodeError as error:
-        raise MessageRejected(ErrorCode.BAD_FRAME, str(error)) from None
-    except BadFrame as bad:
-        raise MessageRejected(bad.code, bad.message) from None
-    if len(frame) > FRAME_BYTES:
-        why = f"written as JSON it exceeds a frame of {FRAME_BYTES} bytes"
-        raise MessageRejected(ErrorCode.CONTENT_TOO_LARGE, why)
-
-
-def _with_user(url: str, username: str) -> str:
-    """Raises: Refused, as the server would, but before there is a connection."""
-    try:
-        check_user_name(username)
+        return check_user_name(username)
     except BadName as error:
-        raise Refused(f"username: {error}") from None
-    separator = "&" if urlsplit(url).query else "?"
-    return f"{url}{separator}username={quote(username, safe='')}"
-
-
-def _shown(url: str) -> str:
-    return url.partition("?")[0]
+        raise Refused(f"{username!r} cannot be a user: {error}") from None

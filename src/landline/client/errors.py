@@ -3,9 +3,11 @@
 ClientError
 ├── ConnectionFailed    nobody answered in time; trying again later may work
 ├── Refused             the server does not want this client: name, token, protocol
+│   └── WrongUser       the session is another user's than the one asked for
 ├── MessageRejected     this message is certainly not in the log and never will be
 ├── SendTimeout         no answer yet; the message stays in the outbox and goes on being sent
 ├── OutboxInUse         another process has the outbox file open
+├── ForeignOutbox       the outbox file belongs to another user or another server
 └── ChatClosed          the chat was left
 """
 
@@ -22,6 +24,21 @@ class ConnectionFailed(ClientError):
 
 class Refused(ClientError):
     """The server refused this client for good; connecting again the same way will not help."""
+
+
+class WrongUser(Refused):
+    """The server began a session for another user: `user`, where `asked` was wanted.
+
+    Something on the way (a proxy that signs people in, say) decides who one is. Nothing was sent.
+    """
+
+    def __init__(self, asked: str, user: str) -> None:
+        super().__init__(
+            f"asked for a session of {asked!r} and got one of {user!r}: "
+            "connect as the user that the server or its proxy takes you for"
+        )
+        self.asked = asked
+        self.user = user
 
 
 class MessageRejected(ClientError):
@@ -45,6 +62,19 @@ class SendTimeout(ClientError):
 
 class OutboxInUse(ClientError):
     """Another process has this outbox file open."""
+
+
+class ForeignOutbox(ClientError):
+    """The outbox file belongs to `user` at `server`; what is in it must not go out elsewhere."""
+
+    def __init__(self, path: object, *, user: str, server: str, asked: tuple[str, str]) -> None:
+        super().__init__(
+            f"the outbox {path} belongs to {user!r} at {server}, "
+            f"not to {asked[0]!r} at {asked[1]}: "
+            "give every user at every server a file of their own"
+        )
+        self.user = user
+        self.server = server
 
 
 class ChatClosed(ClientError):

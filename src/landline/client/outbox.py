@@ -1,15 +1,17 @@
 """What the client must not forget: sends without an answer, and messages it has handed out."""
 
 import asyncio
+import os
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
-from landline.client.errors import ClientError, OutboxInUse
+from landline.client.errors import ClientError, ForeignOutbox, OutboxInUse
 
 A = TypeVarTuple("A")
 R = TypeVar("R")
@@ -22,7 +24,13 @@ _SCHEMA = """
         place INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE,
         recipient TEXT NOT NULL, content TEXT NOT NULL);
     CREATE TABLE IF NOT EXISTS handed (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+    CREATE TABLE IF NOT EXISTS owner (
+        only INTEGER PRIMARY KEY CHECK (only = 1), user TEXT NOT NULL, server TEXT NOT NULL);
 """
+
+_OWNER_ALONE = 0o600
+# SQLite makes these with the mode of the file itself; an earlier version may have left open ones.
+_COMPANIONS = ("-journal", "-wal", "-shm")
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,16 +82,22 @@ class MemoryOutbox:
 
 
 class FileOutbox:
-    """Keeps everything in one SQLite file, synced to disk, on a thread of its own."""
+    """Keeps everything in one SQLite file, synced to disk, on a thread of its own.
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    The file is of one user at one server: drafts of somebody else would be sent in the wrong name,
+    or to the wrong place. Nobody else on this machine can read it.
+    """
+
+    def __init__(self, path: Path, user: str, server: str) -> None:
+        self._path = path.absolute()  # a name like ":memory:" is a file's name, too
+        self._user = user
+        self._server = server
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._connection: sqlite3.Connection | None = None
         self._is_closed = False
 
     async def open(self) -> tuple[Sequence[Draft], Iterable[str]]:
-        """Open or make the file. Raises: OutboxInUse, ClientError."""
+        """Open or make the file. Raises: OutboxInUse, ForeignOutbox, ClientError."""
         try:
             return await self._run(self._open)
         except sqlite3.OperationalError as error:
@@ -124,7 +138,8 @@ class FileOutbox:
     # On the thread ---------------------------------------------------------------------------
 
     def _open(self) -> tuple[Sequence[Draft], Iterable[str]]:
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        _make_directories(self._path.parent)
+        _close_to_others(self._path)
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=0
         )
@@ -135,6 +150,7 @@ class FileOutbox:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
+            self._check_owner(connection)
             drafts = connection.execute(
                 "SELECT ref, recipient, content FROM outbox ORDER BY place"
             ).fetchall()
@@ -143,6 +159,20 @@ class FileOutbox:
             self._close()
             raise
         return [Draft(*row) for row in drafts], [row[0] for row in handed]
+
+    def _check_owner(self, connection: sqlite3.Connection) -> None:
+        """Take a file that is nobody's: a new one, or one of a version that did not note whose it
+        is. Raises: ForeignOutbox.
+        """
+        connection.execute(
+            "INSERT INTO owner VALUES (1, ?, ?) ON CONFLICT (only) DO NOTHING",
+            (self._user, self._server),
+        )
+        user, server = connection.execute("SELECT user, server FROM owner").fetchone()
+        if (user, server) != (self._user, self._server):
+            raise ForeignOutbox(
+                self._path, user=user, server=server, asked=(self._user, self._server)
+            )
 
     def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         assert self._connection is not None
@@ -171,6 +201,35 @@ class FileOutbox:
         return await asyncio.shield(
             asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
         )
+
+
+def _make_directories(directory: Path) -> None:
+    """Make a directory and those above it; what is new is its owner's alone."""
+    if directory.is_dir():
+        return
+    _make_directories(directory.parent)
+    with suppress(FileExistsError):
+        directory.mkdir(mode=0o700)
+        directory.chmod(0o700)  # whatever the umask took away
+
+
+def _close_to_others(path: Path) -> None:
+    """Make the file, or take it away from everybody but its owner.
+
+    A file that exists is not opened here: closing it would give up the lock that another chat of
+    this process has on it (POSIX locks belong to process and file).
+    """
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ALONE)
+    except FileExistsError:
+        for file in (path, *(path.with_name(path.name + ending) for ending in _COMPANIONS)):
+            if file.is_file() and file.stat().st_mode & 0o077:
+                file.chmod(_OWNER_ALONE)
+    else:
+        try:
+            os.fchmod(descriptor, _OWNER_ALONE)  # whatever the umask took away
+        finally:
+            os.close(descriptor)
 
 
 class Handed:

@@ -21,6 +21,7 @@ from landline.gateway.connection import Connection
 from landline.gateway.hub import Hub
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Value
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
 
@@ -240,9 +241,9 @@ def _listed(request: WSUpgradeRequest, header: str) -> set[str]:
 
 
 def _refuse(status: HTTPStatus, reason: str) -> WSUpgradeResponseWithListener:
-    response = WSUpgradeResponse.create_error_response(
-        status, f"{reason}\n".encode(), {"Content-Type": "text/plain; charset=utf-8"}
-    )
+    headers = {"Content-Type": "text/plain; charset=utf-8"}
+    headers |= [FINAL_REFUSAL] if status in FINAL_STATUSES else []
+    response = WSUpgradeResponse.create_error_response(status, f"{reason}\n".encode(), headers)
     return WSUpgradeResponseWithListener(response, None)
 
 

@@ -2,6 +2,11 @@
 
 from enum import IntEnum, StrEnum
 
+# An upgrade that is refused for good says so in this header. Only Landline sets it, so that a
+# client can tell its answer from a passing one of a proxy with the same status.
+FINAL_REFUSAL = ("Landline-Refused", "final")
+FINAL_STATUSES = frozenset({400, 401, 403})
+
 
 class ErrorCode(StrEnum):
     """Codes of `error` frames."""

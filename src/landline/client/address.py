@@ -1,0 +1,85 @@
+"""Where the server is: what is dialled, and the spelling that two addresses are compared by."""
+
+import ipaddress
+import socket
+from dataclasses import dataclass
+from urllib.parse import quote, urlsplit
+
+from landline.client.errors import Refused
+
+_DEFAULT_PORTS = {"ws": 80, "wss": 443}
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """A server's address.
+
+    `server` is its one spelling: scheme, host, port and path, without what may be secret (query,
+    user and password). `is_loopback`: it is on this machine.
+    """
+
+    url: str
+    server: str
+    is_loopback: bool
+
+    def dialled_as(self, username: str) -> str:
+        """Return the URL for a session of this user."""
+        separator = "&" if urlsplit(self.url).query else "?"
+        return f"{self.url}{separator}username={quote(username, safe='')}"
+
+
+def read_address(url: str) -> Address:
+    """Return the address that `url` is. Raises: Refused, with a sentence that repeats no secret."""
+    if not url.isprintable() or " " in url:
+        raise Refused("the server's address must not have white space or control characters")
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        raise Refused(
+            "the server's address cannot be read: is its port a number up to 65535, "
+            "and an IPv6 address in [brackets]?"
+        ) from None
+    if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
+        raise Refused("the server's address must be like ws://HOST:PORT/ws/chat, or wss://...")
+    if "#" in url:
+        raise Refused("the server's address must not have a fragment (#...)")
+    host = _host(parts.hostname)
+    shown = f"[{host}]" if ":" in host else host
+    if port is not None and port != _DEFAULT_PORTS[parts.scheme]:
+        shown = f"{shown}:{port}"
+    server = f"{parts.scheme}://{shown}{parts.path or '/'}"
+    return Address(url, server, _is_loopback(host))
+
+
+def _host(name: str) -> str:
+    """Return a host in its one spelling."""
+    try:
+        return ipaddress.ip_address(name).compressed
+    except ValueError:
+        name = name.lower().removesuffix(".") or name
+    try:
+        return name if name.isascii() else name.encode("idna").decode()
+    except UnicodeError:
+        return name  # the resolver will say what is wrong with it
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        pass
+    else:
+        return _is_here(getattr(address, "ipv4_mapped", None) or address)
+    try:
+        # Old spellings of IPv4 addresses, such as 127.1, which the resolver understands as well.
+        return _is_here(ipaddress.IPv4Address(socket.inet_aton(host)))
+    except (OSError, UnicodeError):
+        return False
+
+
+def _is_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    # Whoever connects to "any address" reaches this machine.
+    return address.is_loopback or address.is_unspecified

@@ -1,0 +1,119 @@
+"""From an address to a connection: headers, proxies, and what a failure says.
+
+What lies between client and server answers too: a proxy whose servers are being replaced, a page
+that asks to sign in, a network that wants to be paid first. All of that passes. Only Landline says
+for good that it does not want a client, and marks the answer.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Literal
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
+from websockets.http11 import Response
+
+from landline.client.address import Address
+from landline.client.backoff import Asked, asked_by_header
+from landline.client.errors import ClientError, Refused
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
+from landline.protocol.limits import SUBPROTOCOL
+
+DIAL_SECONDS = 10.0
+GOODBYE_SECONDS = 3.0
+# More than the largest frame that a server of this protocol sends.
+MOST_FRAME_BYTES = 16 * 1024 * 1024
+
+_REASON_CHARACTERS = 300
+_OURS = frozenset({"connection", "host", "upgrade"})
+_TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
+_FIELD = re.compile(r"[\t\x20-\x7e]*")
+
+Proxy = str | Literal[True] | None
+
+
+class DialFailed(Exception):
+    """A connection could not be made. `is_final`: Landline will answer the same again."""
+
+    def __init__(self, reason: str, *, is_final: bool = False, asked: Asked | None = None) -> None:
+        super().__init__(reason)
+        self.reason = reason
+        self.is_final = is_final
+        self.asked = asked
+
+
+async def dial(
+    address: Address, username: str, headers: Mapping[str, str], proxy: Proxy
+) -> ClientConnection:
+    """Return a connection; whoever gets it closes it.
+
+    Raises: DialFailed; ClientError where it is this program's own surroundings that must be changed
+    first.
+    """
+    try:
+        return await _Dialer(
+            address.dialled_as(username),
+            subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
+            compression=None,
+            additional_headers=headers,
+            # A proxy of the environment means another machine by 127.0.0.1.
+            proxy=None if proxy is True and address.is_loopback else proxy,
+            open_timeout=DIAL_SECONDS,
+            close_timeout=GOODBYE_SECONDS,
+            max_size=MOST_FRAME_BYTES,
+            max_queue=64,
+        )
+    except InvalidStatus as error:
+        raise _refusal(error.response) from error
+    except (InvalidHandshake, OSError, EOFError) as error:
+        raise DialFailed(str(error) or type(error).__name__) from error
+    except InvalidProxy:
+        raise ClientError(
+            "the proxy cannot be used: give one like http://HOST:PORT or socks5://HOST:PORT, "
+            "as `proxy` or in the environment (https_proxy and the like)"
+        ) from None  # its text repeats the proxy's password
+    except ImportError as error:
+        raise ClientError(
+            "a SOCKS proxy needs the package python-socks: pip install 'python-socks[asyncio]'"
+        ) from error
+    except (InvalidURI, ValueError):  # what no resolver takes for a host
+        raise Refused(f"{address.server} is no address of a server") from None
+
+
+class _Dialer(connect):
+    """Landline never redirects. Who does is a proxy that wants something of a browser, and a
+    session at another server would get what was written for this one.
+    """
+
+    def process_redirect(self, exc: Exception) -> Exception | str:
+        """Follow none."""
+        return exc
+
+
+def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """Return headers that a request can have. Raises: ClientError, without the values: they may
+    be secret.
+    """
+    for name, value in headers.items():
+        if not _TOKEN.fullmatch(name):
+            raise ClientError(f"{name!r} cannot be the name of a header")
+        if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
+            raise ClientError(f"the header {name} is the WebSocket handshake's own: leave it out")
+        if not _FIELD.fullmatch(value):
+            raise ClientError(f"the value of the header {name} must be printable ASCII on one line")
+    return dict(headers)
+
+
+def _refusal(response: Response) -> DialFailed:
+    status = response.status_code
+    name, value = FINAL_REFUSAL
+    is_final = status in FINAL_STATUSES and response.headers.get_all(name) == [value]
+    body = bytes(response.body or b"").decode("utf-8", "replace").strip()
+    # Landline answers in a sentence; from others may come any page.
+    is_sentence = body and "\n" not in body and "<" not in body and len(body) < _REASON_CHARACTERS
+    said = f"HTTP status {status}: {body}" if is_sentence else f"HTTP status {status}"
+    return DialFailed(
+        body if is_final and is_sentence else said,
+        is_final=is_final,
+        asked=asked_by_header(", ".join(response.headers.get_all("Retry-After"))),
+    )

@@ -1,0 +1,116 @@
+"""Sends without an answer, and how those that the server could not take are repeated.
+
+A server that says `busy` or `unavailable` is in trouble, and what was refused is not its last
+problem. So each recipient's sends wait in line: after a growing time one of them is tried, and
+only when it was taken do the others follow, twice as many each time. Other recipients do not wait:
+the trouble may be that of one conversation.
+"""
+
+import asyncio
+import random
+from bisect import insort
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from landline.client.events import Receipt
+from landline.client.outbox import Draft
+
+FIRST_REPEAT_SECONDS = 0.5
+LAST_REPEAT_SECONDS = 5.0
+# What a server may ask for; beyond it somebody has a wrong unit.
+LONGEST_ASKED_SECONDS = 60.0
+
+
+@dataclass(slots=True, eq=False)
+class Send:
+    """A draft and how far it has come. `place`: its place in the order of the calls;
+    `is_uncertain`: some try may have reached the log.
+    """
+
+    draft: Draft
+    answer: asyncio.Future[Receipt]
+    place: int
+    is_uncertain: bool = False
+    sent_at: float | None = None
+
+
+@dataclass(slots=True)
+class _Line:
+    """One recipient's sends: who waits, who has been let through, and how many may be."""
+
+    waiting: list[Send] = field(default_factory=list)
+    tried: set[Send] = field(default_factory=set)
+    room: int = 1
+    refusals: int = 0
+    timer: asyncio.TimerHandle | None = None
+
+
+class Repeats:
+    """The lines of those recipients whose sends the server could not take."""
+
+    def __init__(self, let_through: Callable[[Send], None]) -> None:
+        self._let_through = let_through
+        self._lines: dict[str, _Line] = {}
+
+    def holds_back(self, send: Send) -> bool:
+        """Say whether a send must wait behind others; then it is let through when it may go."""
+        line = self._lines.get(send.draft.to)
+        if line is None or send in line.tried:
+            return False
+        insort(line.waiting, send, key=_place)
+        return True
+
+    def refused(self, send: Send, asked_seconds: float = 0.0) -> None:
+        """The server could not take a send now. It waits, and those behind it."""
+        line = self._lines.setdefault(send.draft.to, _Line())
+        line.tried.discard(send)
+        insort(line.waiting, send, key=_place)
+        if line.timer is not None:
+            return  # one of those that were on their way when the first was refused
+        line.room = 1
+        line.refusals += 1
+        delay = repeat_delay(line.refusals, asked_seconds)
+        line.timer = asyncio.get_running_loop().call_later(delay, self._try_again, line)
+
+    def answered(self, send: Send) -> None:
+        """A send has its final answer: more of those that wait may go."""
+        line = self._lines.get(send.draft.to)
+        if line is None or send not in line.tried:
+            return
+        line.tried.remove(send)
+        line.room += 1
+        line.refusals = max(0, line.refusals - 1)
+        if line.timer is None:
+            self._go_on(line)
+            if not line.tried:
+                del self._lines[send.draft.to]
+
+    def clear(self) -> None:
+        """Forget who waits: the connection is gone, and the next one begins with all of them."""
+        for line in self._lines.values():
+            if line.timer is not None:
+                line.timer.cancel()
+        self._lines.clear()
+
+    def _try_again(self, line: _Line) -> None:
+        line.timer = None
+        self._go_on(line)
+
+    def _go_on(self, line: _Line) -> None:
+        while line.waiting and len(line.tried) < line.room:
+            send = line.waiting.pop(0)
+            line.tried.add(send)
+            self._let_through(send)
+
+
+def repeat_delay(refusals: int, asked_seconds: float = 0.0) -> float:
+    """Return the seconds before the next try: growing, with jitter, and at least what the server
+    asked for.
+    """
+    ceiling = min(LAST_REPEAT_SECONDS, FIRST_REPEAT_SECONDS * 2 ** min(refusals - 1, 10))
+    delay = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
+    return min(asked_seconds, LONGEST_ASKED_SECONDS) + delay
+
+
+def _place(send: Send) -> int:
+    return send.place

@@ -1,0 +1,109 @@
+"""Sends that the server could not take: in line, one first, and more slowly each time."""
+
+import asyncio
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.client import Receipt, sends
+from landline.client.outbox import Draft
+from landline.client.sends import (
+    FIRST_REPEAT_SECONDS,
+    LAST_REPEAT_SECONDS,
+    LONGEST_ASKED_SECONDS,
+    Repeats,
+    Send,
+    repeat_delay,
+)
+from support.peer import until
+
+
+class Line:
+    """Repeats, those that were let through, and the timers' delays; time passes by `pass_time`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.through: list[Send] = []
+        self.repeats = Repeats(self.through.append)
+        self.delays: list[float] = []
+        monkeypatch.setattr(sends, "repeat_delay", self._delay)
+
+    def _delay(self, refusals: int, asked_seconds: float = 0.0) -> float:
+        self.delays.append(repeat_delay(refusals, asked_seconds))
+        return 0.0
+
+    async def next(self, count: int) -> list[Send]:
+        """Return those that are let through next, in order."""
+        await until(lambda: len(self.through) >= count, f"{count} are let through")
+        taken, self.through[:] = self.through[:], []
+        return taken
+
+
+def a_send(place: int, to: str = "bob") -> Send:
+    answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
+    return Send(Draft(f"r{place}", to, "hello"), answer, place)
+
+
+async def test_one_is_tried_first_and_then_more_and_in_the_order_of_the_calls(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    line = Line(monkeypatch)
+    one, two, three, four, five = (a_send(place) for place in range(5))
+    for flying in (two, one, three):  # refused in any order
+        line.repeats.refused(flying)
+    assert line.repeats.holds_back(five)
+    assert line.repeats.holds_back(four)
+    assert await line.next(1) == [one]
+    assert not line.repeats.holds_back(one)
+    line.repeats.refused(one)
+    assert await line.next(1) == [one]
+    line.repeats.answered(one)
+    assert await line.next(2) == [two, three]
+    line.repeats.answered(two)
+    line.repeats.answered(three)
+    assert await line.next(2) == [four, five]
+    for last in (four, five):
+        line.repeats.answered(last)
+    assert not line.repeats.holds_back(a_send(6))
+    assert len(line.delays) == 2  # not one for each that was refused
+
+
+async def test_the_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(monkeypatch)
+    line.repeats.refused(a_send(0, "bob"))
+    assert line.repeats.holds_back(a_send(1, "bob"))
+    assert not line.repeats.holds_back(a_send(2, "carol"))
+
+
+async def test_a_new_connection_begins_with_nobody_in_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    line = Line(monkeypatch)
+    line.repeats.refused(a_send(0))
+    line.repeats.clear()
+    for _ in range(3):
+        await asyncio.sleep(0)
+    assert not line.through
+    assert not line.repeats.holds_back(a_send(1))
+
+
+async def test_it_goes_on_more_slowly_while_only_some_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A server that takes one and refuses the next is asked for one at a time."""
+    line = Line(monkeypatch)
+    for place in range(10):
+        line.repeats.refused(a_send(place))
+    for _ in range(8):
+        first, *_ = await line.next(1)
+        line.repeats.answered(first)
+        for refused in await line.next(1):
+            line.repeats.refused(refused)
+    assert len(line.delays) == 9
+
+
+@given(st.integers(1, 10_000), st.floats(0, 1e9))
+def test_a_delay_grows_up_to_the_longest_and_is_what_was_asked_for_at_least(
+    refusals: int, asked: float
+) -> None:
+    ceiling = min(LAST_REPEAT_SECONDS, FIRST_REPEAT_SECONDS * 2 ** min(refusals - 1, 20))
+    delay = repeat_delay(refusals, asked) - min(asked, LONGEST_ASKED_SECONDS)
+    assert ceiling / 2 - 1e-9 <= delay <= ceiling + 1e-9
