@@ -50,12 +50,17 @@ as 500ms, 60s or 2m. Ctrl-C or SIGTERM stops the server without losing anything.
 
 _CHAT_DESCRIPTION = """\
 Chat from a terminal. Write a line to send it; a tick says that the server has it
-for good, two ticks that it was delivered. Ctrl-D ends."""
+for good, two ticks that it was delivered. /help lists the commands, Ctrl-D ends.
+
+In a pipe every line is sent (UTF-8, at most 16,384 bytes). Exit code 0: all of them
+were accepted. 1: some were not, and standard error names them; what has no answer
+yet is kept and goes out with the next chat of the same user at the same server."""
 
 _CHAT_EXAMPLES = """\
 examples:
   landline chat --as alice --to bob
-  landline chat --as bob --url ws://192.0.2.7:8081/ws/chat"""
+  landline chat --as bob --url ws://192.0.2.7:8081/ws/chat
+  uptime | landline chat --as watch --to alice"""
 
 _MIGRATE_DESCRIPTION = """\
 Bring the schema of the store up to this version. A server does it too when it starts; here
@@ -175,7 +180,14 @@ def _chat(arguments: argparse.Namespace) -> int:
     _check_url(arguments.url)
     import asyncio  # noqa: PLC0415 - only what a command needs is imported
 
+    from landline.client import Refused  # noqa: PLC0415
+    from landline.client.address import read_address  # noqa: PLC0415
     from landline.terminal import run_chat  # noqa: PLC0415
+
+    try:
+        read_address(arguments.url)
+    except Refused as error:
+        raise ConfigError(f"--url {printable(arguments.url)}: {error}") from None
 
     return asyncio.run(run_chat(arguments.url, arguments.username, arguments.to, outbox=None))
 

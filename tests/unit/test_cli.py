@@ -102,6 +102,9 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
         (["chat", "--as", ""], "landline: --as '': a user name has 1 to 64 bytes"),
         (["chat", "--as", "a", "--to", "b:c"], "landline: --to b:c: a user name has no ':'"),
         (["chat", "--as", "a", "--url", "http://h"], "--url http://h is not a WebSocket address"),
+        (["chat", "--as", "a", "--url", "ws://"], "--url ws://: the server's address must be like"),
+        (["chat", "--as", "a", "--url", "ws://h:x/ws"], "is its port a number"),
+        (["chat", "--as", "a", "--url", "ws://h/\n"], "no white space"),
         (["chat", "--as", "a", "--port", "1"], "--port is not an option of landline chat"),
         (
             ["migrate"],

@@ -12,6 +12,8 @@ from landline.client import backoff, chat, dialing, outbox, sends
 from landline.client.events import Event, Message, Receipt
 from landline.protocol import limits
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
+from landline.terminal import chat as terminal
+from landline.terminal import lines
 from support.pages import read, section, table
 
 PAGE = read("docs/client.md")
@@ -51,7 +53,7 @@ def test_every_field_of_a_message_and_a_receipt_is_named() -> None:
     ("what", "limit"),
     [
         ("`content`", limits.CONTENT_BYTES),
-        ("sends without an answer at the server", chat.IN_FLIGHT),
+        ("sends without an answer at the server", sends.IN_FLIGHT),
         ("messages not handed out yet", limits.WINDOW),
         ("ids remembered against repeats", outbox.HANDED_IDS),
         ("first connection", chat.CONNECT_SECONDS),
@@ -80,3 +82,13 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
     ):
         assert words in PAGE, words
     assert {400, 401, 403} == FINAL_STATUSES
+
+
+def test_the_numbers_of_the_terminal_are_those_of_the_code() -> None:
+    text = section(PAGE, "## In a terminal or a pipe")
+    for words in (
+        f"for up to {terminal.LAST_ANSWERS_SECONDS:g} s without any",
+        f"more than {limits.CONTENT_BYTES:,} bytes",
+        f"at {lines.TERMINAL_LINE_BYTES:,} bytes",
+    ):
+        assert words in text, words

@@ -31,7 +31,7 @@ class Address:
 def read_address(url: str) -> Address:
     """Return the address that `url` is. Raises: Refused, with a sentence that repeats no secret."""
     if not url.isprintable() or " " in url:
-        raise Refused("the server's address must not have white space or control characters")
+        raise Refused("the server's address has no white space and no control characters")
     try:
         parts = urlsplit(url)
         port = parts.port
@@ -43,7 +43,7 @@ def read_address(url: str) -> Address:
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise Refused("the server's address must be like ws://HOST:PORT/ws/chat, or wss://...")
     if "#" in url:
-        raise Refused("the server's address must not have a fragment (#...)")
+        raise Refused("the server's address has no fragment (#...)")
     host = _host(parts.hostname)
     shown = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:

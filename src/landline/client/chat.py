@@ -41,7 +41,7 @@ from landline.client.events import (
     Receipt,
 )
 from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
-from landline.client.sends import Repeats, Send
+from landline.client.sends import IN_FLIGHT, Repeats, Send
 from landline.client.wire import (
     NotLandline,
     asked_seconds,
@@ -59,7 +59,6 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
 CLOSE_SECONDS = GOODBYE_SECONDS
-IN_FLIGHT = 256
 
 _FATAL_CLOSES = {CloseCode.POLICY, CloseCode.NOT_AUTHENTICATED, CloseCode.UNSUPPORTED}
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}

@@ -4,6 +4,9 @@ A server that says `busy` or `unavailable` is in trouble, and what was refused i
 problem. So each recipient's sends wait in line: after a growing time one of them is tried, and
 only when it was taken do the others follow, twice as many each time. Other recipients do not wait:
 the trouble may be that of one conversation.
+
+A send whose answer was never seen goes before those that were not tried yet: the server first looks
+for it in the log, and they would overtake it meanwhile.
 """
 
 import asyncio
@@ -15,6 +18,8 @@ from dataclasses import dataclass, field
 from landline.client.events import Receipt
 from landline.client.outbox import Draft
 
+# Sends without an answer at the server; it reads no more than these.
+IN_FLIGHT = 256
 FIRST_REPEAT_SECONDS = 0.5
 LAST_REPEAT_SECONDS = 5.0
 # What a server may ask for; beyond it somebody has a wrong unit.
@@ -40,13 +45,13 @@ class _Line:
 
     waiting: list[Send] = field(default_factory=list)
     tried: set[Send] = field(default_factory=set)
-    room: int = 1
+    room: int = IN_FLIGHT
     refusals: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
 class Repeats:
-    """The lines of those recipients whose sends the server could not take."""
+    """The lines of those recipients of whose sends some must be tried again."""
 
     def __init__(self, let_through: Callable[[Send], None]) -> None:
         self._let_through = let_through
@@ -55,9 +60,15 @@ class Repeats:
     def holds_back(self, send: Send) -> bool:
         """Say whether a send must wait behind others; then it is let through when it may go."""
         line = self._lines.get(send.draft.to)
-        if line is None or send in line.tried:
+        if line is None:
+            if not send.is_uncertain:
+                return False
+            line = self._lines[send.draft.to] = _Line()
+        if send in line.tried:
             return False
         insort(line.waiting, send, key=_place)
+        if line.timer is None:
+            self._go_on(line)
         return True
 
     def refused(self, send: Send, asked_seconds: float = 0.0) -> None:
@@ -98,7 +109,10 @@ class Repeats:
 
     def _go_on(self, line: _Line) -> None:
         while line.waiting and len(line.tried) < line.room:
-            send = line.waiting.pop(0)
+            send = line.waiting[0]
+            if not send.is_uncertain and any(other.is_uncertain for other in line.tried):
+                return
+            del line.waiting[0]
             line.tried.add(send)
             self._let_through(send)
 

@@ -68,6 +68,24 @@ async def test_one_is_tried_first_and_then_more_and_in_the_order_of_the_calls(
     assert len(line.delays) == 2  # not one for each that was refused
 
 
+async def test_what_was_tried_before_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server looks for it in the log, and what is new would overtake it meanwhile."""
+    line = Line(monkeypatch)
+    one, two, three, four = (a_send(place) for place in range(4))
+    one.is_uncertain = two.is_uncertain = True
+    for send in (one, two, three, four):
+        assert line.repeats.holds_back(send)
+    assert await line.next(2) == [one, two]
+    assert not any(map(line.repeats.holds_back, (one, two)))
+    line.repeats.answered(two)
+    assert not line.through
+    line.repeats.answered(one)
+    assert await line.next(2) == [three, four]
+    for send in (three, four):
+        line.repeats.answered(send)
+    assert not line.repeats.holds_back(a_send(5))
+
+
 async def test_the_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(monkeypatch)
     line.repeats.refused(a_send(0, "bob"))

@@ -1,0 +1,277 @@
+"""The chat: lines become sends, and whoever gave them hears what became of each."""
+
+import asyncio
+import sys
+from collections import Counter
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import TextIO
+
+from landline.client import (
+    Accepted,
+    Chat,
+    ClientError,
+    Connected,
+    Delivered,
+    Disconnected,
+    Event,
+    MessageRejected,
+    connect,
+)
+from landline.protocol.identity import BadName, check_user_name
+from landline.terminal.files import default_outbox, take_over
+from landline.terminal.lines import Input, Line
+from landline.terminal.screen import Screen, harmless, time_of_day
+
+# After the end of the input, for as long as no answer comes at all.
+LAST_ANSWERS_SECONDS = 15.0
+# Lines that wait for their answers at a time; no more are read until then.
+LINES_UNDER_WAY = 1_000
+# Own lines remembered for their second tick; an older one simply does not get it shown.
+REMEMBERED_LINES = 1_000
+# Lines that are named at the end, and how much of each.
+NAMED_LINES = 20
+NAMED_CHARACTERS = 60
+
+HELP = """\
+type a line and press Enter to send it
+/to NAME   talk to somebody else
+/quit      leave (Ctrl-D too)
+/help      this text
+//text     send a line that begins with a slash: /text
+{0.accepted} accepted: it is safe    {0.delivered} delivered: the other side has it    \
+{0.refused} not sent"""
+
+
+async def run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
+    """Chat until the input ends. Returns the exit code: 0 when everything was accepted.
+
+    Raises: ClientError when there can be no chat at all.
+    """
+    if outbox is None:
+        outbox = default_outbox(url, username)
+        await asyncio.to_thread(take_over, url, username, outbox)
+    terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr)
+    chat = connect(
+        url,
+        username=username,
+        outbox=outbox,
+        connect_timeout=None,  # what is typed before there is a server goes out later
+        on_event=terminal.show_event,
+    )
+    return await terminal.run(chat)
+
+
+@dataclass(frozen=True, slots=True)
+class _Left:
+    """A line that was not accepted, and why."""
+
+    number: int
+    text: str
+    why: str
+
+
+class Terminal:
+    """Shows a chat and reads its lines."""
+
+    def __init__(
+        self, partner: str | None, lines: Input, screen: Screen, errors: TextIO | None
+    ) -> None:
+        self._partner = partner
+        self._lines = lines
+        self._screen = screen
+        self._errors = errors
+        self._ticks: dict[str, str] = {}
+        self._sending: set[asyncio.Task[None]] = set()
+        self._open: dict[int, tuple[str, str]] = {}  # line -> recipient and text, without an answer
+        self._refused: list[_Left] = []
+        self._left: list[_Left] = []
+        self._news = asyncio.Event()
+        self._is_connected: bool | None = None
+
+    async def run(self, chat: Chat) -> int:
+        """Chat until the input ends, then wait for the last answers. Says at the end what was not
+        accepted. Raises: ClientError.
+        """
+        self._lines.start()
+        try:
+            async with chat:
+                try:
+                    await self._chat(chat)
+                finally:
+                    self._note_left(chat)
+        except* ClientError as group:
+            raise group.exceptions[0] from None
+        finally:
+            self._tell_left()
+        return 1 if self._left else 0
+
+    async def _chat(self, chat: Chat) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            receiving = tasks.create_task(self._receive(chat))
+            if chat.unanswered:
+                self._screen.show(f"-- sending {len(chat.unanswered)} unsent lines of last time")
+            if self._partner is None:
+                self._screen.show("-- say whom to talk to: /to NAME")
+            taking = tasks.create_task(self._take_lines(chat, tasks))
+            watching = tasks.create_task(self._watch_screen(receiving, taking))
+            await asyncio.wait({taking})
+            if not taking.cancelled() and taking.exception() is None:
+                await self._wait_for_answers(chat)
+            for task in (receiving, watching, *self._sending):
+                task.cancel()
+
+    def show_event(self, event: Event) -> None:
+        """Show what the chat tells."""
+        match event:
+            case Connected():
+                if self._is_connected is not True:
+                    self._screen.show("-- connected")
+                self._is_connected = True
+            case Disconnected(reason=reason):
+                if self._is_connected is not False:
+                    self._screen.show(f"-- reconnecting ({harmless(reason)})")
+                self._is_connected = False
+            case Accepted(content=content, receipt=receipt):
+                self._screen.show(f"{self._screen.marks.accepted} {harmless(content)}")
+                self._news.set()
+                self._ticks[receipt.id] = content
+                if len(self._ticks) > REMEMBERED_LINES:
+                    del self._ticks[next(iter(self._ticks))]
+            case Delivered(ids=ids):
+                for id in ids:
+                    if id in self._ticks:
+                        content = harmless(self._ticks.pop(id))
+                        self._screen.show(f"{self._screen.marks.delivered} {content}")
+
+    # Sending ---------------------------------------------------------------------------------
+
+    async def _take_lines(self, chat: Chat, tasks: asyncio.TaskGroup) -> None:
+        while (line := await self._lines.next()) is not None:
+            if line.problem is not None:
+                self._refuse(line, line.problem)
+            elif line.text.startswith("/") and not line.text.startswith("//"):
+                if not self._obey(line):
+                    return
+            elif line.text:
+                self._start_sending(line, line.text.removeprefix("/"), chat, tasks)
+            while len(self._sending) >= LINES_UNDER_WAY:
+                await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+
+    def _obey(self, line: Line) -> bool:
+        """Do what a command says. Returns False when it is to leave."""
+        match line.text.split():
+            case ["/quit"]:
+                self._lines.has_ended = True
+                return False
+            case ["/help"]:
+                self._screen.show(HELP.format(self._screen.marks))
+            case ["/to", name]:
+                self._talk_to(name, line)
+            case ["/to", *_]:
+                self._talk_to("", line)
+            case _:
+                self._refuse(line, "no such command, see /help; // sends a slash")
+        return True
+
+    def _talk_to(self, name: str, line: Line) -> None:
+        # Where the name is none, nobody is talked to: the next line is not for the one before.
+        self._partner = None
+        try:
+            self._partner = check_user_name(name)
+        except BadName as error:
+            self._refuse(line, f"write /to NAME; {error}")
+        else:
+            self._screen.show(f"-- talking to {harmless(name)}")
+
+    def _start_sending(self, line: Line, text: str, chat: Chat, tasks: asyncio.TaskGroup) -> None:
+        if self._partner is None:
+            self._refuse(line, "say first whom it is for: /to NAME")
+            return
+        self._open[line.number] = (self._partner, text)
+        task = tasks.create_task(self._send(chat, self._partner, text, line))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def _send(self, chat: Chat, to: str, text: str, line: Line) -> None:
+        try:
+            await chat.send(to, text)
+        except MessageRejected as error:
+            self._refuse(line, str(error))
+        except ClientError as error:
+            if (to, text) in _kept(chat):
+                return  # the chat has ended; the next one sends it
+            self._refuse(line, str(error))
+        self._open.pop(line.number)
+        self._news.set()
+
+    def _refuse(self, line: Line, why: str) -> None:
+        self._screen.show(f"{self._screen.marks.refused} {harmless(line.text)} ({harmless(why)})")
+        self._refused.append(_Left(line.number, line.text, why))
+
+    # Receiving -------------------------------------------------------------------------------
+
+    async def _receive(self, chat: Chat) -> None:
+        async for message in chat:
+            time = time_of_day(message.time, datetime.now().astimezone().date())
+            text = f"[{time}] {harmless(message.sender)}: {harmless(message.content)}"
+            if not self._screen.show(text):
+                return  # not acknowledged, so that it comes again where it can be shown
+
+    async def _watch_screen(self, *seen_by_people: asyncio.Task[None]) -> None:
+        """Without a screen nothing is received, and nobody types; a pipe is sent to its end."""
+        await self._screen.gone.wait()
+        receiving, taking = seen_by_people
+        receiving.cancel()
+        if self._lines.is_terminal:
+            taking.cancel()
+
+    # The end ---------------------------------------------------------------------------------
+
+    async def _wait_for_answers(self, chat: Chat) -> None:
+        """Wait until everything is answered, or until no more answers come."""
+        if (self._open or chat.unanswered) and self._is_connected is not True:
+            self._screen.show(f"-- waiting up to {LAST_ANSWERS_SECONDS:g} s for a connection")
+        while self._open or chat.unanswered:
+            self._news.clear()
+            try:
+                async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                    await self._news.wait()
+            except TimeoutError:
+                return
+
+    def _note_left(self, chat: Chat) -> None:
+        """Collect what was not accepted. What a person was told at once is not told again."""
+        if not self._lines.is_terminal:
+            self._left += self._refused
+        kept = _kept(chat)
+        for number, draft in self._open.items():
+            why = "no answer yet; it is kept and goes out next time"
+            self._left.append(_Left(number, draft[1], why if draft in kept else "not sent"))
+            kept -= Counter([draft])
+        for _to, text in kept.elements():
+            why = "of an earlier time; it is kept and goes out next time"
+            self._left.append(_Left(0, text, why))
+        if not (self._lines.has_ended or self._lines.is_terminal):
+            self._left.append(_Left(0, "", "the rest of the input was not read"))
+
+    def _tell_left(self) -> None:
+        if not self._left or self._errors is None:
+            return
+        lines = "line was" if len(self._left) == 1 else "lines were"
+        told = [f"landline: {len(self._left)} {lines} not accepted"]
+        for left in sorted(self._left, key=lambda left: left.number or sys.maxsize)[:NAMED_LINES]:
+            text = harmless(left.text[:NAMED_CHARACTERS])
+            text += "..." * (len(left.text) > NAMED_CHARACTERS)
+            where = f"line {left.number}: " if left.number else ""
+            told.append(f"  {where}{harmless(left.why)}" + (f": {text}" if text else ""))
+        if len(self._left) > NAMED_LINES:
+            told.append(f"  and {len(self._left) - NAMED_LINES} more")
+        with suppress(OSError):
+            print("\n".join(told), file=self._errors, flush=True)
+
+
+def _kept(chat: Chat) -> Counter[tuple[str, str]]:
+    return Counter((draft.to, draft.content) for draft in chat.unanswered)

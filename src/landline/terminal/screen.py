@@ -1,0 +1,95 @@
+"""What is shown: on any screen, harmless, and without ending the chat where it cannot be shown."""
+
+import asyncio
+import io
+import os
+import unicodedata
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import TextIO
+
+# Directional controls make a terminal show something else than what stands there.
+_BIDI_CONTROLS = frozenset(
+    "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
+)
+# Control characters, lone surrogates, and what may begin a line or paragraph of its own.
+_UNFIT_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+
+@dataclass(frozen=True, slots=True)
+class Marks:
+    """What stands before one's own lines."""
+
+    accepted: str
+    delivered: str
+    refused: str
+
+
+_TICKS = Marks("\N{CHECK MARK}", "\N{CHECK MARK}" * 2, "\N{BALLOT X}")
+_PLAIN = Marks("+", "++", "!")
+
+
+class Screen:
+    """Standard output. `gone` is set when nothing can be shown any more, or from the start."""
+
+    def __init__(self, stream: TextIO | None) -> None:
+        """`stream`: None where the program was started with its output closed."""
+        self.gone = asyncio.Event()
+        self._stream = stream
+        self.marks = _TICKS
+        if stream is None:
+            self.gone.set()
+            return
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+            with suppress(OSError):
+                os.set_blocking(stream.fileno(), True)  # others may have left it otherwise
+        try:
+            _TICKS.delivered.encode(stream.encoding or "utf-8")
+            _TICKS.refused.encode(stream.encoding or "utf-8")
+        except UnicodeEncodeError:
+            self.marks = _PLAIN
+
+    def show(self, text: str) -> bool:
+        """Show a line. Returns whether that was possible."""
+        if self._stream is None or self.gone.is_set():
+            return False
+        try:
+            print(text, file=self._stream, flush=True)
+        except OSError:  # nobody reads the pipe any more, the terminal is gone, the disk is full
+            self.gone.set()
+            self._discard()
+            return False
+        return True
+
+    def _discard(self) -> None:
+        """Let what is left go nowhere: the interpreter tries once more when it ends, aloud."""
+        assert self._stream is not None
+        with suppress(OSError, ValueError):
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self._stream.fileno())
+            os.close(nowhere)
+
+
+def harmless(text: str) -> str:
+    """Return text on one line that cannot steer a terminal or pretend to be another line."""
+    return "".join(
+        "\N{RETURN SYMBOL}"
+        if character == "\n"
+        else "\N{REPLACEMENT CHARACTER}"
+        if unicodedata.category(character) in _UNFIT_CATEGORIES or character in _BIDI_CONTROLS
+        else character
+        for character in text
+    )
+
+
+def time_of_day(time: datetime, today: date) -> str:
+    """Return a time as people read it; with its date, unless that is today."""
+    try:
+        local = time.astimezone()
+    except (OverflowError, ValueError, OSError):  # the first or last day there is
+        local = time
+    if local.date() == today:
+        return local.strftime("%H:%M")
+    return f"{local.date().isoformat()} {local.strftime('%H:%M')}"
