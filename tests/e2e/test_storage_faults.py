@@ -355,6 +355,8 @@ async def test_a_directory_in_use_is_refused(server: ServerProcess) -> None:
     """The second server says who has it; the first one does not notice."""
     async with Peer(server.ws_url, "alice") as alice:
         await alice.send_and_wait("bob", "before")
+        applied = partial(read, server.data_dir / "landline.db", "SELECT count(*) FROM messages")
+        await until(lambda: applied() == [(1,)], "the store has it, so nothing more is written")
         before = contents(server.data_dir)
         said = refused(server.data_dir)
         assert f"--data-dir {server.data_dir}: in use" in said

@@ -12,6 +12,8 @@ log = get_logger(__name__)
 def open_embedded(settings: Settings, address: str) -> Parts:
     """Open the files. Raises: StorageRefused."""
     database = Database(settings.data_dir, _on_trouble)
+    if database.warning is not None:
+        log.warning("files_not_private", reason=database.warning)
     event_log = SqliteEventLog(database)
     store = SqliteMessageStore(database)
 

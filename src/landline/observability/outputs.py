@@ -128,6 +128,9 @@ class RotatingFile:
         self._is_torn = False
         self._descriptor: int | None = None
         self._open()
+        for number in range(1, kept + 1):
+            with suppress(OSError):
+                self._numbered(number).chmod(0o600)
 
     def write(self, line: bytes) -> None:
         """See `Destination`."""
@@ -154,7 +157,9 @@ class RotatingFile:
     def _open(self) -> int:
         if self._descriptor is None:
             flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND
-            self._descriptor = os.open(self._path, flags, 0o640)
+            self._descriptor = os.open(self._path, flags, 0o600)
+            with suppress(OSError):  # somebody else's file: its owner decides who reads it
+                os.fchmod(self._descriptor, 0o600)  # whatever the umask, and what was there
             self._size_bytes = os.fstat(self._descriptor).st_size
             self._rotate_at_bytes = self._limit_bytes
         return self._descriptor

@@ -9,8 +9,8 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
-from landline.adapters.sqlite.database import FILE_NAME, check_file, connect, refused
 from landline.adapters.sqlite.event_log import PARTITION
+from landline.adapters.sqlite.opening import FILE_NAME, check_file, connect, refused
 from landline.audit import Span, StoredDelivery, StoredMessage, StoredQuarantine
 from landline.model import Entry, Position, Positions
 

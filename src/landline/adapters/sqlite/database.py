@@ -4,15 +4,22 @@ Durability: `journal_mode=WAL` and `synchronous=FULL`, both asserted, so a commi
 write-ahead log was fsynced. Every job that waits when the writer thread comes round shares one
 transaction and one fsync.
 
-Trouble with the disk: the transaction is rolled back, the connection is dropped, never used
-again, and every job fails at once, until a *new* connection has copied the write-ahead log into
-the database file, synced both, and written a probe. The copy matters: after a failed fsync the
-kernel may call pages clean that never reached the disk, so a commit that was only in the
-write-ahead log is written a second time, to another place, before anything is built on it.
+Trouble of three kinds. Every job fails at once, until it is over:
+
+- The disk. The transaction is rolled back, the connection is dropped and never used again, until a
+  *new* one has written a probe, copied the write-ahead log into the database file, and synced both.
+  The copy matters: after a failed fsync the kernel may call pages clean that never reached the
+  disk, so a commit that was only in the write-ahead log is written a second time before anything
+  is built on it. While another program reads from the log it cannot be emptied; then its bytes are
+  written again in their places. Nobody has to leave for that.
+- Another program holds the lock for writing. The connection stays; the lock is tried again and
+  again.
+- The files are not where they were. The connection stays: what was accepted is in the files that
+  it has open. It is used again when the same files are back. It is never closed meanwhile, because
+  SQLite removes the write-ahead log by its name, and that may be somebody else's now.
 """
 
 import asyncio
-import fcntl
 import os
 import queue
 import sqlite3
@@ -20,31 +27,38 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import closing, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, TypeVar
 
+from landline.adapters.sqlite.opening import (
+    FILE_NAME,
+    PATIENCE_SECONDS,
+    StorageLocked,
+    check_file,
+    connect,
+    explained,
+    is_locked,
+    lock_directory,
+    open_writer,
+)
+from landline.adapters.sqlite.place import Place, make_private
 from landline.errors import StorageRefused
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
 
-SCHEMA_VERSION = 1
-APPLICATION_ID = 0x4C414E44  # "LAND", in the file's header: this is no stranger's database
-FILE_NAME = "landline.db"
-
-_HEADER = b"SQLite format 3\x00"
+# How long a start waits for somebody else's lock.
+_START_SECONDS = 15.0
+# How often a disk that failed is tried, and a lock that somebody holds.
 _RECOVER_SECONDS = 1.0
-# A check of the whole file would delay the start of a large one for minutes. What one second can
-# reach is checked.
-_CHECK_SECONDS = 1.0
+_LOCKED_SECONDS = 0.1
+# How often a thread without jobs looks whether the files are where they were.
+_LOOK_SECONDS = 0.5
 # Errors of a job alone; every other error of SQLite is trouble with the file.
 _JOB_ERRORS = (sqlite3.IntegrityError, sqlite3.ProgrammingError, sqlite3.DataError)
 _JOBS_PER_COMMIT = 64
-# The write-ahead log is cut back to this after a burst.
-_WAL_BYTES = 64 * 1024 * 1024
 
 
 class WriteFailed(Exception):
@@ -75,22 +89,27 @@ class Database:
 
         Raises: StorageRefused. An existing file is not changed then.
         """
-        self._directory = directory
         self._path = directory / FILE_NAME
+        self._place = Place(self._path)
         self._on_trouble = on_trouble
         self._recovery_listeners: list[Callable[[], None]] = []
         self._loop = asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._failure: str | None = None
-        self._lock_file = _lock(directory)
+        self._recovery_due = 0.0
+        self._given_up: list[sqlite3.Connection] = []
+        self._lock_file = lock_directory(directory)
+        # What others can read although they should not, and we could not change.
+        self.warning: str | None = None
+        self._writer: sqlite3.Connection | None
         try:
-            check_file(self._path)
-            self._writer = self._open_writer()
+            self._writer = self._open_at_start()
         except BaseException:
             os.close(self._lock_file)
             raise
         self._reader: sqlite3.Connection | None = None
         self._readers = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+        self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
 
@@ -133,7 +152,7 @@ class Database:
         # only the writer can.
         await self._loop.run_in_executor(self._readers, self._close_reader)
         self._jobs.put(None)
-        await self._loop.run_in_executor(self._readers, self._thread.join)
+        await self._loop.run_in_executor(self._readers, self._ended.wait)
         self._readers.shutdown()
         os.close(self._lock_file)
 
@@ -143,23 +162,26 @@ class Database:
         is_open = True
         while is_open:
             jobs, is_open = self._next_jobs()
+            self._look()
             if self._failure is None:
                 results = self._commit(jobs)
             else:
                 results = [WriteFailed(True, self._failure)] * len(jobs)
             if jobs:
                 self._on_loop(_settle, jobs, results)
-            if self._failure is not None and is_open:
+            if self._failure is not None and is_open and time.monotonic() >= self._recovery_due:
                 self._recover()
-        if self._failure is None:
-            with suppress(sqlite3.Error):
-                self._writer.close()
+        self._let_go()
+        self._ended.set()
+        if self._given_up:
+            # For as long as the process lives: the end of this thread would close them.
+            threading.Event().wait()
 
     def _next_jobs(self) -> tuple[list[_Job], bool]:
         """Wait for a job and take what else is there. False: the last ones."""
         jobs: list[_Job] = []
         try:
-            job = self._jobs.get(timeout=_RECOVER_SECONDS if self._failure else None)
+            job = self._jobs.get(timeout=self._patience())
             while job is not None:
                 jobs.append(job)
                 if len(jobs) == _JOBS_PER_COMMIT:
@@ -169,99 +191,158 @@ class Database:
             return jobs, True
         return jobs, False
 
+    def _patience(self) -> float:
+        if self._failure is None:
+            return _LOOK_SECONDS
+        return max(0.0, self._recovery_due - time.monotonic())
+
     def _commit(self, jobs: list[_Job]) -> list[Any]:
-        results: list[Any] = []
         if not jobs:
-            return results
+            return []
+        assert self._writer is not None  # there is one while nothing has failed
         is_committing = False
         try:
             self._writer.execute("BEGIN IMMEDIATE")
-            results += [self._step(job.work) for job in jobs]
+            results = [self._step(self._writer, job.work) for job in jobs]
             is_committing = True
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
             # A commit that failed may still be found in the file by whoever opens it next.
             self._fail(error)
             return [WriteFailed(not is_committing, str(self._failure))] * len(jobs)
+        self._look()
+        if self._failure is not None:  # it is in a file that was taken away meanwhile
+            return [WriteFailed(False, self._failure)] * len(jobs)
         return results
 
-    def _step(self, work: Work[Any]) -> Any:
+    def _step(self, writer: sqlite3.Connection, work: Work[Any]) -> Any:
         """Do one job so that its own failure leaves the others of the commit alone."""
-        self._writer.execute("SAVEPOINT job")
+        writer.execute("SAVEPOINT job")
         try:
-            result = work(self._writer)
+            result = work(writer)
         except Exception as error:  # the job's own defect must not end the thread
             if isinstance(error, sqlite3.Error) and not isinstance(error, _JOB_ERRORS):
                 raise
-            self._writer.execute("ROLLBACK TO job")
+            writer.execute("ROLLBACK TO job")
             result = WriteFailed(
                 True, f"the database refuses it ({type(error).__name__})", is_refusal=True
             )
-        self._writer.execute("RELEASE job")
+        writer.execute("RELEASE job")
         return result
+
+    # Trouble, and the way back ------------------------------------------------------------------
+
+    def _look(self) -> None:
+        """See whether the files are where they were."""
+        if self._failure is None and (problem := self._place.problem()) is not None:
+            self._fails(problem)
+            self._save_log()
 
     def _fail(self, error: sqlite3.Error) -> None:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
-        self._failure = f"cannot write {self._path}: {error} ({name})"
+        if is_locked(error) and self._writer is not None and not self._writer.in_transaction:
+            self._fails(
+                f"cannot write {self._path}: another program has it locked ({name})",
+                again_seconds=_LOCKED_SECONDS,
+            )
+            return
+        if self._writer is not None:
+            with suppress(sqlite3.Error):
+                self._writer.rollback()
+        self._let_go()
+        self._fails(f"cannot write {self._path}: {error} ({name})")
+
+    def _fails(self, why: str, again_seconds: float = _RECOVER_SECONDS) -> None:
+        self._recovery_due = time.monotonic() + again_seconds
+        if why != self._failure:
+            self._failure = why
+            self._on_loop(self._on_trouble, why)
+
+    def _let_go(self) -> None:
+        """Close the connection, or keep it from being closed: see on top."""
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        if self._place.database_problem() is not None:
+            self._given_up.append(writer)
+            return
         with suppress(sqlite3.Error):
-            self._writer.rollback()
-        with suppress(sqlite3.Error):
-            self._writer.close()
-        self._on_loop(self._on_trouble, self._failure)
+            writer.close()
 
     def _recover(self) -> None:
+        problem = self._place.database_problem() if self._writer is None else self._place.problem()
+        if problem is not None:
+            self._fails(problem)
+            self._save_log()
+            return
         try:
-            self._writer = self._open_writer()
-        except (sqlite3.Error, StorageRefused, OSError):
+            if self._writer is None:
+                self._writer = self._open()
+            else:
+                self._try_lock(self._writer)
+        except StorageRefused:
+            self._recovery_due = time.monotonic() + _RECOVER_SECONDS
+            return
+        except sqlite3.Error as error:
+            self._fail(error)
             return
         self._failure = None
         for listen in self._recovery_listeners:
             self._on_loop(listen)
         self._on_loop(self._on_trouble, None)
 
+    def _try_lock(self, writer: sqlite3.Connection) -> None:
+        """Take the lock for writing and give it back, without waiting: jobs come meanwhile."""
+        writer.execute("PRAGMA busy_timeout = 0")
+        try:
+            writer.execute("BEGIN IMMEDIATE")
+            writer.execute("ROLLBACK")
+        finally:
+            writer.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1_000:.0f}")
+
+    def _save_log(self) -> None:
+        """When only the write-ahead log was taken away, move what it holds to the database: the
+        file that is open is the last place where that is.
+        """
+        if self._writer is not None and self._place.database_problem() is None:
+            with suppress(sqlite3.Error):
+                self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def _open(self) -> sqlite3.Connection:
+        """Open the file that was open before. Raises: StorageRefused."""
+        writer = open_writer(self._path, "rw")
+        try:
+            if self._place.database_problem() is None:
+                with explained(self._path, "cannot be seen"):
+                    self._place.note()
+                return writer
+        except BaseException:
+            writer.close()
+            raise
+        self._given_up.append(writer)
+        raise StorageRefused("the file was replaced while it was opened")
+
+    def _open_at_start(self) -> sqlite3.Connection:
+        deadline = time.monotonic() + _START_SECONDS
+        while True:
+            try:
+                check_file(self._path)
+                with explained(self._path, "cannot be made readable by its owner alone"):
+                    self.warning = make_private(self._path)
+                writer = open_writer(self._path, "rwc")
+                with explained(self._path, "cannot be seen"):
+                    self._place.note()
+            except StorageLocked:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(_LOCKED_SECONDS)
+            else:
+                return writer
+
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
         # A loop that is closed has nobody left who waits.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *args)
-
-    # Opening ---------------------------------------------------------------------------------
-
-    def _open_writer(self) -> sqlite3.Connection:
-        """Open for writing; what stands in the write-ahead log is moved to the file and synced."""
-        try:
-            connection = connect(self._path, "rwc")
-        except sqlite3.Error as error:
-            raise refused(self._path, f"cannot be opened: {error}") from error
-        try:
-            self._prepare(connection)
-        except sqlite3.Error as error:
-            connection.close()
-            raise refused(self._path, f"cannot be used: {error}") from error
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        _pragma(connection, "journal_mode", "WAL", expected="wal")
-        _pragma(connection, "synchronous", "FULL", expected=2)
-        connection.execute(f"PRAGMA journal_size_limit = {_WAL_BYTES}")
-        connection.execute("PRAGMA cache_size = -16000")  # KiB
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            script = files("landline.adapters.sqlite").joinpath("schema.sql").read_text()
-            connection.executescript(
-                f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID};"
-                f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
-            )
-        else:
-            # The probe: a page is really written, synced, and moved to the file below.
-            connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
-        busy = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
-        if busy:
-            raise sqlite3.OperationalError("the write-ahead log is still being read")
-        # The names of the files must survive a power loss as well.
-        _sync_directory(self._directory)
 
     # The reader thread -----------------------------------------------------------------------
 
@@ -284,113 +365,3 @@ class Database:
 def _settle(jobs: list[_Job], results: list[Any]) -> None:
     for job, result in zip(jobs, results, strict=True):
         job.done(result)
-
-
-def connect(path: Path, mode: str) -> sqlite3.Connection:
-    """Open the file, `mode` being ro or rwc. Raises: sqlite3.Error."""
-    return sqlite3.connect(
-        f"{path.absolute().as_uri()}?mode={mode}",
-        uri=True,
-        isolation_level=None,
-        check_same_thread=False,
-        timeout=5.0,
-    )
-
-
-def _pragma(connection: sqlite3.Connection, name: str, value: str, *, expected: object) -> None:
-    connection.execute(f"PRAGMA {name} = {value}")
-    actual = connection.execute(f"PRAGMA {name}").fetchone()[0]
-    if actual != expected:
-        raise sqlite3.OperationalError(
-            f"PRAGMA {name} is {actual!r}, not {expected!r}:"
-            " this file system cannot keep the promise"
-        )
-
-
-def _sync_directory(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _lock(directory: Path) -> int:
-    """Make the directory and lock it for this process; the lock goes with the process."""
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
-    except OSError as error:
-        raise StorageRefused(
-            f"--data-dir {directory}: cannot be written ({error.strerror});"
-            " choose a directory that this user may write to"
-        ) from error
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        owner = os.read(descriptor, 32).decode("ascii", "replace").strip()
-        os.close(descriptor)
-        raise StorageRefused(
-            f"--data-dir {directory}: in use by another process ({owner or 'unknown'});"
-            " stop that one or choose another directory"
-        ) from None
-    try:
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"pid {os.getpid()}\n".encode(), 0)
-    except OSError:
-        pass  # a full disk: the note is a courtesy, the lock is what counts
-    return descriptor
-
-
-def check_file(path: Path) -> None:
-    """Refuse a file that is not ours, newer, or damaged, before anything opens it for writing."""
-    try:
-        with path.open("rb") as file:
-            header = file.read(100)
-    except FileNotFoundError:
-        return
-    except OSError as error:
-        raise refused(path, f"cannot be read ({error.strerror})") from error
-    if not header:
-        return
-    version = int.from_bytes(header[60:64], "big")
-    application = int.from_bytes(header[68:72], "big")
-    if len(header) < 100 or not header.startswith(_HEADER):
-        raise refused(path, "is damaged or not a database")
-    if application not in (0, APPLICATION_ID):
-        raise refused(path, "belongs to another program")
-    if version > SCHEMA_VERSION:
-        raise refused(
-            path, f"was written by a newer Landline (schema {version}, this one: {SCHEMA_VERSION})"
-        )
-    try:
-        with closing(connect(path, "ro")) as connection:
-            problem = _check_pages(connection)
-    except sqlite3.Error as error:
-        raise refused(path, f"is damaged ({error})") from error
-    if problem is not None:
-        raise refused(path, f"is damaged ({problem})")
-
-
-def _check_pages(connection: sqlite3.Connection) -> str | None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    application = connection.execute("PRAGMA application_id").fetchone()[0]
-    if tables and application != APPLICATION_ID:
-        return "its tables are not Landline's"
-    deadline = time.monotonic() + _CHECK_SECONDS
-    connection.set_progress_handler(lambda: time.monotonic() > deadline, 10_000)
-    try:
-        verdict = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    except sqlite3.OperationalError as error:
-        if error.sqlite_errorcode == sqlite3.SQLITE_INTERRUPT:
-            return None  # as far as the time allowed, nothing was found
-        raise
-    return None if verdict == "ok" else " ".join(str(verdict).split())
-
-
-def refused(path: Path, why: str) -> StorageRefused:
-    """Return the sentence: what is wrong with the file, and what to do."""
-    return StorageRefused(
-        f"--data-dir {path.parent}: {path.name} {why};"
-        " restore a backup, use a matching version, or choose another directory"
-    )
