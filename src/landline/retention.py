@@ -1,7 +1,8 @@
 """Watches how far the store is behind the log, and refuses sends before anything can get lost.
 
 The log forgets after its retention time, whether a record was applied or not. A writer that is
-away for long must therefore stop the senders while there is still time to mend it (F25).
+away for long must therefore stop the senders while there is still time to mend it (F25). The same
+watch stops them when somebody changes the log's settings so that it does not keep its promise.
 """
 
 import asyncio
@@ -13,7 +14,8 @@ from landline.observability.logging import get_logger
 from landline.observability.metrics import Value
 from landline.ports import EventLog, MessageStore
 
-WATCH_SECONDS = 5.0
+# What somebody changes counts within 10 s; the log reads its settings every 3 s.
+WATCH_SECONDS = 2.0
 ASK_SECONDS = 10.0
 # Shares of the retention time that the oldest record which is not applied has used up.
 WARN_SHARE = 0.5
@@ -29,11 +31,18 @@ class RetentionWatch:
     """Tells `refuse` why sends must not be taken, and None when they may be taken again."""
 
     def __init__(
-        self, event_log: EventLog, store: MessageStore, refuse: Callable[[str | None], None]
+        self,
+        event_log: EventLog,
+        store: MessageStore,
+        refuse: Callable[[str | None], None],
+        breach: Callable[[], str | None] = lambda: None,
     ) -> None:
+        """`breach` says why the log must not be trusted although it works (see `app.parts`)."""
         self._event_log = event_log
         self._store = store
         self._refuse = refuse
+        self._breach = breach
+        self._refusal: str | None = None  # what was told last
         self._applied: Positions | None = None
         self._lag_entries = 0
         self._is_warned = False
@@ -43,6 +52,7 @@ class RetentionWatch:
     async def run(self) -> None:
         """Watch for ever. Raises: LogLost when the log has gone back."""
         while True:
+            self._tell()  # whether or not log and store answer
             try:
                 async with asyncio.timeout(ASK_SECONDS):
                     await self._look()
@@ -75,11 +85,18 @@ class RetentionWatch:
         is_late = is_behind and _is_below(applied, await self._event_log.aged(REFUSE_SHARE))
         if is_late != self._is_refusing:
             self._is_refusing = is_late
-            self._refuse(REFUSAL if is_late else None)
+            self._tell()
             if is_late:
                 log.error("writer_too_late", reason=REFUSAL, lag_entries=self._lag_entries)
             else:
                 log.info("writer_in_time_again", lag_entries=self._lag_entries)
+
+    def _tell(self) -> None:
+        """Tell why sends are refused, or that they are not, when that has changed."""
+        refusal = self._breach() or self.health()
+        if refusal != self._refusal:
+            self._refusal = refusal
+            self._refuse(refusal)
 
     async def _ask_applied(self) -> bool:
         """Ask the store where it is. While it is away, nothing is applied: what it said last holds,

@@ -22,7 +22,7 @@ from confluent_kafka.cimpl import NewPartitions
 
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog, KafkaRoutingBus
 from landline.adapters.kafka.cluster import POLL_SECONDS
-from landline.adapters.kafka.event_log import FLYING_BYTES, FLYING_RECORDS
+from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS
 from landline.adapters.kafka.reader import LOOK_SECONDS, KafkaLogReader
 from landline.adapters.kafka.routing_bus import WATCH_SECONDS
 from landline.adapters.kafka.topics import RECORD_BYTES, inspect_topic

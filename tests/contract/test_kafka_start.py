@@ -106,14 +106,16 @@ async def test_a_warm_producer_has_its_connections(stack: Stack, make_topic: Mak
     """And nobody takes what warmed it for a record or a hint."""
     topic, routing = make_topic(2), make_topic(1)
     cluster = KafkaCluster([stack.kafka_servers], "test")
-    home = KafkaHome(cluster, topic)
+    home = KafkaHome(cluster, topic, hints=routing)
     event_log = await home.open()
     bus = KafkaRoutingBus(cluster, routing, "ws-1/a")
     heard: list[bytes] = []
     await bus.listen(heard.append)
-    await event_log.warm_up(routing)
+    await event_log.warm_up()
     assert await cluster.offsets(routing, [0], OffsetSpec.latest()) == {0: 1}
-    await event_log.warm_up("no-such-topic")  # it does not matter
+    astray = KafkaHome(cluster, topic, hints="no-such-topic")
+    await (await astray.open()).warm_up()  # it does not matter
+    await astray.close()
     bus.publish("ws-1/a", b"a hint")
     await until(lambda: bool(heard), "the hint comes")
     assert heard == [b"a hint"]

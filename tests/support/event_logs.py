@@ -72,17 +72,34 @@ class LyingDatabase(Database):
 class KafkaHome:
     """A topic, and on it one adapter at a time, whose `run` is watched."""
 
-    def __init__(self, cluster: KafkaCluster, topic: str, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        cluster: KafkaCluster,
+        topic: str,
+        epoch: int = 0,
+        *,
+        hints: str | None = None,
+        allow_unsafe: bool = False,
+    ) -> None:
         self._cluster = cluster
-        self._topic = topic
+        self.topic = topic
         self._epoch = epoch
+        self._hints = hints
+        self._allow_unsafe = allow_unsafe
         self._opened: tuple[KafkaEventLog, asyncio.Task[None]] | None = None
 
     async def open(self) -> KafkaEventLog:
         """Close the adapter before, as a process does that ends, and make another."""
         await self.close()
-        topic = await inspect_topic(self._cluster, self._topic)
-        event_log = KafkaEventLog(self._cluster, self._topic, topic, self._epoch)
+        topic = await inspect_topic(self._cluster, self.topic)
+        event_log = KafkaEventLog(
+            self._cluster,
+            self.topic,
+            topic,
+            self._epoch,
+            hints=self._hints,
+            allow_unsafe=self._allow_unsafe,
+        )
         self._opened = event_log, asyncio.create_task(event_log.run())
         return event_log
 

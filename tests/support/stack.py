@@ -14,7 +14,14 @@ from typing import Any
 import asyncpg
 import pytest
 from confluent_kafka import TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import (
+    AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    OffsetSpec,
+    ResourceType,
+)
 from confluent_kafka.cimpl import NewTopic
 from redis import Redis
 
@@ -121,6 +128,17 @@ def create_topic(
     while not all(_is_answered(each) for each in admin.list_offsets(places).values()):
         assert time.monotonic() < deadline, f"topic {name} gets no leaders"
         time.sleep(0.02)
+
+
+def alter_topic(admin: AdminClient, name: str, **settings: str) -> None:
+    """Change settings of a topic; in their names `_` stands for `.`."""
+    entries = [
+        ConfigEntry(key.replace("_", "."), value, incremental_operation=AlterConfigOpType.SET)
+        for key, value in settings.items()
+    ]
+    resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
+    for altered in admin.incremental_alter_configs([resource]).values():
+        altered.result(KAFKA_SECONDS)
 
 
 def _is_answered(question: Future[Any]) -> bool:

@@ -24,7 +24,13 @@ class World:
         self.trouble: Exception | None = None
         self.looks = 0
         self.told: list[str | None] = []
-        self.watch = RetentionWatch(self, self, self.told.append)  # type: ignore[arg-type]
+        self.breach: str | None = None
+        self.watch = RetentionWatch(
+            self,  # type: ignore[arg-type]
+            self,  # type: ignore[arg-type]
+            self.told.append,
+            lambda: self.breach,
+        )
 
     async def applied(self) -> Positions:
         self.looks += 1
@@ -114,6 +120,28 @@ async def test_the_log_gets_older_while_the_store_is_away(world: World) -> None:
     await until(lambda: world.told == [REFUSAL], "sends are refused")
     world.trouble, world.stored = None, 100
     await until(lambda: world.told == [REFUSAL, None], "sends are taken again")
+
+
+@pytest.mark.parametrize("trouble", [None, StoreUnavailable("away"), LogUnavailable("away")])
+async def test_a_breach_refuses_sends_whatever_answers(
+    world: World, trouble: Exception | None
+) -> None:
+    """Settings that were changed for the worse, and put right again."""
+    await world.look()
+    world.trouble, world.breach = trouble, "unclean elections"
+    await until(lambda: world.told == ["unclean elections"], "sends are refused")
+    world.breach = None
+    await until(lambda: world.told == ["unclean elections", None], "sends are taken again")
+    assert world.watch.health() is None
+
+
+async def test_behind_a_breach_the_age_still_counts(world: World) -> None:
+    world.breach = "unclean elections"
+    world.stored, world.nearly_gone = 40, 41
+    await until(lambda: world.watch.health() == REFUSAL, "it is late too")
+    assert world.told == ["unclean elections"]
+    world.breach = None
+    await until(lambda: world.told == ["unclean elections", REFUSAL], "the other reason is told")
 
 
 async def test_a_log_that_ends_below_what_was_applied_three_times_is_lost(

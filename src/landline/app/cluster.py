@@ -54,11 +54,18 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
     bus: RoutingBus = MemoryRoutingBus({}, address)
     try:
         identity = await _identify(settings, store, topic)
-        event_log = KafkaEventLog(cluster, MESSAGES, topic, identity.epoch)
+        event_log = KafkaEventLog(
+            cluster,
+            MESSAGES,
+            topic,
+            identity.epoch,
+            hints=ROUTING,
+            allow_unsafe=settings.allow_unsafe,
+        )
         await _check_positions(settings, store, event_log)
         services["log"] = event_log.run
         if "gateway" in settings.roles:
-            await event_log.warm_up(ROUTING)
+            await event_log.warm_up()
             bus = KafkaRoutingBus(cluster, ROUTING, address)
             directory = await _open_directory(settings, server_id, incarnation, services)
     except BaseException:
@@ -79,6 +86,7 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
         close=close,
         services=services,
         where=_where(settings, identity),
+        breach=event_log.breach,
     )
 
 

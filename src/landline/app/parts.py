@@ -12,7 +12,8 @@ class Parts:
     """The adapters of one server, ready to be used.
 
     `services` run for as long as the server does: an adapter's own beat or watch. `close` lets go
-    of everything, in the right order. `where` says in the log where messages are kept.
+    of everything, in the right order. `where` says in the log where messages are kept. `breach`
+    says why nothing more must be entrusted to a log that works: its settings were changed.
     """
 
     event_log: EventLog
@@ -22,3 +23,4 @@ class Parts:
     close: Callable[[], Awaitable[None]]
     services: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     where: Mapping[str, str] = field(default_factory=dict)
+    breach: Callable[[], str | None] = lambda: None

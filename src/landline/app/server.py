@@ -121,7 +121,9 @@ class Server:
             repeat_seconds=REPEAT_SECONDS if settings.kafka is not None else 0.0,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
-        self._retention = RetentionWatch(parts.event_log, parts.store, self._delivery.refuse_sends)
+        self._retention = RetentionWatch(
+            parts.event_log, parts.store, self._delivery.refuse_sends, parts.breach
+        )
         self._listener = Listener(
             self._hub,
             Http(self._problems, self._metrics),

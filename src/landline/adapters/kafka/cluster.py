@@ -187,6 +187,19 @@ class KafkaCluster:
             raise LogUnavailable(words(trouble)) from trouble
         return offsets
 
+    async def newest_ms(self, topic: str, partitions: Iterable[int]) -> int | None:
+        """Return the highest time that a record bears, None where there is no record.
+
+        In milliseconds since the Unix epoch. Raises: LogUnavailable when no partition can say.
+        """
+        answers = await self._ask_offsets(topic, partitions, OffsetSpec.max_timestamp())
+        known = [each for each in answers.values() if not isinstance(each, BaseException)]
+        if not known:
+            trouble = next(iter(answers.values()))
+            raise LogUnavailable(words(trouble)) from trouble
+        times = [int(each.timestamp) for each in known if each.timestamp > 0]
+        return max(times, default=None)
+
     async def _ask_offsets(
         self, topic: str, partitions: Iterable[int], spec: OffsetSpec
     ) -> dict[int, Any]:

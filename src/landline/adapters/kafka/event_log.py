@@ -11,39 +11,33 @@ folder an offset is `epoch << 40 | Kafka's offset`, so positions compare by epoc
 """
 
 import asyncio
-import threading
-import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from itertools import takewhile
 from typing import Any
 
-from confluent_kafka import KafkaError, KafkaException, Producer
+from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaError, KafkaException
 from confluent_kafka.admin import OffsetSpec
 
-from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster
+from landline.adapters.kafka.clock import BrokerClock
+from landline.adapters.kafka.cluster import KafkaCluster
+from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS, Flight, Line
 from landline.adapters.kafka.reader import KafkaLogReader
-from landline.adapters.kafka.topics import RECORD_BYTES, Topic
+from landline.adapters.kafka.topics import Topic, judge_again, read_settings
 from landline.errors import LogLost, LogUnavailable
 from landline.model import OFFSET_BITS, Appended, AppendResult, NotAppended, Position, Positions
 from landline.observability.logging import get_logger
 from landline.protocol.partitions import partition_of
 
-# What may be with librdkafka and the brokers at once.
-FLYING_RECORDS = 32_768
-FLYING_BYTES = 64 * 1024 * 1024
-# librdkafka's own deadline, and ours for its report. Longer than the brokers need to elect a new
-# leader after one of them was killed (9 s by default), so that a failover is slow, not unknown.
-DELIVERY_SECONDS = 12.0
+# For librdkafka's report, which has a deadline of its own (`DELIVERY_SECONDS`).
 DEADLINE_SECONDS = 14.0
-WARM_UP_SECONDS = 3.0
 # At the end, how long nothing at all may be answered before the rest is given up.
 CLOSE_SECONDS = 1.5
-_JOIN_SECONDS = 5.0
 # How often the topic is looked at: its identity, its leaders, its replicas in sync.
 WATCH_SECONDS = 3.0
 WATCH_TROUBLED_SECONDS = 0.5
+# How often its settings are read: with the guard's own pace (retention.py), below 10 s until a
+# change counts.
+SETTINGS_SECONDS = 3.0
 
 # Said of the record itself, so it was the same at every try: it was not and will not be appended.
 # Anything else may be the answer to a second try after a first one that was appended and whose
@@ -58,20 +52,37 @@ log = get_logger(__name__)
 class KafkaEventLog:
     """See `landline.ports.EventLog`. `run` must be running: it watches the topic."""
 
-    def __init__(self, cluster: KafkaCluster, name: str, topic: Topic, epoch: int = 0) -> None:
+    def __init__(
+        self,
+        cluster: KafkaCluster,
+        name: str,
+        topic: Topic,
+        epoch: int = 0,
+        *,
+        hints: str | None = None,
+        allow_unsafe: bool = False,
+    ) -> None:
+        """`topic.broken` was accepted at the start; what is broken later is a breach, or with
+        `allow_unsafe` a warning. `hints` is a topic for what nobody reads.
+        """
         self._cluster = cluster
         self._name = name
         self._topic = topic
+        self._hints = hints
+        self._allow_unsafe = allow_unsafe
+        self._accepted = frozenset(topic.broken)
+        self._settings_due = 0.0
+        self._clock = BrokerClock(self._stamp)
         self._base = epoch << OFFSET_BITS
         self._loop = asyncio.get_running_loop()
         # In the order of their deadlines, until librdkafka lets go of them: answered or not, the
         # memory is in use.
-        self._flying: dict[_Flight, None] = {}
+        self._flying: dict[Flight, None] = {}
         self._flying_bytes = 0
         self._is_closed = False
         self._unusable: dict[int, str] = {}  # partition -> why, as far as it is known
         self._failed_at: dict[int, float] = {}
-        self._line = _Line(self)
+        self._line = Line(self._cluster, self)
 
     @property
     def durability(self) -> str:
@@ -87,7 +98,7 @@ class KafkaEventLog:
         ):
             refusal = "the log is behind; send again in a moment"
         if refusal is None:
-            flight = _Flight(self._line, partition, len(value), done, self._loop.time())
+            flight = Flight(self._line, partition, len(value), done, self._loop.time())
             try:
                 self._line.producer.produce(
                     self._name, value, key, partition, on_delivery=flight.report
@@ -107,9 +118,13 @@ class KafkaEventLog:
 
     async def aged(self, share: float) -> Positions:
         """Ask for the first offset of each partition that is younger than that."""
-        if self._topic.retention_ms is None:
+        now_ms = await self._clock.now_ms()
+        retention_ms = self._topic.retention_ms
+        if retention_ms is None or now_ms is None:
             return {}
-        horizon_ms = int(time.time() * 1000 - share * self._topic.retention_ms)
+        horizon_ms = int(now_ms - share * retention_ms)
+        if horizon_ms <= 0:  # longer than there are times; below 0 it would mean something else
+            return {}
         # In this order: what comes in between is young, and must not lie below the end.
         ends = await self._offsets(OffsetSpec.latest())
         found = await self._offsets(OffsetSpec.for_timestamp(horizon_ms))
@@ -148,25 +163,42 @@ class KafkaEventLog:
     def health(self) -> str | None:
         """Return what is known to be wrong with partitions."""
         if not self._unusable:
-            return None
+            return self.breach()
         why = next(iter(self._unusable.values()))
         if len(self._unusable) == self._topic.partitions:
             return why
         return f"{len(self._unusable)} of {self._topic.partitions} partitions: {why}"
 
-    async def warm_up(self, topic: str) -> None:
+    def breach(self) -> str | None:
+        """Return which settings were changed so that they break the promise, unless allowed."""
+        broken = [line for line in self._topic.broken if line not in self._accepted]
+        if self._allow_unsafe or not broken:
+            return None
+        return f"the settings of the log were changed and break the promise: {'; '.join(broken)}"
+
+    async def warm_up(self) -> None:
         """Have the producer connect and get its id, so that the first send does not wait for it.
 
-        It is done by sending something to `topic` that nobody reads: a hint without an address.
         That it fails or takes too long does not matter.
         """
-        sent = asyncio.Event()
-        self._line.producer.produce(
-            topic, b"", partition=0, on_delivery=lambda *_: self._line.on_loop(sent.set)
-        )
-        with suppress(TimeoutError):
-            async with asyncio.timeout(WARM_UP_SECONDS):
-                await sent.wait()
+        stamp = await self._stamp()
+        if stamp is not None:
+            self._clock.note(stamp)
+
+    async def _stamp(self) -> int | None:
+        """Have a broker stamp a hint without an address, which nobody reads, and return its time.
+
+        None when it cannot or does not: Kafka is away, or takes the time of whoever sends.
+        """
+        stamp = None if self._hints is None else await self._line.stamp(self._hints)
+        return stamp if stamp is not None else await self._newest()
+
+    async def _newest(self) -> int | None:
+        """Return the time of the newest record: for the brokers it is that late at the least."""
+        try:
+            return await self._cluster.newest_ms(self._name, range(self._topic.partitions))
+        except LogUnavailable:
+            return None
 
     async def run(self) -> None:
         """Watch the topic and the deadlines. Raises: LogLost when it is another topic now."""
@@ -190,14 +222,14 @@ class KafkaEventLog:
 
     # Reports ---------------------------------------------------------------------------------
 
-    def settle(self, reports: Iterable[tuple["_Flight", Any, Any]]) -> None:
+    def settle(self, reports: Iterable[tuple[Flight, Any, Any]]) -> None:
         """Take what the producer's thread reported. On the loop's thread."""
         for flight, error, message in reports:
             del self._flying[flight]
             self._flying_bytes -= flight.size_bytes
             flight.answer(self._result(flight, error, message))
 
-    def _result(self, flight: "_Flight", error: Any, message: Any) -> AppendResult:
+    def _result(self, flight: Flight, error: Any, message: Any) -> AppendResult:
         if error is not None:
             code = error.code()
             is_certain = code in _CERTAIN
@@ -207,13 +239,16 @@ class KafkaEventLog:
         if message.offset() < 0:  # the second try, long after a first one whose answer was lost
             return NotAppended(False, "Kafka has the record, and does not say where")
         position = Position(flight.partition, self._base + message.offset())
-        return Appended(position, message.timestamp()[1])
+        kind, time_ms = message.timestamp()
+        if kind == TIMESTAMP_LOG_APPEND_TIME:
+            self._clock.note(time_ms)
+        return Appended(position, time_ms)
 
-    def renew(self, line: "_Line", why: str) -> None:
+    def renew(self, line: Line, why: str) -> None:
         """The producer cannot go on, ever: what it held is unknown, the next one takes over."""
         if line is self._line:
             log.error("producer_renewed", reason=why)
-            self._line = _Line(self)
+            self._line = Line(self._cluster, self)
             line.retire()
 
     def _fail(self, partition: int, why: str) -> None:
@@ -256,10 +291,36 @@ class KafkaEventLog:
                 self._note(unusable)
                 try:
                     self._check_identity(await self._cluster.describe(self._name))
+                    await self._look_at_settings(partitions)
                 except LogUnavailable:
                     is_known = False  # the controller alone knows, and may be away: look again
             is_well = is_known and not self._unusable
             await asyncio.sleep(WATCH_SECONDS if is_well else WATCH_TROUBLED_SECONDS)
+
+    async def _look_at_settings(self, partitions: Iterable[Any]) -> None:
+        """See whether somebody has changed what the promise rests on. Raises: LogUnavailable."""
+        if self._loop.time() < self._settings_due:
+            return  # also while there is trouble, when the rest is looked at more often
+        self._settings_due = self._loop.time() + SETTINGS_SECONDS
+        settings = await read_settings(self._cluster, self._name)
+        replicas = min(len(each.replicas) for each in partitions)
+        before = (self._topic, self.breach())
+        self._topic = judge_again(self._topic, self._name, replicas, settings)
+        if self._topic == before[0]:
+            return
+        log.info(
+            "log_settings_changed",
+            retention_ms=self._topic.retention_ms,
+            replicas=replicas,
+            min_in_sync=self._topic.in_sync,
+        )
+        if self._allow_unsafe:
+            for line in set(self._topic.broken) - set(before[0].broken):
+                log.warning("unsafe_setting", setting=line)
+        elif self.breach() is not None:
+            log.error("log_unsafe", reason=self.breach())
+        elif before[1] is not None:
+            log.info("log_safe_again")
 
     def _why_unusable(self, partitions: Iterable[Any]) -> Iterable[tuple[int, str]]:
         for each in partitions:
@@ -292,103 +353,3 @@ class KafkaEventLog:
 
     async def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
         return await self._cluster.offsets(self._name, range(self._topic.partitions), spec)
-
-
-class _Flight:
-    """An append between librdkafka and its report."""
-
-    __slots__ = ("_done", "_line", "partition", "since", "size_bytes")
-
-    def __init__(
-        self,
-        line: "_Line",
-        partition: int,
-        size_bytes: int,
-        done: Callable[[AppendResult], None],
-        since: float,
-    ) -> None:
-        self._line = line
-        self._done: Callable[[AppendResult], None] | None = done
-        self.partition = partition
-        self.size_bytes = size_bytes
-        self.since = since
-
-    def report(self, error: Any, message: Any) -> None:
-        """Take librdkafka's report, on the producer's thread."""
-        self._line.reported(self, error, message)
-
-    def answer(self, result: AppendResult) -> None:
-        done, self._done = self._done, None
-        if done is not None:
-            done(result)
-
-
-class _Line:
-    """A producer and the thread that serves it. One wake-up of the loop takes all reports."""
-
-    def __init__(self, event_log: KafkaEventLog) -> None:
-        self._event_log = event_log
-        self._loop = event_log._loop
-        self._reports: deque[tuple[_Flight, Any, Any]] = deque()
-        self._is_wake_due = False
-        self._is_retired = False
-        self.producer = Producer(
-            event_log._cluster.settings(
-                {
-                    "acks": "all",
-                    "enable.idempotence": True,
-                    "linger.ms": 0,
-                    # The topic's limit is for whole batches. A batch that is larger than our
-                    # largest record could be refused for its size, with everything in it.
-                    "batch.size": RECORD_BYTES,
-                    "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
-                    "queue.buffering.max.messages": 2 * FLYING_RECORDS,
-                    "queue.buffering.max.kbytes": 2 * FLYING_BYTES // 1024,
-                    "error_cb": self._failed,
-                }
-            )
-        )
-        self._thread = threading.Thread(target=self._serve, name="kafka-producer", daemon=True)
-        self._thread.start()
-
-    def reported(self, flight: _Flight, error: Any, message: Any) -> None:
-        """Queue a report for the loop. On the producer's thread."""
-        self._reports.append((flight, error, message))
-        if not self._is_wake_due:
-            self._is_wake_due = True
-            self.on_loop(self._wake)
-
-    def retire(self) -> None:
-        """Let go of the producer: what it still holds is reported, then its thread ends."""
-        self.producer.purge(blocking=False)
-        self._is_retired = True  # not before: the thread closes the producer then
-
-    async def end(self) -> None:
-        """Let go of the producer and see its thread out; all that it reported is settled then."""
-        self.retire()
-        await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
-        self._wake()
-
-    def _wake(self) -> None:
-        self._is_wake_due = False
-        reports = []
-        while self._reports:
-            reports.append(self._reports.popleft())
-        self._event_log.settle(reports)
-
-    def _failed(self, error: Any) -> None:
-        if error.fatal():
-            self.on_loop(self._event_log.renew, self, f"Kafka: {error.str()}")
-
-    def _serve(self) -> None:
-        # Blocks in librdkafka: polling every few milliseconds would cost half a core when idle.
-        while not (self._is_retired and not len(self.producer)):
-            self.producer.poll(0.05 if self._is_retired else POLL_SECONDS)
-        self.producer.close()
-
-    def on_loop(self, call: Callable[..., None], *args: Any) -> None:
-        """Have this called on the loop's thread."""
-        try:
-            self._loop.call_soon_threadsafe(call, *args)
-        except RuntimeError:
-            self._is_retired = True  # the loop is closed: nobody waits any more

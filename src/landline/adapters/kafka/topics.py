@@ -7,7 +7,8 @@ deletion, the log's own time, room for our largest record).
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
@@ -141,20 +142,39 @@ async def _inspect(cluster: KafkaCluster, name: str) -> Topic:
     # A leader that is named may not know of it yet.
     if len(await cluster.offsets(name, partitions, OffsetSpec.latest())) < len(partitions):
         raise LogUnavailable(f"Kafka: {name} has partitions without a leader")
-    resource = ConfigResource(ResourceType.TOPIC, name)
-    asked = cluster.admin.describe_configs([resource], request_timeout=ASK_SECONDS)
-    settings = {key: each.value for key, each in (await ask(asked[resource])).items()}
-    retention_ms = int(settings["retention.ms"])
     replicas = min(len(partition.replicas) for partition in described.partitions)
+    settings = await read_settings(cluster, name)
     return Topic(
         cluster_id=str((await cluster.known(name)).cluster_id),
         topic_id=str(described.topic_id),
         partitions=len(partitions),
-        replicas=replicas,
-        in_sync=int(settings["min.insync.replicas"]),
-        retention_ms=None if retention_ms < 0 else retention_ms,
-        broken=broken_settings(name, replicas, settings),
+        **_judged(name, replicas, settings),
     )
+
+
+async def read_settings(cluster: KafkaCluster, name: str) -> Mapping[str, str]:
+    """Return the settings of a topic as they hold now, any broker's defaults among them.
+
+    Raises: LogUnavailable.
+    """
+    resource = ConfigResource(ResourceType.TOPIC, name)
+    asked = cluster.admin.describe_configs([resource], request_timeout=ASK_SECONDS)
+    return {key: each.value for key, each in (await ask(asked[resource])).items()}
+
+
+def judge_again(topic: Topic, name: str, replicas: int, settings: Mapping[str, str]) -> Topic:
+    """Return the same topic with the replicas and settings that it has now."""
+    return replace(topic, **_judged(name, replicas, settings))
+
+
+def _judged(name: str, replicas: int, settings: Mapping[str, str]) -> dict[str, Any]:
+    retention_ms = int(settings["retention.ms"])
+    return {
+        "replicas": replicas,
+        "in_sync": int(settings["min.insync.replicas"]),
+        "retention_ms": None if retention_ms < 0 else retention_ms,
+        "broken": broken_settings(name, replicas, settings),
+    }
 
 
 def broken_settings(name: str, replicas: int, settings: Mapping[str, str]) -> tuple[str, ...]:

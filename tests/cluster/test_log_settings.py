@@ -1,0 +1,66 @@
+"""Retention is changed under a server whose clock is days off: sends stop in time, and go on."""
+
+import asyncio
+import json
+from itertools import count
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import ClientConnection, connect
+
+from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin
+from support.peer import until
+from support.stack import alter_topic
+
+DAY = 86_400
+WEEK = str(7 * DAY * 1000)
+SECONDS = 60.0
+
+numbers = count()
+
+# Of the server alone: librdkafka's own waits do not survive libfaketime.
+_CLOCK = "import time; real = time.time; time.time = lambda: real() + {}"
+
+
+async def is_taken(alice: ClientConnection, content: str) -> bool:
+    """Say whether a send is accepted now; else it is refused before the log."""
+    await alice.send(json.dumps({"type": "send", "to": "bob", "content": content, "ref": content}))
+    async with asyncio.timeout(SECONDS):
+        async for text in alice:
+            answer = json.loads(text)
+            if answer["type"] == "accepted":
+                return True
+            if answer["type"] == "error":
+                assert answer["code"] == "busy", answer
+                return False
+    raise AssertionError("the session has ended")
+
+
+async def until_taken(alice: ClientConnection, wanted: bool) -> None:
+    async with asyncio.timeout(SECONDS):
+        while await is_taken(alice, f"number {next(numbers)}") != wanted:  # noqa: ASYNC110
+            await asyncio.sleep(0.2)
+
+
+@pytest.mark.parametrize("days", [6, -6, 0])
+async def test_the_guard_goes_by_the_brokers_clock_and_by_the_settings_of_now(
+    days: int, fleet: Fleet, tmp_path: Path
+) -> None:
+    (tmp_path / "sitecustomize.py").write_text(_CLOCK.format(days * DAY))
+    server = fleet.server()
+    server.env["PYTHONPATH"] = str(tmp_path)
+    await asyncio.to_thread(server.start)
+    async with connect(f"{server.ws_url}?username=alice") as alice:
+        assert await is_taken(alice, "before")
+        fleet.stack.postgres.pause()
+        try:
+            assert await is_taken(alice, "what the store lacks")
+            await asyncio.sleep(6.0)  # three looks of the guard
+            assert await is_taken(alice, "still"), "a clock that is fast makes nothing old"
+            await asyncio.to_thread(alter_topic, admin(fleet.stack), MESSAGES, retention_ms="8000")
+            await until_taken(alice, False)
+            await asyncio.to_thread(alter_topic, admin(fleet.stack), MESSAGES, retention_ms=WEEK)
+            await until_taken(alice, True)
+        finally:
+            fleet.stack.postgres.resume()
+        await until(server.is_ready, "it is ready again", KAFKA_SECONDS)
