@@ -15,7 +15,7 @@ from landline.adapters.postgres.migrations import SCHEMA_VERSION
 from landline.app.cluster import difference, is_same_log, kafka_cluster, look_at_kafka
 from landline.config import Settings
 from landline.errors import LogUnavailable, StartupError, StoreUnavailable
-from landline.model import LogIdentity, Positions
+from landline.model import LogIdentity, Positions, join
 
 CONFIRMATION = "new log"
 
@@ -40,7 +40,7 @@ async def _migrate(settings: Settings) -> None:
         print(f"warning: {line}")
     if caution := await postgres.collation_change(settings.postgres):
         print(f"warning: {caution}")
-    count = await postgres.migrate(settings.postgres)
+    count = await postgres.migrate(settings.postgres, print)
     done = f"{count} migration{'s' if count > 1 else ''} run" if count else "nothing to do"
     print(f"schema is at version {SCHEMA_VERSION}; {done}")
 
@@ -62,9 +62,8 @@ async def _move_to_new_log(settings: Settings, is_confirmed: bool) -> int:
             raise StartupError(f"{MESSAGES} was made again meanwhile: nothing was changed")
         known = plan.known
         successor = LogIdentity(topic.cluster_id, topic.topic_id, topic.partitions, known.epoch)
-        identity = await store.start_new_epoch(
-            successor, await _offsets(cluster, topic, OffsetSpec.earliest())
-        )
+        first = await _offsets(cluster, topic, OffsetSpec.earliest())
+        identity = await store.start_new_epoch(successor, join(first, plan.kept))
     except LogUnavailable as error:
         raise StartupError(f"--kafka {','.join(settings.kafka or ())}: {error}") from error
     except StoreUnavailable as error:
@@ -87,6 +86,24 @@ class _Plan:
     topic: Topic | None
     lost: Sequence[str]
 
+    @property
+    def kept(self) -> Positions:
+        """Return up to where the log need not be read again, counted within it.
+
+        It is the same topic with more partitions: what was applied of the old ones is in the
+        store. To read it all again would take hours, in which everybody's repeats wait.
+        """
+        known, topic = self.known, self.topic
+        is_grown = (
+            topic is not None
+            and (topic.cluster_id, topic.topic_id) == (known.cluster_id, known.topic_id)
+            and topic.partitions > known.partitions
+            and not self.lost
+        )
+        if not is_grown:
+            return {}
+        return {each: offset - known.base for each, offset in self.applied.items()}
+
     def lines(self) -> Iterator[str]:
         """Yield what the operator has to know before they decide."""
         known, topic = self.known, self.topic
@@ -105,6 +122,13 @@ class _Plan:
             )
             yield from (f"warning: {line}" for line in topic.broken)
         yield from self.lost
+        if self.kept:
+            yield (
+                "The store goes on where it stands in each of them, and at the start of the new"
+                " ones. Conversations move to other partitions, so their next offsets are higher by"
+                " far; nothing is lost and nothing is read twice."
+            )
+            return
         yield (
             "What the old log holds beyond that, and nobody has applied, is given up. The new one"
             " is applied from its first record on; what the store has already stays as it is."
@@ -125,9 +149,10 @@ async def _plan(settings: Settings, cluster: KafkaCluster, store: PostgresMessag
     applied = await store.applied()
     topic = await find_topic(cluster)
     lost: list[str] = []
-    if topic is not None and is_same_log(known, topic):
+    is_same_topic = topic is not None and topic.topic_id == known.topic_id
+    if topic is not None and is_same_topic and topic.cluster_id == known.cluster_id:
         lost = await _what_is_lost(cluster, topic, known, applied)
-        if not lost:
+        if not lost and is_same_log(known, topic):
             raise StartupError(
                 f"--kafka {','.join(settings.kafka or ())}: {MESSAGES} is the log that this store"
                 " was written from, and holds what it should: there is nothing to move to"
@@ -142,7 +167,7 @@ async def _what_is_lost(
     first = await _offsets(cluster, topic, OffsetSpec.earliest())
     ends = await _offsets(cluster, topic, OffsetSpec.latest())
     lost = []
-    for partition in range(topic.partitions):
+    for partition in range(min(topic.partitions, known.partitions)):
         offset = applied.get(partition, known.base) - known.base
         if offset < first[partition]:
             gone = f"{offset} to {first[partition] - 1} are gone and were never applied"

@@ -32,7 +32,7 @@ older than that have the column as it was, with indexes in that collation (see 0
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Final
@@ -102,21 +102,28 @@ async def needed_version(connection: Connection) -> int:
     return await connection.fetchval(_MAY_RUN) or 0
 
 
-async def migrate(url: SecretUrl) -> int:
+def _log(what: str) -> None:
+    log.info("migration", what=what)
+
+
+async def migrate(url: SecretUrl, tell: Callable[[str], None] = _log) -> int:
     """Bring the schema up to this version of Landline; return how many migrations were run.
 
-    Several may try at once: they take turns, and whoever finds nothing left to do is done.
+    Several may try at once: they take turns, and whoever finds nothing left to do is done. `tell`
+    hears what takes its time.
     Raises: StartupError; the schema is then that of the last migration that succeeded.
     """
     count = 0
-    async with connected(url, MIGRATE_SECONDS) as connection, _turn(connection, url):
-        while await _run_next(connection, url):
+    async with connected(url, MIGRATE_SECONDS) as connection, _turn(connection, url, tell):
+        while await _run_next(connection, url, tell):
             count += 1
     return count
 
 
 @asynccontextmanager
-async def _turn(connection: Connection, url: SecretUrl) -> AsyncIterator[None]:
+async def _turn(
+    connection: Connection, url: SecretUrl, tell: Callable[[str], None]
+) -> AsyncIterator[None]:
     """Be the only one who migrates. The lock is that of the connection, and ends with it."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + MIGRATE_SECONDS
@@ -124,7 +131,7 @@ async def _turn(connection: Connection, url: SecretUrl) -> AsyncIterator[None]:
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", TURN_KEY):
         if not is_waiting:
             is_waiting = True
-            log.info("migration_waits", reason="another server migrates this database")
+            tell("waits: another server migrates this database")
         if loop.time() > give_up_at:
             raise StartupError(
                 f"--postgres {url}: another server has been migrating this database for"
@@ -138,13 +145,13 @@ async def _turn(connection: Connection, url: SecretUrl) -> AsyncIterator[None]:
             await connection.fetchval("SELECT pg_advisory_unlock($1)", TURN_KEY)
 
 
-async def _run_next(connection: Connection, url: SecretUrl) -> bool:
+async def _run_next(connection: Connection, url: SecretUrl, tell: Callable[[str], None]) -> bool:
     await check_version(connection, url)
     version = await schema_version(connection)
     if version >= SCHEMA_VERSION:
         return False
     script = load_migrations()[version]
-    log.info("migration_runs", migration=script.name)
+    tell(f"runs {script.name}")
     if script.is_outside:
         await _run_outside(connection, script)
     async with connection.transaction():
