@@ -13,8 +13,9 @@ import pytest
 from confluent_kafka import Producer
 
 from landline.stack import Stack
-from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, check_fates, first_line
+from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin, check_fates, first_line
 from support.peer import Peer, until
+from support.stack import alter_topic
 
 # The store's data errors are for ever; these are not: deadlock, serialization, read-only, disk.
 TRANSIENT = ["40P01", "40001", "25006", "53100"]
@@ -52,8 +53,13 @@ def encoded(record: object) -> bytes:
     return json.dumps(record).encode()
 
 
-def write(stack: Stack, values: Sequence[bytes | None], partition: int = 5) -> list[int]:
-    """Write records straight into the topic, in order, and return their offsets."""
+def write(
+    stack: Stack, values: Sequence[bytes | None], partition: int = 5, time_ms: int = 0
+) -> list[int]:
+    """Write records straight into the topic, in order, and return their offsets.
+
+    `time_ms`: what they are stamped with, where the topic takes that; 0 for now.
+    """
     offsets: list[int] = []
     producer = Producer({"bootstrap.servers": stack.kafka_servers, "enable.idempotence": True})
     for value in values:
@@ -62,6 +68,7 @@ def write(stack: Stack, values: Sequence[bytes | None], partition: int = 5) -> l
             value,
             "dm:bob:eve",
             partition,
+            timestamp=time_ms,
             on_delivery=lambda error, it: offsets.append(-1 if error else int(it.offset() or 0)),
         )
     assert producer.flush(KAFKA_SECONDS) == 0
@@ -152,6 +159,53 @@ async def test_foreign_records_are_applied_or_quarantined_and_stop_nobody(fleet:
         assert not first_line(ws1, "writer_waits")
         status = "SELECT status FROM deliveries WHERE message_id = $1 AND recipient = 'bob'"
         assert await fleet.fetch(status, uuid.UUID(early["message_id"])) == [("DELIVERED",)]
+
+
+async def test_a_time_that_nobody_can_tell_stops_nobody(fleet: Fleet) -> None:
+    """A topic that takes the senders' times, and a stranger with a clock of their own."""
+    (ws1,) = await fleet.start(1, "--sweep-interval", "1s")
+    await asyncio.to_thread(
+        alter_topic,
+        admin(fleet.stack),
+        MESSAGES,
+        message_timestamp_type="CreateTime",
+        message_timestamp_after_max_ms=str((1 << 63) - 1),
+        message_timestamp_before_max_ms=str((1 << 63) - 1),
+    )
+    last_ms = 253_402_300_799_999  # of the year 9999
+    strange = {last_ms + 1: 0, 1 << 50: 0, 1 << 62: 0}
+    last, first = message("the last that can be told"), message("the first")
+    async with Peer(ws1.ws_url, "bob") as bob:
+        for time_ms in strange:
+            [strange[time_ms]] = await asyncio.to_thread(
+                write, fleet.stack, [encoded(message("when?"))], time_ms=time_ms
+            )
+        await asyncio.to_thread(write, fleet.stack, [encoded(last)], time_ms=last_ms)
+        await asyncio.to_thread(write, fleet.stack, [encoded(first)], time_ms=1)
+        wanted = {last["message_id"], first["message_id"]}
+        await until(lambda: wanted <= bob.received, "bob has what can be told")
+        assert bob.received == wanted
+        assert {frame["time"] for frame in bob.messages} == {
+            "9999-12-31T23:59:59.999Z",
+            "1970-01-01T00:00:00.001Z",
+        }
+        quarantined = await fleet.fetch("SELECT log_offset, reason FROM quarantine ORDER BY 1")
+        assert [offset for offset, _reason in quarantined] == list(strange.values())
+        assert all("its time (" in reason for _offset, reason in quarantined)
+        received = "SELECT count(*) FROM deliveries WHERE status = 'DELIVERED'"
+        async with asyncio.timeout(KAFKA_SECONDS):
+            while await fleet.fetch(received) != [(2,)]:  # noqa: ASYNC110 - the store's state
+                await asyncio.sleep(0.1)
+        # As one of an older version left it: its own check let more through.
+        await fleet.execute("UPDATE deliveries SET delivered_at = NULL")
+        await fleet.execute(
+            "UPDATE messages SET created_at = '20000-01-01' WHERE content = 'the first'"
+        )
+    await asyncio.to_thread(ws1.stop)  # it remembers what was acknowledged
+    await asyncio.to_thread(ws1.start)
+    async with Peer(ws1.ws_url, "bob") as bob:
+        await until(lambda: wanted <= bob.received, "bob has what the store says is owed")
+    assert ws1.is_ready()
 
 
 @pytest.mark.parametrize("sqlstate", TRANSIENT)

@@ -48,7 +48,7 @@ SAMPLES = [
     ("insecure", "true", "true", True),
     ("allowed-origins", "https://a.example", '["https://a.example"]', {"https://a.example"}),
     ("ack-timeout", "1.5s", '"1.5s"', 1.5),
-    ("sweep-interval", "2m", '"2m"', 120.0),
+    ("sweep-interval", "12s", '"12s"', 12.0),
     ("data-dir", "/srv/chat", '"/srv/chat"', Path("/srv/chat")),
     ("server-id", "ws-1", '"ws-1"', "ws-1"),
     ("roles", "writer, gateway", '["writer", "gateway"]', {"gateway", "writer"}),
@@ -168,6 +168,25 @@ def test_a_bad_value_is_refused_with_option_value_and_remedy(
     assert ": " in sentence.partition(problem)[2]
     assert len(sentence.splitlines()) <= 2
     assert sentence.isprintable()
+
+
+@pytest.mark.parametrize("interval", ["15001ms", "16s", "1m", "24h"])
+def test_a_sweep_beyond_the_promise_is_refused_unless_that_is_accepted(interval: str) -> None:
+    """A message whose hint was lost comes with the sweep; 15 s are promised."""
+    sentence = refusal({"sweep-interval": interval})
+    assert sentence.startswith(f"--sweep-interval {interval}: ")
+    assert "15 s are promised" in sentence
+    assert "10s or less" in sentence
+    settings = load({"sweep-interval": interval, "allow-unsafe": "true"}, {})
+    assert len(settings.cautions) == 1
+
+
+def test_a_sweep_that_leaves_the_writer_no_time_is_warned_of() -> None:
+    assert load({}, {}).cautions == ()
+    assert load({"sweep-interval": "10s"}, {}).cautions == ()
+    [caution] = load({"sweep-interval": "15s"}, {}).cautions
+    assert caution.startswith("--sweep-interval is 15 s: ")
+    assert "10s or less" in caution
 
 
 def test_an_error_names_the_option_in_the_form_in_which_it_was_given(tmp_path: Path) -> None:

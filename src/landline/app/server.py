@@ -59,6 +59,8 @@ async def _serve(settings: Settings) -> int:
     port = sock.getsockname()[1]
     server_id = settings.server_name(port)
     configure_logging(settings.log_format, settings.log_dir, server_id, port)
+    for line in settings.cautions:
+        log.warning("unsafe_setting", setting=line)
     address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
     try:
         parts = await _open(settings, address)

@@ -13,7 +13,7 @@ import orjson
 from landline.audit.comparison import LoggedMessage, digest
 from landline.audit.sources import StoredQuarantine
 from landline.model import Entry, Position
-from landline.protocol.records import BadRecord, MessageRecord, decode_record
+from landline.protocol.records import BadRecord, MessageRecord, decode_entry
 
 _CACHE_KIB = 64 * 1024
 _PAGE_ROWS = 1_000
@@ -67,7 +67,7 @@ class Spool:
             if self._is_quarantined(entry.position):
                 continue
             try:
-                record = decode_record(entry.value)
+                record = decode_entry(entry)
             except BadRecord as error:
                 yield entry.position, str(error)
                 continue

@@ -6,8 +6,8 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from landline.config.settings import CONFIG_FILE, OPTIONS, Option, Settings
-from landline.config.values import ALL_ROLES, FLAG, UnfitValue, is_loopback, mask
+from landline.config.settings import CONFIG_FILE, OPTIONS, SWEEP_SECONDS, Option, Settings
+from landline.config.values import ALL_ROLES, FLAG, PROMISED_SECONDS, UnfitValue, is_loopback, mask
 from landline.errors import ConfigError
 
 # How alike a stray LANDLINE_* variable must be to count as a slip of the pen. Anything else is
@@ -35,6 +35,7 @@ def load(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Set
     settings, given = _read(command_line, environment)
     _check_storage(settings, given)
     _check_roles(settings, given)
+    _check_sweep(settings, given)
     _check_access(settings, given)
     return settings
 
@@ -209,6 +210,15 @@ def _check_roles(settings: Settings, given: Mapping[str, Given]) -> None:
         raise ConfigError(
             f"{given['roles'].shown}: the embedded server is one process and needs both roles; "
             "leave this option out"
+        )
+
+
+def _check_sweep(settings: Settings, given: Mapping[str, Given]) -> None:
+    if settings.sweep_interval > PROMISED_SECONDS and not settings.allow_unsafe:
+        raise ConfigError(
+            f"{given['sweep-interval'].shown}: a message whose hint was lost comes with the"
+            f" sweep, and {PROMISED_SECONDS:g} s are promised.\n"
+            f"Give {SWEEP_SECONDS:g}s or less, or accept it with --allow-unsafe."
         )
 
 

@@ -17,6 +17,9 @@ DELIVERY: Final = "How long a message may wait"
 STORAGE: Final = "Where messages are kept"
 NODE: Final = "What this server is called and what it does"
 LOG: Final = "What the server writes about itself: never a message's content, never a token"
+# The longest interval that leaves room for the writer's lag.
+SWEEP_SECONDS: Final = 10.0
+
 SECTIONS: Final = (LISTEN, DELIVERY, STORAGE, NODE, LOG)
 
 
@@ -91,7 +94,8 @@ class Settings:
         DELIVERY,
         values.SECONDS,
         "10s",
-        "how often the store is asked what connected users are still owed",
+        "how often the store is asked what connected users are still owed; more than 15s breaks the"
+        " promise that a message comes within 15 s, and needs --allow-unsafe",
     )
 
     data_dir: Path = _option(
@@ -141,6 +145,18 @@ class Settings:
         "auto",
         "console is for people, json for machines; auto is console on a terminal, else json",
     )
+
+    @property
+    def cautions(self) -> tuple[str, ...]:
+        """Return a line for each value that can be had and weakens what is promised."""
+        if self.sweep_interval <= SWEEP_SECONDS:
+            return ()
+        caution = (
+            f"--sweep-interval is {self.sweep_interval:g} s: a message whose hint was lost may come"
+            f" later than the {values.PROMISED_SECONDS:g} s that are promised; give"
+            f" {SWEEP_SECONDS:g}s or less"
+        )
+        return (caution,)
 
     def server_name(self, port: int) -> str:
         """Return `server_id` or its default; `port` is the one really listened on, never 0."""

@@ -14,6 +14,10 @@ _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SHORTEST_SECONDS: Final = 0.001
 _LONGEST_SECONDS: Final = 24 * 3600.0
 
+# What is promised: a message reaches who stays connected within so long, whatever was lost on the
+# way. Then it is the sweep that finds it, a tenth later than its interval, plus the writer's lag.
+PROMISED_SECONDS: Final = 15.0
+
 
 class UnfitValue(ValueError):
     """A value that an option cannot have."""

@@ -1,7 +1,7 @@
 """The fold: what a stretch of the log comes to. Pure; repeating it changes nothing."""
 
 from landline.model import Batch, Message, Quarantined, Receipt, Stretch
-from landline.protocol.records import BadRecord, MessageRecord, decode_record
+from landline.protocol.records import BadRecord, MessageRecord, decode_entry
 
 
 def fold(stretch: Stretch) -> Batch:
@@ -13,7 +13,7 @@ def fold(stretch: Stretch) -> Batch:
     quarantined: list[Quarantined] = []
     for entry in stretch.entries:
         try:
-            record = decode_record(entry.value)
+            record = decode_entry(entry)
         except BadRecord as error:
             quarantined.append(Quarantined(entry.position, entry.value, str(error)))
             continue

@@ -11,9 +11,9 @@ from typing import Any, TypeGuard
 import orjson
 
 from landline.model import Message, Position
+from landline.protocol.times import is_time
 
 HINT_VERSION = 1
-LAST_TIME_MS = 253_402_300_799_999  # the last that RFC 3339 can write: the end of the year 9999
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +91,7 @@ def _message(hint: Mapping[str, Any]) -> Message | None:
     if not _are_counts(numbers):
         return None
     partition, offset, time_ms = numbers
-    if time_ms > LAST_TIME_MS:
+    if not is_time(time_ms):
         return None
     id, conversation, sender, content = texts
     return Message(

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from landline.model import Entry
 from landline.protocol.identity import (
     BadName,
     check_recorded_name,
@@ -19,6 +20,7 @@ from landline.protocol.identity import (
     utf8_length,
 )
 from landline.protocol.limits import CONTENT_BYTES
+from landline.protocol.times import is_time
 
 RECORD_VERSION = 1
 CONVERSATION_BYTES = 256
@@ -90,6 +92,19 @@ def _compact(record: dict[str, Any]) -> bytes:
 
 class BadRecord(ValueError):
     """A record that can never be applied; `str(error)` says why."""
+
+
+def decode_entry(entry: Entry) -> MessageRecord | ReceiptRecord:
+    """Return the record of an entry, if its time is one that can be told too.
+
+    The log's own time always is. Where the topic takes the time of whoever sends, a stranger may
+    send any number. Raises: BadRecord.
+    """
+    if not is_time(entry.time_ms):
+        raise BadRecord(
+            f"its time ({entry.time_ms} ms since 1970) is not in the years 1970 to 9999"
+        )
+    return decode_record(entry.value)
 
 
 def decode_record(value: bytes) -> MessageRecord | ReceiptRecord:

@@ -91,6 +91,20 @@ def test_a_record_that_can_never_be_applied_stops_nothing_and_is_kept_with_its_p
     assert batch.end == 3
 
 
+@given(st.integers().filter(lambda time_ms: not 0 <= time_ms <= 253_402_300_799_999))
+def test_a_record_whose_time_nobody_can_tell_is_kept_with_its_place(time_ms: int) -> None:
+    """A topic that takes the time of whoever sends takes any number."""
+    stamped = [
+        Entry(Position(0, offset), time_ms if offset == 1 else offset, "dm:a:b", value)
+        for offset, value in enumerate([message(IDS[0]), message(IDS[1]), message(IDS[2])])
+    ]
+    batch = fold(stretch(0, stamped))
+    assert [each.id for each in batch.messages] == [IDS[0], IDS[2]]
+    (bad,) = batch.quarantined
+    assert (bad.position, bad.value) == (Position(0, 1), message(IDS[1]))
+    assert f"its time ({time_ms} ms since 1970)" in bad.reason
+
+
 def test_a_stretch_without_entries_is_got_past() -> None:
     assert fold(Stretch(2, 9, 12, ())) == Batch(2, 9, 12)
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.protocol.times import rfc3339
+from landline.protocol.times import LAST_TIME_MS, is_time, nearest_time, rfc3339
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-LAST_MS = (datetime(2200, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1)
+LAST_MS = LAST_TIME_MS
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,15 @@ LAST_MS = (datetime(2200, 1, 1, tzinfo=UTC) - EPOCH) // timedelta(milliseconds=1
 )
 def test_a_time_is_utc_with_milliseconds(time_ms: int, text: str) -> None:
     assert rfc3339(time_ms) == text
+
+
+@given(st.integers())
+def test_whatever_a_stranger_stamps_can_be_told(time_ms: int) -> None:
+    """As the nearest time that RFC 3339 can write."""
+    text = rfc3339(time_ms)
+    assert "1970-01-01T00:00:00.000Z" <= text <= "9999-12-31T23:59:59.999Z"
+    assert is_time(time_ms) == (0 <= time_ms <= LAST_TIME_MS)
+    assert rfc3339(nearest_time(time_ms)) == text
 
 
 @given(st.integers(0, LAST_MS))

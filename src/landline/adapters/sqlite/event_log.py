@@ -21,6 +21,7 @@ from landline.model import (
     Positions,
     Stretch,
 )
+from landline.protocol.times import nearest_time
 
 PARTITION = 0
 # What may wait for the disk. At 13,000 commits' worth of records a second this is seconds.
@@ -81,7 +82,7 @@ class _Batch:
         for key, value in zip(self.keys, self.values, strict=True):
             slices.append((key, start, len(value)))
             start += len(value)
-        time_ms = time.time_ns() // 1_000_000
+        time_ms = nearest_time(time.time_ns() // 1_000_000)
         connection.execute(
             _INSERT, (first, time_ms, b"".join(self.values), orjson.dumps(slices).decode())
         )
