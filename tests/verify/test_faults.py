@@ -163,10 +163,9 @@ def test_a_disk_that_cannot_lie_here_is_said(
         disk.obstacle.cache_clear()
 
 
-def run(kind: str, *arguments: str) -> int:
-    return cli.main(
-        ["verify", "--faults", kind, "--users", "30", "--rate", "100", "--seed", "4", *arguments]
-    )
+def run(kind: str, *arguments: str, users: int = 30, rate: int = 100) -> int:
+    load = ["--users", str(users), "--rate", str(rate), "--seed", "4"]
+    return cli.main(["verify", "--faults", kind, *load, *arguments])
 
 
 def expect_all_happened(said: str) -> None:
@@ -195,8 +194,8 @@ def test_an_embedded_server_is_harmed_and_loses_nothing(
 @pytest.mark.stack
 @pytest.mark.timeout(240)
 def test_a_cluster_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    chosen = "server-kill,kafka-kill,postgres-kill,client-cut"
-    code = run("cluster", "--for", "40s", "--only", chosen)
+    chosen = "server-kill,kafka-kill,postgres-kill,client-cut,settings-too-strict"
+    code = run("cluster", "--for", "45s", "--only", chosen)
     said = capfd.readouterr().out
     assert code == 0, said
     expect_all_happened(said)
@@ -208,7 +207,7 @@ def test_a_cluster_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]
 def test_people_who_connect_while_the_store_is_away_hear_each_other(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    code = run("cluster", "--for", "32s", "--only", "postgres-away")
+    code = run("cluster", "--for", "32s", "--only", "postgres-away", users=16, rate=50)
     said = capfd.readouterr().out
     assert code == 0, said
     assert re.search(r"I2c +Live without the store +held", said), said
