@@ -50,17 +50,17 @@ _READ = """
     WITH
         near AS (
             SELECT offset, length(value) AS size FROM log
-            WHERE offset >= ?1 ORDER BY offset LIMIT ?2
+            WHERE offset >= :start ORDER BY offset LIMIT :rows
         ),
         summed AS (SELECT offset, sum(size) OVER (ORDER BY offset) AS size_bytes FROM near),
         last AS (
-            SELECT coalesce(max(offset) FILTER (WHERE size_bytes <= ?3), min(offset)) AS offset
+            SELECT coalesce(max(offset) FILTER (WHERE size_bytes <= :bytes), min(offset)) AS offset
             FROM summed
         )
     SELECT json_group_array(json_array(offset, time_ms, key, hex(value)))
     FROM (
         SELECT offset, time_ms, key, value FROM log
-        WHERE offset >= ?1 AND offset <= (SELECT offset FROM last) ORDER BY offset
+        WHERE offset >= :start AND offset <= (SELECT offset FROM last) ORDER BY offset
     )
 """
 
@@ -254,7 +254,9 @@ class SqliteEventLog:
 
     async def _from_file(self, offset: int, limit: int) -> list[Entry]:
         def read(connection: sqlite3.Connection) -> list[Entry]:
-            (rows,) = connection.execute(_READ, (offset, limit, READ_BYTES)).fetchone()
+            (rows,) = connection.execute(
+                _READ, {"start": offset, "rows": limit, "bytes": READ_BYTES}
+            ).fetchone()
             return [
                 Entry(Position(PARTITION, at), time_ms, key, bytes.fromhex(value))
                 for at, time_ms, key, value in orjson.loads(rows)
