@@ -31,7 +31,8 @@ VOLUME /var/lib/landline
 EXPOSE 8081
 # SIGTERM drains, which takes up to 15 s: stop with a grace of 20 s.
 STOPSIGNAL SIGTERM
+# Past any proxy of the environment. The port as LANDLINE_PORT has it, not as an argument.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import os, urllib.request; urllib.request.urlopen('http://127.0.0.1:' + os.environ['LANDLINE_PORT'] + '/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, urllib.request as u; port = os.environ.get('LANDLINE_PORT', ''); u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + (port if port.isdecimal() else '8081') + '/healthz', timeout=4)"]
 ENTRYPOINT ["landline"]
 CMD ["serve"]

@@ -1,0 +1,111 @@
+"""What `docker run` would do with the Dockerfile, done without Docker: the same commands, with the
+image's environment and nothing else.
+"""
+
+import json
+import re
+import shlex
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from landline.stack.ports import free_port
+from support.pages import read
+from support.peer import Peer, until
+
+DOCKERFILE = read("Dockerfile").replace("\\\n", " ")
+NOBODY = "http://127.0.0.1:9"  # nobody listens there
+PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), NOBODY)
+
+pytestmark = pytest.mark.e2e
+
+
+def words(instruction: str) -> list[str]:
+    """Return the last exec form of an instruction."""
+    found: list[str] = json.loads(
+        re.findall(rf"^{instruction}[^\[\n]*(\[.*\])$", DOCKERFILE, re.MULTILINE)[-1]
+    )
+    return found
+
+
+def environment(tmp_path: Path, **given: str) -> dict[str, str]:
+    """Return what a container would have; its directories are here instead."""
+    [line] = re.findall(r"^ENV (.*)$", DOCKERFILE, re.MULTILINE)
+    image = dict(word.split("=", 1) for word in shlex.split(line))
+    assert image["LANDLINE_DATA_DIR"].startswith("/var/lib/landline/")
+    return {
+        **image,
+        "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "LANDLINE_HOST": "127.0.0.1",  # the tests' servers are for nobody else
+        "LANDLINE_DATA_DIR": str(tmp_path / "data"),
+        **given,
+    }
+
+
+@contextmanager
+def container(variables: dict[str, str], directory: Path) -> Iterator["subprocess.Popen[bytes]"]:
+    with subprocess.Popen(
+        words("ENTRYPOINT") + words("CMD"),
+        cwd=directory,
+        env=variables,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    ) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def is_healthy(variables: dict[str, str]) -> bool:
+    done = subprocess.run(
+        words("HEALTHCHECK"), env=variables, capture_output=True, check=False, timeout=60
+    )
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("more", [{}, PROXIES], ids=["plain", "proxies"])
+async def test_it_starts_is_healthy_and_stops(more: dict[str, str], tmp_path: Path) -> None:
+    port = free_port()
+    variables = environment(tmp_path, LANDLINE_PORT=str(port), **more)
+    assert not is_healthy(variables)
+    with container(variables, tmp_path) as process:
+        await until(lambda: is_healthy(variables), "the health check succeeds")
+        async with Peer(f"ws://127.0.0.1:{port}/ws/chat", "alice") as alice:
+            await alice.send_and_wait("bob", "hello")
+        process.terminate()  # as STOPSIGNAL says
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert all(json.loads(line)["port"] == port for line in output.splitlines())
+
+
+@pytest.mark.parametrize("port", ["", "tcp://10.0.0.1:80"])
+def test_a_port_that_is_none_is_the_default(port: str, tmp_path: Path) -> None:
+    """Empty, or what Kubernetes sets for a service that is called landline."""
+    program = words("HEALTHCHECK")
+    assert program[:2] == ["python", "-c"]
+    shown = program[2].replace("u.build_opener(u.ProxyHandler({})).open(", "print(")
+    shown = shown.replace(", timeout=4", "")
+    done = subprocess.run(
+        [*program[:2], shown],
+        env=environment(tmp_path, LANDLINE_PORT=port),
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+    assert done.stdout == "http://127.0.0.1:8081/healthz\n"
+
+
+def test_it_asks_for_somebody_who_takes_responsibility(tmp_path: Path) -> None:
+    variables = environment(tmp_path, LANDLINE_HOST="0.0.0.0")  # noqa: S104 - it is refused
+    with container(variables, tmp_path) as process:
+        output, _ = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert b"--insecure" in output
+    assert output.count(b"\n") <= 2
