@@ -43,6 +43,7 @@ cluster: $(READY) ## start Kafka, PostgreSQL, Redis and two servers on them (Ctr
 
 test: $(READY) ## run the whole suite, on real servers and in a real browser too
 	@scripts/ensure-chromium
+	@scripts/ensure-proxies
 	@$(BIN)/python -m landline.stack --prepare || echo 'The tests that need it will be skipped.' >&2
 	@exec $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
