@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
 
 import pytest
 
@@ -78,7 +79,51 @@ async def test_without_postgres_messages_flow_and_who_comes_waits(
     assert first_line(ws1, "writer_continues") or first_line(ws2, "writer_continues")
 
 
+def has_heard(recipient: Peer, count: int, sender: Peer) -> bool:
+    """Say whether so many messages have come, and all that came count as delivered."""
+    return len(recipient.received) >= count and recipient.received <= set(sender.statuses)
+
+
 async def bob_is_live(alice: Peer, bob: Peer) -> None:
     await until_caught_up(bob)
     receipt = await alice.send_and_wait("bob", "warm up")
     await until(lambda: receipt["id"] in bob.received, "bob has it")
+
+
+@pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
+@pytest.mark.parametrize("fault", [killed, paused])
+async def test_who_reconnects_while_postgres_is_away_hears_what_is_sent_now(
+    fault: Fault, fleet: Fleet
+) -> None:
+    """Catching up takes as long as it takes. What is sent meanwhile comes in the same session, on
+    both servers, and is acknowledged; what was owed before comes when the store is back.
+    """
+    ws1, ws2 = await fleet.start()
+    async with Peer(ws1.ws_url, "alice") as alice, AsyncExitStack() as later:
+        await until_caught_up(alice)
+        owed = [await alice.send_and_wait(user, f"{user}: 0") for user in ("bob", "carol")]
+        await fleet.until_stored([each["id"] for each in owed])
+        async with fault(fleet.stack):
+            await until(lambda: "store" in ws1.get("/readyz")[1], "ws-1 names it")
+            people = [
+                await later.enter_async_context(Peer(url, user))
+                for url, user in ((ws1.ws_url, "bob"), (ws2.ws_url, "carol"))
+            ]
+            for number in range(1, 41):  # some of them before five seconds are over
+                for each in people:
+                    await alice.send_and_wait(each.user, f"{each.user}: {number}")
+                await asyncio.sleep(0.2)
+            for each in people:
+                # Not each of the forty: one that the log took long for has to ask the store first.
+                await until(partial(has_heard, each, 20, alice), f"{each.user} hears it")
+                assert len(each.visits) == 1
+                assert not each.visit.of("caught_up")
+                offsets = [message["offset"] for message in each.messages]
+                assert offsets == sorted(offsets)
+                assert not any(message.get("replay") for message in each.messages)
+        for each in people:
+            await until_caught_up(each)
+        await check_fates(alice, people)
+        for each, before in zip(people, owed, strict=True):
+            assert before["id"] in each.visit.message_ids
+            assert len(each.visits) == 1

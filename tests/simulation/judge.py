@@ -28,6 +28,7 @@ INVARIANTS = {
     "I2b": "not stranded: within writer lag and sweep, while the recipient stays connected",
     "I2p": "prompt: without faults a connected recipient need not wait for the sweep",
     "I2c": "`caught_up` comes after everything that was owed when the session began",
+    "I2d": "not deaf: who waits for a store that is away gets live messages meanwhile",
     "I3": "no phantom: nothing arrives that was not sent, nothing rejected is in the log",
     "I4": "unaltered: one digest everywhere",
     "I5": "at most once per session, and without faults at most once",
@@ -44,6 +45,10 @@ INVARIANTS = {
 }
 
 
+# Within this long after `welcome` a session is in the directory.
+_SETTLED = 0.5
+
+
 @dataclass
 class _Session:
     """A connection, as its client told."""
@@ -55,7 +60,7 @@ class _Session:
     owed: set[str]
     live_at: float | None = None
     closed_at: float | None = None
-    seen: set[str] = field(default_factory=set)
+    seen: dict[str, float] = field(default_factory=dict)  # id -> when
     unacked: set[str] = field(default_factory=set)
     told: set[tuple[str, str]] = field(default_factory=set)
     last_replay: dict[str, int] = field(default_factory=dict)
@@ -94,18 +99,24 @@ class Judge:
         window: int,
         stranded: float,
         prompt: float,
+        deaf: float,
+        heard: float,
         keeps_order: bool,
         is_fair: bool,
         tells_once: bool,
         sees_all: bool,
+        hears_all: bool,
     ) -> None:
         self._window = window
         self._stranded = stranded
         self._prompt = prompt
+        self._deaf = deaf
+        self._heard = heard
         self._keeps_order = keeps_order
         self._is_fair = is_fair
         self._tells_once = tells_once
         self._sees_all = sees_all
+        self._hears_all = hears_all
         self.violations: list[Violation] = []
         self._sessions: dict[str, _Session] = {}
         self._sends: dict[tuple[str, str, str, str], _Send] = {}  # ref, user, to, digest
@@ -122,6 +133,7 @@ class Judge:
             str, tuple[str, float]
         ] = {}  # id -> what, when it had to be in the log
         self._calm_at: float | None = None
+        self._away_at = self._back_at = 0.0
         self._applied: Mapping[int, int] = {}
         self._repeated: set[str] = set()  # digests
         self._without_ref: list[str] = []
@@ -145,6 +157,10 @@ class Judge:
     def _on_phase(self, event: Event) -> None:
         if event["name"] == "calm":
             self._calm_at = event["t"]
+        elif event["name"] == "away":
+            self._away_at = event["t"]
+        elif event["name"] == "back":
+            self._back_at = event["t"]
 
     def _on_sample(self, event: Event) -> None:
         if event["what"] == "applied":
@@ -171,7 +187,7 @@ class Judge:
         if session.live_at is not None:
             self._violate("I2c", event["c"], "caught_up twice")
         session.live_at = event["t"]
-        missing = session.owed - session.seen - self._acked[session.user].keys()
+        missing = session.owed - session.seen.keys() - self._acked[session.user].keys()
         if missing and not session.is_auto and self._sees_all:
             self._violate("I2c", event["c"], f"caught_up without {sorted(missing)}")
 
@@ -242,7 +258,7 @@ class Judge:
             acked_at = self._acked[event["user"]].get(id)
             if acked_at is not None and acked_at + self._stranded < session.opened_at:
                 self._violate("I5", id, "again, long after it was acknowledged, without any fault")
-        session.seen.add(id)
+        session.seen[id] = event["t"]
         if not session.is_auto:
             session.unacked.add(id)
         if len(session.unacked) > self._window:
@@ -358,6 +374,7 @@ class Judge:
                     self._violate("I2", id, f"accepted, and never received by {recipient}")
                 if id in self._accepted:
                     self._judge_stranded(id, self._accepted[id], received_at)
+                    self._judge_deaf(id, self._accepted[id])
 
     def _judge_stranded(self, id: str, send: _Send, received_at: float | None) -> None:
         ok_at = send.ok_at
@@ -377,6 +394,21 @@ class Judge:
                 late = "never" if received_at is None else f"after {received_at - ok_at:.3f} s"
                 self._violate(invariant, id, f"received by {send.to} {late}")
                 return
+
+    def _judge_deaf(self, id: str, send: _Send) -> None:
+        """I2d: sent while nothing but the store was away, to somebody who came in that time and
+        was in the directory by then: what was sent before comes by replay.
+        """
+        ok_at = send.ok_at
+        if not self._hears_all or ok_at is None or send.digest in self._repeated:
+            return
+        for session in self._sessions.values():
+            due = max(ok_at, session.welcome_at + self._deaf) + self._heard
+            is_meant = session.user == send.to and session.opened_at >= self._away_at
+            is_away = session.welcome_at + _SETTLED <= send.first_at and due <= self._back_at
+            is_judged = is_meant and is_away and session.stays(ok_at, due)
+            if is_judged and session.seen.get(id, due) >= due:
+                self._violate("I2d", id, f"{send.to} has waited for the store, and not heard")
 
     def _judge_receipts(self, receipts: set[tuple[str, str]]) -> None:
         for id, recipient in receipts:

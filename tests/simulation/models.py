@@ -66,11 +66,22 @@ class Weather:
     rng: random.Random
     faults: frozenset[str] = frozenset()
     pace: float = 0.004
+    # Who is away, and the requests that stand in its sockets until it is back.
+    away: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
 
     def delay(self) -> float:
         """Return how long something is under way: mostly short, now and then not."""
         chance = self.rng.random()
         return chance * self.pace if chance < 0.9 else chance * self.pace * 25
+
+    def leave(self, name: str) -> None:
+        """A service is away from now on: refuses, or takes requests and does not answer them."""
+        self.away.setdefault(name, [])
+
+    def come_back(self, name: str) -> None:
+        """It is back, and finds what stands in its sockets: who asked has long given up."""
+        for arrive in self.away.pop(name, ()):
+            asyncio.get_running_loop().call_later(self.delay(), arrive, context=OUTSIDE)
 
     def strikes(self, fault: str, probability: float) -> bool:
         """Say whether a fault happens now."""
@@ -85,6 +96,12 @@ class Weather:
         fate = self.rng.random() if fault in self.faults else 1.0
 
         def arrive() -> None:
+            if fault in self.away:
+                if self.rng.random() < 0.5:
+                    reply(error("nobody listens"), None)
+                else:
+                    self.away[fault].append(arrive)
+                return
             if fate < 0.04:
                 reply(error("the request was lost"), None)
                 return

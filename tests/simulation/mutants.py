@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from landline import writer
-from landline.delivery import delivery, receipts, sends, session
+from landline.delivery import delivery, memory, receipts, sends, session
 from landline.delivery.decisions import Append
 from landline.errors import StoreRefused, StoreUnavailable
 from landline.gateway import hub
@@ -109,7 +109,7 @@ def sweep_off() -> AbstractContextManager[Any]:
     return _patch(hub.Hub, "_sweep", mock.AsyncMock())
 
 
-@mutant("a replay that failed is tried again", "F65", "I15 I2 I2b I2c", 6)
+@mutant("a replay that failed is tried again", "F65", "I15 I2 I2b I2c", 3)
 def replay_gives_up() -> AbstractContextManager[Any]:
     keep_on = hub.Hub._with_backoff
 
@@ -233,7 +233,7 @@ def held_messages_dropped() -> AbstractContextManager[Any]:
     go_on = session.Session._go_live_or_on
 
     def forget(self: session.Session) -> None:
-        self._held.clear()
+        self._held.take_all()
         go_on(self)
 
     return _patch(session.Session, "_go_live_or_on", forget)
@@ -242,6 +242,29 @@ def held_messages_dropped() -> AbstractContextManager[Any]:
 @mutant("a session is live again when it has what it missed", "session.py", "I2p", 0)
 def missed_not_noted() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_miss", lambda _self, _position: None)
+
+
+@mutant("who waits for the store for long hears live messages meanwhile", "session.py", "I2d", 8)
+def deaf_while_catching_up() -> AbstractContextManager[Any]:
+    return _patch(session.Session, "_is_deaf_for_long", lambda _self: False)
+
+
+@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 23)
+def live_pushes_forgotten() -> AbstractContextManager[Any]:
+    add = memory.Pushed.add
+    push = session.Session._push_live
+
+    def push_only(self: session.Session, message: Any, frame: bytes) -> None:
+        is_live = self.state is session.State.LIVE
+        with _patch(memory.Pushed, "add", add if is_live else lambda *_: None):
+            push(self, message, frame)
+
+    return _patch(session.Session, "_push_live", push_only)
+
+
+@mutant("a session that ends gives its memory back", "delivery/memory.py", "I14", 4)
+def memory_not_given_back() -> AbstractContextManager[Any]:
+    return _patch(session.Session, "leave", lambda _self: None)
 
 
 # Sends -------------------------------------------------------------------------------------------
@@ -546,7 +569,7 @@ def writer_starts_at_the_end() -> AbstractContextManager[Any]:
     return _patch(models.ModelEventLog, "open_reader", latest)
 
 
-@mutant("`applied` is of the rows' own snapshot", "F36", "I2 I2b I2c", 17)
+@mutant("`applied` is of the rows' own snapshot", "F36", "I2 I2b I2c", 221)
 def applied_after_rows() -> AbstractContextManager[Any]:
     ask = models.ModelMessageStore.pending
 
@@ -574,7 +597,7 @@ def pages_by_offset() -> AbstractContextManager[Any]:
     return _patch(models.Store, "owed", by_count)
 
 
-@mutant("pages are in the order of the log", "design 3.8, F64", "I6 I2 I2b I2c", 2)
+@mutant("pages are in the order of the log", "design 3.8, F64", "I6 I2 I2b I2c", 3)
 def pages_by_id() -> AbstractContextManager[Any]:
     owed = models.Store.owed
 

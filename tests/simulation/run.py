@@ -8,7 +8,14 @@ from typing import Any
 from landline.delivery import session
 from simulation.judge import INVARIANTS, Judge, Violation
 from simulation.plan import Plan
-from simulation.world import BOUNDS, PROMPT_SECONDS, STRANDED_SECONDS, simulate
+from simulation.world import (
+    BOUNDS,
+    DEAF_SECONDS,
+    HEARD_SECONDS,
+    PROMPT_SECONDS,
+    STRANDED_SECONDS,
+    simulate,
+)
 
 # Runs that shrinking may take.
 TRIES = 400
@@ -54,10 +61,14 @@ def judge(plan: Plan, history: Iterable[Mapping[str, Any]]) -> list[Violation]:
         window=BOUNDS[session]["WINDOW"],
         stranded=STRANDED_SECONDS,
         prompt=PROMPT_SECONDS,
-        keeps_order=plan.is_fair,
+        deaf=DEAF_SECONDS,
+        heard=HEARD_SECONDS,
+        keeps_order=plan.faults <= {"away"},
         is_fair=plan.is_fair,
         tells_once="cramped" not in plan.faults,
         sees_all="leader" not in plan.faults,
+        hears_all="cramped" not in plan.faults
+        and (plan.servers == 1 or plan.faults.isdisjoint({"directory", "hints"})),
     ).judge(dict(event) for event in history)
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from landline import retention, writer
-from landline.delivery import delivery, receipts, sends, session
+from landline.delivery import delivery, memory, receipts, sends, session
 from landline.gateway import hub
 from landline.model import PendingQuery
 from landline.protocol.identity import message_id
@@ -29,13 +29,8 @@ from simulation.process import Process
 
 # Small bounds and short deadlines, so that short schedules reach every edge.
 BOUNDS: dict[Any, dict[str, Any]] = {
-    session: {
-        "WINDOW": 6,
-        "PAGE_ROWS": 3,
-        "HELD_MESSAGES": 3,
-        "REMEMBERED_IDS": 4,
-        "PUSHED_IDS": 12,
-    },
+    session: {"WINDOW": 6, "PAGE_ROWS": 3, "DEAF_SECONDS": 1.0},
+    memory: {"HELD_MESSAGES": 3, "REMEMBERED_IDS": 4, "PUSHED_IDS": 12, "OWN_IDS": 5},
     delivery: {"SESSION_FLIGHTS": 4, "WRITE_TIMEOUT_SECONDS": 2.0},
     sends: {"FLIGHTS": 14},
     receipts: {"RECEIPTS_PER_RECORD": 4},
@@ -57,6 +52,7 @@ BOUNDS: dict[Any, dict[str, Any]] = {
     },
 }
 CRAMPED: dict[Any, dict[str, Any]] = {
+    memory: {"HELD_BYTES": 1_600, "ALL_HELD_BYTES": 2_400, "ALL_PUSHED_BYTES": 6 * 320},
     sends: {"RECENT_IDS": 3, "RECENT_SECONDS": 2.0, "FLIGHTS": 5},
     receipts: {
         "QUEUED_RECEIPTS": 4,
@@ -71,6 +67,10 @@ CRAMPED: dict[Any, dict[str, Any]] = {
 STRANDED_SECONDS = 6.0
 # In a run without faults a connected recipient has it before the next sweep could have helped.
 PROMPT_SECONDS = 1.5
+# Who has waited for a store that is away for this long (and a tick) hears live messages within
+# this long: a message before it may have to be looked for in the store first, which fails.
+DEAF_SECONDS = BOUNDS[session]["DEAF_SECONDS"] + hub.TICK_SECONDS
+HEARD_SECONDS = PROMPT_SECONDS + BOUNDS[hub]["FIND_SECONDS"]
 # Within this long after the last fault everything has come to rest.
 REST_SECONDS = 20.0
 
@@ -153,6 +153,8 @@ class World:
             self.rng.choices(actions, weights)[0]()
             await asyncio.sleep(self.rng.random() ** 3 * 0.6)
         await self._heal()
+        if "away" in self.plan.faults:
+            await self._miss_store()
         await self._calm()
         await self._finish()
 
@@ -168,13 +170,40 @@ class World:
                 link.read(True)
                 client.acknowledge(link)
 
-    async def _calm(self) -> None:
-        """Send to people who are connected and stay so."""
+    async def _miss_store(self) -> None:
+        """The store is away, and nothing else: people come all the same, and write to each other.
+
+        A server that was paused asks the store about every send for a while; that is over by then.
+        """
+        await asyncio.sleep(sends.AFTER_STALL_SECONDS if "pause" in self.plan.faults else 0)
+        await self._all_live()
+        healed = self._strike("away", "store")
+        self.weather.leave("store")
+        self.note("phase", name="away")
+        for client in self.clients:
+            self._connect(client)
+        await asyncio.sleep(self.rng.random())
+        for _ in range(BOUNDS[memory]["HELD_MESSAGES"]):  # not more than may be held
+            self._send()
+        await asyncio.sleep(DEAF_SECONDS)
+        for _ in range(6):
+            self._send()
+            await asyncio.sleep(self.rng.random())
+        await asyncio.sleep(DEAF_SECONDS + HEARD_SECONDS)
+        self.note("phase", name="back")
+        self.weather.come_back("store")
+        healed()
+
+    async def _all_live(self) -> None:
         await asyncio.sleep(3.5)  # requests and black holes of before come to their end
         for client in self.clients:
             if not client.links:
                 self._connect(client)
         await self._until(lambda: all(each.is_live for c in self.clients for each in c.links), 30.0)
+
+    async def _calm(self) -> None:
+        """Send to people who are connected and stay so."""
+        await self._all_live()
         self.note("phase", name="calm")
         for _ in range(5):
             self._send()
@@ -234,6 +263,8 @@ class World:
             "sessions": process.delivery.session_count,
             "flights": process.delivery.flight_count,
             "waits": len(process.hub._waits),
+            "held bytes": process.delivery.memory.held.used_bytes,
+            "bytes of ids": process.delivery.memory.pushed.used_bytes,
             "connections": process.hub.connection_count,
         }
         return {name: count for name, count in left.items() if count}
@@ -253,6 +284,7 @@ class World:
             (self._connect_somebody, 5),
         ]
         offered: dict[str, list[tuple[Callable[[], None], float]]] = {
+            "away": [(self._lose_store, 4)],
             "crash": [(self._crash, 4)],
             "restart": [(self._restart, 3)],
             "pause": [(self._pause, 4)],
@@ -409,6 +441,20 @@ class World:
         self.loop.pause(process.address)
         await asyncio.sleep(self.rng.random() ** 2 * 6)
         self.loop.resume(process.address)
+        healed()
+
+    def _lose_store(self) -> None:
+        if "store" not in self.weather.away:
+            self._in_background(self._find_store())
+
+    async def _find_store(self) -> None:
+        """The store is away while people come."""
+        healed = self._strike("away", "store")
+        self.weather.leave("store")
+        for _ in range(2):
+            self._connect_somebody()
+        await asyncio.sleep(self.rng.random() ** 2 * 8)
+        self.weather.come_back("store")
         healed()
 
     def _lose_leader(self) -> None:

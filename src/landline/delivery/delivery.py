@@ -27,6 +27,7 @@ from landline.delivery.decisions import (
     Unregister,
 )
 from landline.delivery.lineup import LineUps
+from landline.delivery.memory import Memory
 from landline.delivery.receipts import ReceiptBatch, Receipts, Told
 from landline.delivery.sends import (
     AFTER_STALL_SECONDS,
@@ -114,6 +115,7 @@ class Delivery:
         self._ticked_at = clock.monotonic()
         self._doubts_until = 0.0  # after a pause: what arrived meanwhile may be old
         self.counters = Counters()
+        self.memory = Memory()
 
     def take_decisions(self) -> list[Decision]:
         """Return what to do now, in order. Receipts that came together leave together."""
@@ -128,7 +130,15 @@ class Delivery:
 
     def connect(self, session_id: str, user: str, *, auto_ack: bool) -> None:
         """A session begins. From here on it is in the local map."""
-        session = Session(session_id, user, auto_ack=auto_ack, out=self._out, clock=self._clock)
+        session = Session(
+            session_id,
+            user,
+            auto_ack=auto_ack,
+            out=self._out,
+            clock=self._clock,
+            memory=self.memory,
+            counters=self.counters,
+        )
         self._sessions[session_id] = session
         self._users.setdefault(user, {})[session_id] = session
         self.counters.sessions_opened += 1
@@ -148,6 +158,7 @@ class Delivery:
         session = self._sessions.pop(session_id, None)
         if session is None:
             return
+        session.leave()
         siblings = self._users[session.user]
         del siblings[session_id]
         if not siblings:
@@ -362,7 +373,7 @@ class Delivery:
         for recipient in message.recipients:
             for session in self._users.get(recipient, {}).values():
                 frame = frame or frames.message(message, replay=False)
-                self.counters.pushed_live += session.offer(message, frame)
+                session.offer(message, frame)
 
     def routed(self, hint: Message | StatusHint) -> None:
         """Another server has sent a hint."""
@@ -440,6 +451,8 @@ class Delivery:
             why = session.overdue(now, self._ack_timeout, WRITE_TIMEOUT_SECONDS)
             if why is not None:
                 self._close(session, CloseCode.NO_PROGRESS, why)
+            else:
+                session.push_held()
         self._sends.forget_old()
         self._told.forget_old()
 

@@ -9,24 +9,32 @@ cursor on; when a page comes back complete, the cursor moves to the `applied` of
 snapshot, for there is nothing else below it. `pushed` remembers what went out beyond the cursor,
 so a pull never repeats the fast path and the fast path never repeats a pull.
 
-The fast path (`offer`) may push directly only while the session is LIVE. In the other states a
-message goes to the short `held` list while a pull is running, and otherwise is only noted in
-`missed`: the vector that the cursor has to reach before the session may be LIVE again. Nothing
-else is kept, so a session that lags behind costs the same whether it misses one message or a
-million.
+The fast path (`offer`) pushes directly while the session is LIVE. In the other states a message
+goes to the short `held` list while a pull is running, and otherwise is only noted in `missed`: the
+vector that the cursor has to reach before the session may be LIVE again. Nothing else is kept, so a
+session that lags behind costs the same whether it misses one message or a million.
 
     CATCHING_UP ── cursor covers barrier and missed ──▶ LIVE
+    CATCHING_UP ── cursor covers barrier, not missed ──▶ LAGGING
     LIVE ── no room, or a message was missed ──▶ LAGGING
     LAGGING ── cursor covers missed ──▶ LIVE
+
+A store that is away for minutes makes nobody deaf. Once catching up takes longer than
+DEAF_SECONDS, or a pull of a LAGGING session brings nothing for as long, what is held is pushed
+meanwhile, in the order of the log, and what comes then behind it. The last PAGE_ROWS of the window
+are left to the page that is on its way, so that however many live messages come, the older ones
+come too. What a page brings that was pushed meanwhile is skipped as ever, by `pushed`; when that
+is full (`memory`), messages are missed again.
 
 Catching up, lagging and the sweep are the same pull; they differ in when it starts.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from enum import Enum
+from typing import TYPE_CHECKING
 
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
+from landline.delivery.memory import Held, HeldMessage, Memory, Pushed
 from landline.model import (
     NOWHERE,
     Message,
@@ -41,16 +49,13 @@ from landline.ports import Clock
 from landline.protocol import frames
 from landline.protocol.limits import WINDOW
 
+if TYPE_CHECKING:
+    from landline.delivery.delivery import Counters
+
 # Rows of one page: at 16 KiB of content each, a page is 1 MiB at the most.
 PAGE_ROWS = 64
-# What may arrive live while a pull runs and still be pushed from memory.
-HELD_MESSAGES = WINDOW
-# A repeated record has another offset, so below the cursor only the id can tell it: the last
-# ids are remembered for that.
-REMEMBERED_IDS = 1_024
-# Ids pushed beyond the cursor cannot be forgotten before the writer has applied them. When it is
-# away for long the session goes over to pulling instead of remembering more.
-PUSHED_IDS = 8_192
+# How long a session may hear nothing live while it waits for the store.
+DEAF_SECONDS = 5.0
 
 
 class State(Enum):
@@ -66,6 +71,8 @@ class Session:
 
     __slots__ = (
         "_clock",
+        "_counters",
+        "_deaf_since",
         "_held",
         "_missed",
         "_out",
@@ -90,7 +97,15 @@ class Session:
     )
 
     def __init__(
-        self, id: str, user: str, *, auto_ack: bool, out: list[Decision], clock: Clock
+        self,
+        id: str,
+        user: str,
+        *,
+        auto_ack: bool,
+        out: list[Decision],
+        clock: Clock,
+        memory: Memory,
+        counters: "Counters",
     ) -> None:
         self.id = id
         self.user = user
@@ -98,7 +113,7 @@ class Session:
         self.state = State.CATCHING_UP
         self.barrier: Positions | None = None
         self.cursor: Positions = NOWHERE
-        self.pushed: OrderedDict[str, Position] = OrderedDict()  # quick at its front
+        self.pushed = Pushed(memory.pushed)
         # id -> (conversation, sender) of what the client has not acknowledged yet
         self.outstanding: dict[str, tuple[str, str]] = {}
         self.pulling = True
@@ -111,10 +126,12 @@ class Session:
         self.reading_paused = False
         self.bad_frames = 0
         self._missed: Positions = NOWHERE
-        self._held: list[tuple[Message, bytes]] = []
+        self._held = Held(memory.held)
         self._swept_cursor: Positions = NOWHERE
         self._out = out
         self._clock = clock
+        self._counters = counters
+        self._deaf_since = clock.monotonic()
 
     @property
     def room(self) -> int:
@@ -125,25 +142,34 @@ class Session:
 
     # The fast path ---------------------------------------------------------------------------
 
-    def offer(self, message: Message, frame: bytes) -> bool:
-        """Push a message that has just been appended, or see to it that a pull will.
-
-        Returns whether it was pushed now.
-        """
+    def offer(self, message: Message | HeldMessage, frame: bytes) -> None:
+        """Push a message that has just been appended, or see to it that a pull will."""
         if self._has(message):
-            return False
+            return
         if self.state is State.LIVE:
-            if self.room > 0 and len(self.pushed) < PUSHED_IDS:
-                self._push(message, frame)
-                return True
-            self.state = State.LAGGING
-            self.pulling = False
-        elif self.pulling and len(self._held) < HELD_MESSAGES:
-            self._held.append((message, frame))
-            return False
+            if self.room > 0 and self.pushed.has_room():
+                self._push_live(message, frame)
+                return
+            self._lag()
+        elif self.pulling and self._held.add(message, frame):
+            self.push_held()
+            return
         self._miss(message.position)
         self.resume()  # there may be room: then it was `pushed` that was full, and no ack is due
-        return False
+
+    def push_held(self) -> None:
+        """Push what is held if the store has been awaited for long. Call it now and then."""
+        if not self.pulling or not self._held or not self._is_deaf_for_long():
+            return
+        while self._held and self.room > PAGE_ROWS and self.pushed.has_room():
+            message = self._held.pop()
+            if not self._has(message):
+                self._push_live(message, message.frame)
+
+    def leave(self) -> None:
+        """Give back the memory: the session has ended."""
+        self._held.take_all()
+        self.pushed.clear()
 
     # Pulling ---------------------------------------------------------------------------------
 
@@ -158,6 +184,8 @@ class Session:
         if room <= 0:
             self._stall()
             return
+        if not self.pulling and self.state is State.LAGGING:
+            self._deaf_since = self._clock.monotonic()
         self.pulling = True
         query = PendingQuery(self.user, self.cursor, min(room, PAGE_ROWS))
         self._out.append(ReadPending(self.id, query))
@@ -168,11 +196,14 @@ class Session:
         if pushed is None:
             self._stall()
             return 0
+        # Once a session hears live messages it goes on until it is LIVE, or has to wait for acks.
+        if pushed and self.state is State.LAGGING and not self._is_deaf_for_long():
+            self._deaf_since = self._clock.monotonic()
         if not pending.complete:
             self.pull()
             return pushed
         self.cursor = join(self.cursor, pending.applied)
-        self._forget_oldest()
+        self.pushed.forget_oldest(self.cursor)
         if not self.is_caught_up and self.barrier is not None and covers(self.cursor, self.barrier):
             self.is_caught_up = True
             self._out.append(Transmit(self.id, frames.caught_up(self.replayed)))
@@ -180,7 +211,8 @@ class Session:
         return pushed
 
     def resume(self) -> None:
-        """Go on pulling after the window opened, in good time: not page by single message."""
+        """Go on after the window opened: pull in good time, not page by single message."""
+        self.push_held()
         if self.state is not State.LIVE and not self.pulling and self.room >= WINDOW // 2:
             self.pull()
 
@@ -202,13 +234,14 @@ class Session:
             return 0
         pushed = self._push_rows(pending, is_settled)
         if pushed is None or not pending.complete:
-            self.state = State.LAGGING
-            self.pulling = False
+            self._lag()
             self._missed = join(self._missed, pending.applied)
             self.resume()
             return pushed or 0
         self.cursor = join(self.cursor, pending.applied)
-        self._forget_swept()
+        # What was below the cursor a whole sweep ago: an idle session keeps none.
+        self.pushed.forget_below(self._swept_cursor)
+        self._swept_cursor = self.cursor
         return pushed
 
     # The client's side -----------------------------------------------------------------------
@@ -234,15 +267,19 @@ class Session:
 
     # Inside ----------------------------------------------------------------------------------
 
-    def _has(self, message: Message) -> bool:
+    def _has(self, message: Message | HeldMessage) -> bool:
         partition, offset = message.position
         return message.id in self.pushed or offset < self.cursor.get(partition, 0)
 
-    def _push(self, message: Message, frame: bytes) -> None:
+    def _push_live(self, message: Message | HeldMessage, frame: bytes) -> None:
+        self._push(message, frame)
+        self._counters.pushed_live += 1
+
+    def _push(self, message: Message | HeldMessage, frame: bytes) -> None:
         if not self.outstanding:
             self.progress_at = self._clock.monotonic()
         self.outstanding[message.id] = (message.conversation, message.sender)
-        self.pushed[message.id] = message.position
+        self.pushed.add(message.id, message.position)
         self._out.append(Transmit(self.id, frame))
 
     def _push_rows(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int | None:
@@ -261,7 +298,7 @@ class Session:
                     self.replayed += 1
             last = message.position
         self._move_past(last, pending.applied)
-        self._forget_oldest()
+        self.pushed.forget_oldest(self.cursor)
         return pushed
 
     def _move_past(self, last: Position | None, applied: Positions) -> None:
@@ -275,14 +312,23 @@ class Session:
     def _go_live_or_on(self) -> None:
         needed = join(self.barrier or NOWHERE, self._missed)
         if not covers(self.cursor, needed):
+            if self.is_caught_up:
+                self.state = State.LAGGING
             self._out.append(AwaitApplied(self.id, needed))
             return
         self.state = State.LIVE
         self.pulling = False
         self._missed = NOWHERE
-        held, self._held = self._held, []
-        for message, frame in sorted(held, key=lambda item: item[0].position):
-            self.offer(message, frame)
+        for message in self._held.take_all():
+            self.offer(message, message.frame)
+
+    def _lag(self) -> None:
+        self.state = State.LAGGING
+        self.pulling = False
+        self._deaf_since = self._clock.monotonic()
+
+    def _is_deaf_for_long(self) -> bool:
+        return self._clock.monotonic() - self._deaf_since > DEAF_SECONDS
 
     def _stall(self) -> None:
         """Stop pulling until the window opens; what was held will be read from the store.
@@ -290,26 +336,8 @@ class Session:
         A session that pulls is not LIVE, so there is no state to leave.
         """
         self.pulling = False
-        for message, _frame in self._held:
+        for message in self._held.take_all():
             self._miss(message.position)
-        self._held.clear()
 
     def _miss(self, position: Position) -> None:
         self._missed = join(self._missed, {position.partition: position.offset + 1})
-
-    def _forget_oldest(self) -> None:
-        while len(self.pushed) > REMEMBERED_IDS:
-            partition, offset = next(iter(self.pushed.values()))
-            if offset >= self.cursor.get(partition, 0):
-                return
-            self.pushed.popitem(last=False)
-
-    def _forget_swept(self) -> None:
-        """Forget ids that were below the cursor a whole sweep ago: an idle session keeps none."""
-        before, self._swept_cursor = self._swept_cursor, self.cursor
-        if self.pushed:
-            self.pushed = OrderedDict(
-                (id, position)
-                for id, position in self.pushed.items()
-                if position.offset >= before.get(position.partition, 0)
-            )

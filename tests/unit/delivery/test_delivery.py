@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from landline.delivery import Delivery, sends, session
+from landline.delivery import Delivery, memory, sends
 from landline.delivery import decisions as d
 from landline.delivery.receipts import RETRY_SECONDS
 from landline.delivery.sends import SLOW_SECONDS
@@ -411,7 +411,7 @@ def test_a_session_that_remembers_too_much_reads_on_at_once(
     """Its window is open, so no ack will come that could set it going; nor need it wait for the
     sweep.
     """
-    monkeypatch.setattr(session, "PUSHED_IDS", 2)
+    monkeypatch.setattr(memory, "PUSHED_IDS", 2)
     for number in range(2):
         bench.send("a", "bob", content=f"text {number}")
         bench.append()
