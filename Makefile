@@ -70,11 +70,12 @@ format: $(READY) ## format, and mend what can be mended
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-bench: $(READY) ## measure speed, idle cost, and how long others wait beside a flood
+bench: $(READY) ## measure speed, idle cost, memory, and how long others wait beside a flood
 	@PYTHONPATH=tests $(BIN)/python -m bench.speed
 	@PYTHONPATH=tests $(BIN)/python -m bench.floods
 	@PYTHONPATH=tests $(BIN)/python -m bench.idle
 	@PYTHONPATH=tests $(BIN)/python -m bench.cluster
+	@PYTHONPATH=tests $(BIN)/python -m bench.memory
 
 docs: $(READY) ## write docs/configuration.md and docs/mutants.md anew
 	$(BIN)/python -m landline.config.page > docs/configuration.md
