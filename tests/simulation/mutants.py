@@ -262,7 +262,7 @@ def live_pushes_forgotten() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_push_live", push_only)
 
 
-@mutant("a session that ends gives its memory back", "delivery/memory.py", "I14", 4)
+@mutant("a session that ends gives its memory back", "delivery/memory.py", "I14", 5)
 def memory_not_given_back() -> AbstractContextManager[Any]:
     return _patch(session.Session, "leave", lambda _self: None)
 
