@@ -1,6 +1,7 @@
 """Redis holds hints: whatever happens to it costs latency, and never a message."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 
@@ -84,6 +85,9 @@ async def test_redis_in_trouble_costs_latency_and_nothing_else(fault: Fault, fle
                 await until(lambda: pushes(ws1, "live") > live + 10, "carol is served at once")
             if fault is not flushed:
                 await until(lambda: "routing" in ws1.get("/readyz")[1], "/readyz names it")
+                # A balancer must not take out every server because hints are missing.
+                status, body = ws1.get("/readyz")
+                assert (status, json.loads(body)["status"]) == (200, "degraded")
         await until(lambda: ws1.is_ready() and ws2.is_ready(), "both are ready again")
         await immediate_again(alice, bob, ws2)
         await check_fates(alice, [bob, carol, dave])

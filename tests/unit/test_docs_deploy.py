@@ -8,7 +8,7 @@ import pytest
 import yaml
 
 from landline.adapters.kafka.topics import RECORD_BYTES, RETENTION_MS
-from landline.api.http import Http
+from landline.api.http import Http, Readiness
 from landline.cli import _COMMAND_OPTIONS
 from landline.config import load
 from landline.config.loading import load_for_migration
@@ -88,7 +88,7 @@ def test_the_health_check_asks_a_page_that_is_there() -> None:
     [program] = re.findall(r'"(import .*)"\]$', check)
     compile(program, "HEALTHCHECK", "exec")
     [path] = re.findall(r"\+ '(/\w+)'", program)
-    assert Http(dict, bytes).answer(path).status == 200
+    assert Http(Readiness, bytes).answer("GET", path).status == 200
 
 
 # --- compose.yaml --------------------------------------------------------------------------------

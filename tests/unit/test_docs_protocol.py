@@ -14,7 +14,8 @@ from landline.delivery.delivery import (
     WRITE_TIMEOUT_SECONDS,
 )
 from landline.gateway.connection import FRAGMENTS, PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
-from landline.gateway.listener import HANDSHAKE_SECONDS, WEBSOCKET_PATHS
+from landline.gateway.doorway import HANDSHAKE_SECONDS
+from landline.gateway.listener import WEBSOCKET_PATHS
 from landline.model import Message, Position
 from landline.protocol import frames, limits
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome

@@ -1,16 +1,19 @@
-"""Answers plain GET requests."""
+"""Answers plain requests, GET and HEAD."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import orjson
 
 from landline.api.pages import load_pages
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 
 _JSON = "application/json"
 _METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
+
+METHODS = ("GET", "HEAD")
 
 # The page talks to the server that it came from, and to nobody else.
 _PAGE_HEADERS = {
@@ -32,38 +35,85 @@ class Answer:
     headers: Mapping[str, str]
 
 
+class Refused(Exception):
+    """A request that is not served: HTTP status and a sentence for the client's developer."""
+
+    def __init__(
+        self, status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None
+    ) -> None:
+        super().__init__(reason)
+        self.status = status
+        self.reason = reason
+        self.headers = headers or {}
+
+    def answer(self) -> Answer:
+        """Return the response that says so."""
+        headers = {**_PLAIN_HEADERS, **self.headers}
+        headers |= [FINAL_REFUSAL] if self.status in FINAL_STATUSES else []
+        return Answer(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """What keeps a server from doing its work (`problems`) and what only makes it slower
+    (`missing`): part -> reason, both empty when all is well.
+    """
+
+    problems: Mapping[str, str] = field(default_factory=dict)
+    missing: Mapping[str, str] = field(default_factory=dict)
+
+
 class Http:
     """The HTTP side of the listener.
 
-    `problems` returns what keeps this server from doing its work: part -> reason, empty when
-    it is ready. `metrics` returns the page in Prometheus' text format.
+    `readiness` says what is wrong with this server. `metrics` returns the page in Prometheus' text
+    format.
     """
 
-    def __init__(
-        self, problems: Callable[[], Mapping[str, str]], metrics: Callable[[], bytes]
-    ) -> None:
-        self._problems = problems
+    def __init__(self, readiness: Callable[[], Readiness], metrics: Callable[[], bytes]) -> None:
+        self._readiness = readiness
         self._metrics = metrics
         self._pages = load_pages()
+        self._own = {"/healthz": _alive, "/readyz": self._ready, "/metrics": self._numbers}
 
-    def answer(self, path: str) -> Answer:
-        """Return the answer to `GET path` (without its query)."""
-        if path == "/healthz":
-            return _plain(HTTPStatus.OK, _JSON, b'{"status":"alive"}')
-        if path == "/readyz":
-            return self._ready()
-        if path == "/metrics":
-            return _plain(HTTPStatus.OK, _METRICS, self._metrics())
+    def answer(self, method: str, path: str) -> Answer:
+        """Return the answer to a request for this path (without its query). Raises: Refused.
+
+        To HEAD it is that of GET: the listener leaves out the body.
+        """
+        get = self._own.get(path)
         page = self._pages.get(path)
-        if page is None:
-            return _plain(HTTPStatus.NOT_FOUND, _TEXT, b"not found\n")
+        if get is None and page is None:
+            raise Refused(HTTPStatus.NOT_FOUND, "not found")
+        if method not in METHODS:
+            raise method_refused(method)
+        if get is not None:
+            return get()
+        assert page is not None, "one of the two is there"
         return Answer(HTTPStatus.OK, page.content_type, page.body, _PAGE_HEADERS)
 
     def _ready(self) -> Answer:
-        problems = self._problems()
-        status = HTTPStatus.SERVICE_UNAVAILABLE if problems else HTTPStatus.OK
-        body = {"status": "not ready" if problems else "ready", "problems": problems}
+        now = self._readiness()
+        word = "not ready" if now.problems else "degraded" if now.missing else "ready"
+        status = HTTPStatus.SERVICE_UNAVAILABLE if now.problems else HTTPStatus.OK
+        body = {"status": word, "problems": {**now.problems, **now.missing}}
         return _plain(status, _JSON, orjson.dumps(body))
+
+    def _numbers(self) -> Answer:
+        return _plain(HTTPStatus.OK, _METRICS, self._metrics())
+
+
+def _alive() -> Answer:
+    return _plain(HTTPStatus.OK, _JSON, b'{"status":"alive"}')
+
+
+def method_refused(method: str) -> Refused:
+    """Return the refusal of a method that no page has."""
+    return Refused(
+        HTTPStatus.METHOD_NOT_ALLOWED,
+        f"{method[:20]} is no method of this page; use GET or HEAD",
+        {"Allow": ", ".join(METHODS)},
+    )
 
 
 def _plain(status: HTTPStatus, content_type: str, body: bytes) -> Answer:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import signal
 import socket
 import sys
@@ -13,24 +12,20 @@ from typing import Any
 import uvloop
 
 from landline.adapters.clock import SystemClock
-from landline.api.http import Http
 from landline.app.embedded import open_embedded
+from landline.app.front import ROUTING, Front
 from landline.app.parts import Parts
 from landline.config import Settings
-from landline.config.values import is_loopback
 from landline.delivery import Delivery
 from landline.delivery.sends import REPEAT_SECONDS
 from landline.errors import LogLost, StartupError
 from landline.gateway.hub import Hub
-from landline.gateway.listener import Listener
 from landline.observability.logging import configure_logging, get_logger, shutdown_logging
-from landline.observability.metrics import MetricsRegistry, Value
+from landline.observability.metrics import Value
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
 
-# Files that are not connections: the database, the log, standard streams, some air.
-RESERVED_FILES = 64
 # With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
 # How long a thread keeps Python's interpreter lock from another one that wants it. Python's own
 # 5 ms are paid several times per commit by the thread that writes, while the loop is busy.
@@ -54,7 +49,6 @@ def new_id() -> str:
 
 async def _serve(settings: Settings) -> int:
     host, port = settings.host, settings.port
-    # The port is taken first, but nobody is listened to before everything is ready (F77).
     sock = _bind(host, port)
     port = sock.getsockname()[1]
     server_id = settings.server_name(port)
@@ -62,12 +56,20 @@ async def _serve(settings: Settings) -> int:
     for line in settings.cautions:
         log.warning("unsafe_setting", setting=line)
     address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
+    front = Front(settings, new_id)
     try:
-        parts = await _open(settings, address)
-    except StartupError:
+        await front.listener.open(sock)
+    except OSError as error:  # somebody took the port after all, though we are bound to it
         sock.close()
+        raise _cannot_listen(host, port, error) from error
+    try:
+        # Until here and until `admit` it says that it is starting: nobody is let in before the
+        # preflight is done and everything can be used.
+        parts = await _open(settings, address)
+    except BaseException:
+        front.listener.close()
         raise
-    return await Server(settings, server_id, parts).serve(sock)
+    return await Server(settings, server_id, parts, front).serve(f"http://{_shown(host)}:{port}/")
 
 
 async def _open(settings: Settings, address: str) -> Parts:
@@ -101,10 +103,10 @@ def _cannot_listen(host: str, port: int, error: OSError) -> StartupError:
 class Server:
     """A gateway, a writer or both over the parts that it is given."""
 
-    def __init__(self, settings: Settings, server_id: str, parts: Parts) -> None:
+    def __init__(self, settings: Settings, server_id: str, parts: Parts, front: Front) -> None:
         self._parts = parts
+        self._front = front
         self._stop = asyncio.Event()
-        self._is_draining = False
         self._delivery = Delivery(
             clock=(clock := SystemClock()),
             new_id=new_id,
@@ -126,41 +128,27 @@ class Server:
         self._retention = RetentionWatch(
             parts.event_log, parts.store, self._delivery.refuse_sends, parts.breach
         )
-        self._listener = Listener(
-            self._hub,
-            Http(self._problems, self._metrics),
-            new_id=new_id,
-            allowed_origins=settings.allowed_origins,
-            max_connections=_max_connections() if "gateway" in settings.roles else 0,
-            is_local=settings.auth == "none" and is_loopback(settings.host),
-        )
-        self._registry = MetricsRegistry(
-            [self._hub.measure, self._listener.measure, self._retention.measure, self._measure]
-        )
 
-    async def serve(self, sock: socket.socket) -> int:
-        """Serve on a bound socket until SIGTERM or SIGINT, then drain. Returns the exit code."""
+    async def serve(self, url: str) -> int:
+        """Serve until SIGTERM or SIGINT, then drain. Returns the exit code."""
         self._handle_signals()
         services = self._start_services()
         stopping = asyncio.create_task(self._stop.wait(), name="stop")
         exit_code = 0
         await self._hub.listen()
-        host, port = sock.getsockname()[:2]
-        try:
-            await self._listener.open(sock)
-        except OSError as error:  # somebody took the port after all, though we are bound to it
-            raise _cannot_listen(host, port, error) from error
-        log.info("listening", url=f"http://{_shown(host)}:{port}/", **self._parts.where)
+        sources = (self._hub.measure, self._retention.measure, self._measure)
+        self._front.begin(self._hub, self._health, sources)
+        log.info("listening", url=url, **self._parts.where)
         await asyncio.wait({stopping, *services}, return_when=asyncio.FIRST_COMPLETED)
         for service in services:
             if service.done():  # none ends by itself: that is a defect, or the log is lost
                 _log_end(service)
                 exit_code = 1
-        self._is_draining = True
-        self._listener.close()
+        self._front.drain()
         if exit_code == 0:
             log.info("draining", connections=self._hub.connection_count)
             await self._hub.drain()
+        self._front.listener.close()
         for task in (stopping, *services):
             task.cancel()
         await asyncio.wait({stopping, *services}, timeout=STOP_SECONDS)
@@ -190,21 +178,14 @@ class Server:
             os._exit(128 + number)
         self._stop.set()
 
-    def _problems(self) -> Mapping[str, str]:
-        parts = {**self._health(), "server": "draining" if self._is_draining else None}
-        return {part: why for part, why in parts.items() if why is not None}
-
     def _health(self) -> Mapping[str, str | None]:
         return {
             "log": self._parts.event_log.health(),
             "store": self._parts.store.health()
             or (self._writer and self._writer.trouble)
             or self._retention.health(),
-            "routing": self._parts.directory.health() or self._parts.bus.health(),
+            ROUTING: self._parts.directory.health() or self._parts.bus.health(),
         }
-
-    def _metrics(self) -> bytes:
-        return self._registry.render()
 
     def _measure(self) -> Mapping[str, Value]:
         measured: dict[str, Value] = {
@@ -228,17 +209,6 @@ def _log_end(service: asyncio.Task[None]) -> None:
 
 def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
     log.error("unhandled_exception", detail=context["message"], exc_info=context.get("exception"))
-
-
-def _max_connections() -> int:
-    """Raise the limit of open files as far as allowed; what it leaves is for connections."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft < hard:
-        wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
-        with suppress(ValueError, OSError):
-            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-            soft = wanted
-    return max(1, soft - RESERVED_FILES)
 
 
 def _shown(host: str) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
@@ -51,8 +51,19 @@ class Connection(WSListener):
     `_inbox`, and the socket is not read meanwhile. So the inbox holds one read at the most.
     """
 
-    def __init__(self, hub: "Hub", user: str, session: str, *, auto_ack: bool) -> None:
+    def __init__(
+        self,
+        hub: "Hub",
+        user: str,
+        session: str,
+        *,
+        auto_ack: bool,
+        peer: str,
+        origin: str | None,
+    ) -> None:
+        """`peer` is the address, `origin` what a browser said; both are for the log."""
         self._hub = hub
+        self._from = {"peer": peer, **({"origin": origin} if origin is not None else {})}
         self.user = user
         self.session = session
         self.auto_ack = auto_ack
@@ -157,7 +168,7 @@ class Connection(WSListener):
         transport.underlying_transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
         self._opened_at = self._heard_at = self._hub.clock.monotonic()
         self._hub.opened(self)
-        log.info("connection_opened", session=self.session, user=self.user, peer=self._peer())
+        log.info("connection_opened", session=self.session, user=self.user, **self._from)
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         """A WebSocket frame has arrived."""
@@ -189,6 +200,7 @@ class Connection(WSListener):
             "connection_closed",
             session=self.session,
             user=self.user,
+            **self._from,
             code=self._close_code,
             frames_in=self._frames_in,
             frames_out=self._frames_out,
@@ -298,9 +310,3 @@ class Connection(WSListener):
         if self._transport is None:
             return 0
         return self._transport.underlying_transport.get_write_buffer_size()
-
-    def _peer(self) -> str:
-        peer: Any = self._transport and self._transport.underlying_transport.get_extra_info(
-            "peername"
-        )
-        return f"{peer[0]}:{peer[1]}" if peer else "unknown"

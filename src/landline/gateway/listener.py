@@ -1,11 +1,12 @@
 """The one listener for WebSocket and HTTP."""
 
 import asyncio
+import re
 import socket
 from collections.abc import Callable, Collection, Mapping
 from http import HTTPStatus
-from typing import Any
-from urllib.parse import parse_qs, urlsplit
+from typing import Any, Final
+from urllib.parse import parse_qs
 
 from picows import (
     WSAutoPingStrategy,
@@ -15,42 +16,40 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 
-from landline.api.http import Answer, Http
+from landline.api.http import METHODS, Answer, Http, Refused, method_refused
 from landline.config.values import is_loopback
 from landline.gateway.connection import Connection
+from landline.gateway.doorway import HANDSHAKE_SECONDS, Doorway
 from landline.gateway.hub import Hub
+from landline.gateway.request import Request
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Value
-from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
-HANDSHAKE_SECONDS = 5.0
 READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those who send more
 # One read. Its frames may have to wait for their turn, so this bounds what waits; and a buffer that
 # is never filled to the brim is never doubled by who only sends fast.
 READ_BYTES = 8 * 1024
 BACKLOG = 1024
 
+# As browsers send it: lower case (RFC 6454, section 6.2). A host without its port: what is asked.
+_ORIGIN: Final = re.compile(r"(https?)://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
+_AUTHORITY: Final = re.compile(r"([a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{0,5}))?")
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 log = get_logger(__name__)
 
 
-class Refused(Exception):
-    """An upgrade that is not made: HTTP status and a sentence for the client's developer."""
-
-    def __init__(self, status: HTTPStatus, reason: str) -> None:
-        super().__init__(reason)
-        self.status = status
-        self.reason = reason
-
-
 class Listener:
-    """Accepts connections and decides what each request is."""
+    """Accepts connections and decides what each request is.
+
+    It listens from the first moment of a server to the last, so that pages say how far it is.
+    Upgrades are made between `admit` and `refuse_upgrades`.
+    """
 
     def __init__(
         self,
-        hub: Hub,
         http: Http,
         *,
         new_id: Callable[[], str],
@@ -59,88 +58,138 @@ class Listener:
         is_local: bool,
     ) -> None:
         """`is_local`: it is for this machine alone, so no name but loopback's can mean it."""
-        self._hub = hub
         self._http = http
         self._new_id = new_id
         self._allowed_origins = frozenset(allowed_origins)
         self._max_connections = max_connections
         self._is_local = is_local
+        self._hub: Hub | None = None
+        self._why_not = "this server is starting; try again soon"
         self._server: asyncio.Server | None = None
+        self._doorways: set[Doorway] = set()
         self._refused = 0
 
     async def open(self, sock: socket.socket) -> None:
         """Listen on a bound socket. Raises: OSError."""
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(self._protocol, sock=sock, backlog=BACKLOG)
+        self._server = await loop.create_server(lambda: Doorway(self), sock=sock, backlog=BACKLOG)
+
+    def admit(self, hub: Hub) -> None:
+        """Make upgrades from now on; the hub has their connections."""
+        self._hub = hub
+
+    def refuse_upgrades(self, why: str) -> None:
+        """Make no more upgrades; pages are answered still."""
+        self._hub = None
+        self._why_not = why
 
     def close(self) -> None:
-        """Accept no more connections; those that are open stay."""
+        """Accept no more connections; WebSockets that are open stay."""
         if self._server is not None:
             self._server.close()
+        for doorway in list(self._doorways):
+            doorway.abort()
 
     def measure(self) -> Mapping[str, Value]:
         """Return what the metrics show of the listener."""
         return {"landline_upgrades_refused_total": self._refused}
 
-    def _protocol(self) -> "_Protocol":
-        return _Protocol(self._answer)
+    # What a doorway asks for -------------------------------------------------------------------
 
-    def _answer(self, request: WSUpgradeRequest) -> Any:
+    def came(self, doorway: Doorway) -> None:
+        """See `Reception`."""
+        self._doorways.add(doorway)
+
+    def went(self, doorway: Doorway) -> None:
+        """See `Reception`."""
+        self._doorways.discard(doorway)
+
+    def refused(self) -> None:
+        """See `Reception`."""
+        self._refused += 1
+
+    def decide(self, request: Request, peer: str) -> "Answer | _Upgrade":
+        """See `Reception`."""
+        if request.path not in WEBSOCKET_PATHS:
+            return self._http.answer(request.method, request.path)
+        if request.method not in METHODS:
+            raise method_refused(request.method)
+        key = _upgrade_key(request)
         try:
-            url = urlsplit(request.path.decode("ascii"))
-            if url.path not in WEBSOCKET_PATHS:
-                return _http(self._http.answer(url.path))
-            connection = self._upgrade(request, _parameters(url.query))
-        except Refused as refused:
-            self._refused += 1
-            log.info("upgrade_refused", status=int(refused.status), reason=refused.reason)
-            return _refuse(refused.status, refused.reason)
-        except (ValueError, UnicodeError):
-            return _refuse(HTTPStatus.BAD_REQUEST, "the request's address cannot be read")
-        headers = {}
-        if SUBPROTOCOL in _listed(request, "Sec-WebSocket-Protocol"):
-            headers["Sec-WebSocket-Protocol"] = SUBPROTOCOL
-        return WSUpgradeResponseWithListener(
-            WSUpgradeResponse.create_101_response(headers), connection
-        )
-
-    def _upgrade(self, request: WSUpgradeRequest, query: dict[str, list[str]]) -> Connection:
-        if request.headers.get("Upgrade", "").lower() != "websocket":
-            raise Refused(HTTPStatus.UPGRADE_REQUIRED, "this address is for WebSocket clients")
-        if "upgrade" in map(str.lower, _listed(request, "Connection")):
-            # picows takes nothing beside it; Firefox says `keep-alive, Upgrade`.
-            request.headers["Connection"] = "Upgrade"
-        self._check_origin(request)
+            query = parse_qs(request.query, keep_blank_values=True, errors="strict")
+        except ValueError:  # bytes that are not UTF-8 must not turn into a good name
+            raise Refused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
+        origin = request.header("origin")
+        self._check_origin(origin, request.header("host") or "")
         user = _user_name(request, query)
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
             raise Refused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
-        if not self._max_connections:
-            raise Refused(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                "this server only applies the log; connect to one with the role gateway",
-            )
-        if self._hub.connection_count >= self._max_connections:
-            raise Refused(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections; try again later")
-        return Connection(self._hub, user, self._new_id(), auto_ack=ack == ["auto"])
+        connection = Connection(
+            self._free_hub(),
+            user,
+            self._new_id(),
+            auto_ack=ack == ["auto"],
+            peer=peer,
+            origin=origin,
+        )
+        return _Upgrade(connection, key, SUBPROTOCOL in request.listed("sec-websocket-protocol"))
 
-    def _check_origin(self, request: WSUpgradeRequest) -> None:
+    def _free_hub(self) -> Hub:
+        """Return the hub, when it takes one more. Raises: Refused."""
+        if not self._max_connections:
+            raise _unavailable(
+                "this server only applies the log; connect to one with the role gateway"
+            )
+        if self._hub is None:
+            raise _unavailable(self._why_not)
+        if self._hub.connection_count >= self._max_connections:
+            raise _unavailable("too many connections; try again later")
+        return self._hub
+
+    def _check_origin(self, origin: str | None, host: str) -> None:
         """Refuse other sites' pages: a browser says whose page it is that connects."""
-        origin = request.headers.get("Origin")
         if origin is None or origin in self._allowed_origins:
             return
-        scheme, _, authority = origin.partition("://")
-        host = request.headers.get("Host", "")
-        same = scheme in ("http", "https") and authority == host
-        if self._is_local and not is_loopback(_name(host)):
+        if self._is_local and not is_loopback(_host(host)):
             # A page whose name was pointed at this machine (DNS rebinding) is of its own origin.
             raise Refused(
                 HTTPStatus.FORBIDDEN,
                 "pages reach this server as 127.0.0.1 or localhost; see allowed-origins",
             )
-        if not same or self._allowed_origins:
+        if not _is_same_origin(origin, host) or self._allowed_origins:
             raise Refused(HTTPStatus.FORBIDDEN, "this origin may not connect; see allowed-origins")
+
+
+class _Upgrade:
+    """A request that becomes a WebSocket."""
+
+    def __init__(self, connection: Connection, key: str, has_subprotocol: bool) -> None:
+        self._connection = connection
+        self._key = key
+        self._has_subprotocol = has_subprotocol
+
+    def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
+        """See `Admission`. picows gets a request that we have written: it never sees another."""
+        headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if self._has_subprotocol else {}
+        response = WSUpgradeResponse.create_101_response(headers)
+        protocol = _Protocol(
+            lambda _request: WSUpgradeResponseWithListener(response, self._connection)
+        )
+        protocol.connection_made(transport)
+        transport.set_protocol(protocol)
+        request = (
+            "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {self._key}\r\n\r\n"
+        )
+        waiting = memoryview(request.encode("ascii") + early)
+        while waiting and not transport.is_closing():
+            room = protocol.get_buffer(-1)
+            size = min(len(room), len(waiting))
+            room[:size] = waiting[:size]
+            protocol.buffer_updated(size)
+            waiting = waiting[size:]
 
 
 class _Protocol(WSProtocol):  # type: ignore[misc]
@@ -205,19 +254,54 @@ class _PicowsLog:
 _PICOWS_LOG = _PicowsLog()
 
 
-def _name(authority: str) -> str:
+def _upgrade_key(request: Request) -> str:
+    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1). Raises: Refused."""
+    is_asked_for = (
+        request.method == "GET"
+        and request.version == "1.1"  # RFC 9110, section 7.8: no upgrade from 1.0
+        and "websocket" in map(str.lower, request.listed("upgrade"))
+        and "upgrade" in map(str.lower, request.listed("connection"))
+    )
+    if not is_asked_for:
+        raise _upgrade_required("this address is for WebSocket clients")
+    if request.header("sec-websocket-version") != "13":
+        raise _upgrade_required("this server speaks version 13 of WebSocket")
+    key = request.header("sec-websocket-key") or ""
+    if not _KEY.fullmatch(key):
+        raise Refused(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
+    return key
+
+
+def _upgrade_required(reason: str) -> Refused:
+    headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    return Refused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
+
+
+def _unavailable(reason: str) -> Refused:
+    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
+
+
+def _host(authority: str) -> str:
     """Return the host of `host:port`."""
-    name = authority.rpartition(":")[0] if authority[-1:] != "]" and ":" in authority else authority
-    return name.removeprefix("[").removesuffix("]").lower()
+    match = _AUTHORITY.fullmatch(authority.lower())
+    return match[1].removeprefix("[").removesuffix("]") if match else ""
 
 
-def _user_name(request: WSUpgradeRequest, query: dict[str, list[str]]) -> str:
-    # picows decodes headers as ASCII with surrogate escapes; user names are UTF-8.
-    given = [
-        value.encode("ascii", "surrogateescape").decode("utf-8", "surrogateescape")
-        for value in request.headers.getall("username", [])
-    ]
-    given += query.get("username", [])
+def _is_same_origin(origin: str, authority: str) -> bool:
+    """Say whether a page of `origin` came from where the request went.
+
+    A proxy may add the port to `Host` that a browser leaves out, or the other way round.
+    """
+    page, here = _ORIGIN.fullmatch(origin), _AUTHORITY.fullmatch(authority.lower())
+    if page is None or here is None:
+        return False
+    scheme, host, port = page.groups()
+    default = {"http": 80, "https": 443}[scheme]
+    return (host, int(port or default)) == (here[1], int(here[2] or default))
+
+
+def _user_name(request: Request, query: dict[str, list[str]]) -> str:
+    given = [*request.headers.get("username", ()), *query.get("username", ())]
     if not given:
         raise Refused(
             HTTPStatus.UNAUTHORIZED, "who are you? give a header or query parameter username"
@@ -228,29 +312,3 @@ def _user_name(request: WSUpgradeRequest, query: dict[str, list[str]]) -> str:
         return check_user_name(given[0])
     except BadName as error:
         raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
-
-
-def _parameters(query: str) -> dict[str, list[str]]:
-    """Raises: UnicodeDecodeError. Bytes that are not UTF-8 must not turn into a good name."""
-    return parse_qs(query, keep_blank_values=True, errors="strict")
-
-
-def _listed(request: WSUpgradeRequest, header: str) -> set[str]:
-    lines = request.headers.getall(header, [])
-    return {item.strip() for line in lines for item in line.split(",")}
-
-
-def _refuse(status: HTTPStatus, reason: str) -> WSUpgradeResponseWithListener:
-    headers = {"Content-Type": "text/plain; charset=utf-8"}
-    headers |= [FINAL_REFUSAL] if status in FINAL_STATUSES else []
-    response = WSUpgradeResponse.create_error_response(status, f"{reason}\n".encode(), headers)
-    return WSUpgradeResponseWithListener(response, None)
-
-
-def _http(answer: Answer) -> WSUpgradeResponseWithListener:
-    headers = {"Content-Type": answer.content_type, **answer.headers}
-    if answer.status >= HTTPStatus.BAD_REQUEST:
-        response = WSUpgradeResponse.create_error_response(answer.status, answer.body, headers)
-    else:
-        response = WSUpgradeResponse.create_ok_response(answer.body, headers)
-    return WSUpgradeResponseWithListener(response, None)

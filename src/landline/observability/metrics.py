@@ -65,7 +65,9 @@ METRICS: Final = (
     Declaration("landline_connections", "gauge", "WebSocket connections that are open."),
     Declaration("landline_sessions_opened_total", "counter", "Sessions that were welcomed."),
     Declaration(
-        "landline_upgrades_refused_total", "counter", "Connections refused before the upgrade."
+        "landline_upgrades_refused_total",
+        "counter",
+        "Requests that were refused: upgrades, and what is no request for a page.",
     ),
     Declaration(
         "landline_closes_total",

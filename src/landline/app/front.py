@@ -1,0 +1,70 @@
+"""What a server shows from its first moment to its last: it listens, and says how far it is."""
+
+import resource
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+
+from landline.api.http import Http, Readiness
+from landline.config import Settings
+from landline.config.values import is_loopback
+from landline.gateway.hub import Hub
+from landline.gateway.listener import Listener
+from landline.observability.metrics import MetricsRegistry, Source
+
+# Files that are not connections: the database, the log, standard streams, some air.
+RESERVED_FILES = 64
+
+# The part without which messages come later, and all the same.
+ROUTING = "routing"
+
+Health = Callable[[], Mapping[str, str | None]]
+
+
+class Front:
+    """The listener and its pages, before there are parts to serve with and after they are gone."""
+
+    def __init__(self, settings: Settings, new_id: Callable[[], str]) -> None:
+        self._phase: str | None = "starting"
+        self._health: Health = dict
+        self.listener = Listener(
+            Http(self._readiness, self._metrics),
+            new_id=new_id,
+            allowed_origins=settings.allowed_origins,
+            max_connections=_max_connections() if "gateway" in settings.roles else 0,
+            is_local=settings.auth == "none" and is_loopback(settings.host),
+        )
+        self._sources: list[Source] = [self.listener.measure]
+        self._registry = MetricsRegistry(self._sources)
+
+    def begin(self, hub: Hub, health: Health, sources: Iterable[Source]) -> None:
+        """Let clients in. `health`: part -> why it cannot be used, or None."""
+        self._health = health
+        self._sources += sources
+        self._phase = None
+        self.listener.admit(hub)
+
+    def drain(self) -> None:
+        """Let nobody in any more. The pages stay, for who asks whether this server is in use."""
+        self._phase = "draining"
+        self.listener.refuse_upgrades("this server is stopping; connect to another one")
+
+    def _readiness(self) -> Readiness:
+        wrong = {part: why for part, why in self._health().items() if why is not None}
+        missing = {part: wrong.pop(part) for part in (ROUTING,) if part in wrong}
+        if self._phase is not None:
+            wrong["server"] = self._phase
+        return Readiness(wrong, missing)
+
+    def _metrics(self) -> bytes:
+        return self._registry.render()
+
+
+def _max_connections() -> int:
+    """Raise the limit of open files as far as allowed; what it leaves is for connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft < hard:
+        wanted = hard if hard != resource.RLIM_INFINITY else 1_048_576
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+            soft = wanted
+    return max(1, soft - RESERVED_FILES)

@@ -1,0 +1,236 @@
+"""A connection until it is known what it wants: one request is read, and answered or let in."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from email.utils import formatdate
+from http import HTTPStatus
+from typing import Any, Final, Protocol, cast
+from urllib.parse import unquote
+
+from landline.api.http import Answer, Refused
+from landline.gateway.request import HEAD_BYTES, Request, read_head
+from landline.observability.logging import get_logger
+
+HANDSHAKE_SECONDS: Final = 5.0
+# An answer is followed by the end of our side; then what still comes is thrown away for a while.
+# Hanging up at once would be a reset, which can overtake the answer (RFC 9112, section 9.6).
+LINGER_SECONDS: Final = 2.0
+LINGER_BYTES: Final = 1024 * 1024
+# Frames behind an upgrade request that is not answered yet: some clients do not wait.
+EARLY_BYTES: Final = 8 * 1024
+# A page for who reads slowly.
+WRITE_SECONDS: Final = 30.0
+
+_END: Final = b"\r\n\r\n"
+_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
+_SHOWN_CHARACTERS: Final = 200
+
+log = get_logger(__name__)
+
+
+class Admission(Protocol):
+    """A WebSocket that is let in."""
+
+    def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
+        """Answer the upgrade and own the connection; `early` is what came behind the request."""
+
+
+class Reception(Protocol):
+    """Who decides. It knows every doorway, so that none outlives the listener."""
+
+    def decide(self, request: Request, peer: str) -> Answer | Admission:
+        """Return what becomes of a request. Raises: Refused."""
+
+    def refused(self) -> None:
+        """Count one that was sent away."""
+
+    def came(self, doorway: "Doorway") -> None:
+        """Somebody has connected."""
+
+    def went(self, doorway: "Doorway") -> None:
+        """They are let in, or gone."""
+
+
+class Doorway(asyncio.Protocol):
+    """Reads one request head, within bounds of time and bytes."""
+
+    def __init__(self, reception: Reception) -> None:
+        self._reception = reception
+        self._transport: asyncio.Transport | None = None
+        self._peer = "unknown"
+        self._received = bytearray()
+        self._thrown_away = 0
+        self._is_answered = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Somebody has connected."""
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
+        self._peer = shown_peer(transport.get_extra_info("peername"))
+        self._wait(HANDSHAKE_SECONDS, self._time_is_up)
+        self._reception.came(self)
+
+    def data_received(self, data: bytes) -> None:
+        """Bytes have arrived."""
+        if self._is_answered:
+            self._thrown_away += len(data)
+            if self._thrown_away > LINGER_BYTES:
+                self.abort()
+            return
+        looked_at = len(self._received)
+        self._received += data
+        end = self._received.find(_END, max(0, looked_at - len(_END) + 1))
+        try:
+            if end >= 0:
+                self._take(end)
+            else:
+                self._check_beginning(looked_at)
+        except Refused as refused:
+            self._refuse(refused)
+
+    def eof_received(self) -> bool:
+        """The peer says no more. Returns whether to keep our side open: no."""
+        if self._received and not self._is_answered:
+            self._refuse(Refused(HTTPStatus.BAD_REQUEST, "the request has no end"))
+        return False
+
+    def connection_lost(self, _error: Exception | None) -> None:
+        """The socket is gone."""
+        self._leave()
+        self._transport = None
+
+    def abort(self) -> None:
+        """Hang up at once."""
+        if self._transport is not None:
+            self._transport.abort()
+
+    def _take(self, end: int) -> None:
+        if end > HEAD_BYTES:
+            raise _too_large()
+        request = read_head(bytes(self._received[:end]))
+        decided = self._reception.decide(request, self._peer)
+        if isinstance(decided, Answer):
+            self._answer(decided, is_head=request.method == "HEAD")
+            return
+        early = bytes(self._received[end + len(_END) :])
+        if len(early) > EARLY_BYTES:
+            raise Refused(HTTPStatus.BAD_REQUEST, "wait for the answer before you send frames")
+        transport = self._transport
+        assert transport is not None, "bytes come from a connection"
+        self._leave()
+        decided.take_over(transport, early)
+
+    def _check_beginning(self, looked_at: int) -> None:
+        """Tell at once who would otherwise wait for an answer that cannot come."""
+        if len(self._received) > HEAD_BYTES:
+            raise _too_large()
+        if not self._received[:1].isalpha():
+            raise Refused(HTTPStatus.BAD_REQUEST, "this is no HTTP; the server has no TLS here")
+        if _BARE_LINE_FEED.search(self._received, max(0, looked_at - 1)):
+            raise Refused(HTTPStatus.BAD_REQUEST, "a line ends with CR and LF")
+
+    def _time_is_up(self) -> None:
+        reason = f"no whole request within {HANDSHAKE_SECONDS:g} s"
+        self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, reason))
+
+    def _refuse(self, refused: Refused) -> None:
+        self._reception.refused()
+        facts = _facts(bytes(self._received[: HEAD_BYTES + 1]))
+        log.info(
+            "upgrade_refused" if facts.pop("is_upgrade") else "request_refused",
+            status=int(refused.status),
+            reason=refused.reason,
+            peer=self._peer,
+            **facts,
+        )
+        if not self._received:  # it never spoke: it may be a browser's spare connection
+            self.abort()
+            return
+        self._answer(refused.answer(), is_head=facts.get("method") == "HEAD")
+
+    def _answer(self, answer: Answer, *, is_head: bool) -> None:
+        transport = self._transport
+        assert transport is not None, "there is somebody to answer"
+        self._is_answered = True
+        self._received.clear()
+        transport.write(_response(answer, is_head=is_head))
+        if transport.can_write_eof():
+            transport.write_eof()
+            self._wait(LINGER_SECONDS, self._hang_up, WRITE_SECONDS)
+        else:
+            transport.close()
+
+    def _hang_up(self, seconds_left: float) -> None:
+        transport = self._transport
+        if transport is None:
+            return
+        if not transport.get_write_buffer_size():
+            transport.close()
+        elif seconds_left > 0:
+            self._wait(LINGER_SECONDS, self._hang_up, seconds_left - LINGER_SECONDS)
+        else:
+            self.abort()
+
+    def _wait(self, seconds: float, then: Callable[..., None], *arguments: Any) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().call_later(seconds, then, *arguments)
+
+    def _leave(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        self._reception.went(self)
+
+
+def shown_peer(peername: Any) -> str:
+    """Return an address as the log shows it."""
+    return f"{peername[0]}:{peername[1]}" if peername else "unknown"
+
+
+def _response(answer: Answer, *, is_head: bool) -> bytes:
+    """Return the response (RFC 9112, section 4). The connection is never used again."""
+    headers = {
+        "Date": formatdate(usegmt=True),
+        "Content-Type": answer.content_type,
+        "Content-Length": str(len(answer.body)),
+        "Connection": "close",
+        **answer.headers,
+    }
+    lines = [f"HTTP/1.1 {answer.status.value} {answer.status.phrase}"]
+    lines += [f"{name}: {value}" for name, value in headers.items()]
+    head = "\r\n".join([*lines, "", ""]).encode("ascii")
+    return head if is_head else head + answer.body
+
+
+def _too_large() -> Refused:
+    return Refused(
+        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
+        f"a request's headers have at most {HEAD_BYTES} bytes",
+    )
+
+
+def _facts(head: bytes) -> dict[str, Any]:
+    """Return what a line in the log says of a request, however broken it is.
+
+    Never the query: somebody may have put a secret into it.
+    """
+    text = head.decode("utf-8", "surrogateescape")
+    method, _, rest = text.partition("\r\n")[0].partition(" ")
+    path, _, query = rest.partition(" ")[0].partition("?")
+    user = _find(r"^username:[ \t]*([^\r\n]*)", text) or _find(r"(?:^|&)username=([^&]*)", query)
+    given = {
+        "method": method,
+        "path": path,
+        "origin": _find(r"^origin:[ \t]*([^\r\n]*)", text),
+        "user": unquote(user, errors="backslashreplace"),
+    }
+    facts: dict[str, Any] = {name: value for name, value in given.items() if value}
+    facts = {name: value[:_SHOWN_CHARACTERS] for name, value in facts.items()}
+    return facts | {"is_upgrade": bool(_find(r"^upgrade:[ \t]*([^\r\n]*)", text))}
+
+
+def _find(pattern: str, text: str) -> str:
+    found = re.search(pattern, text, re.IGNORECASE | re.MULTILINE)
+    return found[1] if found else ""

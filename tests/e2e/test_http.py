@@ -1,0 +1,347 @@
+"""Plain HTTP on the same port: what is answered, and what is refused before anybody is misled."""
+
+import asyncio
+import json
+import socket
+from collections.abc import Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from support.peer import until
+from support.raw import WAIT_SECONDS, dialled, opened, request
+from support.server import ServerProcess
+
+PAGES = ["/", "/healthz", "/readyz", "/metrics", "/web/app.js", "/web/style.css"]
+
+
+async def exchange(port: int, data: bytes) -> bytes:
+    """Send bytes and return everything that comes back, until the server hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    try:
+        writer.write(data)
+        async with asyncio.timeout(WAIT_SECONDS):
+            return await reader.read()
+    finally:
+        writer.close()
+
+
+async def ask(
+    port: int, line: str, headers: Sequence[str] = ("Host: x",), body: bytes = b""
+) -> tuple[int, dict[str, str], bytes]:
+    """Return status, headers and body of the one answer to a request."""
+    text = "\r\n".join([line, *headers, "", ""])
+    answer = await exchange(port, text.encode("utf-8", "surrogateescape") + body)
+    head, _, content = answer.partition(b"\r\n\r\n")
+    status, *lines = head.decode("ascii").split("\r\n")
+    pairs = (one.partition(": ") for one in lines)
+    return int(status.split()[1]), {name: value for name, _, value in pairs}, content
+
+
+async def test_head_is_get_without_its_body(server: ServerProcess) -> None:
+    for page, version in product(PAGES, ["1.0", "1.1"]):
+        status, headers, body = await ask(server.port, f"GET {page} HTTP/{version}")
+        assert (status, int(headers["Content-Length"]), headers["Connection"]) == (
+            200,
+            len(body),
+            "close",
+        )
+        status, of_head, nothing = await ask(server.port, f"HEAD {page} HTTP/{version}")
+        assert (status, nothing) == (200, b"")
+        assert of_head["Content-Type"] == headers["Content-Type"]
+        if page != "/metrics":  # whose numbers move
+            assert of_head["Content-Length"] == headers["Content-Length"]
+        assert (await ask(server.port, f"HEAD /nothing HTTP/{version}"))[::2] == (404, b"")
+        assert (await ask(server.port, f"HEAD /ws/chat HTTP/{version}"))[::2] == (426, b"")
+
+
+async def test_http_1_0_needs_no_host(server: ServerProcess) -> None:
+    """As load balancers ask; an upgrade is not made of it (RFC 9110, section 7.8)."""
+    assert (await ask(server.port, "GET /healthz HTTP/1.0", []))[0] == 200
+    data = request(server.port).replace(b"HTTP/1.1", b"HTTP/1.0")
+    assert (await exchange(server.port, data)).startswith(b"HTTP/1.1 426 ")
+
+
+async def test_other_methods_are_told_which_there_are(server: ServerProcess) -> None:
+    """Also when they bring a body that nobody reads: the answer is not lost to a reset."""
+    methods = ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "FOO"]
+    for page, method in product([*PAGES, "/ws/chat", "/ws"], methods):
+        for headers, body in [
+            (["Host: x"], b""),
+            (["Host: x", "Content-Length: 300000"], b"x" * 300_000),
+            (["Host: x", "Transfer-Encoding: chunked"], b"5\r\nhello\r\n0\r\n\r\n"),
+        ]:
+            status, got, _ = await ask(server.port, f"{method} {page} HTTP/1.1", headers, body)
+            assert (status, got["Allow"]) == (405, "GET, HEAD"), page
+
+
+# They only look like pages: a proxy that was told to keep `/metrics` away may not see it there.
+LOOK_ALIKES = [
+    *("http://x/healthz", "http://127.0.0.1/healthz", "//healthz", "///healthz", "//x/healthz"),
+    *("/./healthz", "/healthz/.", "/a/../healthz", "/../healthz", "/healthz/..", "/web/../healthz"),
+    *("/%68ealthz", "/healthz%00", "/healthz%20", "/%2e/healthz", "/%2fhealthz", "/web%2fapp.js"),
+    *("/healthz;x", "/healthz;", "/;/healthz", "\\healthz", "/\\healthz", "/web\\app.js"),
+    *("/healthz#", "/healthz#x", "#/healthz", "/healthz?#", "/healthz?%", "/healthz?a=%zz"),
+    *(
+        "healthz",
+        "*",
+        "?",
+        "x:443",
+        "/h\u00e9althz",
+        "/healthz\udcff",
+        "/healthz\x00",
+        "/healthz\x7f",
+    ),
+    *("/healthz\t", "/healthz /x", " /healthz", "/healthz//", "/web//app.js", "/healthz|", '/"'),
+    *("/ws/chat;x?username=a", "//ws/chat?username=a", "/ws/./chat?username=a", "/<healthz>"),
+]
+
+
+async def test_what_is_no_plain_path_is_no_path(server: ServerProcess) -> None:
+    wrong = {}
+    for target, method in product(LOOK_ALIKES, ["GET", "HEAD", "POST"]):
+        status, _, _ = await ask(server.port, f"{method} {target} HTTP/1.1")
+        if status != 400:
+            wrong[method, target] = status
+    assert wrong == {}
+    for target in [
+        "/healthz/",
+        "/HEALTHZ",
+        "/health",
+        "/web/",
+        "/web",
+        "/web/nothing.js",
+        "/a:b@c",
+    ]:
+        assert (await ask(server.port, f"GET {target} HTTP/1.1"))[0] == 404, target
+    for target in ["/healthz?", "/healthz?a=b&c=/?d", "/?as=alice&to=Zo%C3%AB"]:
+        assert (await ask(server.port, f"GET {target} HTTP/1.1"))[0] == 200, target
+
+
+GET = b"GET /healthz HTTP/1.1\r\n"
+AMBIGUOUS = {
+    "no Host": GET + b"\r\n",
+    "an empty Host": GET + b"Host:\r\n\r\n",
+    "two Hosts": GET + b"Host: x\r\nHost: y\r\n\r\n",
+    "two equal Hosts": GET + b"Host: x\r\nhost: x\r\n\r\n",
+    "a Host with a path": GET + b"Host: x/y\r\n\r\n",
+    "a Host with a user": GET + b"Host: u@x\r\n\r\n",
+    "a list as Host": GET + b"Host: x, y\r\n\r\n",
+    "two Hosts of HTTP/1.0": b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
+    "a folded header": GET + b"Host: x\r\nX: a\r\n b\r\n\r\n",
+    "a folded first header": GET + b" Host: x\r\n\r\n",
+    "a blank before the colon": GET + b"Host : x\r\n\r\n",
+    "no colon": GET + b"Host: x\r\nX\r\n\r\n",
+    "no name": GET + b"Host: x\r\n: y\r\n\r\n",
+    "a control character": GET + b"Host: x\r\nX: a\x01b\r\n\r\n",
+    "a NUL": GET + b"Host: x\r\nX: a\x00b\r\n\r\n",
+    "a bare CR": GET + b"Host: x\r\nX: a\rY: b\r\n\r\n",
+    "a bare LF": GET + b"Host: x\nX: a\r\n\r\n",
+    "LF alone": b"GET /healthz HTTP/1.1\nHost: x\n\n",
+    "an empty line first": b"\r\n" + GET + b"Host: x\r\n\r\n",
+    "a blank first": b" " + GET + b"Host: x\r\n\r\n",
+    "two blanks": b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a tab": b"GET\t/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "no version": b"GET /healthz\r\nHost: x\r\n\r\n",
+    "lower case": b"GET /healthz http/1.1\r\nHost: x\r\n\r\n",
+    "a blank last": b"GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n",
+    "a method that is none": b"G(T /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a body": GET + b"Host: x\r\nContent-Length: 4\r\n\r\nbody",
+    "a chunked body": GET + b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "both lengths": GET + b"Host: x\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "two lengths": GET + b"Host: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+    "a list of lengths": GET + b"Host: x\r\nContent-Length: 0, 0\r\n\r\n",
+    "a signed length": GET + b"Host: x\r\nContent-Length: +0\r\n\r\n",
+    "a strange coding": GET.replace(b"GET", b"POST")
+    + b"Host: x\r\nTransfer-Encoding: xchunked\r\n\r\n",
+    "both lengths of a POST": GET.replace(b"GET", b"POST")
+    + b"Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 500,
+}
+
+
+async def test_what_two_readers_may_read_in_two_ways_is_refused(server: ServerProcess) -> None:
+    """At once, and with one answer: nothing behind it is taken for a second request."""
+    second = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    for name, data in AMBIGUOUS.items():
+        answer = await exchange(server.port, data + second)
+        assert answer.startswith(b"HTTP/1.1 400 "), name
+        assert answer.count(b"HTTP/1.1 ") == 1, name
+
+
+async def test_another_version_of_http_is_refused(server: ServerProcess) -> None:
+    for version in ["0.9", "2.0", "1.2", "3.0", "9.9"]:
+        assert (await ask(server.port, f"GET /healthz HTTP/{version}"))[0] == 505, version
+
+
+async def test_a_second_request_on_the_same_connection_is_never_read(
+    server: ServerProcess,
+) -> None:
+    one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    answer = await exchange(server.port, one * 3)
+    assert answer.count(b"HTTP/1.1 ") == 1
+    assert b'{"status":"alive"}' in answer
+
+
+async def test_headers_over_the_limit_are_told(server: ServerProcess) -> None:
+    """Whether they end or not, in one piece or many."""
+    for data in [
+        GET + b"Host: x\r\nX: " + b"x" * 17_000 + b"\r\n\r\n",
+        GET + b"Host: x\r\nX: " + b"x" * 100_000,
+        b"GET /?" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
+        GET + b"Host: x\r\n" + b"X: y\r\n" * 101 + b"\r\n",
+        request(server.port, headers=[("X", "x" * 16_384)]),
+    ]:
+        assert (await exchange(server.port, data)).startswith(b"HTTP/1.1 431 ")
+    largest = GET + b"Host: x\r\nX: "
+    largest += b"x" * (16 * 1024 - len(largest)) + b"\r\n\r\n"
+    assert (await exchange(server.port, largest)).startswith(b"HTTP/1.1 200 ")
+    pieces = [largest[at : at + 1000] for at in range(0, len(largest), 1000)]
+    async with dialled(server.port) as raw:
+        for piece in pieces[:-1]:
+            await raw.write(piece)
+            await asyncio.sleep(0.001)
+        assert (await raw.upgrade(pieces[-1])).status == 200
+
+
+def lines(server: ServerProcess, event: str) -> list[dict[str, Any]]:
+    """Return what the log has of an event."""
+    said = [json.loads(line) for line in server.log().splitlines() if line.startswith("{")]
+    return [line for line in said if line["event"] == event]
+
+
+def refused_total(server: ServerProcess) -> int:
+    [line] = [
+        line
+        for line in server.get("/metrics")[1].splitlines()
+        if line.startswith("landline_upgrades_refused_total ")
+    ]
+    return int(float(line.split()[1]))
+
+
+REFUSALS = [
+    ("request_refused", 405, b"POST /healthz HTTP/1.1\r\nHost: x\r\n", b""),
+    ("request_refused", 400, b"GET //healthz?token=secret HTTP/1.1\r\nHost: x\r\n", b""),
+    ("request_refused", 400, GET + b"Host: x\r\nX: a\r\n b\r\n", b""),
+    ("request_refused", 404, b"GET /nothing HTTP/1.1\r\nHost: x\r\n", b""),
+    ("request_refused", 431, GET + b"Host: x\r\n", b"X: " + b"x" * 20_000),
+    ("request_refused", 505, b"GET / HTTP/2.0\r\nHost: x\r\n", b""),
+]
+
+
+async def test_each_refusal_is_counted_and_has_a_line_that_says_whose_it_was(
+    server: ServerProcess,
+) -> None:
+    who = b"Origin: https://page.example\r\nusername: mallory\r\n"
+    for number, (event, status, head, rest) in enumerate(REFUSALS, 1):
+        answer = await exchange(server.port, head + who + rest + b"\r\n\r\n")
+        assert answer.startswith(b"HTTP/1.1 %d " % status)
+        assert refused_total(server) == number
+        await until(lambda: len(lines(server, event)) == number, "it is in the log")  # noqa: B023
+        line = lines(server, event)[-1]
+        assert line["peer"].startswith("127.0.0.1:")
+        assert (line["status"], line["origin"], line["user"]) == (
+            status,
+            "https://page.example",
+            "mallory",
+        )
+        assert line["reason"]
+    assert "secret" not in server.log()
+    for number, name in enumerate(["mallory", "mal%20lory"], 1):
+        before = refused_total(server)
+        data = request(
+            server.port, f"/ws/chat?username={name}", [("Origin", "https://page.example")]
+        )
+        assert (await exchange(server.port, data)).startswith(b"HTTP/1.1 403 ")
+        assert refused_total(server) == before + 1
+        await until(lambda: len(lines(server, "upgrade_refused")) == number, "in the log")  # noqa: B023
+        line = lines(server, "upgrade_refused")[-1]
+        assert line["peer"].startswith("127.0.0.1:")
+        assert (line["origin"], line["user"].replace(" ", "")) == (
+            "https://page.example",
+            "mallory",
+        )
+
+
+async def test_who_never_finishes_its_request_is_told_and_noted(server: ServerProcess) -> None:
+    async def silent() -> bytes:
+        return await exchange(server.port, b"")
+
+    async def slow() -> bytes:
+        return await exchange(
+            server.port, b"GET /healthz HTTP/1.1\r\nOrigin: https://a.example\r\n"
+        )
+
+    said = await asyncio.gather(silent(), slow())
+    assert said[0] == b""
+    assert said[1].startswith(b"HTTP/1.1 408 ")
+    await until(lambda: len(lines(server, "request_refused")) == 2, "both are in the log")
+    assert {line["status"] for line in lines(server, "request_refused")} == {408}
+    assert "https://a.example" in {line.get("origin") for line in lines(server, "request_refused")}
+
+
+async def test_a_connection_has_its_address_and_origin_in_both_its_lines(
+    server: ServerProcess,
+) -> None:
+    origin = f"http://127.0.0.1:{server.port}"
+    async with dialled(server.port) as raw:
+        data = request(server.port, "/ws?username=alice", [("Origin", origin)])
+        assert (await raw.upgrade(data)).status == 101
+    await until(lambda: bool(lines(server, "connection_closed")), "it is closed")
+    [opened], [closed] = lines(server, "connection_opened"), lines(server, "connection_closed")
+    assert opened["peer"] == closed["peer"]
+    assert opened["peer"].startswith("127.0.0.1:")
+    assert opened["origin"] == closed["origin"] == origin
+
+
+async def test_frames_that_come_with_the_upgrade_are_taken(server: ServerProcess) -> None:
+    """Within reason: a client has to wait for the answer, and some do not."""
+    ping = b'{"type":"ping"}'
+    frame = bytes([0x81, 0x80 | len(ping)]) + bytes(4) + ping
+    async with dialled(server.port) as raw:
+        assert (await raw.upgrade(request(server.port) + frame * 3)).status == 101
+        assert [(await raw.answer())["type"] for _ in range(3)] == ["pong"] * 3
+    async with dialled(server.port) as raw:
+        assert (await raw.upgrade(request(server.port) + frame * 2_000)).status == 400
+
+
+# --- /readyz from the first moment to the last ----------------------------------------------------
+
+
+async def test_a_server_that_starts_is_alive_not_ready_and_lets_nobody_in(tmp_path: Path) -> None:
+    """Its log does not answer yet. A balancer asks and is told, instead of hearing nothing."""
+    listening = socket.create_server(("127.0.0.1", 0))  # and nobody accepts
+    broker = listening.getsockname()[1]
+    args = ["--kafka", f"127.0.0.1:{broker}", "--postgres", "postgresql://127.0.0.1:1/none"]
+    server = ServerProcess(tmp_path / "data", args=args)
+    server.launch()
+    try:
+        await until(lambda: server.get("/healthz")[0] == 200, "it is alive")
+        status, body = server.get("/readyz")
+        assert (status, json.loads(body)) == (
+            503,
+            {"status": "not ready", "problems": {"server": "starting"}},
+        )
+        assert server.get("/metrics")[0] == server.get("/")[0] == 200
+        async with dialled(server.port) as raw:
+            answer = await raw.upgrade(request(server.port))
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+    finally:
+        server.kill()
+        listening.close()
+    assert "Traceback" not in server.log()
+
+
+async def test_a_server_that_drains_says_so_and_lets_nobody_in(server: ServerProcess) -> None:
+    async with opened(server.port) as raw:  # which will not answer the goodbye
+        assert server.process is not None
+        server.process.terminate()
+        await until(lambda: '"draining"' in server.log(), "the server drains")
+        status, body = server.get("/readyz")
+        assert (status, json.loads(body)["problems"]) == (503, {"server": "draining"})
+        assert server.get("/healthz")[0] == 200
+        async with dialled(server.port) as late:
+            answer = await late.upgrade(request(server.port))
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert await raw.close_code() == 1012
+        assert await asyncio.to_thread(server.process.wait, 30) == 0
