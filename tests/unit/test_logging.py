@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,7 +21,12 @@ from hypothesis import strategies as st
 
 from landline.errors import StartupError
 from landline.observability import outputs
-from landline.observability.logging import configure_logging, get_logger, shutdown_logging
+from landline.observability.logging import (
+    configure_logging,
+    get_logger,
+    reopen_log_files,
+    shutdown_logging,
+)
 from landline.observability.outputs import Output, RotatingFile, Stream
 from landline.protocol.codes import CloseCode
 
@@ -359,6 +365,9 @@ class Flaky:
             raise OSError(28, "No space left on device")
         self.lines.append(line)
 
+    def reopen(self) -> None:
+        pass
+
     def close(self) -> None:
         self.lines.append(b"closed")
 
@@ -446,3 +455,59 @@ def test_a_line_after_a_torn_one_stands_on_its_own(tmp_path: Path) -> None:
 
 def test_the_limits_are_those_of_the_contract() -> None:
     assert (outputs.FILE_BYTES, outputs.FILES_KEPT) == (20_000_000, 30)
+
+
+# --- files that somebody moves away ---------------------------------------------------------------
+
+
+def until_said(path: Path, event: str, times: int = 1) -> None:
+    """Wait until a file has an event so often."""
+    deadline = time.monotonic() + 30
+    while not path.exists() or path.read_text().count(f'"{event}"') < times:
+        assert time.monotonic() < deadline, f"{event} never came"
+        time.sleep(0.01)
+
+
+def test_a_file_that_was_moved_is_made_again_when_told(tmp_path: Path) -> None:
+    """As logrotate does it: rename, then SIGHUP. Its directory may be gone as well."""
+    directory = tmp_path / "logs"
+    configure(directory)
+    path = file_of(directory)
+    log.info("before")
+    until_said(path, "before")
+    moved = tmp_path / "moved"
+    directory.rename(moved)
+    log.info("still_to_the_old_one")
+    until_said(file_of(moved), "still_to_the_old_one")
+    reopen_log_files()
+    until_said(path, "log_file_opened")
+    log.info("after")
+    reopen_log_files()  # of the same file: nothing is lost nor written twice
+    until_said(path, "log_file_opened", 2)
+    said = [line["event"] for line in lines_of(directory)]
+    assert [event for event in said if event != "log_file_opened"] == ["after"]
+    assert "after" not in file_of(moved).read_text()
+
+
+def test_a_file_that_cannot_be_opened_again_goes_on_as_it_was(tmp_path: Path) -> None:
+    configure(tmp_path)
+    log.info("before")
+    until_said(file_of(tmp_path), "before")
+    moved = tmp_path / "moved"
+    file_of(tmp_path).rename(moved)
+    file_of(tmp_path).mkdir()
+    reopen_log_files()
+    until_said(moved, "log_file_failed")
+    log.info("after")
+    until_said(moved, "after")
+    file_of(tmp_path).rmdir()
+    reopen_log_files()
+    until_said(file_of(tmp_path), "log_file_opened")
+
+
+def test_without_a_file_there_is_nothing_to_open(capfd: pytest.CaptureFixture[str]) -> None:
+    reopen_log_files()
+    configure(None)
+    reopen_log_files()
+    shutdown_logging()
+    assert '"no_log_file"' in capfd.readouterr().out

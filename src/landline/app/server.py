@@ -20,7 +20,12 @@ from landline.delivery import Delivery
 from landline.delivery.sends import REPEAT_SECONDS
 from landline.errors import LogLost, StartupError
 from landline.gateway.hub import Hub
-from landline.observability.logging import configure_logging, get_logger, shutdown_logging
+from landline.observability.logging import (
+    configure_logging,
+    get_logger,
+    reopen_log_files,
+    shutdown_logging,
+)
 from landline.observability.metrics import Value
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
@@ -39,7 +44,13 @@ log = get_logger(__name__)
 def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code. Raises: StartupError."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    return uvloop.run(_serve(settings))
+    # Not the loop's own: SIGHUP must not kill before the loop runs nor after it is closed.
+    signal.signal(signal.SIGHUP, lambda *_: reopen_log_files())
+    signal.siginterrupt(signal.SIGHUP, False)
+    try:
+        return uvloop.run(_serve(settings))
+    finally:
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the process has ended
 
 
 def new_id() -> str:

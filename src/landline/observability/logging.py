@@ -14,6 +14,7 @@ import time
 import traceback
 from collections.abc import Mapping, MutableMapping, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, NoReturn, cast
@@ -71,6 +72,14 @@ def shutdown_logging() -> None:
         _Pipeline.installed.close()
 
 
+def reopen_log_files() -> None:
+    """Open the files of `--log-dir` again, for who has moved them away. May be called by a signal
+    handler at any moment; the lines that tell how it went come later.
+    """
+    if _Pipeline.installed is not None:
+        _Pipeline.installed.reopen_files()
+
+
 class _Pipeline:
     """From an event to the lines of every output."""
 
@@ -80,6 +89,7 @@ class _Pipeline:
         self._identity = {"server_id": server_id, "port": port}
         self._json: list[Output] = []
         self._console: list[Output] = []
+        self._files: dict[str, Output] = {}
         self._bridge = _Bridge(self)
         self._render_console = _console_renderer()
 
@@ -92,7 +102,9 @@ class _Pipeline:
                 f"--log-dir {path.parent}: cannot write {path.name} there "
                 f"({error.strerror}); give a directory that this user may write to"
             ) from error
-        self._json.append(Output("file", file, self._lost_as_json))
+        output = Output("file", file, self._lost_as_json)
+        self._json.append(output)
+        self._files[str(path)] = output
 
     def add_standard_output(self, format: str) -> None:  # noqa: A002
         try:
@@ -125,6 +137,22 @@ class _Pipeline:
         logging.captureWarnings(capture=False)
         for output in (*self._json, *self._console):
             output.close(_CLOSE_SECONDS)
+
+    def reopen_files(self) -> None:
+        for path, output in self._files.items():
+            output.reopen(partial(self._report_reopened, path))
+        if not self._files:
+            self._report("info", "no_log_file", advice="nothing to open again without --log-dir")
+
+    def _report_reopened(self, path: str, problem: OSError | None) -> None:
+        if problem is None:
+            self._report("info", "log_file_opened", file=path)
+            return
+        advice = "lines go where they went before; see to the directory and send SIGHUP again"
+        self._report("error", "log_file_failed", file=path, reason=str(problem), advice=advice)
+
+    def _report(self, level: str, event: str, **facts: str) -> None:
+        self.emit(level, {"event": event, "logger": __name__, **facts})
 
     def emit(self, level: str, event: Event) -> None:
         """Write one event everywhere."""

@@ -32,6 +32,9 @@ class Destination(Protocol):
     def write(self, line: bytes) -> None:
         """Write one line, waiting as long as it takes. Raises: OSError."""
 
+    def reopen(self) -> None:
+        """Open it again, where there is something to open. Raises: OSError; nothing has changed."""
+
     def close(self) -> None:
         """Let go of it."""
 
@@ -47,6 +50,7 @@ class Output:
         self._size_bytes = 0
         self._lost = 0
         self._is_closing = False
+        self._when_reopened: Callable[[OSError | None], None] | None = None
         # Its lock can be taken again by its holder: a signal handler or a finalizer may log.
         self._changed = threading.Condition()
         self._thread = threading.Thread(target=self._run, name=f"log-{name}", daemon=True)
@@ -64,6 +68,12 @@ class Output:
             self._size_bytes += len(line)
             self._changed.notify()
 
+    def reopen(self, then: Callable[[OSError | None], None]) -> None:
+        """Open the destination again, and tell how it went, from the thread."""
+        with self._changed:
+            self._when_reopened = then
+            self._changed.notify()
+
     def close(self, timeout_seconds: float) -> None:
         """Write what is left, for so long at the most."""
         with self._changed:
@@ -75,7 +85,8 @@ class Output:
 
     def _run(self) -> None:
         unreported = 0
-        while lines := self._take():
+        while (lines := self._take()) is not None:
+            self._reopen_if_asked()
             for line in lines:
                 unreported += not self._write(line)
             with self._changed:
@@ -84,11 +95,24 @@ class Output:
             if unreported and self._write(self._lost_line(unreported)):
                 unreported = 0
 
-    def _take(self) -> list[bytes]:
+    def _take(self) -> list[bytes] | None:
+        """Wait for something to do; None: there will be nothing more."""
         with self._changed:
-            self._changed.wait_for(lambda: self._lines or self._is_closing)
+            self._changed.wait_for(lambda: self._lines or self._is_closing or self._when_reopened)
             lines, self._lines, self._size_bytes = self._lines, [], 0
-            return lines
+            return lines if lines or self._when_reopened else None
+
+    def _reopen_if_asked(self) -> None:
+        with self._changed:
+            then, self._when_reopened = self._when_reopened, None
+        if then is None:
+            return
+        problem = None
+        try:
+            self._destination.reopen()
+        except OSError as error:
+            problem = error
+        then(problem)
 
     def _write(self, line: bytes) -> bool:
         try:
@@ -110,6 +134,9 @@ class Stream:
     def write(self, line: bytes) -> None:
         """See `Destination`."""
         _write_all(self._descriptor, line)
+
+    def reopen(self) -> None:
+        """See `Destination`: only who opened it could."""
 
     def close(self) -> None:
         """Leave it open: it is not ours."""
@@ -147,6 +174,18 @@ class RotatingFile:
             raise
         finally:
             self._size_bytes = os.fstat(descriptor).st_size
+
+    def reopen(self) -> None:
+        """See `Destination`. Somebody may have moved the file away, or its directory."""
+        self._path.parent.mkdir(parents=True, exist_ok=True)
+        before, self._descriptor = self._descriptor, None
+        try:
+            self._open()
+        except OSError:
+            self._descriptor = before  # better a line in the old file than a line that is not there
+            raise
+        if before is not None:
+            os.close(before)
 
     def close(self) -> None:
         """See `Destination`."""
