@@ -8,10 +8,20 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from urllib.parse import urlsplit
 
-from landline.config.loading import load, load_for_audit, load_for_migration, printable
+from landline.config.loading import load, load_for_audit, load_for_migration, notes, printable
 from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS, Option
-from landline.config.values import FLAG, POSTGRES_URL, SECONDS, SERVERS, Kind, T, UnfitValue
+from landline.config.values import (
+    FLAG,
+    POSTGRES_URL,
+    SECONDS,
+    SERVERS,
+    Kind,
+    T,
+    UnfitValue,
+    check_characters,
+)
 from landline.errors import ConfigError, LandlineError, StartupError
 from landline.protocol.identity import BadName, check_user_name
 
@@ -113,6 +123,9 @@ Exit code 0: all promises were kept. 1: one was broken, and the page tells the s
 2: too little happened to tell, or the run could not begin. The first Ctrl-C ends the
 load and looks at what was accepted so far; a second one ends everything."""
 
+# No number of ours is longer.
+_DIGITS = 12
+
 # A user to whom more is written every second reads slowly by being busy, which proves nothing.
 VERIFY_RATE_PER_USER = 50
 # The kinds of `landline.verify.flood`, which is imported only where it is needed.
@@ -142,6 +155,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _serve(arguments: argparse.Namespace) -> int:
     settings = load(_given(arguments), os.environ)
+    for note in notes(os.environ):
+        print(f"landline: {note}", file=sys.stderr)
     from landline import app  # noqa: PLC0415 - only what a command needs is imported
 
     return app.run(settings)
@@ -159,12 +174,13 @@ def _migrate(arguments: argparse.Namespace) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    if not (arguments.limit.isascii() and arguments.limit.isdecimal()):
-        raise ConfigError(f"--limit {printable(arguments.limit)} is not a number: give e.g. 100")
+    limit = arguments.limit
+    if not (limit.isascii() and limit.isdecimal() and len(limit) <= _DIGITS):
+        raise ConfigError(f"--limit {printable(limit)} is not a number: give e.g. 100")
     settings = load_for_audit(_given(arguments), os.environ)
     from landline.app import audit  # noqa: PLC0415 - only what a command needs is imported
 
-    return audit.run(settings, limit=int(arguments.limit), metrics=arguments.metrics)
+    return audit.run(settings, limit=int(limit), metrics=arguments.metrics)
 
 
 def _given(arguments: argparse.Namespace) -> dict[str, str]:
@@ -286,7 +302,14 @@ def _only(arguments: argparse.Namespace) -> list[str] | None:
 
 
 def _check_url(url: str) -> None:
-    if not url.startswith(("ws://", "wss://")):
+    try:
+        check_characters(url)
+        parts = urlsplit(url)
+        is_fit = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+        is_fit = is_fit and " " not in url
+    except ValueError:  # UnfitValue is one; a port that is none, a bracket that is not closed
+        is_fit = False
+    if not is_fit:
         raise ConfigError(
             f"--url {printable(url)} is not a WebSocket address: "
             f"give one that starts with ws:// or wss://, e.g. {DEFAULT_URL}"
@@ -295,6 +318,7 @@ def _check_url(url: str) -> None:
 
 def _value(flag: str, text: str, kind: Kind[T]) -> T:
     try:
+        check_characters(text)
         return kind.parse(text)
     except UnfitValue as error:
         raise ConfigError(
@@ -303,7 +327,8 @@ def _value(flag: str, text: str, kind: Kind[T]) -> T:
 
 
 def _number(flag: str, text: str, least: int, most: int) -> int:
-    if not (text.isascii() and text.isdigit() and least <= int(text[:12]) <= most):
+    is_number = text.isascii() and text.isdigit() and len(text) <= _DIGITS
+    if not is_number or not least <= int(text) <= most:
         per_user = f", {VERIFY_RATE_PER_USER} for each user" if flag == "--rate" else ""
         raise ConfigError(
             f"{flag} {printable(text) or repr('')} is not a number from {least} to {most}{per_user}"

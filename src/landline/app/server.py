@@ -92,19 +92,24 @@ async def _open(settings: Settings, address: str) -> Parts:
 
 
 def _bind(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        # A name with both kinds of address is listened on by IPv4; an address has its zone.
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        family, *_, place = min(found, key=lambda each: each[0] != socket.AF_INET)
+    except (OSError, UnicodeError) as error:
+        raise _cannot_listen(host, port, error) from error
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        sock.bind((host, port))
+        sock.bind(place)
     except OSError as error:
         sock.close()
         raise _cannot_listen(host, port, error) from error
     return sock
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> StartupError:
-    why = error.strerror or str(error)
+def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> StartupError:
+    why = getattr(error, "strerror", None) or str(error)
     return StartupError(
         f"--host {host} --port {port}: cannot listen there ({why});"
         " choose another --port, or stop what uses it"

@@ -1,5 +1,6 @@
 """Command line, environment and file in; `Settings` out, or one sentence on what is wrong."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -7,7 +8,16 @@ from pathlib import Path
 from typing import Any, Final
 
 from landline.config.settings import CONFIG_FILE, OPTIONS, SWEEP_SECONDS, Option, Settings
-from landline.config.values import ALL_ROLES, FLAG, PROMISED_SECONDS, UnfitValue, is_loopback, mask
+from landline.config.values import (
+    ALL_ROLES,
+    FLAG,
+    PORT,
+    PROMISED_SECONDS,
+    UnfitValue,
+    check_characters,
+    is_loopback,
+    mask,
+)
 from landline.errors import ConfigError
 
 # How alike a stray LANDLINE_* variable must be to count as a slip of the pen. Anything else is
@@ -79,6 +89,7 @@ def _read(
 
 def _parse(option: Option, given: Given) -> Any:
     try:
+        check_characters(given.text)
         return option.kind.parse(given.text)
     except UnfitValue as error:
         raise ConfigError(f"{given.shown} {error.problem}: {error.remedy}") from None
@@ -115,10 +126,27 @@ def _from_environment(environment: Mapping[str, str]) -> dict[str, Given]:
     for variable, text in environment.items():
         if variable not in known:
             _refuse_slip(variable, known)
-        elif text:  # empty is how shells and compose files say "not set"
+        elif text and not _is_of_kubernetes(variable, text):
+            # Empty is how shells and compose files say "not set".
             name = known[variable]
             given[name] = Given(text, f"{variable}={_shown(name, text)}")
     return given
+
+
+def notes(environment: Mapping[str, str]) -> list[str]:
+    """Return what an operator should know of the environment, in sentences."""
+    return [
+        f"{variable}={printable(text)} is what Kubernetes sets for a service of that name, and is"
+        " ignored; enableServiceLinks: false keeps it away"
+        for variable, text in environment.items()
+        if _is_of_kubernetes(variable, text)
+    ]
+
+
+def _is_of_kubernetes(variable: str, text: str) -> bool:
+    """Say whether it is the address of a service that is called landline: LANDLINE_PORT=tcp://..."""
+    is_port = any(each.variable == variable and each.kind is PORT for each in OPTIONS.values())
+    return is_port and re.fullmatch(r"(?:tcp|udp|sctp)://[^/\s]+:[0-9]+", text) is not None
 
 
 def _refuse_slip(variable: str, known: Mapping[str, str]) -> None:
@@ -138,14 +166,17 @@ def _from_file(file: Given) -> dict[str, Given]:
 
     path: Path = _parse(CONFIG_FILE, file)
     try:
-        content = tomllib.loads(path.read_text(encoding="utf-8"))
+        # Editors of Windows begin a file with a byte-order mark.
+        content = tomllib.loads(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(
             f"{file.shown}: this file cannot be read ({error.strerror}); give one that can"
         ) from None
     except UnicodeDecodeError:
         raise ConfigError(f"{file.shown}: this file is not TOML: it is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except RecursionError:
+        raise ConfigError(f"{file.shown}: this file is not TOML: it is nested too deep") from None
+    except ValueError as error:  # a number with too many digits is one as well
         raise ConfigError(f"{file.shown}: this file is not TOML: {printable(str(error))}") from None
     where = f"in {printable_path(str(path))}"
     return {key: _from_key(key, value, where) for key, value in content.items()}
@@ -190,6 +221,11 @@ def _example(option: Option) -> str:
 
 
 def _check_storage(settings: Settings, given: Mapping[str, Given]) -> None:
+    if settings.kafka is None and settings.kafka_config is not None:
+        raise ConfigError(
+            f"{given['kafka-config'].shown} without --kafka: it says how to reach Kafka;"
+            " add --kafka, or leave this option out"
+        )
     cluster = [given[name].shown for name in ("kafka", "postgres", "redis") if name in given]
     remedy = "Leave out --kafka, --postgres and --redis to run the embedded server."
     if settings.kafka is not None and settings.postgres is not None:

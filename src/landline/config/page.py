@@ -34,6 +34,11 @@ items; in the file it may be an array. Relative paths start at the directory in 
 is started, `~` is your home. A flag is `--insecure` or `--no-insecure` on the command line and
 `true` or `false` elsewhere.
 
+No value has a control character: a carriage return at its end comes from a file with Windows line
+ends. A TOML or properties file may begin with a byte-order mark. An IPv6 address with a port is
+`[::1]:9092`. Kubernetes sets `LANDLINE_PORT=tcp://...` for a service called landline: that is
+ignored, with a line on standard error.
+
 A value that cannot work, an unknown key in the file, or a `LANDLINE_` variable that is nearly the
 name of an option stops the start with exit code 2 and one or two lines that name the option, the
 value and what to do. Passwords in URLs are never shown.

@@ -81,7 +81,8 @@ class Settings:
         LISTEN,
         values.ORIGINS,
         "",
-        "exact origins whose pages may connect; with none, only the server's own page",
+        "exact origins of pages and app shells (capacitor://localhost) that may connect; with none,"
+        " only the server's own page",
     )
 
     ack_timeout: float = _option(

@@ -1,11 +1,13 @@
 """Kinds of values: how each is written, in text and in TOML, and why another is refused."""
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
+from urllib.parse import parse_qs
 
 T = TypeVar("T")
 
@@ -13,6 +15,18 @@ ALL_ROLES: Final = ("gateway", "writer")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _SHORTEST_SECONDS: Final = 0.001
 _LONGEST_SECONDS: Final = 24 * 3600.0
+_LAST_PORT: Final = 65_535
+
+# C0, DEL and C1, line and paragraph separators, and the byte-order mark.
+_UNSEEN: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ufeff]")
+# RFC 1123, section 2.1, and the underscore that Docker's networks have in names.
+_HOST_CHARACTERS: Final = 253
+_LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
+_NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
+_DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
+# Their pages have the origin `null`, or are no pages.
+_NO_ORIGINS: Final = frozenset({"file", "data", "blob", "about", "javascript", "ws", "wss"})
 
 # What is promised: a message reaches who stays connected within so long, whatever was lost on the
 # way. Then it is the sweep that finds it, a tenth later than its interval, plus the writer's lag.
@@ -78,12 +92,52 @@ def mask(text: str) -> str:
     )
 
 
+def check_characters(text: str) -> None:
+    """Raises: UnfitValue for what no value of any option has, and what no terminal shows.
+
+    Most often it is the carriage return of a file that was written under Windows.
+    """
+    found = _UNSEEN.search(text)
+    if found is not None:
+        raise UnfitValue(
+            f"has a control character (U+{ord(found[0]):04X}) in it",
+            "remove it; a file with Windows line ends has one in every line",
+        )
+
+
 def _host(text: str) -> str:
-    host = text.removeprefix("[").removesuffix("]")
-    is_name_or_ipv4 = re.fullmatch(r"[\w.-]+", host) is not None
-    if not is_name_or_ipv4 and not _is_address(host):
+    is_bracketed = text.startswith("[") and text.endswith("]")
+    host = text[1:-1] if is_bracketed else text
+    is_fit = _is_address(host) if is_bracketed or ":" in host else _is_host(host)
+    if not is_fit or (is_bracketed and ":" not in host):
         raise UnfitValue("is not a host", "give a name or an address, e.g. 127.0.0.1 or ::1")
     return host
+
+
+def _is_host(host: str) -> bool:
+    """Say whether it is an IPv4 address or a name. What ends like an address must be one."""
+    if re.fullmatch(r"[0-9]*", host.removesuffix(".").rpartition(".")[2]):
+        return _is_address(host)
+    return len(host) <= _HOST_CHARACTERS and _NAME.fullmatch(host) is not None
+
+
+def _is_port(digits: str) -> bool:
+    return re.fullmatch(r"[0-9]{1,5}", digits) is not None and 1 <= int(digits) <= _LAST_PORT
+
+
+def _is_host_and_port(text: str, *, needs_port: bool) -> bool:
+    """Say whether it is `name:port`, `1.2.3.4:port` or `[::1]:port`."""
+    match = re.fullmatch(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(.*))?", text)
+    if match is None:
+        return False
+    host, port = match.groups()
+    if port is None and needs_port:
+        return False
+    try:
+        _host(host)
+    except UnfitValue:
+        return False
+    return port is None or _is_port(port)
 
 
 def _is_address(host: str) -> bool:
@@ -128,7 +182,11 @@ def _flag(text: str) -> bool:
 
 
 def _path(text: str) -> Path:
-    if not text.strip() or "\x00" in text:
+    try:
+        is_fit = bool(text.strip()) and "\x00" not in text and bool(os.fsencode(text))
+    except UnicodeEncodeError:  # half of a character: no file system has such a name
+        is_fit = False
+    if not is_fit:
         raise UnfitValue("is not a path", "give one, e.g. ./landline-data")
     try:
         return Path(text).expanduser()
@@ -154,22 +212,60 @@ def _roles(text: str) -> frozenset[str]:
 
 def _servers(text: str) -> tuple[str, ...]:
     servers = _items(text)
-    if not servers or not all(map(_is_server, servers)):
-        raise UnfitValue("is not a list of servers", "give host:port, several with commas between")
-    return servers
+    if not servers or not all(_is_host_and_port(each, needs_port=True) for each in servers):
+        raise UnfitValue(
+            "is not a list of servers",
+            "give host:port or [address]:port, several with commas between",
+        )
+    return tuple(dict.fromkeys(servers))
 
 
-def _is_server(text: str) -> bool:
-    return re.fullmatch(r"[^\s:@]+:[0-9]{1,5}", text) is not None
+def _postgres_url(text: str) -> SecretUrl:
+    where, query = _split_url(text, "postgresql", "postgres")
+    hosts, _, database = where.partition("/")
+    if not hosts and not database and "host" not in query:
+        raise UnfitValue("names no host", "give postgresql://user:password@host:5432/database")
+    if hosts and not all(map(_is_postgres_host, hosts.split(","))):
+        raise _bad_place("postgresql://user:password@host:5432/database")
+    return SecretUrl(text)
 
 
-def _url(*schemes: str) -> Callable[[str], SecretUrl]:
-    def parse(text: str) -> SecretUrl:
-        if not text.startswith(tuple(f"{scheme}://" for scheme in schemes)):
-            raise UnfitValue("is not such a URL", f"give one that starts with {schemes[0]}://")
-        return SecretUrl(text)
+def _is_postgres_host(text: str) -> bool:
+    # A socket's directory may be the host, percent-encoded.
+    return text.lower().startswith("%2f") or _is_host_and_port(text, needs_port=False)
 
-    return parse
+
+def _redis_url(text: str) -> SecretUrl:
+    where, query = _split_url(text, "redis", "rediss", "unix")
+    host, _, database = where.partition("/")
+    if text.startswith("unix://"):
+        if not database:
+            raise UnfitValue("names no socket", "give unix:///run/redis.sock")
+    elif not _is_host_and_port(host, needs_port=False):
+        raise _bad_place("redis://host:6379/0")
+    elif not re.fullmatch(r"[0-9]{0,5}", database):
+        raise UnfitValue("has no number as its database", "give redis://host:6379/0")
+    if not all(re.fullmatch(r"[0-9]{1,5}", number) for number in query.get("db", ())):
+        raise UnfitValue("has no number as its database", "give redis://host:6379/0")
+    return SecretUrl(text)
+
+
+def _split_url(text: str, *schemes: str) -> tuple[str, dict[str, list[str]]]:
+    """Return what stands between user and query, and the query. Raises: UnfitValue."""
+    scheme, separator, rest = text.partition("://")
+    if not separator or scheme not in schemes:
+        raise UnfitValue("is not such a URL", f"give one that starts with {schemes[0]}://")
+    if re.search(r"\s", text) or not text.isprintable():
+        raise UnfitValue("has a blank in it", "write it as %20, other characters likewise")
+    where, _, query = rest.partition("?")
+    # The last @ ends the password; one that stands behind the host is part of the path.
+    authority, slash, path = where.partition("/")
+    return authority.rpartition("@")[2] + slash + path, parse_qs(query, keep_blank_values=True)
+
+
+def _bad_place(example: str) -> UnfitValue:
+    remedy = f"give {example}; a / or @ in user or password is %2F or %40"
+    return UnfitValue("has no host and port that can be used", remedy)
 
 
 def _origins(text: str) -> frozenset[str]:
@@ -177,21 +273,40 @@ def _origins(text: str) -> frozenset[str]:
 
 
 def _origin(text: str) -> str:
-    """Return an origin as browsers send it: lower case, no default port (RFC 6454, section 6.2)."""
-    match = re.fullmatch(
-        r"(https?)://([a-z0-9._-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?", text.lower()
+    """Return an origin as browsers send it: lower case, no default port (RFC 6454, section 6.2).
+
+    Shells of apps have schemes of their own, and what they call host is theirs: it stays as it is.
+    """
+    scheme, separator, place = text.partition("://")
+    scheme = scheme.lower()
+    is_web = scheme in _DEFAULT_PORTS
+    place = place.lower() if is_web else place
+    is_fit = (
+        bool(separator)
+        and _is_host_and_port(place, needs_port=False)
+        and (is_web or (bool(_SCHEME.fullmatch(scheme)) and scheme not in _NO_ORIGINS))
     )
-    if match is None:
+    if not is_fit:
         raise UnfitValue(
-            "is not a list of origins", "give scheme, host and port, e.g. https://chat.example.org"
+            "is not a list of origins",
+            "give scheme, host and port, e.g. https://chat.example.org or capacitor://localhost",
         )
-    scheme, host, port = match.groups()
-    is_default = port is None or int(port) == {"http": 80, "https": 443}[scheme]
+    match = re.fullmatch(r"(.*?)(?::([0-9]+))?", place)
+    assert match is not None, "anything is some text and perhaps a port"
+    host, port = match.groups()
+    if host.startswith("[") and not host.endswith("]"):  # the port was part of the address
+        host, port = place, None
+    is_default = port is None or int(port) == _DEFAULT_PORTS.get(scheme)
     return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{int(port)}"
 
 
 def _items(text: str) -> tuple[str, ...]:
-    return tuple(item.strip() for item in text.split(",") if item.strip())
+    if not text.strip():
+        return ()
+    items = tuple(item.strip() for item in text.split(","))
+    if not all(items):
+        raise UnfitValue("has an empty item", "give the items with one comma between two of them")
+    return items
 
 
 def one_of(*choices: str) -> Kind[str]:
@@ -218,5 +333,5 @@ SERVER_ID = Kind("NAME", _server_id)
 ROLES = Kind("ROLE,...", _roles, toml=(str, list))
 SERVERS = Kind("HOST:PORT,...", _servers, toml=(str, list))
 ORIGINS = Kind("ORIGIN,...", _origins, toml=(str, list))
-POSTGRES_URL = Kind("URL", _url("postgresql", "postgres"))
-REDIS_URL = Kind("URL", _url("redis", "rediss", "unix"))
+POSTGRES_URL = Kind("URL", _postgres_url)
+REDIS_URL = Kind("URL", _redis_url)

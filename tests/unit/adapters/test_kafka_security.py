@@ -57,3 +57,30 @@ def test_security_reaches_every_client_and_cannot_move_it_elsewhere() -> None:
             "acks": 1,
         }.items()
     )
+
+
+def test_an_editor_of_windows_may_have_written_it(tmp_path: Path) -> None:
+    file = tmp_path / "kafka.properties"
+    file.write_bytes(b"\xef\xbb\xbfsecurity.protocol=PLAINTEXT\r\n\r\n# none\r\n")
+    assert read_security(file) == {"security.protocol": "PLAINTEXT"}
+
+
+@pytest.mark.parametrize(
+    ("line", "problem"),
+    [
+        ("sasl.password=a\rb", "control character (U+000D)"),
+        ("sasl.password=a\x00b", "control character (U+0000)"),
+        ("sasl.password=a\u2028b", "control character (U+2028)"),
+        ("sasl.password=", "has no value"),
+        ("security.protocol=SSL", "is given twice"),
+    ],
+)
+def test_a_value_that_cannot_be_meant_is_refused(line: str, problem: str, tmp_path: Path) -> None:
+    file = tmp_path / "kafka.properties"
+    file.write_text(f"security.protocol=PLAINTEXT\n{line}\n", newline="")
+    with pytest.raises(StartupError) as error:
+        read_security(file)
+    assert f"line 2: {line.partition('=')[0]} {problem}" in str(error.value).replace(
+        " has a c", " c"
+    )
+    assert "a\rb" not in str(error.value)

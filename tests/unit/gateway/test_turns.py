@@ -85,7 +85,8 @@ class Socket:
 
 def connect(hub: Hub, session: str) -> tuple[Connection, Socket]:
     """Return an open connection."""
-    connection, sock = Connection(hub, session, session, auto_ack=False), Socket()  # type: ignore[arg-type]
+    sock = Socket()
+    connection = Connection(hub, session, session, auto_ack=False, peer="peer", origin=None)  # type: ignore[arg-type]
     connection.on_ws_connected(sock)  # type: ignore[arg-type]
     return connection, sock
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
+from landline.config.values import UnfitValue, check_characters
 from landline.errors import StartupError
 
 # What decides whether a message survives is not the operator's to change here.
@@ -18,13 +19,14 @@ def read_security(path: Path) -> Mapping[str, str]:
     Raises: StartupError. Values may be secrets and are never shown.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        # Only these end a line; editors of Windows begin a file with a byte-order mark.
+        lines = path.read_bytes().decode("utf-8-sig").replace("\r\n", "\n").split("\n")
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise StartupError(
             f"--kafka-config {path}: cannot be read ({why}); give a properties file"
         ) from error
-    settings = {}
+    settings: dict[str, str] = {}
     for number, line in enumerate(map(str.strip, lines), 1):
         if not line or line.startswith("#"):
             continue
@@ -35,9 +37,24 @@ def read_security(path: Path) -> Mapping[str, str]:
                 f" give lines such as security.protocol=SASL_SSL"
                 f" (names that begin with {', '.join(_PREFIXES)})"
             )
+        problem = _problem(name, value, settings)
+        if problem is not None:
+            raise StartupError(f"--kafka-config {path}, line {number}: {name} {problem}")
         settings[name] = value
     _try_out(path, settings)
     return settings
+
+
+def _problem(name: str, value: str, before: Mapping[str, str]) -> str | None:
+    if not value:
+        return "has no value; give one or leave the line out"
+    if name in before:
+        return "is given twice; leave one of them out"
+    try:
+        check_characters(name + value)
+    except UnfitValue as error:
+        return f"{error.problem}; {error.remedy}"
+    return None
 
 
 def _try_out(path: Path, settings: Mapping[str, str]) -> None:
