@@ -66,11 +66,15 @@ class EventLog(Protocol):
         `NotAppended(certain=True)`. Results of one key arrive in the order of the appends.
         """
 
-    async def ends(self) -> Positions:
-        """Return, for every partition, the offset that the next record will get.
+    def partition_of(self, key: str) -> int:
+        """Return the partition that records of `key` go to."""
+
+    async def ends(self, partitions: Collection[int] | None = None) -> Positions:
+        """Return, for every partition (or these), the offset that the next record will get.
 
         Every record acknowledged before the call is below it. A partition that cannot say now
-        (no leader) is left out: nothing of it can be read either.
+        (no leader) is left out: nothing of it can be read either. The answer does not wait for
+        a partition that was not asked for.
         Raises: LogUnavailable when none can say.
         """
 

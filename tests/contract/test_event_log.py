@@ -207,6 +207,15 @@ async def test_ends_never_go_back(event_log: EventLog) -> None:
         before = after
 
 
+async def test_the_end_of_a_key_s_partition_can_be_asked_for_alone(event_log: EventLog) -> None:
+    entries = await append_all(event_log, records(50))
+    ends = await event_log.ends()
+    for entry in entries:
+        partition = event_log.partition_of(entry.key)
+        assert partition == entry.position.partition
+        assert await event_log.ends({partition}) == {partition: ends[partition]}
+
+
 # Reading --------------------------------------------------------------------------------------
 
 

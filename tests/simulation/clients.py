@@ -233,6 +233,19 @@ class Client:
             self.outbox[ref] = Outgoing(to, content, ref)
             self.repeat()
 
+    def ask_again(self, outgoing: Outgoing) -> bool:
+        """Repeat what was answered already. Returns whether it is on its way now."""
+        if outgoing.ref in self.outbox or not self.open_links():
+            return False
+        self.outbox[outgoing.ref] = outgoing
+        outgoing.link = None
+        self.repeat()
+        return True
+
+    def is_waiting_for(self, outgoing: Outgoing) -> bool:
+        """Say whether this send of its own has no answer."""
+        return self.outbox.get(outgoing.ref) is outgoing
+
     def repeat(self) -> None:
         """Send everything that no open connection has been given."""
         links = self.open_links()

@@ -169,7 +169,7 @@ class Judge:
                 if self._applied.get(partition, 0) < offset:
                     self._violate("I10", partition, f"applied went back from {offset}")
             return
-        invariant = "I15" if event["what"] == "unfinished" else "I14"
+        invariant = {"unfinished": "I15", "repeat": "I12"}.get(event["what"], "I14")
         self._violate(invariant, event["what"], f"{event['value']}")
 
     def _on_connect(self, event: Event) -> None:

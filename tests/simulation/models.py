@@ -147,9 +147,14 @@ class Log:
         # Records whose append was reported as failed at once, and that are here all the same.
         self.denied: set[Position] = set()
         self.leaderless: set[int] = set()
+        self.unread: set[int] = set()  # readers have lost sight of these
         self.is_aged = False
         self._waiting_for_leader: dict[int, list[Callable[[], None]]] = {}
         self._waiting_for_news: list[asyncio.Future[None]] = []
+
+    def partition_of(self, key: str) -> int:
+        """Return where records of this key go."""
+        return partition_of(key, self.partitions)
 
     def put(self, key: str, value: bytes) -> Appended:
         """Append a record. Now and then an offset before it holds nothing of ours."""
@@ -171,6 +176,11 @@ class Log:
             return False
         act()
         return True
+
+    def see(self, partition: int) -> None:
+        """Readers see the partition again."""
+        self.unread.discard(partition)
+        self._tell_news()
 
     def lead(self, partition: int) -> None:
         """A leader is elected."""
@@ -279,13 +289,18 @@ class ModelEventLog:
             if not self._is_closed:
                 self._loop.call_soon(first.done, first.result, context=self._context)
 
-    async def ends(self) -> Positions:
-        """Ask every partition that has a leader."""
-        return await self._weather.ask("log", LogUnavailable, self._ends)
+    def partition_of(self, key: str) -> int:
+        """Return the partition that `append` chooses."""
+        return self._log.partition_of(key)
 
-    def _ends(self) -> Positions:
+    async def ends(self, partitions: Collection[int] | None = None) -> Positions:
+        """Ask every partition that has a leader, or these."""
+        return await self._weather.ask("log", LogUnavailable, lambda: self._ends(partitions))
+
+    def _ends(self, partitions: Collection[int] | None) -> Positions:
         log = self._log
-        led = {each: end for each, end in log.ends.items() if each not in log.leaderless}
+        asked = log.ends if partitions is None else partitions
+        led = {each: log.ends[each] for each in asked if each not in log.leaderless}
         if not led:
             raise LogUnavailable("no partition has a leader")
         return led
@@ -347,7 +362,8 @@ class ModelLogReader:
         stretches = []
         for partition, start in self._at.items():
             end = self._log.ends[partition]
-            if start >= end or partition in self._log.leaderless or limit <= 0:
+            is_away = partition in self._log.leaderless or partition in self._log.unread
+            if start >= end or is_away or limit <= 0:
                 continue
             entries = self._log.entries[partition]
             first = bisect_left(entries, Position(partition, start), key=lambda each: each.position)

@@ -18,7 +18,7 @@ from landline import writer
 from landline.delivery import delivery, memory, receipts, sends, session
 from landline.delivery.decisions import Append
 from landline.errors import StoreRefused, StoreUnavailable
-from landline.gateway import hub
+from landline.gateway import finder, hub
 from landline.model import (
     NOWHERE,
     Appended,
@@ -323,10 +323,16 @@ def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
         no_doubts = _patch(delivery.Delivery, "_may_be_repeated_elsewhere", lambda *_: False)
-        with no_doubts, _patch(hub.Hub, "_find_later", hub.Hub._find):
+        with no_doubts, _patch(finder.Finder, "_let_originals_arrive", mock.AsyncMock()):
             yield
 
     return switch()
+
+
+@mutant("a repeat waits for its own partition, no other", "gateway/finder.py", "I12", 6)
+def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
+    ends = models.ModelEventLog.ends
+    return _patch(models.ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
 @mutant(

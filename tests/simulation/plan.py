@@ -26,6 +26,10 @@ _AWAY = "away"
 FAULTS = (_AWAY, *_FIRST_FAULTS)
 
 
+# Of a chance of their own, so that the seeds from before they came keep the rest of their plan.
+LATER_FAULTS = ("stuck",)  # a partition is not applied while others are well
+
+
 @dataclass(frozen=True)
 class Plan:
     """One schedule's size and faults. `PLAN` of the command line overrides any of it."""
@@ -44,8 +48,11 @@ class Plan:
         """Return the plan of a seed. One in ten has no faults at all."""
         rng = random.Random(f"plan {seed}")
         servers = rng.choice((1, 2, 2, 3))
-        count = 0 if seed % 10 == 0 else rng.randint(1, len(_FIRST_FAULTS) - 2)
+        is_fair = seed % 10 == 0
+        count = 0 if is_fair else rng.randint(1, len(_FIRST_FAULTS) - 2)
         away = {_AWAY} if seed % 5 == 3 else set()
+        later = random.Random(f"later {seed}")
+        more = {fault for fault in LATER_FAULTS if later.random() < 0.2 and not is_fair}
         return cls(
             seed=seed,
             servers=servers,
@@ -54,7 +61,7 @@ class Plan:
             users=rng.randint(2, 4),
             steps=rng.randint(15, 45),
             has_auto=rng.random() < 0.2,
-            faults=frozenset({*away, *rng.sample(_FIRST_FAULTS, count)}),
+            faults=frozenset({*away, *more, *rng.sample(_FIRST_FAULTS, count)}),
         )
 
     @property

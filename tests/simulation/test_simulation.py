@@ -46,7 +46,16 @@ def test_the_schedules_are_not_vacuous(outcomes: list[Outcome]) -> None:
             "garbage",
             "retention",
         ),
-        *("unstorable", "silent", "slow", "black hole", "flush", "bad frames", "forged ack"),
+        *(
+            "stuck",
+            "unstorable",
+            "silent",
+            "slow",
+            "black hole",
+            "flush",
+            "bad frames",
+            "forged ack",
+        ),
     ):
         assert happened[what] >= 20, f"{what}: {happened[what]}"
     assert happened["ok"] > 10 * len(SEEDS)

@@ -17,9 +17,9 @@ import structlog
 
 from landline import retention, writer
 from landline.delivery import delivery, memory, receipts, sends, session
-from landline.gateway import hub
+from landline.gateway import finder, hub
 from landline.model import PendingQuery
-from landline.protocol.identity import message_id
+from landline.protocol.identity import direct_conversation, message_id
 from landline.protocol.records import MessageRecord, decode_record
 from simulation.clients import BAD, EMPTY, PING, Client, Outgoing, digest
 from simulation.loop import SimulatedLoop
@@ -37,11 +37,11 @@ BOUNDS: dict[Any, dict[str, Any]] = {
     hub: {
         "LOG_SECONDS": 1.0,
         "STORE_SECONDS": 1.5,
-        "FIND_SECONDS": 2.0,
         "DRAIN_SECONDS": 3.0,
         "FAREWELL_SECONDS": 1.0,
         "SWEEP_QUERIES": 3,
     },
+    finder: {"FIND_SECONDS": 2.0},
     retention: {"WATCH_SECONDS": 1.0, "ASK_SECONDS": 1.0},
     writer: {
         "BATCH_ENTRIES": 5,
@@ -205,10 +205,51 @@ class World:
         """Send to people who are connected and stay so."""
         await self._all_live()
         self.note("phase", name="calm")
-        for _ in range(5):
+        with self._stuck_partition() as stuck:
+            repeated = self._repeat_outside(stuck)
+            for _ in range(5):
+                self._send_outside(stuck)
+                await asyncio.sleep(self.rng.random() * 0.3)
+            await asyncio.sleep(STRANDED_SECONDS)
+            if repeated is not None and any(each.is_waiting_for(repeated) for each in self.clients):
+                self.note("sample", what="repeat", value=f"{repeated.ref} has no answer")
+
+    @contextmanager
+    def _stuck_partition(self) -> Iterator[int | None]:
+        """Have the writers lose sight of a partition that holds something new."""
+        if "stuck" not in self.plan.faults:
+            yield None
+            return
+        self.happened["stuck"] += 1
+        stuck = self.rng.randrange(self.log.partitions)
+        self.log.unread.add(stuck)
+        key = next(f"dm:{n}:x" for n in range(99) if self.log.partition_of(f"dm:{n}:x") == stuck)
+        self.log.put(key, b"{}")
+        yield stuck
+        self.log.see(stuck)
+
+    def _conversations_outside(self, stuck: int | None) -> Iterator[tuple[Client, Client]]:
+        for one in self.clients:
+            for other in self.clients:
+                conversation = direct_conversation(one.user, other.user)
+                if self.log.partition_of(conversation) != stuck:
+                    yield one, other
+
+    def _send_outside(self, stuck: int | None) -> None:
+        if stuck is None:
             self._send()
-            await asyncio.sleep(self.rng.random() * 0.3)
-        await asyncio.sleep(STRANDED_SECONDS)
+        elif pairs := list(self._conversations_outside(stuck)):
+            self._send_to(*self.rng.choice(pairs))
+
+    def _repeat_outside(self, stuck: int | None) -> Outgoing | None:
+        """Repeat something whose own partition is well."""
+        if stuck is None:
+            return None
+        for sender, recipient in self._conversations_outside(stuck):
+            for outgoing in sender.answered:
+                if outgoing.to == recipient.user and sender.ask_again(outgoing):
+                    return outgoing
+        return None
 
     async def _finish(self) -> None:
         """Everybody connects once more; wait until all is quiet; end, and look at what is left."""
@@ -344,11 +385,8 @@ class World:
         client = self._somebody()
         links = client.open_links()
         outgoing = self.rng.choice(client.answered) if client.answered else None
-        if links and outgoing is not None and outgoing.ref not in client.outbox:
+        if links and outgoing is not None and client.ask_again(outgoing):
             self.happened["repeat"] += 1
-            client.outbox[outgoing.ref] = outgoing
-            outgoing.link = None
-            client.repeat()
 
     def _use_ref_again(self) -> None:
         """A ref for another text of its owner, or the same in the hands of somebody else."""

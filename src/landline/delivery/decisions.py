@@ -72,7 +72,7 @@ class Append:
 class Find:
     """Look the message up in the store once that has reached `target`: `Delivery.found`.
 
-    `target` None: everything that is in the log now.
+    `target` None: what the partition of its conversation holds now.
     """
 
     token: "Flight"

@@ -1,9 +1,9 @@
 """Sends on their way into the log: one flight per message id, three possible answers.
 
 A send without `retry` goes straight to the log. A repeat (`retry`) is first looked for in the
-store, once that has applied everything that is in the log now; if it is not there it is appended,
-and looked for again: another server may have appended the original in the meantime, and then that
-one's position is the message's.
+store, once that has applied everything that the partition of its conversation holds now; if it is
+not there it is appended, and looked for again: another server may have appended the original in
+the meantime, and then that one's position is the message's.
 
 A client that repeats a send may have been accepted already. So a repeat is never answered
 `rejected`, only `accepted` or `unknown`.

@@ -8,7 +8,7 @@ after an append goes on when the sender has left.
 
 import asyncio
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -31,8 +31,9 @@ from landline.delivery.decisions import (
 from landline.errors import LogUnavailable, StoreUnavailable, Unavailable
 from landline.gateway.batcher import Batcher
 from landline.gateway.connection import Connection
+from landline.gateway.finder import Finder
 from landline.gateway.turns import Turns
-from landline.model import NOWHERE, Message, Positions, join
+from landline.model import Message, Positions
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Histogram, Value, close_code_label
 from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
@@ -48,7 +49,6 @@ from landline.protocol.hints import (
 DIRECTORY_SECONDS = 0.5
 LOG_SECONDS = 5.0
 STORE_SECONDS = 10.0
-FIND_SECONDS = 10.0
 
 # One page of each of these is in memory at the same time.
 PAGES_AT_ONCE = 32
@@ -106,9 +106,14 @@ class Hub:
         self._members = Batcher(self._keep_directory, BATCH)
         self._entries = Batcher(self._read_ends, BATCH)
         self._pages = Batcher(self._read_pages, PAGES_AT_ONCE)
-        self._finds = Batcher(self._find, BATCH)
-        self._repeats = Batcher(self._find_later, BATCH)
-        self._repeat_seconds = repeat_seconds
+        self._finder = Finder(
+            event_log=event_log,
+            store=store,
+            delivery=delivery,
+            spawn=self._spawn,
+            happened=self._happened,
+            repeat_seconds=repeat_seconds,
+        )
         self._routes = Batcher(self._route, BATCH)
         self._append_seconds = Histogram()
         self._loop_lag_seconds = 0.0
@@ -125,7 +130,7 @@ class Hub:
             Unregister: self._unregister,
             ReadPending: self._pages.put,
             AwaitApplied: self._await_applied,
-            Find: self._queue_find,
+            Find: self._finder.put,
             PauseReading: self._pause_reading,
             ResumeReading: self._resume_reading,
         }
@@ -136,18 +141,15 @@ class Hub:
 
     async def run(self) -> None:
         """Serve until cancelled. A defect in any task ends all of them, loudly."""
-        try:
-            async with asyncio.TaskGroup() as self._tasks:
-                for service in (
-                    self._members, self._entries, self._pages,
-                    self._finds, self._repeats, self._routes,
-                ):  # fmt: skip
-                    self._tasks.create_task(service.run())
-                self._tasks.create_task(self._sweep_for_ever())
-                self._tasks.create_task(self._tick_for_ever())
+        async with asyncio.TaskGroup() as self._tasks:
+            for service in (self._members, self._entries, self._pages, self._routes):
+                self._tasks.create_task(service.run())
+            self._tasks.create_task(self._sweep_for_ever())
+            self._tasks.create_task(self._tick_for_ever())
+            try:
                 await self._fatal
-        finally:
-            self._is_over = True
+            finally:
+                self._is_over = True  # before the tasks end: a group that ends takes no more
 
     def measure(self) -> Mapping[str, Value]:
         """Return what the metrics show of connections and deliveries."""
@@ -334,7 +336,7 @@ class Hub:
         async with asyncio.timeout(LOG_SECONDS):
             return await self._event_log.ends()
 
-    # Store: pages, waiting for the writer, repeats -----------------------------------------------
+    # Store: pages, waiting for the writer -------------------------------------------------------
 
     async def _read_pages(self, decisions: list[ReadPending]) -> None:
         wanted = [decision for decision in decisions if decision.session in self._connections]
@@ -351,9 +353,11 @@ class Hub:
         self._happened()
 
     def _await_applied(self, decision: AwaitApplied) -> None:
+        self._waits[decision.session] = self._spawn(self._wait_applied(decision))
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         assert self._tasks is not None
-        task = self._tasks.create_task(self._wait_applied(decision))
-        self._waits[decision.session] = task
+        return self._tasks.create_task(work)
 
     async def _wait_applied(self, decision: AwaitApplied) -> None:
         # Not for ever: a partition that lags keeps nobody from what is applied of the others.
@@ -364,35 +368,6 @@ class Hub:
                 )
         self._waits.pop(decision.session, None)
         self._delivery.applied(decision.session)
-        self._happened()
-
-    def _queue_find(self, decision: Find) -> None:
-        (self._repeats if decision.target is None else self._finds).put(decision)
-
-    async def _find_later(self, decisions: list[Find]) -> None:
-        await asyncio.sleep(self._repeat_seconds)
-        await self._find(decisions)
-
-    async def _find(self, decisions: list[Find]) -> None:
-        flights = [decision.token for decision in decisions]
-        try:
-            async with asyncio.timeout(FIND_SECONDS):
-                target = NOWHERE
-                if any(decision.target is None for decision in decisions):
-                    target = await self._event_log.ends()
-                for decision in decisions:
-                    target = join(target, decision.target or NOWHERE)
-                await self._store.wait_applied(target)
-                stored = await self._store.find({flight.record.message_id for flight in flights})
-        except (TimeoutError, Unavailable):
-            why = "the store does not answer; repeat with the same ref and retry: true"
-            # Those behind them do not wait for their own deadline too, one batch after the other.
-            waiting = [each.token for each in (*self._finds.drain(), *self._repeats.drain())]
-            for flight in (*flights, *waiting):
-                self._delivery.find_failed(flight, why)
-        else:
-            for flight in flights:
-                self._delivery.found(flight, stored.get(flight.record.message_id))
         self._happened()
 
     async def _with_backoff(self, what: str, ask: Callable[[], Any]) -> Any:

@@ -1,11 +1,12 @@
 """The hub, where what it asks for fails."""
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 from unittest import mock
 
+import orjson
 import pytest
 
 from landline.adapters.clock import SystemClock
@@ -14,9 +15,11 @@ from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStor
 from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
 from landline.errors import DirectoryUnavailable, LogUnavailable
+from landline.gateway import finder
 from landline.gateway import hub as hubs
 from landline.gateway.hub import Hub
-from landline.model import Positions
+from landline.model import Appended, Position, Positions
+from landline.protocol.frames import Send
 from support.peer import until
 
 
@@ -37,7 +40,7 @@ class Away(MemoryDirectory):
 class Silent(SqliteEventLog):
     """Does not tell its ends."""
 
-    async def ends(self) -> Positions:
+    async def ends(self, partitions: Collection[int] | None = None) -> Positions:
         raise LogUnavailable("not now")
 
 
@@ -108,6 +111,53 @@ async def test_clients_that_come_and_give_up_while_the_log_is_away_leave_nothing
         hub.closed(client, 1006)
         await asyncio.sleep(0)
     await until(lambda: len(directory.left) == 200 and not hub._entries, "all to be forgotten")
+    running.cancel()
+    await asyncio.wait({running})
+    await database.close()
+
+
+class Wide(SqliteEventLog):
+    """Has two partitions, of which the second does not say where it ends."""
+
+    def partition_of(self, key: str) -> int:
+        return int("carol" in key)
+
+    async def ends(self, partitions: Collection[int] | None = None) -> Positions:
+        if partitions is None or 1 in partitions:
+            await asyncio.Event().wait()
+        return {0: 0}
+
+
+class Knowing(SqliteMessageStore):
+    """Has applied everything, and has every message."""
+
+    async def wait_applied(self, target: Positions) -> Positions:
+        return target
+
+    async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
+        return dict.fromkeys(message_ids, Appended(Position(0, 0), 0))
+
+
+async def test_a_repeat_does_not_wait_for_the_partition_of_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Neither for the one that is stuck, nor behind those who wait for it."""
+    monkeypatch.setattr(finder, "FIND_SECONDS", 0.3)
+    database = Database(tmp_path, lambda _why: None)
+    hub = make_hub(database, Away(), event_log=Wide(database), store=Knowing(database))
+    running = asyncio.create_task(hub.run())
+    client = mock.Mock(session="s1", user="alice", auto_ack=False)
+    hub.opened(client)
+    answers: list[dict[str, Any]] = []
+    client.transmit = lambda frame: answers.append(orjson.loads(frame))
+    for number, to in enumerate(("carol", "bob", "carol", "bob")):
+        hub.received(client, Send(to, "text", f"r{number} to {to}", True))
+
+    def answered(kind: str) -> list[str]:
+        return [each["ref"].split()[-1] for each in answers if each["type"] == kind]
+
+    await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
+    await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
     running.cancel()
     await asyncio.wait({running})
     await database.close()

@@ -11,7 +11,7 @@ folder an offset is `epoch << 40 | Kafka's offset`, so positions compare by epoc
 """
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import takewhile
 from typing import Any
 
@@ -91,7 +91,7 @@ class KafkaEventLog:
 
     def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
         """Give the record to librdkafka, unless it is known that it could not go out."""
-        partition = partition_of(key, self._topic.partitions)
+        partition = self.partition_of(key)
         refusal = "the log is closed" if self._is_closed else self._unusable.get(partition)
         if refusal is None and (
             len(self._flying) >= FLYING_RECORDS or self._flying_bytes >= FLYING_BYTES
@@ -111,9 +111,13 @@ class KafkaEventLog:
                 return
         self._loop.call_soon(done, NotAppended(True, refusal))
 
-    async def ends(self) -> Positions:
-        """Ask every leader for its end, all partitions in one request a broker."""
-        ends = await self._offsets(OffsetSpec.latest())
+    def partition_of(self, key: str) -> int:
+        """Return the partition that `append` chooses."""
+        return partition_of(key, self._topic.partitions)
+
+    async def ends(self, partitions: Collection[int] | None = None) -> Positions:
+        """Ask the leaders for their ends, all partitions in one request a broker."""
+        ends = await self._offsets(OffsetSpec.latest(), partitions)
         return {partition: self._base + offset for partition, offset in ends.items()}
 
     async def aged(self, share: float) -> Positions:
@@ -351,5 +355,8 @@ class KafkaEventLog:
             " run `landline migrate --new-log`. See docs/failures.md"
         )
 
-    async def _offsets(self, spec: OffsetSpec) -> dict[int, int]:
-        return await self._cluster.offsets(self._name, range(self._topic.partitions), spec)
+    async def _offsets(
+        self, spec: OffsetSpec, partitions: Collection[int] | None = None
+    ) -> dict[int, int]:
+        asked = range(self._topic.partitions) if partitions is None else partitions
+        return await self._cluster.offsets(self._name, asked, spec)

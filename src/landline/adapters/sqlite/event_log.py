@@ -4,7 +4,7 @@ import asyncio
 import sqlite3
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -123,7 +123,11 @@ class SqliteEventLog:
             self._is_flush_due = True
             self._loop.call_soon(self._flush)
 
-    async def ends(self) -> Positions:
+    def partition_of(self, key: str) -> int:  # noqa: ARG002 - the port's signature
+        """Return the one partition."""
+        return PARTITION
+
+    async def ends(self, partitions: Collection[int] | None = None) -> Positions:  # noqa: ARG002
         """Return the next offset of the one partition."""
         try:
             end = await self._database.read(lambda connection: connection.execute(_END).fetchone())
