@@ -1,7 +1,7 @@
 """The nouns that every part shares: positions in the log, messages, receipts."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 
@@ -155,22 +155,58 @@ class Batch:
     quarantined: tuple[Quarantined, ...] = ()
 
 
+class Turn(NamedTuple):
+    """Conversations of a mailbox take turns in this order; in another partition it is another."""
+
+    conversation: str
+    partition: int
+
+
+FIRST_TURN = Turn("", -1)  # before all
+# A conversation brings so many messages when it is its turn.
+MESSAGES_A_TURN = 2
+
+
+def turns_of(limit: int) -> int:
+    """Return how many conversations have their turn in a page of `limit` messages.
+
+    Their messages are half of it at the most: the other half goes on with the log.
+    """
+    return max(1, limit // (2 * MESSAGES_A_TURN))
+
+
 class PendingQuery(NamedTuple):
-    """Ask for what `mailbox` is owed at or beyond `after`, at most `limit` messages."""
+    """Ask for what `mailbox` is owed at or beyond `after`, at most `limit` messages.
+
+    `turn`: None asks in the order of the log, which costs least. Otherwise partitions take turns
+    in the answer; and so do conversations, from behind `turn` on, each with its oldest messages.
+    `limit_bytes`: no further message is begun when the contents before it come to this.
+    """
 
     mailbox: str
     after: Positions
     limit: int
+    turn: Turn | None = None
+    limit_bytes: int = 1024 * 1024
 
 
 @dataclass(frozen=True, slots=True)
 class Pending:
     """Answer to one `PendingQuery`.
 
-    `messages` are ordered by position. `complete` says that nothing was cut off by the limit.
-    `applied` was read in the same snapshot as the messages.
+    `messages` are, of each partition, the first ones in the order of their offsets. `complete`
+    says that they are all; otherwise they are all below `until`. `applied` was read in the same
+    snapshot as the messages.
+
+    `ahead`, when turns were asked for and not all was answered: of each conversation between the
+    turn of the query and `turn`, its `MESSAGES_A_TURN` oldest at or beyond `after`, in their order,
+    those among `messages` too. `turn` is what to ask from next; the end is followed by the start.
+    None: nobody had a turn.
     """
 
     messages: tuple[Message, ...]
     complete: bool
     applied: Positions
+    until: Positions = field(default_factory=dict)
+    ahead: tuple[Message, ...] = ()
+    turn: Turn | None = None

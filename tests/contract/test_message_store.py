@@ -9,6 +9,7 @@ import pytest
 
 from landline.errors import StoreRefused
 from landline.model import (
+    FIRST_TURN,
     NOWHERE,
     Appended,
     Batch,
@@ -19,8 +20,10 @@ from landline.model import (
     Positions,
     Quarantined,
     Receipt,
+    Turn,
 )
 from landline.ports import MessageStore
+from support.owed import answer as expected_answer
 from support.stores import Stores
 
 TIME_MS = 1_767_323_045_678
@@ -48,10 +51,11 @@ def message(
     partition: int = 0,
     to: Iterable[str] = ("bob",),
     content: str = "hello",
+    conversation: str = "dm:alice:bob",
 ) -> Message:
     return Message(
         uuid(number),
-        "dm:alice:bob",
+        conversation,
         "alice",
         tuple(to),
         content,
@@ -459,6 +463,42 @@ async def test_paging_misses_nothing_that_stays_pending_while_rows_change(
     positions = [each.position for each in seen]
     assert positions == sorted(set(positions))
     assert {each.id for each in seen} >= {uuid(number) for number in kept}
+
+
+NAMES = ("bob", "Zoe", "a-b", "ab", "ä", "𝄞", "_", "zoe")
+
+
+@pytest.mark.parametrize("seed", range(6))
+async def test_an_answer_is_cut_by_count_and_bytes_and_gives_everybody_a_turn(
+    stores: Stores, store: MessageStore, seed: int
+) -> None:
+    chance = random.Random(seed)
+    owed: list[Message] = []
+    for partition in range(stores.partitions):
+        count = chance.choice((0, 3, 40))
+        sent = [
+            message(
+                partition * 1_000 + offset,
+                offset,
+                partition=partition,
+                content="x" * chance.choice((1, 1, 9, 100)),
+                conversation=f"dm:bob:{chance.choice(NAMES[: 1 + seed * 2])}",
+            )
+            for offset in range(count)
+        ]
+        gone = [each for each in sent if chance.random() < 0.2]
+        receipts = tuple(Receipt(each.id, "bob", "2026") for each in gone)
+        assert await store.apply([Batch(partition, 0, 50, tuple(sent), receipts)])
+        owed += [each for each in sent if each not in gone]
+    queries = []
+    for _ in range(60):
+        after = {p: chance.randrange(40) for p in range(stores.partitions) if chance.random() < 0.5}
+        turns = [Turn(f"dm:bob:{chance.choice(NAMES)}", chance.randrange(stores.partitions))]
+        turn = chance.choice([None, FIRST_TURN, *turns])
+        limit, limit_bytes = chance.choice((1, 2, 5, 12, 64)), chance.choice((1, 30, 400, 10_000))
+        queries.append(PendingQuery("bob", after, limit, turn, limit_bytes))
+    for query, found in zip(queries, await store.pending(queries), strict=True):
+        assert found == expected_answer(owed, query, found.applied)
 
 
 # --- waiting -------------------------------------------------------------------------------------

@@ -1,7 +1,8 @@
 """The schema on its way from one version to the next, with servers of both at work on it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,19 @@ from landline.adapters.postgres.audit import open_audit_store
 from landline.adapters.postgres.lane import connect
 from landline.adapters.postgres.migrations import LOCK_KEY, SCHEMA_VERSION
 from landline.adapters.postgres.migrations.script import Script
+from landline.adapters.postgres.pages import pending_arguments
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
-from landline.model import Batch, LogIdentity, Message, PendingQuery, Position, Receipt
+from landline.model import (
+    FIRST_TURN,
+    Batch,
+    LogIdentity,
+    Message,
+    PendingQuery,
+    Position,
+    Receipt,
+    Turn,
+)
 from support.pages import code_blocks, read, section
 from support.postgres import execute, fetch
 
@@ -77,8 +88,19 @@ def as_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         monkeypatch.setattr(message_store, "PENDING", (BEFORE / "pending.sql").read_text())
         monkeypatch.setattr(message_store, "_FIND", (BEFORE / "find.sql").read_text())
         monkeypatch.setattr(message_store, "_APPLIED", (BEFORE / "applied.sql").read_text())
+        monkeypatch.setattr(PostgresMessageStore, "_fetch", fetch_as_known)
+
+    fetch_now = PostgresMessageStore._fetch
+
+    async def fetch_as_known(self: Any, lane: Any, sql: str, *arguments: Any) -> Any:
+        return await fetch_now(self, lane, sql, *known(sql, arguments))
 
     return change
+
+
+def known(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
+    """Return the arguments that a statement knows: later versions add theirs at the end."""
+    return arguments[: max(map(int, re.findall(r"\$(\d+)", sql)), default=0)]
 
 
 @pytest.fixture
@@ -261,9 +283,10 @@ async def plans(url: SecretUrl) -> tuple[str, str]:
     connection = await connect(url, "landline-ws-1", SECONDS)
     try:
         await connection.execute("ANALYZE")
-        page: Any = message_store.pending_arguments([PendingQuery("bob", {0: 1}, 10)])
+        page = known(message_store.PENDING, pending_arguments([PendingQuery("bob", {0: 1}, 10)]))
         rows: Any = message_store._apply_arguments([Batch(0, 100, 101, (message(1, 100),))])
         read = await connection.fetch(f"EXPLAIN {message_store.PENDING}", *page)
+        rows = known(message_store._APPLY, tuple(rows))
         written = await connection.fetch(f"EXPLAIN {message_store._APPLY}", *rows)
         return "\n".join(row[0] for row in read), "\n".join(row[0] for row in written)
     finally:
@@ -342,4 +365,40 @@ async def test_in_a_new_database_every_text_that_is_compared_is_by_bytes(
     assert [name for name, _ in await fetch(database.reveal(), INDEXES)] == [
         "deliveries_by_recipient",
         "deliveries_owed",
+        "deliveries_turns",
+        "deliveries_without_conversation",
     ]
+
+
+# --- conversations -------------------------------------------------------------------------------
+
+
+async def test_conversations_take_turns_once_every_pending_row_has_its_own(
+    database: SecretUrl, as_before: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Rows that a server of the version before writes have none: then the order of the log is kept,
+    for an older message of the same conversation may be among them.
+    """
+    with monkeypatch.context() as before:
+        before.setattr(migrations, "SCHEMA_VERSION", 2)
+        await migrate(database)
+        as_before()
+        old = PostgresMessageStore(database, "ws-old")
+        await old.adopt(LogIdentity("cluster", "topic", 1))
+        await old.apply([Batch(0, 0, 5, tuple(message(n, n) for n in range(5)))])
+    monkeypatch.undo()
+    await migrate(database)
+    store = PostgresMessageStore(database, "ws-1")
+    query = PendingQuery("bob", {}, 2, FIRST_TURN)
+    [page] = await store.pending([query])
+    assert (len(page.messages), len(page.ahead), page.turn) == (2, 2, Turn("c", 0))
+    as_before()
+    await old.apply([Batch(0, 5, 6, (message(5, 5),))])
+    await old.close()
+    monkeypatch.undo()
+    [page] = await store.pending([query])
+    assert (len(page.messages), page.complete, page.ahead, page.turn) == (2, False, (), None)
+    await store.apply([Batch(0, 6, 7, (), (Receipt(message(5, 5).id, "bob", "2026"),))])
+    [page] = await store.pending([query])
+    assert (len(page.ahead), page.turn) == (2, Turn("c", 0))
+    await store.close()

@@ -12,12 +12,13 @@ from landline.adapters.postgres import (
     collation_change,
     message_store,
     migrate,
+    pages,
 )
 from landline.adapters.postgres.lane import connect
 from landline.adapters.postgres.migrations import SCHEMA_VERSION
 from landline.config.values import SecretUrl
 from landline.errors import StartupError, StoreUnavailable
-from landline.model import Batch, LogIdentity, Message, PendingQuery, Position
+from landline.model import FIRST_TURN, Batch, LogIdentity, Message, PendingQuery, Position
 from landline.stack.ports import free_port
 from landline.stack.postgres import PostgresServer
 from support.postgres import execute, fetch
@@ -310,11 +311,28 @@ async def test_pages_walk_the_index_of_the_pending_part_even_by_a_plan_made_on_s
     await execute(database.reveal(), "ANALYZE")
     connection = await connect(database, "landline-ws-1", 30.0)
     queries = [PendingQuery("bob", {0: 1, 3: 2}, 10)] * 3
-    arguments = list(message_store.pending_arguments(queries))
+    arguments = list(pages.pending_arguments(queries))
     plan = "\n".join(
         row[0] for row in await connection.fetch(f"EXPLAIN {message_store.PENDING}", *arguments)
     )
     await connection.close()
     assert "using deliveries_owed on deliveries" in plan
     assert "using messages_pkey on messages" in plan
-    assert plan.count("Sort") == plan.count("Sort Key") + 1  # one, of the answer
+    assert plan.count("Sort") == plan.count("Sort Key") + 2  # to sum sizes up, and of the answer
+
+
+async def test_turns_walk_indexes_too(store: PostgresMessageStore, database: SecretUrl) -> None:
+    first = Message(f"{1:032x}", "c", "alice", ("bob",), "x", Position(0, 0), 1)
+    assert await store.apply([Batch(0, 0, 1, (first,))])
+    await execute(database.reveal(), "ANALYZE")
+    connection = await connect(database, "landline-ws-1", 30.0)
+    queries = [PendingQuery("bob", {0: 1, 3: 2}, 10, FIRST_TURN)] * 3
+    rows = await connection.fetch(f"EXPLAIN {pages.TURNS}", *pages.turns_arguments(queries))
+    await connection.close()
+    plan = "\n".join(row[0] for row in rows)
+    assert "Seq Scan on deliveries" not in plan
+    assert "Seq Scan on messages" not in plan
+    # The rows of a partition, the next conversation, the rows of a conversation.
+    assert "Index Only Scan using deliveries_owed on deliveries" in plan
+    assert plan.count("Index Only Scan using deliveries_turns on deliveries") >= 2
+    assert "using deliveries_without_conversation on deliveries" in plan

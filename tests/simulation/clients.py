@@ -25,6 +25,8 @@ HIGH_FRAMES = 4
 # How long a server takes to notice that nobody is there any more.
 SILENCE_SECONDS = 3.0
 CLOSE_SECONDS = 0.5
+# Who sips acknowledges one message in so many seconds.
+SIP_SECONDS = 0.25
 
 
 def digest(content: str) -> str:
@@ -45,7 +47,7 @@ class Link:
         self.user = client.user
         self.auto_ack = client.is_auto
         self.began = self._loop.time()
-        self.behaviour = "steady"  # or `silent`: it acknowledges nothing
+        self.behaviour = "steady"  # `silent`: it acknowledges nothing; `sipping`: slowly
         self.is_open = True  # as the client sees it
         self.is_welcome = False
         self.is_live = False
@@ -302,6 +304,16 @@ class Client:
         link.unacked = [id for id in link.unacked if id not in ids]
         self.send_ack(link, ids)
 
+    def _sip_later(self, link: Link) -> None:
+        loop = asyncio.get_running_loop()
+        loop.call_later(SIP_SECONDS, self._sip, link, context=OUTSIDE)
+
+    def _sip(self, link: Link) -> None:
+        if link.unacked and link.is_open and link.behaviour == "sipping":
+            self.acknowledge(link, link.unacked[0])
+        if link.unacked:
+            self._sip_later(link)
+
     def send_ack(self, link: Link, ids: tuple[str, ...]) -> None:
         """Acknowledge these messages, whatever they are."""
         self.world.note("ack", user=self.user, c=link.session, ids=ids)
@@ -362,6 +374,10 @@ class Client:
         if self.is_auto:
             return
         link.unacked.append(frame["id"])
+        if link.behaviour == "sipping":
+            if len(link.unacked) == 1:
+                self._sip_later(link)
+            return
         chance = self.world.rng.random()
         if chance < 0.6:
             self.acknowledge(link)

@@ -136,6 +136,8 @@ class Judge:
         self._away_at = self._back_at = 0.0
         self._applied: Mapping[int, int] = {}
         self._repeated: set[str] = set()  # digests
+        self._floods: set[tuple[str, str]] = set()  # sender, recipient
+        self._unreadable: set[str] = set()  # users
         self._without_ref: list[str] = []
         self._records: list[Event] = []
         self._rows: dict[str, list[Event]] = defaultdict(list)
@@ -171,6 +173,14 @@ class Judge:
             return
         invariant = {"unfinished": "I15", "repeat": "I12"}.get(event["what"], "I14")
         self._violate(invariant, event["what"], f"{event['value']}")
+
+    def _on_flood(self, event: Event) -> None:
+        """Who floods waits for their own messages alone."""
+        self._floods.add((event["by"], event["to"]))
+
+    def _on_mailbox(self, event: Event) -> None:
+        """Whose mailbox cannot be read gets nothing that only the store knows."""
+        self._unreadable.add(event["user"])
 
     def _on_connect(self, event: Event) -> None:
         user = event["user"]
@@ -378,7 +388,8 @@ class Judge:
 
     def _judge_stranded(self, id: str, send: _Send, received_at: float | None) -> None:
         ok_at = send.ok_at
-        if ok_at is None:
+        is_excused = (send.user, send.to) in self._floods or send.to in self._unreadable
+        if ok_at is None or is_excused:
             return
         if self._is_fair:
             invariant, patience = "I2p", self._prompt

@@ -42,6 +42,7 @@ from landline.model import (
 )
 from landline.protocol.partitions import partition_of
 from simulation.loop import WORLD, lane_context
+from support.owed import answer
 
 T = TypeVar("T")
 
@@ -394,6 +395,8 @@ class Store:
     applied: dict[int, int] = field(default_factory=dict)
     # Ids that this store can never store: its own fault, which no validator foresees.
     unstorable: set[str] = field(default_factory=set)
+    # Mailboxes whose rows it cannot read, or not in time.
+    unreadable: set[str] = field(default_factory=set)
     waiting: list[tuple[Positions, asyncio.Future[None]]] = field(default_factory=list)
     watch: Callable[[Positions], None] = lambda _applied: None
 
@@ -442,15 +445,7 @@ class Store:
 
     def owed(self, query: PendingQuery) -> Pending:
         """Answer one query from what is there now."""
-        after = query.after
-        rows = [
-            message
-            for message in self.pending.get(query.mailbox, {}).values()
-            if message.position.offset >= after.get(message.position.partition, 0)
-        ]
-        rows.sort(key=lambda message: message.position)
-        complete = len(rows) <= query.limit
-        return Pending(tuple(rows[: query.limit]), complete, dict(self.applied))
+        return answer(self.pending.get(query.mailbox, {}).values(), query, dict(self.applied))
 
 
 class ModelMessageStore:
@@ -479,7 +474,10 @@ class ModelMessageStore:
         return await self._ask(lambda: dict(self._store.applied))
 
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
-        """Answer all queries from one snapshot."""
+        """Answer all queries from one snapshot, unless a mailbox cannot be read."""
+        if not self._store.unreadable.isdisjoint(query.mailbox for query in queries):
+            await asyncio.sleep(self._weather.rng.choice((0.0, LATE_SECONDS)))
+            raise StoreUnavailable("a page of the index is damaged")
         return await self._ask(lambda: [self._store.owed(query) for query in queries])
 
     async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:

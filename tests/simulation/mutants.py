@@ -18,7 +18,7 @@ from landline import writer
 from landline.delivery import delivery, memory, receipts, sends, session
 from landline.delivery.decisions import Append
 from landline.errors import StoreRefused, StoreUnavailable
-from landline.gateway import finder, hub
+from landline.gateway import finder, hub, replay
 from landline.model import (
     NOWHERE,
     Appended,
@@ -106,24 +106,20 @@ def ends_before_register() -> AbstractContextManager[Any]:
 
 @mutant("the sweep finds what no hint told", "design 2, F05", "I2b", 2)
 def sweep_off() -> AbstractContextManager[Any]:
-    return _patch(hub.Hub, "_sweep", mock.AsyncMock())
+    return _patch(replay.Replay, "_sweep", mock.AsyncMock())
 
 
 @mutant("a replay that failed is tried again", "F65", "I15 I2 I2b I2c", 3)
 def replay_gives_up() -> AbstractContextManager[Any]:
-    keep_on = hub.Hub._with_backoff
+    read = replay.Replay._read_pages
 
-    async def once(self: hub.Hub, what: str, ask: Callable[[], Any]) -> Any:
-        if what != "replay":
-            return await keep_on(self, what, ask)
+    async def once(self: replay.Replay, queries: Any) -> Any:
         try:
-            return await ask()
+            return await self._try(queries, replay.STORE_SECONDS)
         except (TimeoutError, StoreUnavailable):
             return []
 
-    read = hub.Hub._read_pages
-
-    async def swallow(self: hub.Hub, decisions: Any) -> None:
+    async def swallow(self: replay.Replay, decisions: Any) -> None:
         try:
             await read(self, decisions)
         except ValueError:  # there were fewer answers than questions
@@ -131,10 +127,43 @@ def replay_gives_up() -> AbstractContextManager[Any]:
 
     @contextmanager
     def switch() -> Iterator[None]:
-        with _patch(hub.Hub, "_with_backoff", once), _patch(hub.Hub, "_read_pages", swallow):
+        with (
+            _patch(replay.Replay, "_ask_until_answered", once),
+            _patch(replay.Replay, "_read_pages", swallow),
+        ):
             yield
 
     return switch()
+
+
+@mutant(
+    "a mailbox that cannot be read stops nobody else's replay", "gateway/replay.py", "I15 I2b", 26
+)
+def bad_mailbox_stops_all() -> AbstractContextManager[Any]:
+    return _patch(replay.Replay, "_divide", mock.AsyncMock(side_effect=StoreUnavailable("all")))
+
+
+@mutant("conversations take turns in a session that lags", "session.py", "I2b", 1)
+def no_turns() -> AbstractContextManager[Any]:
+    pull = session.Session.pull
+
+    def in_the_order_of_the_log(self: session.Session) -> None:
+        self._turn = None
+        pull(self)
+
+    return _patch(session.Session, "pull", in_the_order_of_the_log)
+
+
+@mutant("what was pushed ahead of the cursor is not pushed again", "session.py", "I5", 6)
+def pushed_ahead_forgotten() -> AbstractContextManager[Any]:
+    push = session.Session._push_rows
+
+    def forget(self: session.Session, pending: Pending, is_settled: Any) -> Any:
+        pushed = push(self, pending, is_settled)
+        self._ahead.clear()
+        return pushed
+
+    return _patch(session.Session, "_push_rows", forget)
 
 
 @mutant("a directory that is down costs latency only", "design 3.9, F48", "defect", 1)
@@ -317,7 +346,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
     "a repeat waits for its original; one that took long, or whose sender has left, asks the store",
     "F04, delivery/sends.py",
     "I7",
-    424,
+    301,
 )
 def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
@@ -329,7 +358,7 @@ def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("a repeat waits for its own partition, no other", "gateway/finder.py", "I12", 6)
+@mutant("a repeat waits for its own partition, no other", "gateway/finder.py", "I12", 18)
 def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     ends = models.ModelEventLog.ends
     return _patch(models.ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
@@ -598,7 +627,7 @@ def pages_by_offset() -> AbstractContextManager[Any]:
         skips[query.mailbox] = skip + query.limit
         taken = rows[skip : skip + query.limit]
         is_complete = len(rows) <= skip + query.limit
-        return Pending(taken, is_complete, dict(self.applied))
+        return Pending(taken, is_complete, dict(self.applied), dict(self.applied))
 
     return _patch(models.Store, "owed", by_count)
 

@@ -27,7 +27,11 @@ FAULTS = (_AWAY, *_FIRST_FAULTS)
 
 
 # Of a chance of their own, so that the seeds from before they came keep the rest of their plan.
-LATER_FAULTS = ("stuck",)  # a partition is not applied while others are well
+LATER_FAULTS = (
+    "flood",  # somebody writes to one user faster than that one acknowledges
+    "mailbox",  # whose rows the store cannot read
+    "stuck",  # a partition is not applied while others are well
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +56,7 @@ class Plan:
         count = 0 if is_fair else rng.randint(1, len(_FIRST_FAULTS) - 2)
         away = {_AWAY} if seed % 5 == 3 else set()
         later = random.Random(f"later {seed}")
-        more = {fault for fault in LATER_FAULTS if later.random() < 0.2 and not is_fair}
+        more = {each for each in reversed(LATER_FAULTS) if later.random() < 0.2 and not is_fair}
         return cls(
             seed=seed,
             servers=servers,

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from landline.adapters.sqlite import Database, SqliteMessageStore
-from landline.model import Batch, Message, PendingQuery, Position, Receipt
+from landline.model import FIRST_TURN, Batch, Message, PendingQuery, Position, Receipt, Turn
 from simulation.good_weather import good_weather
 from simulation.models import ModelMessageStore, Store
 
@@ -23,7 +23,13 @@ def batch(rng: random.Random, start: int, number: int) -> Batch:
         id, recipient = f"{which:08x}-0000-8000-8000-00000000c0de", USERS[which % 3]
         if rng.random() < 0.6:
             message = Message(
-                id, "dm:ann:bob", "ann", (recipient,), f"text {id}", Position(0, offset), offset
+                id,
+                f"dm:ann:{USERS[which % 2]}",
+                "ann",
+                (recipient,),
+                f"text {id}",
+                Position(0, offset),
+                offset,
             )
             messages.setdefault(id, message)
         else:
@@ -45,12 +51,15 @@ async def test_both_stores_answer_alike(seed: int, tmp_path: Path) -> None:
         assert await model.apply(batches) == is_applied
         applied = (await real.applied()).get(0, 0)
         assert (await model.applied()).get(0, 0) == applied
-        queries = [PendingQuery(user, {0: rng.randint(0, applied)}, 5) for user in USERS]
+        queries = [
+            PendingQuery(user, {0: rng.randint(0, applied)}, rng.randint(1, 5), turn, 40)
+            for user in USERS
+            for turn in (None, FIRST_TURN, Turn("dm:ann:bob", 0), Turn("dm:ann:zoe", 0))
+        ]
         for ours, theirs in zip(
             await model.pending(queries), await real.pending(queries), strict=True
         ):
-            assert (ours.messages, ours.complete) == (theirs.messages, theirs.complete)
-            assert ours.applied.get(0, 0) == theirs.applied.get(0, 0)
+            assert ours == theirs
         ids = [each.id for each in batches[0].messages]
         assert await model.find(ids) == await real.find(ids)
     await database.close()

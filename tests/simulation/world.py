@@ -17,7 +17,7 @@ import structlog
 
 from landline import retention, writer
 from landline.delivery import delivery, memory, receipts, sends, session
-from landline.gateway import finder, hub
+from landline.gateway import finder, hub, replay
 from landline.model import PendingQuery
 from landline.protocol.identity import direct_conversation, message_id
 from landline.protocol.records import MessageRecord, decode_record
@@ -29,18 +29,17 @@ from simulation.process import Process
 
 # Small bounds and short deadlines, so that short schedules reach every edge.
 BOUNDS: dict[Any, dict[str, Any]] = {
-    session: {"WINDOW": 6, "PAGE_ROWS": 3, "DEAF_SECONDS": 1.0},
+    session: {"WINDOW": 6, "PAGE_ROWS": 3, "DEAF_SECONDS": 1.0, "AHEAD_CONVERSATIONS": 2},
     memory: {"HELD_MESSAGES": 3, "REMEMBERED_IDS": 4, "PUSHED_IDS": 12, "OWN_IDS": 5},
     delivery: {"SESSION_FLIGHTS": 4, "WRITE_TIMEOUT_SECONDS": 2.0},
     sends: {"FLIGHTS": 14},
     receipts: {"RECEIPTS_PER_RECORD": 4},
     hub: {
         "LOG_SECONDS": 1.0,
-        "STORE_SECONDS": 1.5,
         "DRAIN_SECONDS": 3.0,
         "FAREWELL_SECONDS": 1.0,
-        "SWEEP_QUERIES": 3,
     },
+    replay: {"STORE_SECONDS": 1.5, "PART_SECONDS": 0.5, "SWEEP_QUERIES": 3, "PAGES_AT_ONCE": 4},
     finder: {"FIND_SECONDS": 2.0},
     retention: {"WATCH_SECONDS": 1.0, "ASK_SECONDS": 1.0},
     writer: {
@@ -145,6 +144,11 @@ class World:
                   sweep_interval=2.0, deadline=10.0)  # fmt: skip
         for index in range(self.plan.servers):
             await self._start(f"ws-{index + 1}", is_writer=index < self.plan.writers)
+        if "mailbox" in self.plan.faults:
+            self.happened["mailbox"] += 1
+            unreadable = self.clients[self.plan.users - 1].user
+            self.store.unreadable.add(unreadable)
+            self.note("mailbox", user=unreadable)
         self.note("phase", name="load")
         for client in self.clients:
             self._connect(client)
@@ -199,16 +203,25 @@ class World:
         for client in self.clients:
             if not client.links:
                 self._connect(client)
-        await self._until(lambda: all(each.is_live for c in self.clients for each in c.links), 30.0)
+        well = [client for client in self.clients if client.user not in self.store.unreadable]
+
+        def is_live() -> bool:
+            return all(each.is_live for client in well for each in client.links)
+
+        await self._until(is_live, 30.0)
+        if self.store.unreadable and not is_live():
+            self.note("sample", what="unfinished", value="not live, for somebody else's mailbox")
 
     async def _calm(self) -> None:
         """Send to people who are connected and stay so."""
         await self._all_live()
         self.note("phase", name="calm")
-        with self._stuck_partition() as stuck:
+        with self._stuck_partition() as stuck, self._flood(stuck) as flooded:
             repeated = self._repeat_outside(stuck)
-            for _ in range(5):
-                self._send_outside(stuck)
+            if flooded is not None:  # first it grows to more than they acknowledge in that time
+                await asyncio.sleep(2.0)
+            for number in range(5):
+                self._send_in_calm(stuck, flooded if number == 0 else None)
                 await asyncio.sleep(self.rng.random() * 0.3)
             await asyncio.sleep(STRANDED_SECONDS)
             if repeated is not None and any(each.is_waiting_for(repeated) for each in self.clients):
@@ -235,11 +248,42 @@ class World:
                 if self.log.partition_of(conversation) != stuck:
                     yield one, other
 
-    def _send_outside(self, stuck: int | None) -> None:
-        if stuck is None:
+    def _send_in_calm(self, stuck: int | None, flooded: Client | None) -> None:
+        """Send something that has to arrive: to who is flooded by others, if anybody is."""
+        if stuck is None and flooded is None and not self.store.unreadable:
             self._send()
-        elif pairs := list(self._conversations_outside(stuck)):
+            return
+        pairs = [
+            (recipient, sender)
+            for sender, recipient in self._conversations_outside(stuck)
+            if recipient.user not in self.store.unreadable
+            and (flooded is None or (recipient is flooded and sender is not self.clients[1]))
+        ]
+        if pairs:
             self._send_to(*self.rng.choice(pairs))
+
+    @contextmanager
+    def _flood(self, stuck: int | None) -> Iterator[Client | None]:
+        """Have one user write to another faster than that one acknowledges."""
+        victim, sender = self.clients[:2]
+        pairs = list(self._conversations_outside(stuck))
+        if "flood" not in self.plan.faults or (sender, victim) not in pairs:
+            yield None
+            return
+        self.happened["flood"] += 1
+        self.note("flood", by=sender.user, to=victim.user)
+        for link in victim.links:
+            link.behaviour = "sipping"
+        flood = self.loop.create_task(self._write_for_ever(victim, sender))
+        yield victim
+        flood.cancel()
+
+    async def _write_for_ever(self, victim: Client, sender: Client) -> None:
+        for _ in range(20):
+            self._send_to(victim, sender)
+        while True:
+            await asyncio.sleep(0.04)
+            self._send_to(victim, sender)
 
     def _repeat_outside(self, stuck: int | None) -> Outgoing | None:
         """Repeat something whose own partition is well."""
@@ -254,6 +298,11 @@ class World:
     async def _finish(self) -> None:
         """Everybody connects once more; wait until all is quiet; end, and look at what is left."""
         self.weather.faults &= frozenset({"gaps"})
+        self.store.unreadable.clear()
+        for client in self.clients:
+            for link in client.links:
+                link.behaviour = "steady"
+                client.acknowledge(link)
         self.note("phase", name="final")
         for _ in range(4):
             for client in self.clients:

@@ -393,7 +393,10 @@ class Delivery:
             session.pull()
 
     def sweep(self) -> list[tuple[str, PendingQuery]]:
-        """Return what to ask the store for, per session: `swept` takes the answers."""
+        """Return what to ask the store for, per session: `swept` takes the answers.
+
+        Those come first that were swept longest ago.
+        """
         queries = []
         for session in self._sessions.values():
             query = session.sweep_query()
@@ -403,7 +406,8 @@ class Delivery:
 
     def swept(self, session_id: str, pending: Pending) -> None:
         """The store has answered one of the sweep's queries."""
-        if session := self._sessions.get(session_id):
+        if session := self._sessions.pop(session_id, None):
+            self._sessions[session_id] = session  # to the end of the queue
             self.counters.pushed_sweep += session.swept(pending, self._receipts.is_settled)
 
     # Receipts --------------------------------------------------------------------------------

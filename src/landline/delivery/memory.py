@@ -9,6 +9,7 @@ the store later.
 
 from bisect import bisect_left
 from collections import OrderedDict
+from collections.abc import Callable
 from typing import NamedTuple
 
 from landline.model import Message, Position, Positions
@@ -118,6 +119,12 @@ class Held:
         message = self._messages.pop(0)
         self._give_back(_held_bytes(message.frame))
         return message
+
+    def drop(self, is_known: Callable[[HeldMessage], bool]) -> None:
+        """Keep no longer what is known already."""
+        for message in [each for each in self._messages if is_known(each)]:
+            self._messages.remove(message)
+            self._give_back(_held_bytes(message.frame))
 
     def take_all(self) -> list[HeldMessage]:
         """Return all, in the order of the log, and keep none."""

@@ -27,6 +27,16 @@ come too. What a page brings that was pushed meanwhile is skipped as ever, by `p
 is full (`memory`), messages are missed again.
 
 Catching up, lagging and the sweep are the same pull; they differ in when it starts.
+
+A flood must not keep other messages waiting behind it. So once a page was cut off, pulls ask in
+turns: of some conversations the page also brings the oldest rows *ahead* of the cursor. They are
+pushed first. What was pushed ahead is remembered as a cursor of that conversation alone:
+
+    every message of the conversation below it that the mailbox was owed has been pushed.
+
+It is forgotten when the session's cursor has passed it, or when the store shows that nothing of
+the conversation below it is pending any more, so that no page can bring it again. And of the
+window a part is kept for others as soon as a conversation is not alone in it.
 """
 
 from collections.abc import Callable, Iterable
@@ -36,12 +46,14 @@ from typing import TYPE_CHECKING
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
 from landline.delivery.memory import Held, HeldMessage, Memory, Pushed
 from landline.model import (
+    FIRST_TURN,
     NOWHERE,
     Message,
     Pending,
     PendingQuery,
     Position,
     Positions,
+    Turn,
     covers,
     join,
 )
@@ -56,6 +68,9 @@ if TYPE_CHECKING:
 PAGE_ROWS = 64
 # How long a session may hear nothing live while it waits for the store.
 DEAF_SECONDS = 5.0
+# Conversations with a cursor of their own. While there are so many, no further one is served ahead;
+# those that have been acknowledged are forgotten as their turns come round.
+AHEAD_CONVERSATIONS = 1_024
 
 
 class State(Enum):
@@ -70,13 +85,16 @@ class Session:
     """The delivery state of one session. Decisions go to `out`."""
 
     __slots__ = (
+        "_ahead",
         "_clock",
         "_counters",
         "_deaf_since",
         "_held",
+        "_is_shared",
         "_missed",
         "_out",
         "_swept_cursor",
+        "_turn",
         "auto_ack",
         "bad_frames",
         "barrier",
@@ -128,6 +146,9 @@ class Session:
         self._missed: Positions = NOWHERE
         self._held = Held(memory.held)
         self._swept_cursor: Positions = NOWHERE
+        self._turn: Turn | None = None  # None: a page in the order of the log is enough
+        self._ahead: dict[Turn, int] = {}
+        self._is_shared = False  # several conversations have met in the window since it was live
         self._out = out
         self._clock = clock
         self._counters = counters
@@ -147,7 +168,7 @@ class Session:
         if self._has(message):
             return
         if self.state is State.LIVE:
-            if self.room > 0 and self.pushed.has_room():
+            if self._has_room(message.conversation) and self.pushed.has_room():
                 self._push_live(message, frame)
                 return
             self._lag()
@@ -187,12 +208,15 @@ class Session:
         if not self.pulling and self.state is State.LAGGING:
             self._deaf_since = self._clock.monotonic()
         self.pulling = True
-        query = PendingQuery(self.user, self.cursor, min(room, PAGE_ROWS))
+        query = PendingQuery(self.user, self.cursor, min(room, PAGE_ROWS), self._turn)
         self._out.append(ReadPending(self.id, query))
 
     def page(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
         """Push a page and decide what comes next. Returns how many messages were pushed."""
         pushed = self._push_rows(pending, is_settled)
+        is_all = pending.complete and pushed is not None
+        self._turn = None if is_all else pending.turn or self._turn or FIRST_TURN
+        self._note_caught_up()
         if pushed is None:
             self._stall()
             return 0
@@ -202,13 +226,13 @@ class Session:
         if not pending.complete:
             self.pull()
             return pushed
-        self.cursor = join(self.cursor, pending.applied)
-        self.pushed.forget_oldest(self.cursor)
+        self._go_live_or_on()
+        return pushed
+
+    def _note_caught_up(self) -> None:
         if not self.is_caught_up and self.barrier is not None and covers(self.cursor, self.barrier):
             self.is_caught_up = True
             self._out.append(Transmit(self.id, frames.caught_up(self.replayed)))
-        self._go_live_or_on()
-        return pushed
 
     def resume(self) -> None:
         """Go on after the window opened: pull in good time, not page by single message."""
@@ -235,10 +259,10 @@ class Session:
         pushed = self._push_rows(pending, is_settled)
         if pushed is None or not pending.complete:
             self._lag()
+            self._turn = FIRST_TURN
             self._missed = join(self._missed, pending.applied)
             self.resume()
             return pushed or 0
-        self.cursor = join(self.cursor, pending.applied)
         # What was below the cursor a whole sweep ago: an idle session keeps none.
         self.pushed.forget_below(self._swept_cursor)
         self._swept_cursor = self.cursor
@@ -269,7 +293,21 @@ class Session:
 
     def _has(self, message: Message | HeldMessage) -> bool:
         partition, offset = message.position
-        return message.id in self.pushed or offset < self.cursor.get(partition, 0)
+        if message.id in self.pushed or offset < self.cursor.get(partition, 0):
+            return True
+        return bool(self._ahead) and offset < self._ahead.get(_turn_of(message), 0)
+
+    def _has_room(self, conversation: str) -> bool:
+        """Say whether a message of this conversation may be pushed now. One that shares the window
+        with others leaves a quarter of it to them.
+        """
+        if self.room <= 0:
+            return False
+        share = WINDOW - WINDOW // 4
+        if len(self.outstanding) < share:
+            return True
+        own = sum(conversation == each for each, _sender in self.outstanding.values())
+        return own < share or (own == len(self.outstanding) and not self._is_shared)
 
     def _push_live(self, message: Message | HeldMessage, frame: bytes) -> None:
         self._push(message, frame)
@@ -283,31 +321,64 @@ class Session:
         self._out.append(Transmit(self.id, frame))
 
     def _push_rows(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int | None:
-        """Push rows in order, the cursor with them. None: the window was full before the end."""
+        """Push rows, each conversation's in order, cursors with them. None: some had no room."""
         pushed = 0
-        last: Position | None = None
-        for message in pending.messages:
+        # Before any is forgotten: else those that are served now would keep others out for ever.
+        may_begin = len(self._ahead) < AHEAD_CONVERSATIONS
+        self._forget_turns(pending)
+        left: dict[int, int] = {}  # partition -> the first row that the cursor does not pass
+        rows = (*pending.ahead, *pending.messages)
+        if self.state is not State.LIVE and len({each.conversation for each in rows}) > 1:
+            self._is_shared = True
+        for number, message in enumerate(rows):
             # Settled: acknowledged already, the receipt is still on its way through the log.
-            if not self._has(message) and not is_settled(message.id, self.user):
-                if self.room <= 0:
-                    self._move_past(last, pending.applied)
-                    return None
-                self._push(message, frames.message(message, replay=True))
-                pushed += 1
-                if not self.is_caught_up:
-                    self.replayed += 1
-            last = message.position
-        self._move_past(last, pending.applied)
-        self.pushed.forget_oldest(self.cursor)
-        return pushed
+            if self._has(message) or is_settled(message.id, self.user):
+                continue
+            partition, offset = message.position
+            turn = _turn_of(message)
+            is_ahead = number < len(pending.ahead)
+            is_beyond = is_ahead or partition in left
+            may_note = may_begin or turn in self._ahead
+            if not self._has_room(message.conversation) or (is_beyond and not may_note):
+                if not is_ahead:
+                    left.setdefault(partition, offset)
+                continue
+            self._push(message, frames.message(message, replay=True))
+            pushed += 1
+            if not self.is_caught_up:
+                self.replayed += 1
+            if is_beyond:
+                self._ahead[turn] = offset + 1
+                # The id may be forgotten like those below the cursor.
+                below = Position(partition, self.cursor.get(partition, 0) - 1)
+                self.pushed.add(message.id, below)
+        self._move_cursor(pending.applied if pending.complete else pending.until, left)
+        return None if left else pushed
 
-    def _move_past(self, last: Position | None, applied: Positions) -> None:
-        """Move the cursor behind `last`, of a page that is ordered by partition and offset."""
-        if last is None:
+    def _move_cursor(self, until: Positions, left: dict[int, int]) -> None:
+        if left:
+            until = {each: min(offset, left.get(each, offset)) for each, offset in until.items()}
+        self.cursor = join(self.cursor, until)
+        if self._ahead:
+            self._ahead = {
+                turn: offset
+                for turn, offset in self._ahead.items()
+                if offset > self.cursor.get(turn.partition, 0)
+            }
+        self.pushed.forget_oldest(self.cursor)
+
+    def _forget_turns(self, pending: Pending) -> None:
+        """Forget conversations that had their turn and have nothing pending below their cursor."""
+        if self._turn is None or pending.turn is None or not self._ahead:
             return
-        considered = {p: offset for p, offset in applied.items() if p < last.partition}
-        considered[last.partition] = last.offset + 1
-        self.cursor = join(self.cursor, considered)
+        oldest: dict[Turn, int] = {}
+        for message in pending.ahead:
+            oldest.setdefault(_turn_of(message), message.position.offset)
+        for turn, offset in list(self._ahead.items()):
+            had_turn = self._turn < turn and (pending.turn == FIRST_TURN or turn <= pending.turn)
+            if had_turn and oldest.get(turn, offset) >= offset:
+                self._held.drop(self._has)  # what is known by this cursor alone
+                del self._ahead[turn]
 
     def _go_live_or_on(self) -> None:
         needed = join(self.barrier or NOWHERE, self._missed)
@@ -317,6 +388,7 @@ class Session:
             self._out.append(AwaitApplied(self.id, needed))
             return
         self.state = State.LIVE
+        self._is_shared = False
         self.pulling = False
         self._missed = NOWHERE
         for message in self._held.take_all():
@@ -341,3 +413,7 @@ class Session:
 
     def _miss(self, position: Position) -> None:
         self._missed = join(self._missed, {position.partition: position.offset + 1})
+
+
+def _turn_of(message: Message | HeldMessage) -> Turn:
+    return Turn(message.conversation, message.position.partition)

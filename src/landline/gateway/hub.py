@@ -32,6 +32,7 @@ from landline.errors import LogUnavailable, StoreUnavailable, Unavailable
 from landline.gateway.batcher import Batcher
 from landline.gateway.connection import Connection
 from landline.gateway.finder import Finder
+from landline.gateway.replay import Replay
 from landline.gateway.turns import Turns
 from landline.model import Message, Positions
 from landline.observability.logging import get_logger
@@ -48,11 +49,7 @@ from landline.protocol.hints import (
 # The directory has a deadline of its own (200 ms, and a breaker); this one is for its defects.
 DIRECTORY_SECONDS = 0.5
 LOG_SECONDS = 5.0
-STORE_SECONDS = 10.0
 
-# One page of each of these is in memory at the same time.
-PAGES_AT_ONCE = 32
-SWEEP_QUERIES = 500
 BATCH = 1_000
 # Hints that wait for the directory. One that is dropped costs latency: the sweep delivers.
 ROUTED_WAITING = 10_000
@@ -105,7 +102,13 @@ class Hub:
         self._waits: dict[str, asyncio.Task[None]] = {}
         self._members = Batcher(self._keep_directory, BATCH)
         self._entries = Batcher(self._read_ends, BATCH)
-        self._pages = Batcher(self._read_pages, PAGES_AT_ONCE)
+        self._replay = Replay(
+            store=store,
+            delivery=delivery,
+            is_connected=self._connections.__contains__,
+            happened=self._happened,
+            sweep_interval=sweep_interval,
+        )
         self._finder = Finder(
             event_log=event_log,
             store=store,
@@ -128,7 +131,7 @@ class Hub:
             Close: self._close,
             Register: self._members.put,
             Unregister: self._unregister,
-            ReadPending: self._pages.put,
+            ReadPending: self._replay.put,
             AwaitApplied: self._await_applied,
             Find: self._finder.put,
             PauseReading: self._pause_reading,
@@ -142,9 +145,8 @@ class Hub:
     async def run(self) -> None:
         """Serve until cancelled. A defect in any task ends all of them, loudly."""
         async with asyncio.TaskGroup() as self._tasks:
-            for service in (self._members, self._entries, self._pages, self._routes):
+            for service in (self._members, self._entries, self._replay, self._routes):
                 self._tasks.create_task(service.run())
-            self._tasks.create_task(self._sweep_for_ever())
             self._tasks.create_task(self._tick_for_ever())
             try:
                 await self._fatal
@@ -336,21 +338,7 @@ class Hub:
         async with asyncio.timeout(LOG_SECONDS):
             return await self._event_log.ends()
 
-    # Store: pages, waiting for the writer -------------------------------------------------------
-
-    async def _read_pages(self, decisions: list[ReadPending]) -> None:
-        wanted = [decision for decision in decisions if decision.session in self._connections]
-        if not wanted:
-            return
-
-        async def read() -> Any:
-            async with asyncio.timeout(STORE_SECONDS):
-                return await self._store.pending([decision.query for decision in wanted])
-
-        answers = await self._with_backoff("replay", read)
-        for decision, pending in zip(wanted, answers, strict=True):
-            self._delivery.page(decision.session, pending)
-        self._happened()
+    # Waiting for the writer ------------------------------------------------------------------
 
     def _await_applied(self, decision: AwaitApplied) -> None:
         self._waits[decision.session] = self._spawn(self._wait_applied(decision))
@@ -423,26 +411,6 @@ class Hub:
 
     # Time ------------------------------------------------------------------------------------
 
-    async def _sweep_for_ever(self) -> None:
-        while True:
-            # Jitter, so that servers do not ask at the same time.
-            await asyncio.sleep(self._sweep_interval * random.uniform(0.9, 1.1))  # noqa: S311
-            try:
-                await self._sweep()
-            except (TimeoutError, StoreUnavailable) as error:
-                log.warning("sweep_failed", reason=str(error) or "no answer in time")
-
-    async def _sweep(self) -> None:
-        queries = self._delivery.sweep()
-        self._happened()
-        for start in range(0, len(queries), SWEEP_QUERIES):
-            chunk = queries[start : start + SWEEP_QUERIES]
-            async with asyncio.timeout(STORE_SECONDS):
-                answers = await self._store.pending([query for _session, query in chunk])
-            for (session, _query), pending in zip(chunk, answers, strict=True):
-                self._delivery.swept(session, pending)
-            self._happened()
-
     async def _tick_for_ever(self) -> None:
         while True:
             due = self.clock.monotonic() + TICK_SECONDS
@@ -450,10 +418,10 @@ class Hub:
             now = self.clock.monotonic()
             self._loop_lag_seconds = max(0.0, now - due)
             self._delivery.tick()
-            for waiting in (self._entries, self._pages):
-                # What they wait for may be away for hours, while clients come and give up.
-                if len(waiting) > len(self._connections):
-                    waiting.keep(lambda decision: decision.session in self._connections)
+            # What they wait for may be away for hours, while clients come and give up.
+            if len(self._entries) > len(self._connections):
+                self._entries.keep(lambda decision: decision.session in self._connections)
+            self._replay.forget_gone(len(self._connections))
             for connection in list(self._connections.values()):
                 connection.beat(now)
                 if connection.auto_ack:

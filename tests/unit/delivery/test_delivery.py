@@ -70,7 +70,8 @@ class Bench:
     def page(self, session: str, *messages: Message, complete: bool = True) -> None:
         """Answer the session's page."""
         assert self.pop(d.ReadPending).session == session
-        self.heart.page(session, Pending(messages, complete, {0: self.end}))
+        until = {0: messages[-1].position.offset + 1} if messages else {}
+        self.heart.page(session, Pending(messages, complete, {0: self.end}, until))
         self.take()
 
     def send(self, session: str, to: str, content: str = "text", **fields: Any) -> None:

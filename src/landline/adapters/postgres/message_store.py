@@ -3,11 +3,19 @@
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from importlib.resources import files
+from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from landline.adapters.postgres.applied_poller import AppliedPoller
 from landline.adapters.postgres.hosts import Hosts
 from landline.adapters.postgres.lane import Connection, Lane
+from landline.adapters.postgres.pages import (
+    TURNS,
+    pending_answers,
+    pending_arguments,
+    turns_answers,
+    turns_arguments,
+)
 from landline.adapters.postgres.preflight import broken_promises
 from landline.config.values import SecretUrl
 from landline.errors import StoreRefused, StoreUnavailable
@@ -16,7 +24,6 @@ from landline.model import (
     Appended,
     Batch,
     LogIdentity,
-    Message,
     Pending,
     PendingQuery,
     Position,
@@ -28,6 +35,9 @@ T = TypeVar("T")
 # Below the deadlines of those who ask, so that the reason they hear is ours.
 WRITE_SECONDS: Final = 15.0
 REPLAY_SECONDS: Final = 8.0
+# One may be held up by a mailbox that cannot be read in time, and another one by finding that out.
+# The last one that was used is taken first, so that usually there is one connection.
+REPLAY_LANES: Final = 3
 ASK_SECONDS: Final = 4.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
@@ -56,7 +66,13 @@ class PostgresMessageStore:
         self._allow_unsafe = allow_unsafe
         self._hosts = hosts = Hosts(url, self._name)
         self._writer = Lane(self._connect_writer, WRITE_SECONDS, hosts)
-        self._replay = Lane(lambda: hosts.connect(REPLAY_SECONDS), REPLAY_SECONDS, hosts)
+        self._replay = [
+            Lane(lambda: hosts.connect(REPLAY_SECONDS), REPLAY_SECONDS, hosts)
+            for _ in range(REPLAY_LANES)
+        ]
+        self._free_replay: asyncio.Queue[Lane] = asyncio.LifoQueue()
+        for lane in self._replay:
+            self._free_replay.put_nowait(lane)
         self._asker = Lane(lambda: hosts.connect(ASK_SECONDS), ASK_SECONDS, hosts)
         self._poller = AppliedPoller(self.applied)
         self._prober: asyncio.Task[None] | None = None
@@ -91,25 +107,12 @@ class PostgresMessageStore:
         return await self._poller.wait(target)
 
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
-        """Read everything in one statement."""
-        if not queries:
-            return []
-        rows = await self._read(self._replay, PENDING, *pending_arguments(queries))
-        applied: dict[int, int] = {}
-        pages: list[list[Message]] = [[] for _ in queries]
-        for number, partition, offset, id, conversation, sender, content, time_ms in rows:
-            if number < 0:
-                applied[partition] = offset
-                continue
-            recipients = (queries[number].mailbox,)
-            position = Position(partition, offset)
-            pages[number].append(
-                Message(str(id), conversation, sender, recipients, content, position, time_ms)
-            )
-        return [
-            Pending(tuple(page[: query.limit]), len(page) <= query.limit, applied)
-            for query, page in zip(queries, pages, strict=True)
-        ]
+        """Read everything in one statement; in another one what is answered in turns."""
+        plain = [query for query in queries if query.turn is None]
+        in_turns = [query for query in queries if query.turn is not None]
+        answers = iter(await self._read_page(PENDING, pending_arguments(plain), plain))
+        others = iter(await self._read_page(TURNS, turns_arguments(in_turns), in_turns))
+        return [next(answers if query.turn is None else others) for query in queries]
 
     async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
         """Look messages up by id."""
@@ -120,8 +123,14 @@ class PostgresMessageStore:
         }
 
     def health(self) -> str | None:
-        """Return what went wrong last on a lane that has not worked since."""
-        return next((lane.trouble for lane in self._lanes if lane.trouble is not None), None)
+        """Return what went wrong last on a lane that has not worked since.
+
+        Of those for pages that is all of them: one may have met a mailbox that cannot be read.
+        """
+        troubles = [lane.trouble for lane in self._replay]
+        return (
+            self._writer.trouble or self._asker.trouble or (all(troubles) and troubles[0]) or None
+        )
 
     async def close(self) -> None:
         """Close every connection."""
@@ -192,8 +201,8 @@ class PostgresMessageStore:
     # Inside --------------------------------------------------------------------------------------
 
     @property
-    def _lanes(self) -> tuple[Lane, Lane, Lane]:
-        return self._writer, self._replay, self._asker
+    def _lanes(self) -> tuple[Lane, ...]:
+        return self._writer, *self._replay, self._asker
 
     async def _connect_writer(self) -> Connection:
         """Connect, and do not write where a commit may be forgotten: whoever was told that a
@@ -209,6 +218,22 @@ class PostgresMessageStore:
             connection.terminate()
             raise ConnectionError(broken[0])
         return connection
+
+    async def _read_page(
+        self, sql: str, arguments: Sequence[Any], queries: Sequence[PendingQuery]
+    ) -> list[Pending]:
+        if not queries:
+            return []
+        try:
+            async with asyncio.timeout(REPLAY_SECONDS):
+                lane = await self._free_replay.get()
+        except TimeoutError as error:
+            raise StoreUnavailable("PostgreSQL does not answer in time") from error
+        try:
+            rows = await self._read(lane, sql, *arguments)
+        finally:
+            self._free_replay.put_nowait(lane)
+        return pending_answers(queries, rows) if sql is PENDING else turns_answers(queries, rows)
 
     async def _read(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
         try:
@@ -268,29 +293,34 @@ def _apply_arguments(batches: Sequence[Batch]) -> Iterable[Sequence[Any]]:
         for each in batch.quarantined
     ]
     positions = [(batch.partition, batch.start, batch.end) for batch in batches]
+    *deliveries, conversations = _columns(_deliveries(batches), 6)
     return (
         *_columns(positions, 3),
         *_columns(facts, 7),
-        *_columns(_deliveries(batches), 5),
+        *deliveries,
         *_columns(quarantined, 4),
+        conversations,
     )
 
 
-def _deliveries(batches: Sequence[Batch]) -> list[tuple[int, str, str, int | None, str | None]]:
+def _deliveries(
+    batches: Sequence[Batch],
+) -> list[tuple[int, str, str, int | None, str | None, str | None]]:
     """Return one row for each message and recipient, in the order of the primary key."""
-    owed: dict[tuple[str, str], tuple[int, int | None]] = {}
+    owed: dict[tuple[str, str], tuple[int, int | None, str | None]] = {}
     received: dict[tuple[str, str], str] = {}
     for batch in batches:
         for message in batch.messages:
             for user in message.recipients:
-                owed[message.id, user] = (batch.partition, message.position.offset)
+                place = (batch.partition, message.position.offset, message.conversation)
+                owed[message.id, user] = place
         for id, user, delivered_at in batch.receipts:
             known = received.get((id, user), delivered_at)
             received[id, user] = min(known, delivered_at)
-            owed.setdefault((id, user), (batch.partition, None))
+            owed.setdefault((id, user), (batch.partition, None, None))
     return [
-        (partition, *key, offset, received.get(key))
-        for key, (partition, offset) in sorted(owed.items())
+        (partition, *key, offset, received.get(key), conversation)
+        for key, (partition, offset, conversation) in sorted(owed.items(), key=itemgetter(0))
     ]
 
 
@@ -301,17 +331,6 @@ def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[A
 def _storable(reason: str) -> str:
     """Return text that can be stored for certain: else the quarantine itself would be refused."""
     return reason.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
-
-
-def pending_arguments(queries: Sequence[PendingQuery]) -> Iterable[Any]:
-    """Return what `PENDING` takes; the vectors are padded to the same length."""
-    width = 1 + max((max(query.after, default=-1) for query in queries), default=-1)
-    return (
-        [query.mailbox for query in queries],
-        [query.limit for query in queries],
-        width,
-        [query.after.get(partition, 0) for query in queries for partition in range(width)],
-    )
 
 
 def _fields(identity: LogIdentity) -> tuple[str, str, int, int]:

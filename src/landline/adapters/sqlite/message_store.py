@@ -10,6 +10,8 @@ import orjson
 from landline.adapters.sqlite.database import Database, WriteFailed
 from landline.errors import StoreRefused, StoreUnavailable
 from landline.model import (
+    FIRST_TURN,
+    MESSAGES_A_TURN,
     NOWHERE,
     Appended,
     Batch,
@@ -18,8 +20,10 @@ from landline.model import (
     PendingQuery,
     Position,
     Positions,
+    Turn,
     covers,
     join,
+    turns_of,
 )
 
 # Rows go in and come out as one JSON value each way: a statement that steps once releases the
@@ -44,12 +48,12 @@ _MESSAGES = """
 """
 
 _OWED = """
-    INSERT INTO deliveries (message_id, recipient, mailbox, status, log_offset)
+    INSERT INTO deliveries (message_id, recipient, mailbox, status, log_offset, conversation)
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[1]'),
-           'UNDELIVERED', json_extract(value, '$[2]')
+           'UNDELIVERED', json_extract(value, '$[2]'), json_extract(value, '$[3]')
     FROM json_each(?) WHERE true
     ON CONFLICT (message_id, recipient) DO UPDATE
-        SET log_offset = excluded.log_offset
+        SET log_offset = excluded.log_offset, conversation = excluded.conversation
         WHERE deliveries.log_offset IS NULL OR excluded.log_offset < deliveries.log_offset
 """
 
@@ -70,23 +74,58 @@ _QUARANTINE = """
 
 _APPLIED = "SELECT log_partition, next_offset FROM applied"
 
-# Answers all queries [mailbox, offset] from one snapshot: [[partition, next offset], ...] and,
-# for each query, the first rows at or beyond the offset.
+# Answers all queries [mailbox, offset, bytes] at once: [[partition, next offset], ...] and, for
+# each query, the first rows at or beyond the offset. A row before which there are as many bytes
+# comes without its content.
 _PENDING = """
     SELECT
         (SELECT json_group_array(json_array(log_partition, next_offset)) FROM applied),
         (SELECT json_group_array(json((
             SELECT json_group_array(json_array(
-                message_id, conversation, sender, content, log_partition, log_offset, created_at))
+                message_id, conversation, sender,
+                CASE WHEN bytes_before < json_extract(q.value, '$[2]') THEN content END,
+                log_partition, log_offset, created_at))
             FROM (
-                SELECT m.message_id, m.conversation, m.sender, m.content, m.log_partition,
-                       m.log_offset, m.created_at
-                FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
-                WHERE d.status = 'UNDELIVERED' AND d.mailbox = json_extract(q.value, '$[0]')
-                    AND d.log_offset >= json_extract(q.value, '$[1]')
-                ORDER BY d.log_offset LIMIT ?
+                SELECT *, coalesce(sum(length(CAST(content AS BLOB))) OVER (
+                    ORDER BY log_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+                ), 0) AS bytes_before
+                FROM (
+                    SELECT m.message_id, m.conversation, m.sender, m.content, m.log_partition,
+                           m.log_offset, m.created_at
+                    FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
+                    WHERE d.status = 'UNDELIVERED' AND d.mailbox = json_extract(q.value, '$[0]')
+                        AND d.log_offset >= json_extract(q.value, '$[1]')
+                    ORDER BY d.log_offset LIMIT :limit
+                )
             )
-        ))) FROM json_each(?) AS q)
+        ))) FROM json_each(:asked) AS q)
+"""
+
+# The next conversations of a mailbox, each found by one look into the index, with the first rows of
+# each at or beyond the offset. A conversation that is null: there is no other.
+_TURNS = """
+    WITH RECURSIVE turns (number, conversation) AS (
+        VALUES (0, :behind)
+        UNION ALL
+        SELECT number + 1, (
+            SELECT d.conversation FROM deliveries AS d
+            WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
+                AND d.conversation > turns.conversation
+            ORDER BY d.conversation LIMIT 1)
+        FROM turns WHERE number < :count AND conversation IS NOT NULL
+    )
+    SELECT json_group_array(json_array(conversation, json((
+        SELECT json_group_array(json_array(
+            message_id, conversation, sender, content, log_partition, log_offset, created_at))
+        FROM (
+            SELECT m.message_id, m.conversation, m.sender, m.content, m.log_partition,
+                   m.log_offset, m.created_at
+            FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
+            WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
+                AND d.conversation = turns.conversation AND d.log_offset >= :offset
+            ORDER BY d.log_offset LIMIT :rows
+        )
+    )))) FROM turns WHERE number > 0
 """
 
 _FIND = """
@@ -135,24 +174,13 @@ class SqliteMessageStore:
         return self._applied
 
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
-        """Read everything in one statement."""
+        """Read everything in one transaction."""
         if not queries:
             return []
-        limit = max(query.limit for query in queries)
-        asked = orjson.dumps([(query.mailbox, query.after.get(0, 0)) for query in queries]).decode()
-        row = await self._read(
-            lambda connection: connection.execute(_PENDING, (limit + 1, asked)).fetchone()
+        answers: Sequence[Pending] = await self._read(
+            lambda connection: _read_pending(connection, queries)
         )
-        applied: Positions = dict(orjson.loads(row[0]))
-        answers = orjson.loads(row[1])
-        return [
-            Pending(
-                tuple(_message(fields, query.mailbox) for fields in rows[: query.limit]),
-                len(rows) <= query.limit,
-                applied,
-            )
-            for query, rows in zip(queries, answers, strict=True)
-        ]
+        return answers
 
     async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
         """Look messages up by id."""
@@ -192,7 +220,11 @@ def _apply(connection: sqlite3.Connection, batch: Batch) -> bool:
             (m.id, m.conversation, m.sender, m.content, m.time_ms, m.position.offset)
             for m in batch.messages
         ]
-        owed = [(m.id, user, m.position.offset) for m in batch.messages for user in m.recipients]
+        owed = [
+            (m.id, user, m.position.offset, m.conversation)
+            for m in batch.messages
+            for user in m.recipients
+        ]
         connection.execute(_MESSAGES, (batch.partition, orjson.dumps(facts).decode()))
         connection.execute(_OWED, (orjson.dumps(owed).decode(),))
     if batch.receipts:
@@ -202,6 +234,65 @@ def _apply(connection: sqlite3.Connection, batch: Batch) -> bool:
         partition, offset = quarantined.position
         connection.execute(_QUARANTINE, (partition, offset, quarantined.value, quarantined.reason))
     return True
+
+
+def _read_pending(
+    connection: sqlite3.Connection, queries: Sequence[PendingQuery]
+) -> Sequence[Pending]:
+    limit = max(query.limit for query in queries)
+    asked = [(query.mailbox, query.after.get(0, 0), query.limit_bytes) for query in queries]
+    connection.execute("BEGIN")
+    try:
+        found = connection.execute(
+            _PENDING, {"asked": orjson.dumps(asked).decode(), "limit": limit + 1}
+        ).fetchone()
+        applied: Positions = dict(orjson.loads(found[0]))
+        return [
+            _answer(connection, query, rows, applied)
+            for query, rows in zip(queries, orjson.loads(found[1]), strict=True)
+        ]
+    finally:
+        connection.execute("COMMIT")
+
+
+def _answer(
+    connection: sqlite3.Connection, query: PendingQuery, rows: list[Any], applied: Positions
+) -> Pending:
+    taken = [fields for fields in rows[: query.limit] if fields[3] is not None]
+    messages = tuple(_message(fields, query.mailbox) for fields in taken)
+    if len(taken) == len(rows):
+        return Pending(messages, True, applied)
+    *_others, partition, offset, _time_ms = rows[len(taken)]
+    until = {**applied, partition: offset}
+    if query.turn is None:
+        return Pending(messages, False, applied, until)
+    return Pending(messages, False, applied, until, *_read_turns(connection, query, query.turn))
+
+
+def _read_turns(
+    connection: sqlite3.Connection, query: PendingQuery, turn: Turn
+) -> tuple[tuple[Message, ...], Turn]:
+    arguments = {
+        "mailbox": query.mailbox,
+        "offset": query.after.get(0, 0),
+        "behind": turn.conversation,
+        "count": turns_of(query.limit),
+        "rows": MESSAGES_A_TURN,
+    }
+    [turns] = connection.execute(_TURNS, arguments).fetchone()
+    messages: list[Message] = []
+    size_bytes = 0
+    for conversation, rows in orjson.loads(turns):
+        if conversation is None:
+            return tuple(messages), FIRST_TURN
+        for fields in rows:
+            if size_bytes >= query.limit_bytes:
+                last = messages[-1]
+                return tuple(messages), Turn(last.conversation, last.position.partition)
+            messages.append(_message(fields, query.mailbox))
+            size_bytes += len(messages[-1].content.encode())
+        turn = Turn(conversation, 0)
+    return tuple(messages), turn
 
 
 def _message(fields: list[Any], mailbox: str) -> Message:

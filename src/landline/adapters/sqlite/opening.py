@@ -9,6 +9,7 @@ from contextlib import closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
 
+from landline.adapters.sqlite.additions import add_turns
 from landline.errors import StorageRefused
 
 SCHEMA_VERSION = 1
@@ -92,6 +93,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     else:
         # The probe: a page is really written, and synced below.
         connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        add_turns(connection)
     # Without waiting: somebody may read from the write-ahead log for hours.
     connection.execute("PRAGMA busy_timeout = 0")
     is_read = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

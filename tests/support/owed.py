@@ -1,0 +1,76 @@
+"""What `MessageStore.pending` has to answer, written down once, the slow way."""
+
+from collections.abc import Iterable, Mapping
+from itertools import groupby
+
+from landline.model import (
+    FIRST_TURN,
+    MESSAGES_A_TURN,
+    Message,
+    Pending,
+    PendingQuery,
+    Position,
+    Turn,
+    turns_of,
+)
+
+
+def answer(owed: Iterable[Message], query: PendingQuery, applied: Mapping[int, int]) -> Pending:
+    """Return the answer when `owed` is all that the mailbox is owed."""
+    everything = sorted(owed, key=lambda each: each.position)
+    rows = [each for each in everything if _is_after(each.position, query)]
+    if query.turn is not None:
+        rows = _in_turns(rows)
+    taken = _fitting(rows[: query.limit], query.limit_bytes)
+    left = rows[len(taken) :]
+    if not left:
+        return Pending(tuple(rows), True, applied)
+    if query.turn is None:
+        partition, offset = left[0].position
+        until = {each: end for each, end in applied.items() if each < partition}
+        return Pending(tuple(taken), False, applied, {**until, partition: offset})
+    until = dict(applied)
+    for message in reversed(left):  # of a partition the first one stays
+        until[message.position.partition] = message.position.offset
+    ahead, turn = _ahead(everything, query)
+    return Pending(tuple(taken), False, applied, until, tuple(ahead), turn)
+
+
+def _is_after(position: Position, query: PendingQuery) -> bool:
+    return position.offset >= query.after.get(position.partition, 0)
+
+
+def _in_turns(rows: list[Message]) -> list[Message]:
+    places = []
+    for partition, those in groupby(rows, key=lambda each: each.position.partition):
+        places += [(place, partition, each) for place, each in enumerate(those)]
+    return [each for _place, _partition, each in sorted(places, key=lambda item: item[:2])]
+
+
+def _fitting(rows: list[Message], limit_bytes: int) -> list[Message]:
+    taken, size = [], 0
+    for message in rows:
+        if size >= limit_bytes:
+            break
+        taken.append(message)
+        size += len(message.content.encode())
+    return taken
+
+
+def turn_of(message: Message) -> Turn:
+    """Return whose turn brings a message."""
+    return Turn(message.conversation, message.position.partition)
+
+
+def _ahead(everything: list[Message], query: PendingQuery) -> tuple[list[Message], Turn]:
+    assert query.turn is not None
+    turns = sorted({turn_of(each) for each in everything if turn_of(each) > query.turn})
+    having = turns[: turns_of(query.limit)]
+    rows: list[Message] = []
+    for turn in having:
+        own = [each for each in everything if turn_of(each) == turn]
+        rows += [each for each in own if _is_after(each.position, query)][:MESSAGES_A_TURN]
+    taken = _fitting(rows, query.limit_bytes)
+    if len(taken) < len(rows):
+        return taken, turn_of(taken[-1])
+    return taken, having[-1] if len(having) == turns_of(query.limit) else FIRST_TURN

@@ -1,0 +1,197 @@
+"""A session that lags behind a flood: what it is pushed, page by page, out of a store in memory."""
+
+import random
+from collections import defaultdict, deque
+
+import orjson
+import pytest
+
+from landline.delivery import memory
+from landline.delivery import session as sessions
+from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
+from landline.delivery.delivery import Counters
+from landline.delivery.session import Session
+from landline.model import Message, Position
+from landline.protocol.limits import WINDOW
+from support.clock import Clock
+from support.owed import answer
+
+
+class World:
+    """A session of bob, the store, and a client that acknowledges in its own time."""
+
+    def __init__(self, partitions: int) -> None:
+        self.out: list[Decision] = []
+        self.session = Session(
+            "s1",
+            "bob",
+            auto_ack=False,
+            out=self.out,
+            clock=Clock(),
+            memory=memory.Memory(),
+            counters=Counters(),
+        )
+        self.ends = dict.fromkeys(range(partitions), 0)
+        self.pending: dict[str, Message] = {}
+        self.pushed: list[str] = []
+        self.unacked: deque[str] = deque()
+        self.receipts: deque[str] = deque()  # on their way into the store
+        self.messages: dict[str, Message] = {}
+        self.caught_up = 0
+
+    def store(self, conversation: str, partition: int) -> str:
+        """Somebody's message has been applied."""
+        offset = self.ends[partition]
+        self.ends[partition] += 1
+        id = f"{partition}-{offset}"
+        message = Message(id, conversation, "x", ("bob",), id, Position(partition, offset), 0)
+        self.messages[id] = self.pending[id] = message
+        return id
+
+    def settle(self) -> None:
+        """Carry out what the session wants."""
+        while self.out:
+            decision = self.out.pop(0)
+            if isinstance(decision, Transmit):
+                frame = orjson.loads(decision.frame)
+                if frame["type"] == "message":
+                    self.pushed.append(frame["id"])
+                    self.unacked.append(frame["id"])
+                self.caught_up += frame["type"] == "caught_up"
+            elif isinstance(decision, ReadPending):
+                page = answer(self.pending.values(), decision.query, dict(self.ends))
+                self.session.page(page, lambda _id, _user: False)
+            else:
+                assert isinstance(decision, AwaitApplied)
+                self.session.pull()
+
+    def sweep(self) -> None:
+        """Nobody told the session anything; the sweep looks."""
+        query = self.session.sweep_query()
+        if query is not None:
+            page = answer(self.pending.values(), query, dict(self.ends))
+            self.session.swept(page, lambda _id, _user: False)
+        self.settle()
+
+    def acknowledge(self, count: int) -> None:
+        """Acknowledge the oldest ones."""
+        ids = [self.unacked.popleft() for _ in range(min(count, len(self.unacked)))]
+        self.receipts += [id for id, *_ in self.session.acknowledge(ids)]
+        self.session.resume()
+        self.settle()
+
+    def apply_receipts(self, count: int) -> None:
+        """Take acknowledged rows out of the index."""
+        for _ in range(min(count, len(self.receipts))):
+            del self.pending[self.receipts.popleft()]
+
+    def check(self) -> None:
+        """Nothing came twice, and each conversation came in its order."""
+        assert len(set(self.pushed)) == len(self.pushed)
+        last: dict[tuple[str, int], int] = defaultdict(lambda: -1)
+        for id in self.pushed:
+            message = self.messages[id]
+            partition, offset = message.position
+            assert offset > last[message.conversation, partition]
+            last[message.conversation, partition] = offset
+        assert len(self.session._ahead) <= sessions.AHEAD_CONVERSATIONS + sessions.PAGE_ROWS
+        assert len(self.session.pushed._positions) <= memory.REMEMBERED_IDS + WINDOW
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "REMEMBERED_IDS", 8)
+    for name, value in {"WINDOW": 16, "PAGE_ROWS": 8, "AHEAD_CONVERSATIONS": 6}.items():
+        monkeypatch.setattr(sessions, name, value)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("partitions", [1, 3])
+@pytest.mark.parametrize("seed", range(3))
+def test_everything_comes_once_and_in_order_and_a_flood_delays_only_itself(
+    seed: int, partitions: int
+) -> None:
+    chance = random.Random(seed)
+    world = World(partitions)
+    for _ in range(chance.choice((0, 300))):
+        world.store("flood", 0)
+    others = [f"c{number}" for number in range(chance.choice((1, 5, 40)))]
+    waiting: dict[str, int] = {}
+    world.session.begin(dict(world.ends))
+    world.settle()
+    for step in range(300):
+        for _ in range(3):
+            world.store("flood", 0)
+        if chance.random() < 0.1:
+            conversation = chance.choice(others)
+            place = int(conversation[1:]) % partitions
+            waiting[world.store(conversation, place)] = step
+        world.acknowledge(2)
+        if step % 20 == 0:
+            world.sweep()
+        world.apply_receipts(chance.choice((0, 2, 2, 6)))
+        for id in world.pushed[-40:]:
+            waiting.pop(id, None)
+        assert all(step - since < 120 for since in waiting.values())
+    world.check()
+    assert world.caught_up == 1
+    while world.unacked:  # the flood is over
+        world.acknowledge(16)
+        world.apply_receipts(100)
+    world.check()
+    assert len(world.pushed) == len(world.messages)
+
+
+@pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("seed", range(3))
+def test_many_conversations_behind_a_flood_all_have_their_turn(seed: int) -> None:
+    """More than a session keeps cursors for, some of them busy all the time."""
+    chance = random.Random(seed)
+    world = World(1)
+    for _ in range(300):
+        world.store("flood", 0)
+    quiet = {world.store(f"quiet{number}", 0) for number in range(100)}
+    for number in range(20):
+        world.store(f"busy{number}", 0)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    for _ in range(3_000):
+        for _ in range(2):
+            world.store("flood", 0)
+        world.store(f"busy{chance.randrange(20)}", 0)
+        world.acknowledge(4)
+        world.apply_receipts(8)
+        if quiet <= set(world.pushed):
+            break
+    world.check()
+    assert quiet <= set(world.pushed)
+
+
+def test_a_conversation_that_is_not_alone_leaves_room_for_others() -> None:
+    world = World(1)
+    for _ in range(500):
+        world.store("flood", 0)
+    other = world.store("other", 0)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    assert other in world.pushed
+    assert len(world.pushed) < WINDOW
+    flood = [id for id in world.pushed if id != other]
+    for _ in range(5):  # the client acknowledges what is not the flood
+        world.unacked = deque([other])
+        world.acknowledge(1)
+        world.apply_receipts(1)
+        other = world.store("other", 0)
+        assert world.session.sweep_query() is None
+        world.settle()
+        assert world.pushed[-1] == other
+    assert [id for id in world.pushed if world.messages[id].conversation == "flood"] == flood
+
+
+def test_a_conversation_that_is_alone_has_the_whole_window() -> None:
+    world = World(1)
+    for _ in range(500):
+        world.store("alone", 0)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    assert len(world.pushed) == WINDOW
