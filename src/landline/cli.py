@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
-from urllib.parse import urlsplit
 
 from landline.config.loading import load, load_for_audit, load_for_migration, notes, printable
 from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS, Option
@@ -302,18 +301,18 @@ def _only(arguments: argparse.Namespace) -> list[str] | None:
 
 
 def _check_url(url: str) -> None:
-    try:
-        check_characters(url)
-        parts = urlsplit(url)
-        is_fit = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-        is_fit = is_fit and " " not in url
-    except ValueError:  # UnfitValue is one; a port that is none, a bracket that is not closed
-        is_fit = False
-    if not is_fit:
+    from landline.client.address import read_address  # noqa: PLC0415 - for those who use it
+    from landline.client.errors import Refused  # noqa: PLC0415
+
+    if not url.startswith(("ws://", "wss://")):
         raise ConfigError(
             f"--url {printable(url)} is not a WebSocket address: "
             f"give one that starts with ws:// or wss://, e.g. {DEFAULT_URL}"
         )
+    try:
+        read_address(url)
+    except Refused as error:
+        raise ConfigError(f"--url {printable(url)}: {error}") from None
 
 
 def _value(flag: str, text: str, kind: Kind[T]) -> T:

@@ -28,6 +28,12 @@ class Address:
         return f"{self.url}{separator}username={quote(username, safe='')}"
 
 
+_UNREADABLE = (
+    "the server's address cannot be read: is its port a number from 1 to 65535,"
+    " and an IPv6 address in [brackets]?"
+)
+
+
 def read_address(url: str) -> Address:
     """Return the address that `url` is. Raises: Refused, with a sentence that repeats no secret."""
     if not url.isprintable() or " " in url:
@@ -36,10 +42,9 @@ def read_address(url: str) -> Address:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise Refused(
-            "the server's address cannot be read: is its port a number up to 65535, "
-            "and an IPv6 address in [brackets]?"
-        ) from None
+        raise Refused(_UNREADABLE) from None
+    if port == 0:
+        raise Refused(_UNREADABLE)
     if parts.scheme not in _DEFAULT_PORTS or not parts.hostname:
         raise Refused("the server's address must be like ws://HOST:PORT/ws/chat, or wss://...")
     if "#" in url:

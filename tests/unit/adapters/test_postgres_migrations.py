@@ -1,5 +1,7 @@
 """Migrations as files: numbers, markers, and statements taken apart."""
 
+import re
+
 import pytest
 
 from landline.adapters.postgres.migrations import load_migrations
@@ -19,10 +21,10 @@ def test_only_a_server_that_exists_can_be_needed() -> None:
 def test_what_is_run_outside_a_transaction_can_be_run_again() -> None:
     for script in load_migrations():
         if script.is_outside:
-            again = [
-                " IF NOT EXISTS " in each or " IF EXISTS " in each for each in script.statements
-            ]
-            assert all(again), script.name
+            for each in script.statements:
+                # A block goes on where it stopped: it changes what is not as it should be yet.
+                is_block = each.startswith("DO ") and "EXIT WHEN NOT FOUND" in each
+                assert is_block or re.search(" IF (NOT )?EXISTS ", each), script.name
 
 
 @pytest.mark.parametrize(
