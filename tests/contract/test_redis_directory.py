@@ -340,6 +340,33 @@ async def test_the_walk_goes_on_where_it_stopped(redis: RedisServer, admin: Redi
         assert len(answer) == len(entries)
 
 
+async def test_a_user_s_key_that_is_somebody_else_s_concerns_that_user_alone(
+    admin: Redis, one: RedisDirectory, two: RedisDirectory
+) -> None:
+    """It is in front of the others in every walk: they must not wait behind it, nor expire."""
+    admin.set("landline:user:bob", "not ours")
+    await one.register([("bob", "s"), *HUNDRED])
+    beat = one._beat
+    await until(lambda: one._beat > beat + 8, "more beats have passed than an entry may miss")
+    assert await two.lookup(USERS) == FOUND
+    assert one.health() is None
+    assert admin.get("landline:user:bob") == b"not ours"
+
+
+async def test_a_beat_that_comes_late_does_not_set_the_server_back(
+    admin: Redis, one: RedisDirectory
+) -> None:
+    """Two connections: what was sent first may come second. It is no Redis that went back."""
+    await until(lambda: one._confirmed >= 3, "some beats were heard")
+    one._beat -= 2
+    await one.register([("late", "s")])
+    one._beat += 2
+    with capture_logs() as logs:
+        beat = one._beat
+        await until(lambda: one._beat > beat + 1, "a beat has been heard")
+    assert not [line for line in logs if line["event"] == "directory_forgot"]
+
+
 async def test_a_redis_that_went_back_in_time_is_told_everything_at_once(
     redis: RedisServer, admin: Redis, two: RedisDirectory
 ) -> None:

@@ -72,6 +72,8 @@ DEAF_SECONDS = BOUNDS[session]["DEAF_SECONDS"] + hub.TICK_SECONDS
 HEARD_SECONDS = PROMPT_SECONDS + BOUNDS[finder]["FIND_SECONDS"]
 # Within this long after the last fault everything has come to rest.
 REST_SECONDS = 20.0
+# So many sessions may it take each user, where there is room for a few receipts only.
+FINAL_ROUNDS = 12
 
 NETWORK_FAULTS = frozenset({"directory", "hints", "gaps"})
 
@@ -304,11 +306,12 @@ class World:
                 link.behaviour = "steady"
                 client.acknowledge(link)
         self.note("phase", name="final")
-        for _ in range(4):
+        for _ in range(FINAL_ROUNDS):
             for client in self.clients:
                 self._connect(client)
             await self._until(lambda: not self.unfinished(), REST_SECONDS)
-            # A receipt that found no room is made up for when the message comes again.
+            # A receipt that found no room is made up for when the message comes again; after a
+            # flood that may take a few sessions.
             if "cramped" not in self.plan.faults or not self.unfinished():
                 break
         self.note("phase", name="end")

@@ -117,7 +117,6 @@ class Connection(WSListener):
 
     def take_turn(self, until: float) -> bool:
         """Take frames that wait until the clock says `until`. Returns whether to come back."""
-        self._is_in_ring = False
         try:
             while self._inbox and not self._is_paused():
                 self._take(self._inbox.popleft())

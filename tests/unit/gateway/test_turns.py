@@ -10,6 +10,7 @@ from picows.picows import _make_test_ws_frame
 
 from landline.gateway.connection import Connection
 from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS, Turns
+from landline.protocol.codes import CloseCode
 from landline.protocol.frames import BadFrame, ClientFrame, Ping, Send
 
 FLOOD = 500
@@ -250,6 +251,22 @@ async def test_a_connection_that_is_gone_takes_no_more_turns() -> None:
     client.on_ws_disconnected(sock)  # type: ignore[arg-type]
     await until_empty(hub)
     assert len(hub.heard) == taken + 1, "that it is gone, and no more"
+
+
+async def test_a_connection_that_is_closed_in_its_turn_is_in_the_ring_once() -> None:
+    hub = Hub()
+    client, _ = connect(hub, "client")
+    for payload in SENDS:
+        arrives(client, payload)
+
+    def close(_connection: Connection, _frame: ClientFrame) -> None:
+        client.close(CloseCode.POLICY, "enough")
+
+    hub.received = close  # type: ignore[method-assign,assignment]
+    await turns_of_the_loop(2)
+    assert client._closing is not None
+    assert len(hub.turns) <= 1
+    await until_empty(hub)
 
 
 async def test_a_defect_in_one_turn_ends_that_connection_alone() -> None:

@@ -9,16 +9,23 @@ The others delete what is still as it was seen, and nothing that was made anew s
 # KEYS: the server's, then the users'. ARGV: incarnation, life, milliseconds to live of the
 # server's key and of the users', beat, then one member for each user. Returns what the server's key
 # held before, '' for nothing. It is ours now, unless another run of a server held it; the entries
-# are made either way.
+# are made either way. A beat that comes late, on another connection, does not set ours back. A key
+# of a user that is somebody else's is left alone: it concerns that user, and not those behind it.
 ENTER = """
 local held = redis.call('GET', KEYS[1]) or ''
 local ours = ARGV[1] .. '/'
-if held == '' or string.sub(held, 1, #ours) == ours then
+local is_ours = string.sub(held, 1, #ours) == ours
+local is_newer = is_ours and (tonumber(string.sub(held, #ours + 1)) or 0) > tonumber(ARGV[5])
+if held == '' or (is_ours and not is_newer) then
   redis.call('SET', KEYS[1], ARGV[2], 'PX', ARGV[3])
 end
 for i = 2, #KEYS do
-  redis.call('HSET', KEYS[i], ARGV[i + 4], ARGV[5])
-  redis.call('PEXPIRE', KEYS[i], ARGV[4])
+  local made = redis.pcall('HSET', KEYS[i], ARGV[i + 4], ARGV[5])
+  if type(made) ~= 'table' then
+    redis.call('PEXPIRE', KEYS[i], ARGV[4])
+  elseif string.sub(made['err'], 1, 9) ~= 'WRONGTYPE' then
+    return made
+  end
 end
 return held
 """
