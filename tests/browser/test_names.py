@@ -11,7 +11,8 @@ NAMES = json.loads(Path(__file__).parents[1].joinpath("support", "names.json").r
 
 # Ranges of code points that may not stand within a name; the page's own module says which.
 REFUSED = """async (last) => {
-  const { nameProblem } = await import("/web/names.js");
+  const app = document.querySelector("script[src]").src;
+  const { nameProblem } = await import(new URL("names.js", app));
   const ranges = [];
   for (let code = 0; code <= last; code++) {
     if (nameProblem(`a${String.fromCodePoint(code)}b`) === "") continue;
@@ -22,7 +23,8 @@ REFUSED = """async (last) => {
   return ranges;
 }"""
 PROBLEMS = """async (names) => {
-  const { nameProblem } = await import("/web/names.js");
+  const app = document.querySelector("script[src]").src;
+  const { nameProblem } = await import(new URL("names.js", app));
   return names.map((name) => nameProblem(JSON.parse(name)));
 }"""
 

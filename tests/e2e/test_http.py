@@ -8,11 +8,13 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+from landline.api.pages import load_pages
 from support.peer import until
 from support.raw import WAIT_SECONDS, dialled, opened, request
 from support.server import ServerProcess
 
-PAGES = ["/", "/healthz", "/readyz", "/metrics", "/web/app.js", "/web/style.css"]
+FILES = [path for path in load_pages() if path.endswith(("/app.js", "/style.css"))]
+PAGES = ["/", "/healthz", "/readyz", "/metrics", *FILES]
 
 
 async def exchange(port: int, data: bytes) -> bytes:
@@ -111,6 +113,10 @@ async def test_what_is_no_plain_path_is_no_path(server: ServerProcess) -> None:
         "/web/",
         "/web",
         "/web/nothing.js",
+        "/web/app.js",  # without its version
+        "/web/0123456789abcdef/app.js",
+        FILES[0].replace("/web/", "/web/web/"),
+        f"{FILES[0]}/",
         "/a:b@c",
     ]:
         assert (await ask(server.port, f"GET {target} HTTP/1.1"))[0] == 404, target

@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import orjson
 
-from landline.api.pages import load_pages
+from landline.api.pages import is_versioned, load_pages
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 
 _JSON = "application/json"
@@ -15,13 +15,8 @@ _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
 
-# The page talks to the server that it came from, and to nobody else.
-_PAGE_HEADERS = {
-    "Cache-Control": "no-cache",
-    "Content-Security-Policy": "default-src 'self'; base-uri 'none'; frame-ancestors 'none'",
-    "Referrer-Policy": "no-referrer",
-    "X-Content-Type-Options": "nosniff",
-}
+_OTHER_RELEASE = "this file belongs to another release of the page; load the page again"
+
 _PLAIN_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -84,13 +79,15 @@ class Http:
         get = self._own.get(path)
         page = self._pages.get(path)
         if get is None and page is None:
-            raise Refused(HTTPStatus.NOT_FOUND, "not found")
+            raise Refused(
+                HTTPStatus.NOT_FOUND, _OTHER_RELEASE if is_versioned(path) else "not found"
+            )
         if method not in METHODS:
             raise method_refused(method)
         if get is not None:
             return get()
         assert page is not None, "one of the two is there"
-        return Answer(HTTPStatus.OK, page.content_type, page.body, _PAGE_HEADERS)
+        return Answer(HTTPStatus.OK, page.content_type, page.body, page.headers)
 
     def _ready(self) -> Answer:
         now = self._readiness()
