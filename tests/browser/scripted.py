@@ -22,6 +22,8 @@ class ScriptedServer:
         self.received: list[Frame] = []
         self.sessions = 0
         self.answers_pings = True
+        # Who the server says this is; None: it says nothing until `welcome` is called.
+        self.user: str | None = "alice"
         self.on_send = on_send or (lambda frame: None)
         self._page = page
         self._socket: WebSocketRoute | None = None
@@ -43,6 +45,12 @@ class ScriptedServer:
         while not condition():
             self._page.wait_for_timeout(10)  # lets events in; the condition decides, not the time
 
+    @property
+    def asked_for(self) -> str:
+        """Return the address of the last session."""
+        assert self._socket is not None
+        return self._socket.url
+
     def of_type(self, kind: str) -> list[Frame]:
         """Return the frames of this type that have arrived."""
         return [frame for frame in self.received if frame["type"] == kind]
@@ -61,7 +69,12 @@ class ScriptedServer:
         self._socket = socket
         self.sessions += 1
         socket.on_message(self._take)
-        self.push({"type": "welcome", "user": "alice", "protocol": 1, "limits": {}})
+        if self.user is not None:
+            self.welcome()
+
+    def welcome(self) -> None:
+        """Begin the session."""
+        self.push({"type": "welcome", "user": self.user, "protocol": 1, "limits": {}})
 
     def _take(self, text: str | bytes) -> None:
         frame = json.loads(text)
@@ -72,7 +85,7 @@ class ScriptedServer:
             self.on_send(frame)
 
 
-def accepted(send: Frame, offset: int) -> Frame:
+def accepted(send: Frame, offset: int, time: str = f"{DAY}T10:00:00.000Z") -> Frame:
     """Return the answer to a send."""
     return {
         "type": "accepted",
@@ -80,7 +93,7 @@ def accepted(send: Frame, offset: int) -> Frame:
         "id": str(uuid4()),
         "conversation": f"dm:alice:{send['to']}",
         "offset": offset,
-        "time": f"{DAY}T10:00:00.000Z",
+        "time": time,
     }
 
 
@@ -90,7 +103,13 @@ def delivered(*ids: str, user: str = "bob") -> Frame:
     return {"type": "status", "ids": list(ids), "user": user, "status": "DELIVERED", "time": time}
 
 
-def message(content: str, offset: int, sender: str = "bob", to: str = "alice") -> Frame:
+def message(
+    content: str,
+    offset: int,
+    sender: str = "bob",
+    to: str = "alice",
+    time: str = f"{DAY}T09:00:00.000Z",
+) -> Frame:
     """Return a message as it is pushed."""
     return {
         "type": "message",
@@ -99,6 +118,6 @@ def message(content: str, offset: int, sender: str = "bob", to: str = "alice") -
         "sender": sender,
         "to": to,
         "content": content,
-        "time": f"{DAY}T09:00:00.000Z",
+        "time": time,
         "offset": offset,
     }

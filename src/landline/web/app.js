@@ -1,16 +1,28 @@
 // The page: asks for a name, then puts chat, list, transcript and composer together.
 
-import { Chat, storageTrouble } from "./chat.js";
+import { Chat, storageTrouble, tellOtherTabs } from "./chat.js";
 import { Composer } from "./composer.js";
-import { fillAvatar, setText } from "./dom.js";
+import { element, fillAvatar, isComposing, setText } from "./dom.js";
+import { askToKeep } from "./keeping.js";
 import { nameProblem, tidyName } from "./names.js";
 import { Sidebar } from "./sidebar.js";
-import { forgetAll, recall, remember } from "./tab.js";
+import { Store } from "./store.js";
+import { forgetAll, isBlocked, recall, remember } from "./tab.js";
+import { dayKey } from "./times.js";
 import { Transcript } from "./transcript.js";
 
 const $ = (id) => document.getElementById(id);
 
 const TITLE = document.title;
+
+// The computer may have slept over midnight: a timer for that moment would be late.
+const DAY_CHECK_MS = 15_000;
+
+const NO_TAB_STORAGE =
+  "This browser does not let this page remember your name: after a reload it asks again.";
+const NOT_KEPT_FOR_GOOD =
+  "This browser may delete the messages on this device, unsent ones too, when its disk is full. " +
+  "Bookmarking this page helps in some browsers.";
 
 class Page {
   #chat;
@@ -20,14 +32,12 @@ class Page {
   #partner = null;
   #isDrawing = false;
   #drawAgain = false;
+  #day = dayKey(Date.now());
 
   constructor(user) {
-    const url = new URL("ws/chat", location.href);
-    url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-    url.search = new URLSearchParams({ username: user });
-    url.hash = "";
-    this.#chat = new Chat(user, url.href, {
+    this.#chat = new Chat(user, addressOf, {
       changed: () => this.#draw(),
+      userChanged: () => this.#becameAnother(),
       connectionChanged: showConnection,
       trouble: showTrouble,
     });
@@ -62,37 +72,59 @@ class Page {
     this.#listen();
   }
 
+  /** Resolves when the page can keep messages. */
   start() {
-    const { user } = this.#chat;
-    setText($("my-name"), user);
-    fillAvatar($("my-avatar"), user);
+    this.#showUser();
     $("me").hidden = $("connection").hidden = $("desk").hidden = false;
-    this.#chat.start();
+    const isReady = this.#chat.start();
     const partner = tidyName(recall("partner"));
     if (nameProblem(partner) === "") this.open(partner);
     else $("partner").focus();
     this.#draw();
+    return isReady;
   }
 
   async open(partner) {
     this.#partner = partner;
     remember("partner", partner);
-    const { user } = this.#chat;
     setText($("partner-name"), partner);
     fillAvatar($("partner-avatar"), partner);
     // The quickest way to see it work: be both of them.
     setText($("other-window"), `open a window as ${partner}`);
-    $("other-window").href = `?${new URLSearchParams({ as: partner, to: user })}`;
+    this.#showUser();
     $("desk").dataset.screen = "conversation";
     $("conversation").hidden = false;
     $("nothing-open").hidden = true;
     this.#composer.open(partner);
     this.#composer.focus();
+    await this.#showConversation();
+  }
+
+  async #showConversation() {
+    const partner = this.#partner;
     await guard(async () => {
       await this.#transcript.open(partner);
       await this.#chat.open(partner);
     });
     this.#draw();
+  }
+
+  #showUser() {
+    const { user } = this.#chat;
+    setText($("my-name"), user);
+    fillAvatar($("my-avatar"), user);
+    $("other-window").href = `?${new URLSearchParams({ as: this.#partner ?? "", to: user })}`;
+  }
+
+  /** The server has said who this is: it knows, and what was typed was a wish. */
+  #becameAnother() {
+    const { user } = this.#chat;
+    remember("name", user);
+    this.#sidebar.me = user;
+    this.#showUser();
+    showNotice("user", `The server knows you as ${user}.`);
+    if (this.#partner === null) this.#draw();
+    else this.#showConversation();
   }
 
   #listen() {
@@ -102,13 +134,15 @@ class Page {
     });
     $("back").addEventListener("click", () => this.#showList());
     $("conversation").addEventListener("keydown", (event) => {
-      if (event.key === "Escape" && !event.isComposing) this.#showList();
+      if (event.key === "Escape" && !isComposing(event)) this.#showList();
     });
     $("connect-now").addEventListener("click", () => this.#chat.connectNow());
     $("leave").addEventListener("click", () => {
       forgetAll();
+      remember("left", this.#chat.user);
       location.assign(location.pathname);
     });
+    setInterval(() => this.#noteDay(), DAY_CHECK_MS);
     document.addEventListener("visibilitychange", () => this.#draw());
   }
 
@@ -142,10 +176,26 @@ class Page {
     document.title = unread > 0 ? `(${unread}) ${TITLE}` : TITLE;
   }
 
+  /** "Today" is the day before, after midnight. */
+  #noteDay() {
+    const today = dayKey(Date.now());
+    if (today === this.#day) return;
+    this.#day = today;
+    this.#draw();
+  }
+
   #isReading() {
     const isOnScreen = $("transcript").getClientRects().length > 0; // a phone shows one of the two
     return !document.hidden && isOnScreen && this.#transcript.isAtEnd;
   }
+}
+
+function addressOf(user) {
+  const url = new URL("ws/chat", location.href);
+  url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
+  url.search = new URLSearchParams({ username: user });
+  url.hash = "";
+  return url.href;
 }
 
 async function guard(action) {
@@ -165,6 +215,20 @@ function showConnection({ phase, text }) {
 function showTrouble(sentence) {
   setText($("trouble"), sentence);
   $("trouble").hidden = sentence === "";
+}
+
+/** Say something that is no trouble now, until the user has seen it. */
+function showNotice(name, sentence) {
+  if (recall(`seen:${name}`) === sentence) return;
+  const seen = element("button", { type: "button", className: "quiet" }, "OK");
+  const notice = element("p", { className: "notice" }, element("span", {}, sentence), seen);
+  notice.dataset.notice = name;
+  seen.addEventListener("click", () => {
+    remember(`seen:${name}`, sentence);
+    notice.remove();
+  });
+  $("notices").querySelector(`[data-notice="${name}"]`)?.remove();
+  $("notices").append(notice);
 }
 
 function onNameForm(form, field, problem, onName) {
@@ -188,13 +252,40 @@ function takeLink() {
   }
   if (query.has("to")) remember("partner", tidyName(query.get("to")));
   // Somebody who passes the address on does not want to pass their name on.
-  if (location.search !== "") history.replaceState(null, "", location.pathname);
+  // The state counts the tries of a page that is incomplete (index.html).
+  if (location.search !== "") history.replaceState(history.state, "", location.pathname);
 }
 
-function begin(user) {
+async function begin(user) {
   $("start").hidden = true;
+  remember("left", "");
   remember("name", user);
-  new Page(user).start();
+  await new Page(user).start();
+  if (!(await askToKeep())) showNotice("keeping", NOT_KEPT_FOR_GOOD);
+}
+
+/** Somebody has left: their messages are still on this device, and it may not be theirs. */
+async function offerToForget(user) {
+  const store = new Store(user);
+  const { all, unsent } = await store.count();
+  if (all === 0) return;
+  const kept = all === 1 ? "One message" : `${all.toLocaleString()} messages`;
+  const lost = unsent === 0 ? "" : ` Not sent yet: ${unsent.toLocaleString()}. Forgotten, they never will be.`;
+  setText($("kept-text"), `${kept} of ${user} ${all === 1 ? "is" : "are"} kept on this device.${lost}`);
+  $("kept").hidden = false;
+  const close = (sentence) => {
+    remember("left", "");
+    setText($("kept-text"), sentence);
+    $("forget").hidden = $("keep").hidden = true;
+  };
+  $("keep").addEventListener("click", () => close("They stay here for the next time."));
+  $("forget").addEventListener("click", () =>
+    guard(async () => {
+      await store.forget();
+      tellOtherTabs(user);
+      close("They are forgotten on this device.");
+    }),
+  );
 }
 
 function askForName(given) {
@@ -202,10 +293,12 @@ function askForName(given) {
   $("name").value = given;
   if (given !== "") setText($("name-problem"), nameProblem(given));
   $("name").focus();
+  if (recall("left") !== "") guard(() => offerToForget(recall("left")));
   onNameForm($("start-form"), $("name"), $("name-problem"), begin);
 }
 
 takeLink();
+if (isBlocked()) showNotice("tab", NO_TAB_STORAGE);
 const remembered = recall("name");
 if (nameProblem(remembered) === "") begin(remembered);
 else askForName(remembered);

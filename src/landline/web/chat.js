@@ -2,7 +2,9 @@
 // then sent, and repeated until the server has answered. The screen shows what is stored.
 
 import { Connection } from "./connection.js";
+import { StorageBlocked } from "./database.js";
 import { byteLength, newRef } from "./names.js";
+import { ourName } from "./place.js";
 import { Store } from "./store.js";
 
 // The connection is up and the server says nothing: something in between is broken.
@@ -57,32 +59,38 @@ export class Chat {
   #lookedAt = 0;
 
   #early = new Map(); // message id -> time of delivery
-  #otherTabs;
+  #otherTabs = null;
+
+  #addressOf;
+  // What was written before the server said who this is; null from then on.
+  #refsBefore = [];
 
   /**
+   * `addressOf(user)` is where to connect as `user`. Who this really is says the server.
+   *
    * `listener` has `changed()`: what is stored is no longer what the screen shows;
-   * `connectionChanged({ phase, text })`; and `trouble(sentence)`, empty when it is over.
+   * `userChanged(user)`: the server knows this user by another name; `connectionChanged({ phase,
+   * text })`; and `trouble(sentence)`, empty when it is over.
    */
-  constructor(user, url, listener) {
-    this.#user = user;
+  constructor(user, addressOf, listener) {
+    this.#addressOf = addressOf;
     this.#listener = listener;
-    this.#store = new Store(user);
-    this.#connection = new Connection(url, {
+    this.#be(user);
+    this.#connection = new Connection(addressOf(user), {
       opened: (welcome) => this.#opened(welcome),
       received: (frame) => this.#received(frame),
       changed: (state) => listener.connectionChanged(state),
     });
-    this.#otherTabs = new BroadcastChannel(`landline:${user}`);
-    this.#otherTabs.onmessage = () => listener.changed();
   }
 
   get user() {
     return this.#user;
   }
 
+  /** Connect, sooner or later. Resolves when this browser can keep messages. */
   start() {
     setInterval(() => this.#tick(), TICK_MS);
-    this.#connection.start();
+    return this.#connect();
   }
 
   connectNow() {
@@ -93,7 +101,9 @@ export class Chat {
 
   /** Send, sooner or later. Rejects when the message could not be kept: then it was not taken. */
   async send(to, content) {
-    await this.#store.enqueue({ ref: newRef(), to, content });
+    const ref = newRef();
+    this.#refsBefore?.push(ref);
+    await this.#store.enqueue({ ref, to, content });
     this.#changed();
     this.#pump();
   }
@@ -141,6 +151,8 @@ export class Chat {
   // What the server says -------------------------------------------------------------------
 
   #opened(welcome) {
+    if (typeof welcome.user === "string" && welcome.user !== this.#user) this.#become(welcome.user);
+    this.#refsBefore = null;
     this.#limits = { ...LIMITS, ...welcome.limits };
     // Messages come again, answers will be asked for again; a delivery is told only once.
     this.#frames = this.#frames.filter(({ type }) => type === "status");
@@ -164,8 +176,11 @@ export class Chat {
     this.#isWorking = true;
     while (this.#frames.length > 0) {
       const batch = this.#takeBatch();
+      const store = this.#store;
       // Not stored means not acknowledged and not answered; it stays here until there is room.
-      while (!(await this.#tryTo(() => this.#handle(batch)))) await sleep(STORE_AGAIN_MS);
+      while (store === this.#store && !(await this.#tryTo(() => this.#handle(batch)))) {
+        await sleep(STORE_AGAIN_MS);
+      }
     }
     this.#isWorking = false;
   }
@@ -186,7 +201,9 @@ export class Chat {
   }
 
   async #keep(messages) {
-    await this.#store.keep(messages);
+    const store = this.#store;
+    await store.keep(messages);
+    if (store !== this.#store) return; // the session is somebody else's by now
     // One that comes again is acknowledged again: the server did not get to know of the first time.
     this.#connection.send({ type: "ack", ids: messages.map(({ id }) => id) });
     this.#changed();
@@ -238,7 +255,9 @@ export class Chat {
   }
 
   async #sendHeads() {
-    for (const { ref, to, content, tried } of await this.#store.claim(this.#inFlight)) {
+    const store = this.#store;
+    for (const { ref, to, content, tried } of await store.claim(this.#inFlight)) {
+      if (store !== this.#store) return; // the session is somebody else's by now
       const frame = { type: "send", to, content, ref, ...(tried && { retry: true }) };
       // The server would have to hang up on a frame that is too large: it cannot know whose it is.
       if (byteLength(JSON.stringify(frame)) > this.#limits.frame_bytes) {
@@ -278,7 +297,42 @@ export class Chat {
     }
   }
 
+  // Who this is ----------------------------------------------------------------------------
+
+  #be(user) {
+    this.#user = user;
+    this.#store = new Store(user);
+    this.#otherTabs?.close();
+    this.#otherTabs = channelOf(user);
+    if (this.#otherTabs) this.#otherTabs.onmessage = () => this.#listener.changed();
+  }
+
+  /** The server says who this is: what is kept for another name stays with that name. */
+  #become(user) {
+    const [before, refs] = [this.#user, this.#refsBefore ?? []];
+    this.#be(user);
+    this.#frames = [];
+    this.#inFlight.clear();
+    this.#early.clear();
+    this.#connection.url = this.#addressOf(user);
+    this.#listener.userChanged(user);
+    this.#tryTo(() => this.#store.adopt(before, refs)).then(() => {
+      this.#changed();
+      this.#pump();
+    });
+  }
+
   // Inside ---------------------------------------------------------------------------------
+
+  /** Without a storage nothing could be acknowledged: the server need not push it. */
+  async #connect() {
+    while (!(await this.#tryTo(() => this.#store.check()))) {
+      this.#listener.connectionChanged({ phase: "", text: "Not connected" });
+      await sleep(STORE_AGAIN_MS);
+    }
+    this.#listener.changed();
+    this.#connection.start();
+  }
 
   /** Run something that needs the storage; say whether it worked, and tell the user if not. */
   async #tryTo(action) {
@@ -293,7 +347,7 @@ export class Chat {
   }
 
   #changed() {
-    this.#otherTabs.postMessage(null);
+    this.#otherTabs?.postMessage(null);
     this.#listener.changed();
   }
 }
@@ -303,8 +357,29 @@ export function storageTrouble(error) {
   if (error.name === "QuotaExceededError") {
     return "This browser's storage is full. Messages stay on the server until there is room again.";
   }
+  if (error instanceof StorageBlocked) {
+    return "This browser does not let this page store anything, so it can neither receive nor send " +
+      "messages. Please allow cookies and site data for this address, or leave the private window. " +
+      "Nothing is lost meanwhile: messages wait on the server.";
+  }
   return `This browser cannot store messages at the moment (${error.message}). ` +
     "They stay on the server until it can.";
+}
+
+/** Tell other tabs of this user that what is stored has changed. */
+export function tellOtherTabs(user) {
+  const channel = channelOf(user);
+  channel?.postMessage(null);
+  channel?.close();
+}
+
+/** Return how tabs of this user tell each other of changes, null where the browser has no way. */
+function channelOf(user) {
+  try {
+    return new BroadcastChannel(`${ourName("landline")}:${user}`);
+  } catch {
+    return null;
+  }
 }
 
 function sleep(milliseconds) {

@@ -1,5 +1,6 @@
 // Where a message is written. What is being written survives a reload too, per conversation.
 
+import { isComposing } from "./dom.js";
 import { recall, remember } from "./tab.js";
 
 export class Composer {
@@ -23,8 +24,7 @@ export class Composer {
     });
     field.addEventListener("input", () => this.#changed());
     field.addEventListener("keydown", (event) => {
-      // While a Chinese or Japanese word is being composed, Enter belongs to the input method.
-      if (event.key !== "Enter" || event.shiftKey || event.isComposing) return;
+      if (event.key !== "Enter" || event.shiftKey || isComposing(event)) return;
       event.preventDefault();
       this.#send();
     });

@@ -49,6 +49,11 @@ export class Connection {
     this.#listener = listener;
   }
 
+  /** The next session is asked for here. */
+  set url(url) {
+    this.#url = url;
+  }
+
   get isOpen() {
     return this.#isOpen;
   }

@@ -1,4 +1,6 @@
-// The two things that a page without a framework needs again and again.
+// What a page without a framework needs again and again.
+
+import { beginning } from "./text.js";
 
 /** Make an element. Children are nodes or text; text stays text, whatever it looks like. */
 export function element(name, properties = {}, ...children) {
@@ -40,12 +42,20 @@ export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
 
+/**
+ * Say whether a key belongs to an input method: Chinese, Japanese and Korean words are composed of
+ * several keys, and Enter picks one. Safari ends the composition before it reports that Enter, and
+ * some systems report no composition at all: then 229, "processed by an input method", tells.
+ */
+export function isComposing(event) {
+  return event.isComposing || event.keyCode === 229;
+}
+
 const HUES = 6;
 
 /** Show somebody's initial on a colour that is always theirs. */
 export function fillAvatar(node, name) {
-  const initial = Array.from(name)[0] ?? "";
-  setText(node, initial.toUpperCase());
+  setText(node, beginning(name, 1).toUpperCase());
   let sum = 0;
   for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 65_521;
   node.dataset.hue = String(sum % HUES);

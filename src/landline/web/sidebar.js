@@ -22,6 +22,10 @@ export class Sidebar {
     list.addEventListener("keydown", (event) => this.#move(event));
   }
 
+  set me(user) {
+    this.#me = user;
+  }
+
   show(conversations, openPartner) {
     this.#hint.hidden = conversations.length > 0;
     reconcile(this.#list, conversations, {

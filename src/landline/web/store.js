@@ -6,15 +6,20 @@
 // a crash at any moment leaves it in exactly one of the two.
 //
 //   messages       [user, id] -> { user, id, partner, sender, content, time, offset, kept,
-//                                  ref?, delivered? }
+//                                  ref?, delivered? }   `kept` is `time` as a number
 //   outbox         seq -> { seq, user, ref, to, content, written, tried, failed }
-//   conversations  [user, partner] -> { user, partner, active, unread, last }
+//   conversations  [user, partner] -> { user, partner, at, active, unread, last }
+//
+// The browser's clock may be wrong by days, and be put right any time. So nothing is ordered by it, and
+// nothing is dropped by it: `kept` and `at` are times of the server's log. What the user does here
+// counts as just after everything that is known of the log. (Earlier releases ordered by `active`;
+// it is written for the sake of a page that still does.)
 
-const DATABASE = "landline";
-const VERSION = 1;
+import { done, openDatabase, span, transact } from "./database.js";
+import { beginning } from "./text.js";
 
-// Per user; the oldest to arrive goes first. This is also the memory that tells duplicates: a
-// message that comes again after it was dropped here is on no screen, so it is not shown twice.
+// Per user; the oldest goes first. This is also the memory that tells duplicates: a message that
+// comes again after it was dropped here is on no screen, so it is not shown twice.
 const MESSAGES_KEPT = 10_000;
 const CONVERSATIONS_KEPT = 500;
 const OUTBOX_LIMIT = 1_000;
@@ -41,6 +46,11 @@ export class Store {
 
   constructor(user) {
     this.#user = user;
+  }
+
+  /** Find out whether there is a storage. Rejects if not. */
+  async check() {
+    await this.#read(["outbox"], (tx) => done(tx.objectStore("outbox").count()));
   }
 
   // What the server says -------------------------------------------------------------------
@@ -102,12 +112,23 @@ export class Store {
       const written = new Date().toISOString();
       const entry = { user: this.#user, ref, to, content, written, tried: false, failed: null };
       await done(outbox.add(entry));
-      await this.#touch(tx, to, (conversation) => ({
-        ...conversation,
-        active: Date.now(),
-        // It stands in for the last message until that one, or any later one, has an offset.
-        last: lastWords(this.#user, written, conversation.last?.offset ?? -Infinity, content),
-      }));
+      await this.#noteWritten(tx, entry);
+    });
+  }
+
+  /**
+   * Take over from another user what was written here before the server said who this is, unless
+   * anybody may have sent it already.
+   */
+  async adopt(user, refs) {
+    await this.#write(["outbox", "conversations"], async (tx) => {
+      const outbox = tx.objectStore("outbox");
+      for (const ref of refs) {
+        const entry = await done(outbox.index("ref").get([user, ref]));
+        if (!entry || entry.tried) continue;
+        await done(outbox.put({ ...entry, user: this.#user }));
+        await this.#noteWritten(tx, entry);
+      }
     });
   }
 
@@ -153,12 +174,12 @@ export class Store {
 
   /** Start a conversation, or find it again. */
   async open(partner) {
-    await this.#write(["conversations"], (tx) =>
-      this.#touch(tx, partner, (conversation) => ({
-        ...conversation,
-        active: conversation.active || Date.now(),
-      })),
-    );
+    await this.#write(["conversations"], async (tx) => {
+      const now = await this.#now(tx);
+      await this.#touch(tx, partner, (conversation) =>
+        rank(conversation) > 0 ? conversation : { ...conversation, ...at(now) },
+      );
+    });
   }
 
   /** The user has seen everything of this conversation. */
@@ -173,7 +194,7 @@ export class Store {
     const found = await this.#read(["conversations"], (tx) =>
       done(tx.objectStore("conversations").getAll(span([this.#user]))),
     );
-    return found.sort((one, other) => other.active - one.active);
+    return found.sort(byRank);
   }
 
   /**
@@ -205,6 +226,29 @@ export class Store {
     });
   }
 
+  // Forgetting -----------------------------------------------------------------------------
+
+  /** Return how many messages are kept here, and how many of them were never sent. */
+  async count() {
+    return this.#read(["messages", "outbox"], async (tx) => {
+      const sent = await done(tx.objectStore("messages").count(span([this.#user])));
+      const unsent = await done(tx.objectStore("outbox").index("user").count(this.#user));
+      return { all: sent + unsent, unsent };
+    });
+  }
+
+  /** Forget everything of this user, what was never sent included. */
+  async forget() {
+    await this.#write(["messages", "outbox", "conversations"], async (tx) => {
+      const outbox = tx.objectStore("outbox");
+      for (const key of await done(outbox.index("user").getAllKeys(this.#user))) {
+        await done(outbox.delete(key));
+      }
+      await done(tx.objectStore("messages").delete(span([this.#user])));
+      await done(tx.objectStore("conversations").delete(span([this.#user])));
+    });
+  }
+
   // Inside ---------------------------------------------------------------------------------
 
   #entry(tx, ref) {
@@ -213,22 +257,39 @@ export class Store {
 
   async #put(tx, message, { isNew = false } = {}) {
     const { partner, sender, content, time, offset } = message;
-    await done(tx.objectStore("messages").put({ kept: Date.now(), ...message, user: this.#user }));
+    const kept = logTime(time);
+    await done(tx.objectStore("messages").put({ ...message, kept, user: this.#user }));
     await this.#touch(tx, partner, (conversation) => {
       const isLast = !conversation.last || conversation.last.offset < offset;
       return {
         ...conversation,
-        active: Math.max(conversation.active, Date.parse(time)),
+        ...at(Math.max(rank(conversation), kept)),
         unread: conversation.unread + (isNew && sender !== this.#user ? 1 : 0),
         last: isLast ? lastWords(sender, time, offset, content) : conversation.last,
       };
     });
   }
 
+  /** The user has written something: that comes after everything that is known of the log. */
+  async #noteWritten(tx, { to, content, written }) {
+    const now = await this.#now(tx);
+    await this.#touch(tx, to, (conversation) => ({
+      ...conversation,
+      ...at(now),
+      // It stands in for the last message until that one, or any later one, has an offset.
+      last: lastWords(this.#user, written, conversation.last?.offset ?? -Infinity, content),
+    }));
+  }
+
+  async #now(tx) {
+    const all = await done(tx.objectStore("conversations").getAll(span([this.#user])));
+    return all.reduce((latest, conversation) => Math.max(latest, rank(conversation)), 0) + 1;
+  }
+
   async #touch(tx, partner, change) {
     const conversations = tx.objectStore("conversations");
     const found = await done(conversations.get([this.#user, partner]));
-    const blank = { user: this.#user, partner, active: 0, unread: 0, last: null };
+    const blank = { user: this.#user, partner, ...at(0), unread: 0, last: null };
     await done(conversations.put(change(found ?? blank)));
   }
 
@@ -241,12 +302,13 @@ export class Store {
       const arrival = messages.index("arrival");
       const excess = (await done(arrival.count(span([this.#user])))) - MESSAGES_KEPT;
       if (excess > 0) {
+        await correctTimes(messages, span([this.#user]));
         const oldest = await done(arrival.getAllKeys(span([this.#user]), excess));
         for (const key of oldest) await done(messages.delete(key));
       }
       const conversations = tx.objectStore("conversations");
       const all = await done(conversations.getAll(span([this.#user])));
-      all.sort((one, other) => other.active - one.active);
+      all.sort(byRank);
       for (const { user, partner } of all.slice(CONVERSATIONS_KEPT)) {
         await done(conversations.delete([user, partner]));
       }
@@ -261,29 +323,8 @@ export class Store {
     return this.#transact(names, "readwrite", body);
   }
 
-  /** Run `body` in one transaction: on disk when this resolves, not done at all when it rejects. */
   async #transact(names, mode, body) {
-    const database = await this.#open();
-    // "strict": without it browsers report success when the operating system has the bytes, and a
-    // power cut could take a message that was acknowledged.
-    const tx = database.transaction(names, mode, { durability: "strict" });
-    const committed = new Promise((resolve, reject) => {
-      tx.oncomplete = () => resolve();
-      tx.onabort = () => reject(tx.error ?? new DOMException("given up", "AbortError"));
-    });
-    try {
-      const result = await body(tx);
-      await committed;
-      return result;
-    } catch (error) {
-      try {
-        tx.abort();
-      } catch {
-        // It ended by itself, and that is the error.
-      }
-      await committed.catch(() => {});
-      throw error;
-    }
+    return transact(await this.#open(), names, mode, body);
   }
 
   #open() {
@@ -292,46 +333,41 @@ export class Store {
   }
 }
 
-/** Open the database; `forget` is called when it has to be opened anew, or could not be. */
-async function openDatabase(forget) {
-  try {
-    const request = indexedDB.open(DATABASE, VERSION);
-    request.onupgradeneeded = () => createStores(request.result);
-    const database = await done(request);
-    database.onclose = forget; // the user has cleared the site's data
-    database.onversionchange = () => {
-      database.close(); // a newer page needs another layout
-      forget();
-    };
-    return database;
-  } catch (error) {
-    forget();
-    throw error;
-  }
-}
-
-function createStores(database) {
-  const messages = database.createObjectStore("messages", { keyPath: ["user", "id"] });
-  messages.createIndex("order", ["user", "partner", "offset"]);
-  messages.createIndex("arrival", ["user", "kept"]);
-  const outbox = database.createObjectStore("outbox", { keyPath: "seq", autoIncrement: true });
-  outbox.createIndex("user", "user");
-  outbox.createIndex("ref", ["user", "ref"], { unique: true });
-  database.createObjectStore("conversations", { keyPath: ["user", "partner"] });
-}
-
 function lastWords(sender, time, offset, content) {
-  return { sender, time, offset, content: content.slice(0, PREVIEW_CHARACTERS) };
+  return { sender, time, offset, content: beginning(content, PREVIEW_CHARACTERS) };
 }
 
-/** Return the range of keys that begin with `prefix`; an array sorts after all other keys. */
-function span(prefix, last = []) {
-  return IDBKeyRange.bound(prefix, [...prefix, last]);
+/** Return a time of the log as a number. */
+function logTime(time) {
+  return Date.parse(time) || 0;
 }
 
-function done(request) {
-  return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
-  });
+/** Return where a conversation stands in the list: when, by the log, it was used last. */
+function rank({ at, last }) {
+  return at ?? (Number.isFinite(last?.offset) ? logTime(last.time) : 0);
+}
+
+function at(time) {
+  return { at: time, active: time };
+}
+
+function byRank(one, other) {
+  return rank(other) - rank(one);
+}
+
+/**
+ * Earlier releases wrote down when a message arrived by the browser's clock. Those from a future that
+ * did not come stand at the end, for ever, and everything new would go before them.
+ */
+async function correctTimes(messages, range) {
+  const request = messages.index("arrival").openCursor(range, "prev");
+  const wrong = [];
+  for (let cursor; (cursor = await done(request)); cursor.continue()) {
+    if (cursor.value.kept === logTime(cursor.value.time)) break;
+    wrong.push(cursor.primaryKey);
+  }
+  for (const key of wrong) {
+    const message = await done(messages.get(key));
+    await done(messages.put({ ...message, kept: logTime(message.time) }));
+  }
 }

@@ -1,22 +1,52 @@
 // What this tab remembers, and no other: two tabs may be two users.
 
-const PREFIX = "landline:";
+import { ourName } from "./place.js";
+
+const PREFIX = `${ourName("landline")}:`;
+
+// What the storage does not take, and all of it where the browser blocks the storage: for as long as
+// the page is open.
+const memory = new Map();
+
+/** Say whether the browser forbids the storage, so that a reload forgets everything. */
+export function isBlocked() {
+  try {
+    sessionStorage.getItem(PREFIX);
+    sessionStorage.setItem(`${PREFIX}probe`, "");
+    sessionStorage.removeItem(`${PREFIX}probe`);
+    return false;
+  } catch (error) {
+    return error.name !== "QuotaExceededError";
+  }
+}
 
 export function recall(name) {
-  return sessionStorage.getItem(PREFIX + name) ?? "";
+  if (memory.has(name)) return memory.get(name);
+  try {
+    return sessionStorage.getItem(PREFIX + name) ?? "";
+  } catch {
+    return "";
+  }
 }
 
 export function remember(name, value) {
+  memory.set(name, value);
   try {
     if (value === "") sessionStorage.removeItem(PREFIX + name);
     else sessionStorage.setItem(PREFIX + name, value);
+    memory.delete(name);
   } catch {
-    // Full. It is a convenience, and not worth a word to the user.
+    // Full or blocked: the memory has it.
   }
 }
 
 export function forgetAll() {
-  for (const name of Object.keys(sessionStorage)) {
-    if (name.startsWith(PREFIX)) sessionStorage.removeItem(name);
+  memory.clear();
+  try {
+    for (const name of Object.keys(sessionStorage)) {
+      if (name.startsWith(PREFIX)) sessionStorage.removeItem(name);
+    }
+  } catch {
+    // Blocked: there is nothing.
   }
 }

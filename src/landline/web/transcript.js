@@ -1,6 +1,7 @@
 // The messages of the open conversation, and where the user is in them.
 
 import { element, reconcile, setText } from "./dom.js";
+import { findLinks } from "./links.js";
 import { dayKey, dayName, exactTime, timeOfDay } from "./times.js";
 
 // Messages that are drawn when a conversation opens, and with every "show earlier".
@@ -95,23 +96,28 @@ export class Transcript {
         ...entry,
         isMine: true,
         time: entry.written,
+        // The log has not said when, and the clock of this device may be behind the log's.
+        day: later(entry.written, messages.at(-1)?.time),
         state: entry.failed === null ? "waiting" : "failed",
       })),
     ];
     const rows = [];
     let previous = null;
+    let previousDay = null;
     for (const item of items) {
-      const isNewDay = !previous || dayKey(previous.time) !== dayKey(item.time);
+      const day = item.day ?? item.time;
+      const isNewDay = !previous || dayKey(previousDay) !== dayKey(day);
       if (isNewDay) {
         // A clock that was wrong may bring a day back; every row needs a key of its own.
         const key = `day:${item.ref ?? item.id}`;
-        rows.push({ key, make: makeDay, time: item.time });
+        rows.push({ key, make: makeDay, time: day });
       }
       // The key is the `ref` as long as we know it: a message keeps its row when it is accepted.
       const key = item.ref ? `ref:${item.ref}` : `id:${item.id}`;
       const isTogether = !isNewDay && together(previous, item);
       rows.push({ ...item, key, make: makeMessage, isTogether });
       previous = item;
+      previousDay = day;
     }
     return rows;
   }
@@ -163,6 +169,10 @@ function together(previous, item) {
   return previous.isMine === item.isMine && apart < TOGETHER_MS;
 }
 
+function later(time, other) {
+  return other && Date.parse(other) > Date.parse(time) ? other : time;
+}
+
 function makeDay() {
   return element("li", { className: "day" }, element("span"));
 }
@@ -174,11 +184,21 @@ function makeMessage({ isMine, sender, content, ref = "" }) {
     "div",
     { className: "bubble" },
     author,
-    element("p", { className: "content", dir: "auto", data: { testid: "content" } }, content),
+    element("p", { className: "content", dir: "auto", data: { testid: "content" } }, ...linked(content)),
     element("span", { className: "stamp" }, element("time"), ...(isMine ? [state] : [])),
   );
   const className = isMine ? "message mine" : "message theirs";
   return element("li", { className, data: { testid: "message", ref } }, bubble);
+}
+
+/** Return a text as nodes. Its links say where they lead, whatever the text around them. */
+function linked(text) {
+  return findLinks(text).map((part) => {
+    if (typeof part === "string") return part;
+    const { text: shown, href } = part;
+    const rel = "noopener noreferrer";
+    return element("a", { href, rel, target: "_blank", title: href, dir: "ltr" }, shown);
+  });
 }
 
 function fill(row, item) {
