@@ -9,7 +9,7 @@ import asyncio
 import dataclasses
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 from unittest import mock
@@ -19,6 +19,7 @@ from landline.delivery import delivery, memory, receipts, sends, session
 from landline.delivery.decisions import Append
 from landline.errors import StoreRefused, StoreUnavailable
 from landline.gateway import finder, hub, replay
+from landline.gateway.apart import Wanted
 from landline.model import (
     NOWHERE,
     Appended,
@@ -111,29 +112,12 @@ def sweep_off() -> AbstractContextManager[Any]:
 
 @mutant("a replay that failed is tried again", "F65", "I15 I2 I2b I2c", 3)
 def replay_gives_up() -> AbstractContextManager[Any]:
-    read = replay.Replay._read_pages
+    async def once(self: replay.Replay, decisions: Any) -> None:
+        pages = [Wanted(decision.session, decision.query) for decision in decisions]
+        with suppress(TimeoutError, StoreUnavailable):
+            self._give(pages, await self._try(pages, replay.STORE_SECONDS))
 
-    async def once(self: replay.Replay, queries: Any) -> Any:
-        try:
-            return await self._try(queries, replay.STORE_SECONDS)
-        except (TimeoutError, StoreUnavailable):
-            return []
-
-    async def swallow(self: replay.Replay, decisions: Any) -> None:
-        try:
-            await read(self, decisions)
-        except ValueError:  # there were fewer answers than questions
-            return
-
-    @contextmanager
-    def switch() -> Iterator[None]:
-        with (
-            _patch(replay.Replay, "_ask_until_answered", once),
-            _patch(replay.Replay, "_read_pages", swallow),
-        ):
-            yield
-
-    return switch()
+    return _patch(replay.Replay, "_read_pages", once)
 
 
 @mutant(

@@ -1,0 +1,195 @@
+"""The mailboxes that are asked for by themselves, and whose turn it is.
+
+There are two lines. In the quick one nobody is given much time, so that nobody waits long there. In
+the patient one a mailbox is given what the store may take at all: its rows may come late, but they
+come. Whoever fails goes to the back of the line.
+"""
+
+import asyncio
+import heapq
+import random
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+from typing import NamedTuple
+
+from landline.model import PendingQuery
+
+# How often one that fails is tried.
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 10.0
+# One that is well goes before those that fail, unless they have waited for so long.
+WELL_FIRST_SECONDS = 300.0
+# How long a mailbox stays by itself that was bad or slow, however well it does now: in the same
+# request with others it would hold all of them up again.
+APART_SECONDS = 60.0
+# Mailboxes that are remembered although no session waits for them.
+REMEMBERED = 1_000
+
+
+class Wanted(NamedTuple):
+    """What a session is to be told: a page it waits for, or what the sweep finds."""
+
+    session: str
+    query: PendingQuery
+    is_sweep: bool = False
+
+
+@dataclass(eq=False)
+class Mailbox:
+    """One that is asked for by itself. `wait` is 0 unless its last answer failed to come."""
+
+    name: str
+    waiting: dict[str, Wanted] = field(default_factory=dict)  # by session: nobody waits twice
+    asked: int = 0
+    is_slow: bool = False
+    wait: float = 0.0
+    due: float = 0.0
+    apart_until: float = 0.0
+
+
+class Line:
+    """Mailboxes by the time at which they are to be asked for, each of them once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._heap: list[tuple[float, int, Mailbox]] = []
+        self._places: dict[Mailbox, float] = {}
+        self._numbers = count()
+        self._has_changed = asyncio.Event()
+
+    def put(self, mailbox: Mailbox, at: float) -> None:
+        """Add it, or move it forward. It never loses a place."""
+        if at < self._places.get(mailbox, float("inf")):
+            self._places[mailbox] = at
+            heapq.heappush(self._heap, (at, next(self._numbers), mailbox))
+            self._has_changed.set()
+
+    async def take(self) -> Mailbox:
+        """Return the first one, when its time has come."""
+        while True:
+            while self._heap and self._places.get(self._heap[0][2]) != self._heap[0][0]:
+                heapq.heappop(self._heap)  # it was moved forward
+            wait = self._heap[0][0] - self._loop.time() if self._heap else None
+            if wait is not None and wait <= 0:
+                mailbox = heapq.heappop(self._heap)[2]
+                del self._places[mailbox]
+                return mailbox
+            self._has_changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._has_changed.wait()
+
+
+class Apart:
+    """All of them. Those for which sessions wait are bounded by the sessions."""
+
+    def __init__(self, is_connected: Callable[[str], bool]) -> None:
+        """`is_connected` says whether a session is still there."""
+        self._is_connected = is_connected
+        self._loop = asyncio.get_running_loop()
+        self._mailboxes: OrderedDict[str, Mailbox] = OrderedDict()
+        self.quick = Line()
+        self.patient = Line()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._mailboxes
+
+    def __len__(self) -> int:
+        """Return how many sessions wait."""
+        return sum(len(mailbox.waiting) for mailbox in self._mailboxes.values())
+
+    def put(self, wanted: Wanted) -> None:
+        """Take what is to be asked for by itself."""
+        mailbox = self._get(wanted.query.mailbox)
+        mailbox.waiting[wanted.session] = wanted
+        if not mailbox.asked:
+            self._line_up(mailbox)
+
+    def forget_gone(self) -> None:
+        """Forget the sessions that are gone."""
+        for mailbox in self._mailboxes.values():
+            self._forget_gone(mailbox)
+
+    async def take(self, line: Line) -> tuple[Mailbox, Wanted]:
+        """Return whose turn it is in a line, and its session that has waited longest. One of
+        `answered`, `failed` has to follow.
+        """
+        while True:
+            mailbox = await line.take()
+            self._forget_gone(mailbox)
+            if mailbox.waiting:
+                mailbox.asked += 1
+                return mailbox, mailbox.waiting.pop(next(iter(mailbox.waiting)))
+
+    def answered(self, mailbox: Mailbox, *, is_slow: bool) -> None:
+        """The answer has come: one that is well for a while is asked for with others again."""
+        now = self._loop.time()
+        mailbox.asked -= 1
+        if is_slow or mailbox.wait:
+            mailbox.apart_until = now + APART_SECONDS
+        mailbox.is_slow = is_slow
+        mailbox.wait = 0.0
+        self._line_up(mailbox)
+        is_idle = not mailbox.waiting and not mailbox.asked
+        if is_idle and not is_slow and now >= mailbox.apart_until:
+            self._mailboxes.pop(mailbox.name, None)
+
+    def failed(self, mailbox: Mailbox, wanted: Wanted, *, needs_time: bool) -> None:
+        """No answer has come. `needs_time`: it may come to one who is patient."""
+        mailbox.asked -= 1
+        if not wanted.is_sweep:  # the next sweep asks again
+            mailbox.waiting.setdefault(wanted.session, wanted)
+        self._back_off(mailbox, needs_time)
+        self._line_up(mailbox)
+
+    def add_bad(self, wanted: Wanted, *, needs_time: bool) -> None:
+        """A mailbox was found in the request of many that had no answer."""
+        mailbox = self._get(wanted.query.mailbox)
+        if not mailbox.wait:
+            self._back_off(mailbox, needs_time)
+        self.put(wanted)
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _forget_gone(self, mailbox: Mailbox) -> None:
+        for session in [each for each in mailbox.waiting if not self._is_connected(each)]:
+            del mailbox.waiting[session]
+
+    def _get(self, name: str) -> Mailbox:
+        mailbox = self._mailboxes.get(name)
+        if mailbox is None:
+            mailbox = self._mailboxes[name] = Mailbox(name)
+            if len(self._mailboxes) > REMEMBERED:
+                self._forget_one(mailbox)
+        return mailbox
+
+    def _forget_one(self, new: Mailbox) -> None:
+        for mailbox in self._mailboxes.values():
+            if mailbox is not new and not mailbox.waiting and not mailbox.asked:
+                del self._mailboxes[mailbox.name]
+                return
+
+    def _back_off(self, mailbox: Mailbox, needs_time: bool) -> None:
+        now = self._loop.time()
+        mailbox.wait = min(mailbox.wait * 2 or FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+        mailbox.due = now + mailbox.wait * random.uniform(0.5, 1.0)  # noqa: S311
+        mailbox.is_slow = needs_time
+        if mailbox.name in self._mailboxes:
+            self._mailboxes.move_to_end(mailbox.name)
+
+    def _line_up(self, mailbox: Mailbox) -> None:
+        if not mailbox.waiting:
+            return
+        if not mailbox.wait:
+            line = self.patient if mailbox.is_slow else self.quick
+            line.put(mailbox, self._loop.time() - WELL_FIRST_SECONDS)
+            return
+        if mailbox.is_slow:
+            self.patient.put(mailbox, mailbox.due)
+            # It may be well again long before its turn comes there.
+            self.quick.put(mailbox, mailbox.due + LAST_RETRY_SECONDS)
+        else:
+            self.quick.put(mailbox, mailbox.due)
