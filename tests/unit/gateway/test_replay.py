@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from landline.adapters.postgres.message_store import REPLAY_LANES
 from landline.delivery import Delivery
 from landline.delivery.decisions import ReadPending
 from landline.errors import StoreUnavailable
@@ -423,5 +424,22 @@ def test_a_session_is_answered_although_another_one_of_its_mailbox_never_is() ->
         made.put(ReadPending("new", query("bad")._replace(after={0: 7})))
         await run_for(made, 60.0)
         assert heart.paged == ["new"]
+
+    in_virtual_time(main())
+
+
+def test_postgresql_has_a_lane_for_each_request_at_once() -> None:
+    """A probe that finds none, because all hang, would say that the store answers nobody."""
+
+    async def main() -> None:
+        store = Timed(**{f"bad{number}": HANGS for number in range(20)})
+        made, _ = make(store, [*names(20), *(f"bad{n}" for n in range(5))], sweeps=True, interval=1)
+        running = asyncio.create_task(made.run())
+        for number in range(5, 20):
+            ask_for(made, *(f"v{number}-{each}" for each in range(40)), f"bad{number}")
+            await asyncio.sleep(2.0)
+        running.cancel()
+        await asyncio.wait({running})
+        assert store.peak == REPLAY_LANES
 
     in_virtual_time(main())

@@ -35,9 +35,12 @@ T = TypeVar("T")
 # Below the deadlines of those who ask, so that the reason they hear is ours.
 WRITE_SECONDS: Final = 15.0
 REPLAY_SECONDS: Final = 8.0
-# One may be held up by a mailbox that cannot be read in time, and another one by finding that out.
+# As many as a server asks for pages at once (`gateway.replay`): each request may be held up by a
+# mailbox that cannot be read in time, and with no lane left nobody could find out which one it is.
 # The last one that was used is taken first, so that usually there is one connection.
-REPLAY_LANES: Final = 3
+REPLAY_LANES: Final = 5
+# In trouble at the same time, it is no longer about the mailboxes that some of them have met.
+REPLAY_LANES_IN_TROUBLE: Final = 3
 ASK_SECONDS: Final = 4.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
@@ -125,12 +128,11 @@ class PostgresMessageStore:
     def health(self) -> str | None:
         """Return what went wrong last on a lane that has not worked since.
 
-        Of those for pages that is all of them: one may have met a mailbox that cannot be read.
+        Of those for pages that is several: one may have met a mailbox that cannot be read.
         """
-        troubles = [lane.trouble for lane in self._replay]
-        return (
-            self._writer.trouble or self._asker.trouble or (all(troubles) and troubles[0]) or None
-        )
+        replay = [lane.trouble for lane in self._replay if lane.trouble is not None]
+        is_replay_bad = len(replay) >= REPLAY_LANES_IN_TROUBLE
+        return self._writer.trouble or self._asker.trouble or (replay[0] if is_replay_bad else None)
 
     async def close(self) -> None:
         """Close every connection."""
