@@ -121,7 +121,7 @@ def replay_gives_up() -> AbstractContextManager[Any]:
 
 
 @mutant(
-    "a mailbox that cannot be read stops nobody else's replay", "gateway/replay.py", "I15 I2b", 26
+    "a mailbox that cannot be read stops nobody else's replay", "gateway/replay.py", "I15 I2b", 56
 )
 def bad_mailbox_stops_all() -> AbstractContextManager[Any]:
     return _patch(replay.Replay, "_divide", mock.AsyncMock(side_effect=StoreUnavailable("all")))
