@@ -1,5 +1,7 @@
 """The embedded server: SQLite log and store in one file, directory and bus in memory."""
 
+import asyncio
+
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
 from landline.app.parts import Parts
@@ -9,9 +11,12 @@ from landline.observability.logging import get_logger
 log = get_logger(__name__)
 
 
-def open_embedded(settings: Settings, address: str) -> Parts:
+async def open_embedded(settings: Settings, address: str) -> Parts:
     """Open the files. Raises: StorageRefused."""
-    database = Database(settings.data_dir, _on_trouble)
+    # In a thread: the file is checked, and a lock that somebody holds is waited for, while the
+    # loop says that the server starts.
+    loop = asyncio.get_running_loop()
+    database = await asyncio.to_thread(Database, settings.data_dir, _on_trouble, loop)
     if database.warning is not None:
         log.warning("files_not_private", reason=database.warning)
     event_log = SqliteEventLog(database)

@@ -15,6 +15,7 @@ from landline.adapters.clock import SystemClock
 from landline.app.embedded import open_embedded
 from landline.app.front import ROUTING, Front
 from landline.app.parts import Parts
+from landline.app.stopping import Stop
 from landline.config import Settings
 from landline.delivery import Delivery
 from landline.delivery.sends import REPEAT_SECONDS
@@ -24,7 +25,6 @@ from landline.observability.logging import (
     configure_logging,
     get_logger,
     reopen_log_files,
-    shutdown_logging,
 )
 from landline.observability.metrics import Value
 from landline.protocol.identity import uuid_text
@@ -59,8 +59,9 @@ def new_id() -> str:
 
 
 async def _serve(settings: Settings) -> int:
+    stop = Stop()
     host, port = settings.host, settings.port
-    sock = _bind(host, port)
+    sock = await stop.unless_asked(asyncio.to_thread(_bind, host, port))  # a name may take long
     port = sock.getsockname()[1]
     server_id = settings.server_name(port)
     configure_logging(settings.log_format, settings.log_dir, server_id, port)
@@ -76,16 +77,17 @@ async def _serve(settings: Settings) -> int:
     try:
         # Until here and until `admit` it says that it is starting: nobody is let in before the
         # preflight is done and everything can be used.
-        parts = await _open(settings, address)
+        parts = await stop.unless_asked(_open(settings, address))
     except BaseException:
         front.listener.close()
         raise
-    return await Server(settings, server_id, parts, front).serve(f"http://{_shown(host)}:{port}/")
+    server = Server(settings, server_id, parts, front)
+    return await server.serve(f"http://{_shown(host)}:{port}/", stop)
 
 
 async def _open(settings: Settings, address: str) -> Parts:
     if settings.kafka is None:
-        return open_embedded(settings, address)
+        return await open_embedded(settings, address)
     from landline.app.cluster import open_cluster  # noqa: PLC0415 - its drivers take a while to load
 
     return await open_cluster(settings, address)
@@ -122,7 +124,6 @@ class Server:
     def __init__(self, settings: Settings, server_id: str, parts: Parts, front: Front) -> None:
         self._parts = parts
         self._front = front
-        self._stop = asyncio.Event()
         self._delivery = Delivery(
             clock=(clock := SystemClock()),
             new_id=new_id,
@@ -145,11 +146,11 @@ class Server:
             parts.event_log, parts.store, self._delivery.refuse_sends, parts.breach
         )
 
-    async def serve(self, url: str) -> int:
+    async def serve(self, url: str, stop: Stop) -> int:
         """Serve until SIGTERM or SIGINT, then drain. Returns the exit code."""
-        self._handle_signals()
+        asyncio.get_running_loop().set_exception_handler(_log_unhandled)
         services = self._start_services()
-        stopping = asyncio.create_task(self._stop.wait(), name="stop")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
         exit_code = 0
         await self._hub.listen()
         sources = (self._hub.measure, self._retention.measure, self._measure)
@@ -179,20 +180,6 @@ class Server:
         if self._writer is not None:
             runs["writer"] = self._writer.run
         return [asyncio.create_task(run(), name=name) for name, run in runs.items()]
-
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(_log_unhandled)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
-
-    def _on_signal(self, number: int) -> None:
-        if self._stop.is_set():
-            # Asked twice: at once. What was accepted is on disk, so there is nothing to save.
-            log.warning("stopped_at_once", signal=number)
-            shutdown_logging()
-            os._exit(128 + number)
-        self._stop.set()
 
     def _health(self) -> Mapping[str, str | None]:
         return {

@@ -83,9 +83,15 @@ class _Job:
 class Database:
     """The file `landline.db` in a data directory that this process alone uses."""
 
-    def __init__(self, directory: Path, on_trouble: Callable[[str | None], None]) -> None:
-        """Open or create the file. `on_trouble` hears, on the loop's thread, why writes fail,
-        and None when they work again.
+    def __init__(
+        self,
+        directory: Path,
+        on_trouble: Callable[[str | None], None],
+        loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        """Open or create the file, which may wait for a lock. `on_trouble` hears, on the loop's
+        thread, why writes fail, and None when they work again. `loop`: the running one, unless
+        this is called in another thread.
 
         Raises: StorageRefused. An existing file is not changed then.
         """
@@ -93,7 +99,7 @@ class Database:
         self._place = Place(self._path)
         self._on_trouble = on_trouble
         self._recovery_listeners: list[Callable[[], None]] = []
-        self._loop = asyncio.get_running_loop()
+        self._loop = loop or asyncio.get_running_loop()
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._failure: str | None = None
         self._recovery_due = 0.0

@@ -1,0 +1,116 @@
+"""The first seconds of a server: it is told to stop, it waits, it has been given no streams."""
+
+import asyncio
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager, suppress
+from pathlib import Path
+
+import pytest
+
+from support.peer import Peer, until
+from support.server import ServerProcess
+
+SIGNALS = [signal.SIGTERM, signal.SIGINT]
+CLUSTER = ["--kafka", "127.0.0.1:1", "--postgres", "postgresql://127.0.0.1:1/none"]
+CLOSINGS = ["<&-", ">&-", "2>&-", "<&- >&-", "<&- >&- 2>&-"]
+
+
+def has_begun(pid: int) -> bool:
+    """Say whether SIGTERM is caught. Python itself catches SIGINT, and before anybody else."""
+    with suppress(FileNotFoundError, ProcessLookupError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("SigCgt"):
+                return bool(int(line.split()[1], 16) & 1 << (signal.SIGTERM - 1))
+    return False
+
+
+@contextmanager
+def locked(directory: Path) -> Iterator[None]:
+    """Hold the lock of a database that a server has made."""
+    server = ServerProcess(directory)
+    server.start()
+    assert server.stop() == 0
+    with closing(sqlite3.connect(directory / "landline.db", isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        yield
+
+
+@contextmanager
+def launched(directory: Path, args: Sequence[str] = ()) -> Iterator[ServerProcess]:
+    server = ServerProcess(directory, args=args)
+    server.log_path = directory.parent / "started.log"
+    server.launch()
+    try:
+        yield server
+    finally:
+        server.kill()
+
+
+async def ends_well(server: ServerProcess, number: signal.Signals) -> None:
+    assert server.process is not None
+    server.process.send_signal(number)
+    assert await asyncio.to_thread(server.process.wait, 15) == 0, server.log()
+    assert "Traceback" not in server.log()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_a_start_that_waits_for_a_lock_answers_and_can_be_stopped(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with locked(tmp_path / "data"), launched(tmp_path / "data") as server:
+        await until(lambda: server.get("/healthz")[0] == 200, "it answers")
+        status, body = server.get("/readyz")
+        assert status == 503
+        assert "starting" in body
+        await ends_well(server, number)
+        assert '"stopped"' in server.log()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_a_start_that_waits_for_kafka_can_be_stopped(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    with launched(tmp_path / "data", CLUSTER) as server:
+        await until(lambda: server.get("/healthz")[0] == 200, "it answers")
+        await ends_well(server, number)
+        assert '"stopped"' in server.log()
+
+
+@pytest.mark.parametrize("number", SIGNALS)
+async def test_a_start_can_be_stopped_while_it_loads(
+    tmp_path: Path, number: signal.Signals
+) -> None:
+    """The first process of a container gets no signal that nobody catches."""
+    with launched(tmp_path / "data") as server:
+        await until(lambda: has_begun(server.pid), "it catches signals")
+        await ends_well(server, number)
+        assert "stopped" in server.log()
+
+
+@pytest.mark.parametrize("closing_words", CLOSINGS)
+async def test_streams_that_are_closed_are_no_trouble(tmp_path: Path, closing_words: str) -> None:
+    prefix = ["sh", "-c", f'exec "$@" {closing_words}', "sh"]
+    server = ServerProcess(tmp_path / "data", prefix=prefix)
+    server.start()
+    try:
+        async with Peer(server.ws_url, "alice") as alice:
+            await alice.send_and_wait("alice", "hello")
+        assert server.stop() == 0, server.log()
+    finally:
+        server.kill()
+
+
+@pytest.mark.parametrize("closing_words", CLOSINGS)
+@pytest.mark.parametrize(("command", "code"), [("--version", 0), ("serve --port x", 2)])
+def test_commands_without_streams_end_as_ever(closing_words: str, command: str, code: int) -> None:
+    line = f'exec "$0" -m landline {command} {closing_words}'
+    done = subprocess.run(
+        ["sh", "-c", line, sys.executable], capture_output=True, check=False, timeout=60
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stdout + done.stderr
