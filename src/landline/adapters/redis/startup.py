@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from typing import Final
 
-from redis.asyncio import ConnectionPool, Redis
+from redis.asyncio import ConnectionPool, Redis, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import (
@@ -59,6 +59,7 @@ async def check(url: str) -> None:
     that starts during one says so, goes on, and finds Redis when it is back.
     Raises: StartupError.
     """
+    _build(url)
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             await _greet(url)
@@ -73,6 +74,24 @@ async def check(url: str) -> None:
             reason=str(error) or f"no answer in {CHECK_SECONDS:g} s",
             advice="messages to users on other servers arrive by the sweep until it is back",
         )
+
+
+def _build(url: str) -> None:
+    """Make a connection without connecting: what fails at that is the URL, whatever Redis does.
+
+    Raises: StartupError.
+    """
+    try:
+        pool = ConnectionPool.from_url(url, protocol=2)
+        connection = pool.make_connection()  # type: ignore[no-untyped-call]
+        if isinstance(connection, SSLConnection):
+            connection.ssl_context.get()  # reads the files that the URL names
+    except (ValueError, TypeError, OSError, RedisError) as error:
+        reason = mask(_reason(error).removeprefix("AbstractConnection.__init__() "))
+        raise StartupError(
+            f"--redis {mask(url)}: it cannot be used ({reason});"
+            " correct what follows the ?, or give one like redis://HOST:6379/0"
+        ) from error
 
 
 async def _greet(url: str) -> None:
