@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+import socket
 import sqlite3
 import subprocess
 import sys
@@ -114,3 +115,24 @@ def test_commands_without_streams_end_as_ever(closing_words: str, command: str, 
     )
     assert done.returncode == code
     assert b"Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("host", "remedy"),
+    [
+        ("no.such.host.invalid", "give a --host of this machine"),
+        ("192.0.2.1", "give a --host of this machine"),
+        ("2001:db8::1", "give a --host of this machine"),
+        ("127.0.0.1", "choose another --port"),
+    ],
+)
+def test_a_place_where_nobody_can_listen_is_told_with_its_remedy(
+    tmp_path: Path, host: str, remedy: str
+) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with launched(tmp_path / "data", ["--host", host, "--insecure", "--port", str(port)]) as it:
+            assert it.process is not None
+            assert it.process.wait(30) == 2
+            assert remedy in it.log()
+            assert ("--port," in it.log()) == ("--port" in remedy)

@@ -232,7 +232,6 @@ BAD_VALUES = [
             "postgresql://h:65536/db",
             "postgresql://h:x/db",
             "postgresql://[::1/db",
-            "postgresql://u:p/w@h/db",
             "postgresql://h,/db",
             "postgresql://::1/db",
             "postgresql://-/db",
@@ -257,7 +256,46 @@ BAD_VALUES = [
         ("redis", each, "has no number")
         for each in ("redis://h/x", "redis://h/0/1", "redis://h?db=x")
     ),
-    ("redis", "unix://", "names no socket"),
+    *(
+        ("redis", each, "names no socket")
+        for each in ("unix://", "unix://tmp/x", "unix://u:p@tmp/x")
+    ),
+    *(
+        (name, each.format(scheme), "has an @ too many")
+        for name, scheme in (("postgres", "postgresql"), ("redis", "redis"))
+        for each in (
+            "{}://u:p/w@h/0",
+            "{}://u:p@w@h/0",
+            "{}://u:p@w@h:1?db=0",
+            "{}://u@x:p@h/0",
+            "{}://u:1/w@h/0",
+            "{}://u:p@w/x@h/0",
+            "{}://u:p@h/d@b",
+        )
+    ),
+    ("postgres", "postgresql://u:p#w@h/0", "has a # in it"),
+    ("redis", "redis://u:p#w@h/0", "has a # in it"),
+    *(
+        ("postgres", each, "has ports behind its hosts and in its query")
+        for each in (
+            "postgresql://h1,h2:5433/db?port=5444",
+            "postgresql://h1:5433/db?port=5433",
+            "postgresql://u:p@h1:1,h2:2?port=1,2",
+            "postgresql://[::1]:5433/db?port=5444",
+        )
+    ),
+    *(
+        ("allowed-origins", each, "not a list of origins")
+        for each in (
+            "app://",
+            "app://a/b",
+            "app://a b",
+            "app://-:0",
+            "app://u@h",
+            "https://-",
+            "http://.",
+        )
+    ),
     *(
         ("allowed-origins", each, "not a list of origins")
         for each in (
@@ -327,6 +365,12 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_have_the_line_ends_of_windo
         ("allowed-origins", "capacitor://localhost, tauri://localhost", {"capacitor://localhost", "tauri://localhost"}),
         ("allowed-origins", "Ionic://localhost:8100", {"ionic://localhost:8100"}),
         ("allowed-origins", "HTTPS://[::1]:443", {"https://[::1]"}),
+        ("allowed-origins", "capacitor-electron://-,App://-", {"capacitor-electron://-", "app://-"}),
+        ("allowed-origins", "app://.,app://~x_.-Y:80", {"app://.", "app://~x_.-Y:80"}),
+        ("postgres", "postgresql://h1,h2/db?port=5444", SecretUrl("postgresql://h1,h2/db?port=5444")),
+        ("postgres", "postgresql://[::1],h2/db?port=5444", SecretUrl("postgresql://[::1],h2/db?port=5444")),
+        ("postgres", "postgresql://u:p@h/db?user=a@b", SecretUrl("postgresql://u:p@h/db?user=a@b")),
+        ("redis", "unix://u:p@/run/redis.sock", SecretUrl("unix://u:p@/run/redis.sock")),
         ("postgres", "postgresql:///db?host=/run/postgresql", SecretUrl("postgresql:///db?host=/run/postgresql")),
         ("postgres", "postgres://u:p%2Fw@[::1]:5432,h/db", SecretUrl("postgres://u:p%2Fw@[::1]:5432,h/db")),
         ("postgres", "postgresql://%2Frun%2Fpg/db", SecretUrl("postgresql://%2Frun%2Fpg/db")),
@@ -368,6 +412,16 @@ def test_how_to_reach_kafka_without_kafka_is_refused() -> None:
 def test_a_file_that_stops_the_parser_is_refused_as_well(content: str, tmp_path: Path) -> None:
     sentence = refusal_of_file(tmp_path, content)
     assert "this file is not TOML" in sentence
+    assert "; correct it: " in sentence
+    assert len(sentence.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", [name for name in OPTIONS if name != "config"])
+@pytest.mark.parametrize("number", ["0x" + "f" * 5_000, "0o" + "7" * 9_000, "0b" + "1" * 30_000])
+def test_a_number_of_thousands_of_digits_is_refused(name: str, number: str, tmp_path: Path) -> None:
+    sentence = refusal_of_file(tmp_path, f"{name} = {number}")
+    assert sentence.startswith(f"{name} = 0x")
+    assert len(sentence) < 1_000
     assert len(sentence.splitlines()) == 1
 
 
@@ -454,7 +508,8 @@ def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     assert sentence.startswith(f"LANDLINE_CONFIG={tmp_path}/none.toml: this file cannot be read")
     assert "No such file" in sentence
     (tmp_path / "latin1.toml").write_bytes(b"host = '\xe9'")
-    assert "not UTF-8" in refusal({"config": str(tmp_path / "latin1.toml")})
+    sentence = refusal({"config": str(tmp_path / "latin1.toml")})
+    assert sentence.endswith("it is not UTF-8; save it as UTF-8")
 
 
 @pytest.mark.parametrize(

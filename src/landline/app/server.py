@@ -1,6 +1,7 @@
 """One run of a server: start, serve, drain, stop."""
 
 import asyncio
+import errno
 import os
 import signal
 import socket
@@ -37,6 +38,11 @@ from landline.writer import Writer
 SWITCH_SECONDS = 0.000_5
 STOP_SECONDS = 1.0
 CLOSE_SECONDS = 2.0
+
+# An address that no interface has, or of a kind that the machine lacks.
+_NOT_HERE = frozenset(
+    {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENXIO}
+)
 
 log = get_logger(__name__)
 
@@ -112,10 +118,13 @@ def _bind(host: str, port: int) -> socket.socket:
 
 def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> StartupError:
     why = getattr(error, "strerror", None) or str(error)
-    return StartupError(
-        f"--host {host} --port {port}: cannot listen there ({why});"
-        " choose another --port, or stop what uses it"
-    )
+    if isinstance(error, socket.gaierror | UnicodeError) or error.errno in _NOT_HERE:
+        remedy = "give a --host of this machine, such as 127.0.0.1, or 0.0.0.0 for all it has"
+    elif error.errno in (errno.EACCES, errno.EPERM):
+        remedy = "choose a --port above 1023, or let this user have it"
+    else:
+        remedy = "choose another --port, or stop what uses it"
+    return StartupError(f"--host {host} --port {port}: cannot listen there ({why}); {remedy}")
 
 
 class Server:

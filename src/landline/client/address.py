@@ -49,6 +49,9 @@ def read_address(url: str) -> Address:
         raise Refused("the server's address must be like ws://HOST:PORT/ws/chat, or wss://...")
     if "#" in url:
         raise Refused("the server's address has no fragment (#...)")
+    if "@" in parts.path and "@" not in parts.netloc and port is not None:
+        # It may be a password with a / in it, and the path is no secret.
+        raise Refused("a / or @ in a part of the server's address is written as %2F or %40")
     host = _host(parts.hostname)
     shown = f"[{host}]" if ":" in host else host
     if port is not None and port != _DEFAULT_PORTS[parts.scheme]:

@@ -26,6 +26,10 @@ _SLIP: Final = 0.8
 
 _SHOWN_CHARACTERS: Final = 120
 _PATH_CHARACTERS: Final = 4_096  # what Linux takes
+# Python writes no longer number in decimal digits; hexadecimal it does.
+_DECIMAL_BITS: Final = 4_096
+
+_LINES: Final = 'correct it: each line is an option and its value, e.g. host = "::1"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,13 +177,17 @@ def _from_file(file: Given) -> dict[str, Given]:
             f"{file.shown}: this file cannot be read ({error.strerror}); give one that can"
         ) from None
     except UnicodeDecodeError:
-        raise ConfigError(f"{file.shown}: this file is not TOML: it is not UTF-8") from None
+        raise _not_toml(file, "it is not UTF-8", "save it as UTF-8") from None
     except RecursionError:
-        raise ConfigError(f"{file.shown}: this file is not TOML: it is nested too deep") from None
+        raise _not_toml(file, "it is nested too deep", _LINES) from None
     except ValueError as error:  # a number with too many digits is one as well
-        raise ConfigError(f"{file.shown}: this file is not TOML: {printable(str(error))}") from None
+        raise _not_toml(file, printable(str(error)), _LINES) from None
     where = f"in {printable_path(str(path))}"
     return {key: _from_key(key, value, where) for key, value in content.items()}
+
+
+def _not_toml(file: Given, why: str, remedy: str) -> ConfigError:
+    return ConfigError(f"{file.shown}: this file is not TOML: {why}; {remedy}")
 
 
 def _from_key(key: str, value: object, where: str) -> Given:
@@ -193,15 +201,21 @@ def _from_key(key: str, value: object, where: str) -> Given:
         raise ConfigError(f"{shown} has the wrong type: give {_example(option)}")
     if isinstance(value, list):
         return Given(",".join(value), shown)
-    return Given(str(value).lower() if isinstance(value, bool) else str(value), shown)
+    return Given(value if isinstance(value, str) else _written(value), shown)
+
+
+def _written(value: object) -> str:
+    """Return a value that is no text as text."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    is_long = isinstance(value, int) and value.bit_length() > _DECIMAL_BITS
+    return f"{value:#x}" if is_long else str(value)
 
 
 def _toml(value: object) -> str:
     """Return the value as it may have been written. What may hide a secret in it is left out."""
-    if isinstance(value, bool):
-        return str(value).lower()
-    if isinstance(value, int | float):
-        return str(value)
+    if isinstance(value, bool | int | float):
+        return printable(_written(value))
     if isinstance(value, str):
         return f'"{printable(value)}"'
     if isinstance(value, list) and all(isinstance(item, str) for item in value):

@@ -24,6 +24,7 @@ _HOST_CHARACTERS: Final = 253
 _LABEL: Final = "[A-Za-z0-9_](?:[A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?"
 _NAME: Final = re.compile(rf"{_LABEL}(?:\.{_LABEL})*\.?")
 _DEFAULT_PORTS: Final = {"http": 80, "https": 443}
+_APP: Final = re.compile(r"[A-Za-z0-9._~-]+")
 _SCHEME: Final = re.compile(r"[a-z][a-z0-9+.-]*")
 # Their pages have the origin `null`, or are no pages.
 _NO_ORIGINS: Final = frozenset({"file", "data", "blob", "about", "javascript", "ws", "wss"})
@@ -227,6 +228,12 @@ def _postgres_url(text: str) -> SecretUrl:
         raise UnfitValue("names no host", "give postgresql://user:password@host:5432/database")
     if hosts and not all(map(_is_postgres_host, hosts.split(","))):
         raise _bad_place("postgresql://user:password@host:5432/database")
+    if "port" in query and any(re.search(r":[0-9]+$", each) for each in hosts.split(",")):
+        # Which of them counts is not the same to everybody who reads such a URL.
+        raise UnfitValue(
+            "has ports behind its hosts and in its query",
+            "leave out ?port=, and give each host its port: host:5432",
+        )
     return SecretUrl(text)
 
 
@@ -239,7 +246,7 @@ def _redis_url(text: str) -> SecretUrl:
     where, query = _split_url(text, "redis", "rediss", "unix")
     host, _, database = where.partition("/")
     if text.startswith("unix://"):
-        if not database:
+        if host or not database:
             raise UnfitValue("names no socket", "give unix:///run/redis.sock")
     elif not _is_host_and_port(host, needs_port=False):
         raise _bad_place("redis://host:6379/0")
@@ -257,9 +264,16 @@ def _split_url(text: str, *schemes: str) -> tuple[str, dict[str, list[str]]]:
         raise UnfitValue("is not such a URL", f"give one that starts with {schemes[0]}://")
     if re.search(r"\s", text) or not text.isprintable():
         raise UnfitValue("has a blank in it", "write it as %20, other characters likewise")
+    if "#" in rest:
+        raise UnfitValue("has a # in it, which ends a URL", "write it as %23")
     where, _, query = rest.partition("?")
-    # The last @ ends the password; one that stands behind the host is part of the path.
     authority, slash, path = where.partition("/")
+    # Programs that read it differ in which of them ends the password, or see another end of it: a
+    # part of it would be taken for a host, and shown.
+    if authority.count("@") > 1 or "@" in path:
+        raise UnfitValue(
+            "has an @ too many", "a / or @ in user, password or path is %2F or %40 there"
+        )
     return authority.rpartition("@")[2] + slash + path, parse_qs(query, keep_blank_values=True)
 
 
@@ -281,10 +295,10 @@ def _origin(text: str) -> str:
     scheme = scheme.lower()
     is_web = scheme in _DEFAULT_PORTS
     place = place.lower() if is_web else place
-    is_fit = (
-        bool(separator)
-        and _is_host_and_port(place, needs_port=False)
-        and (is_web or (bool(_SCHEME.fullmatch(scheme)) and scheme not in _NO_ORIGINS))
+    is_fit = bool(separator) and (
+        _is_host_and_port(place, needs_port=False)
+        if is_web
+        else bool(_SCHEME.fullmatch(scheme)) and scheme not in _NO_ORIGINS and _is_app(place)
     )
     if not is_fit:
         raise UnfitValue(
@@ -298,6 +312,13 @@ def _origin(text: str) -> str:
         host, port = place, None
     is_default = port is None or int(port) == _DEFAULT_PORTS.get(scheme)
     return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{int(port)}"
+
+
+def _is_app(place: str) -> bool:
+    """Say whether it can follow the scheme of an app, whose host need be no name, as in app://-."""
+    host, colon, port = place.partition(":")
+    is_own = _APP.fullmatch(host) is not None and (not colon or _is_port(port))
+    return is_own or _is_host_and_port(place, needs_port=False)
 
 
 def _items(text: str) -> tuple[str, ...]:

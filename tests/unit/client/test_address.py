@@ -32,7 +32,7 @@ def test_an_address_has_one_spelling_without_secrets(url: str, server: str) -> N
     [
         "", "127.0.0.1:8081", "http://h/ws", "ws:///ws", "ws://:80/ws", "ws://h:secret/ws",
         "ws://h:99999/ws", "ws://[::1/ws", "ws://h/ws#part", "ws://h/ws#", "ws://h/w s",
-        "ws://h/ws\n", "ws://h/\x00secret", "ws://h/\ud800",
+        "ws://u:1/secret@h/ws", "ws://h/ws\n", "ws://h/\x00secret", "ws://h/\ud800",
     ],
 )  # fmt: skip
 def test_what_is_no_address_is_refused_in_a_sentence(url: str) -> None:
