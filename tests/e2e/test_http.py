@@ -3,6 +3,7 @@
 import asyncio
 import json
 import socket
+import struct
 from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
@@ -144,7 +145,6 @@ AMBIGUOUS = {
     "a bare CR": GET + b"Host: x\r\nX: a\rY: b\r\n\r\n",
     "a bare LF": GET + b"Host: x\nX: a\r\n\r\n",
     "LF alone": b"GET /healthz HTTP/1.1\nHost: x\n\n",
-    "an empty line first": b"\r\n" + GET + b"Host: x\r\n\r\n",
     "a blank first": b" " + GET + b"Host: x\r\n\r\n",
     "two blanks": b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
     "a tab": b"GET\t/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -176,8 +176,32 @@ async def test_what_two_readers_may_read_in_two_ways_is_refused(server: ServerPr
 
 
 async def test_another_version_of_http_is_refused(server: ServerProcess) -> None:
-    for version in ["0.9", "2.0", "1.2", "3.0", "9.9"]:
+    for version in ["0.9", "2.0", "3.0", "9.9"]:
         assert (await ask(server.port, f"GET /healthz HTTP/{version}"))[0] == 505, version
+
+
+async def test_a_later_minor_version_of_http_is_read_as_ours(server: ServerProcess) -> None:
+    for version in ["1.2", "1.9"]:
+        line = f"GET /healthz HTTP/{version}"
+        assert (await ask(server.port, line))[0] == 200, version
+        assert (await ask(server.port, line, headers=()))[0] == 400, "without Host"
+        data = request(server.port, "/ws/chat?username=alice")
+        async with dialled(server.port) as raw:
+            later = data.replace(b"HTTP/1.1", b"HTTP/" + version.encode())
+            assert (await raw.upgrade(later)).status == 101
+
+
+async def test_empty_lines_before_a_request_are_no_part_of_it(server: ServerProcess) -> None:
+    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    for count in (1, 2, 8):
+        assert (await exchange(server.port, b"\r\n" * count + get)).startswith(b"HTTP/1.1 200 ")
+        async with dialled(server.port) as raw:
+            for byte in b"\r\n" * count + get[:-1]:
+                await raw.write(bytes([byte]))
+                await asyncio.sleep(0)
+            assert (await raw.upgrade(get[-1:])).status == 200
+    for other in (b"\n", b"\r", b"\r\r\n", b"\r\n\n", b" \r\n", b"\r\n \r\n", b"\r\n" * 9):
+        assert (await exchange(server.port, other + get)).startswith(b"HTTP/1.1 400 "), other
 
 
 async def test_a_second_request_on_the_same_connection_is_never_read(
@@ -267,6 +291,29 @@ async def test_each_refusal_is_counted_and_has_a_line_that_says_whose_it_was(
             "https://page.example",
             "mallory",
         )
+
+
+async def test_a_request_that_is_cut_off_is_counted_and_has_a_line(server: ServerProcess) -> None:
+    """By a reset, which nobody can be answered after. Who said nothing has nothing to be told."""
+    no_linger = struct.pack("ii", 1, 0)
+    for part in (
+        b"",
+        b"\r\n",
+        b"GET /ws/chat?username=eve HTTP/1.1\r\nOrigin: https://b.example\r\n",
+    ):
+        reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+        writer.write(part)
+        await writer.drain()
+        # Its connection is accepted and its bytes are read before those of the next one.
+        await ask(server.port, "GET /healthz HTTP/1.1")
+        writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, no_linger)
+        writer.transport.abort()
+        assert not await reader.read()
+    await until(lambda: len(lines(server, "request_refused")) == 1, "it is in the log")
+    assert refused_total(server) == 1
+    line = lines(server, "request_refused")[0]
+    assert (line["status"], line["origin"]) == (400, "https://b.example")
+    assert "cut off" in line["reason"]
 
 
 async def test_who_never_finishes_its_request_is_told_and_noted(server: ServerProcess) -> None:

@@ -22,7 +22,11 @@ EARLY_BYTES: Final = 8 * 1024
 # A page for who reads slowly.
 WRITE_SECONDS: Final = 30.0
 
+# Before a request. More of them is somebody who plays.
+EMPTY_LINES: Final = 8
+
 _END: Final = b"\r\n\r\n"
+_NOT_BEGUN: Final = (bytearray(), bytearray(b"\r"))
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _SHOWN_CHARACTERS: Final = 200
 
@@ -61,6 +65,7 @@ class Doorway(asyncio.Protocol):
         self._peer = "unknown"
         self._received = bytearray()
         self._thrown_away = 0
+        self._empty_lines = 0
         self._is_answered = False
         self._timer: asyncio.TimerHandle | None = None
 
@@ -80,6 +85,9 @@ class Doorway(asyncio.Protocol):
             return
         looked_at = len(self._received)
         self._received += data
+        looked_at = max(0, looked_at - self._skip_empty_lines())
+        if self._received in _NOT_BEGUN:
+            return
         end = self._received.find(_END, max(0, looked_at - len(_END) + 1))
         try:
             if end >= 0:
@@ -95,8 +103,10 @@ class Doorway(asyncio.Protocol):
             self._refuse(Refused(HTTPStatus.BAD_REQUEST, "the request has no end"))
         return False
 
-    def connection_lost(self, _error: Exception | None) -> None:
-        """The socket is gone."""
+    def connection_lost(self, error: Exception | None) -> None:
+        """The socket is gone. An error is the peer's: when it is we who hang up, there is none."""
+        if error is not None and self._received and not self._is_answered:
+            self._note(Refused(HTTPStatus.BAD_REQUEST, "the request has no end: it was cut off"))
         self._leave()
         self._transport = None
 
@@ -121,6 +131,17 @@ class Doorway(asyncio.Protocol):
         self._leave()
         decided.take_over(transport, early)
 
+    def _skip_empty_lines(self) -> int:
+        """Drop empty lines before the request, and return their bytes: some clients end what they
+        have sent before with one too many (RFC 9112, section 2.2).
+        """
+        skipped = 0
+        while self._empty_lines < EMPTY_LINES and self._received.startswith(b"\r\n"):
+            del self._received[:2]
+            self._empty_lines += 1
+            skipped += 2
+        return skipped
+
     def _check_beginning(self, looked_at: int) -> None:
         """Tell at once who would otherwise wait for an answer that cannot come."""
         if len(self._received) > HEAD_BYTES:
@@ -135,6 +156,14 @@ class Doorway(asyncio.Protocol):
         self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, reason))
 
     def _refuse(self, refused: Refused) -> None:
+        self._note(refused)
+        if not self._received:  # it never spoke: it may be a browser's spare connection
+            self.abort()
+            return
+        self._answer(refused.answer(), is_head=self._received.startswith(b"HEAD "))
+
+    def _note(self, refused: Refused) -> None:
+        """Count it, and say whose it was."""
         self._reception.refused()
         facts = _facts(bytes(self._received[: HEAD_BYTES + 1]))
         log.info(
@@ -144,10 +173,6 @@ class Doorway(asyncio.Protocol):
             peer=self._peer,
             **facts,
         )
-        if not self._received:  # it never spoke: it may be a browser's spare connection
-            self.abort()
-            return
-        self._answer(refused.answer(), is_head=facts.get("method") == "HEAD")
 
     def _answer(self, answer: Answer, *, is_head: bool) -> None:
         transport = self._transport

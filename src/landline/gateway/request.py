@@ -64,8 +64,10 @@ def read_head(head: bytes) -> Request:
         )
     headers = _headers(lines)
     method, target, version = (part.decode("ascii") for part in match.groups())
-    if version not in ("1.0", "1.1"):
+    if not version.startswith("1."):
         raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
+    # A higher minor version is read as the highest that is known (RFC 9110, section 2.5).
+    version = min(version, "1.1")
     path, _, query = target.partition("?")
     request = Request(method, path, query, version, headers)
     _check_host(request)
