@@ -52,21 +52,112 @@ async def test_a_goodbye_for_good_before_the_welcome_is_a_refusal() -> None:
             await landline.connect(server.url, username="a").__aenter__()
 
 
-@pytest.mark.parametrize("nonsense", ["[]", "{}", "no JSON", '{"type":"accepted"}'])
-async def test_a_server_that_talks_something_else_ends_the_chat_aloud(nonsense: str) -> None:
-    """Nobody waits for ever for an answer that cannot come (pytest's timeout would tell)."""
+WELCOME = {"type": "welcome", "user": "a", "server": "ws-1", "session": "s", "protocol": 1}
+NONSENSE = [
+    "", "[]", "{}", "null", "7", "hello", "no JSON", '{"hello":1}', "\x00", b"\xff\xfe", b"{}",
+    "[" * 9_999,
+    '{"type":"accepted"}', '{"type":"message"}', '{"type":7}', '{"type":[]}',
+]  # fmt: skip
 
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        *NONSENSE,
+        *(json.dumps(WELCOME | {"protocol": version}) for version in ("1", None, True, [2], 1.5)),
+        *(json.dumps(WELCOME | {key: 7}) for key in ("user", "server", "session")),
+        '{"type":"welcome","protocol":2}',
+    ],
+    ids=lambda nonsense: repr(nonsense)[:60],
+)
+async def test_who_begins_with_something_else_is_not_certainly_the_server_and_passes(
+    nonsense: str | bytes,
+) -> None:
+    async def script(seen: Scripted, socket: ServerConnection) -> None:
+        if len(seen.sessions) > 1:
+            await accept_all(seen, socket)
+        else:
+            await socket.send(nonsense)
+            await socket.wait_closed()
+
+    async with (
+        scripted(script) as server,
+        landline.connect(server.url, username="a", connect_timeout=None) as chat,
+    ):
+        assert (await chat.send("b", "hello")).id == ID
+
+
+async def test_an_address_that_is_wrong_is_told_when_the_time_is_up() -> None:
     async def script(_seen: Scripted, socket: ServerConnection) -> None:
-        await socket.send(nonsense)
+        await socket.send("hello")
+        await socket.wait_closed()
+
+    async with scripted(script) as server:
+        with pytest.raises(ConnectionFailed, match="no Landline server: is the address right"):
+            await landline.connect(server.url, username="a", connect_timeout=0.3).__aenter__()
+
+
+async def test_a_server_of_another_protocol_ends_it_for_good() -> None:
+    async def script(_seen: Scripted, socket: ServerConnection) -> None:
+        await tell(socket, **WELCOME | {"protocol": 2})
         await socket.wait_closed()
 
     async with scripted(script) as server:
         chat = landline.connect(server.url, username="a", connect_timeout=None)
         async with chat:
-            with pytest.raises(ClientError):
+            with pytest.raises(ClientError, match="speaks version 2"):
                 await chat.send("b", "hello")
-            with pytest.raises(ClientError):
+            with pytest.raises(ClientError, match="speaks version 2"):
                 await anext(chat)
+        assert len(server.sessions) == 1
+
+
+_MESSAGE = {
+    "type": "message", "id": "m", "conversation": "dm:a:b", "sender": "b", "to": "a",
+    "content": "secret", "time": "2026-01-02T03:04:05.678Z", "offset": 1,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "nonsense",
+    [
+        *NONSENSE,
+        *(json.dumps(_MESSAGE | {key: []}) for key in _MESSAGE),
+        *(json.dumps({k: v for k, v in _MESSAGE.items() if k != key}) for key in _MESSAGE),
+        json.dumps(_MESSAGE | {"time": "yesterday"}),
+        json.dumps(_MESSAGE | {"type": "accepted", "ref": ["r"]}),
+        '{"type":"error"}', '{"type":"error","code":"busy","ref":{}}',
+        '{"type":"error","code":"busy","message":7}', '{"type":"status","user":"b"}',
+        '{"type":"status","ids":[[]],"user":"b"}', '{"type":"status","ids":7,"user":"b"}',
+    ],
+    ids=lambda nonsense: repr(nonsense)[:60],
+)  # fmt: skip
+async def test_a_frame_that_cannot_be_read_ends_the_connection_alone(
+    nonsense: str | bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The send that was under way is repeated, and the log says why, without what was in it."""
+
+    async def script(seen: Scripted, socket: ServerConnection) -> None:
+        if len(seen.sessions) > 1:
+            await accept_all(seen, socket)
+            return
+        await welcome(socket)
+        await socket.recv()
+        await socket.send(nonsense)
+        await socket.wait_closed()
+
+    events: list[Event] = []
+    async with (
+        scripted(script) as server,
+        landline.connect(server.url, username="a", on_event=events.append) as chat,
+    ):
+        assert (await chat.send("b", "hello")).id == ID
+        assert server.frames[-1]["retry"] is True
+    assert [type(event) for event in events[:3]] == [Connected, Disconnected, Connected]
+    assert [record.name for record in caplog.records if record.levelname == "WARNING"] == [
+        "landline.client"
+    ]
+    assert "secret" not in caplog.text
 
 
 async def test_a_callback_that_raises_ends_the_chat_aloud() -> None:

@@ -7,12 +7,13 @@ and not handed out again.
 """
 
 import asyncio
+import logging
 from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from itertools import count
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from uuid import uuid4
 
 import orjson
@@ -43,11 +44,11 @@ from landline.client.events import (
 from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
 from landline.client.sends import IN_FLIGHT, Repeats, Send
 from landline.client.wire import (
+    Answer,
     NotLandline,
-    asked_seconds,
+    Refusal,
     check_draft,
-    read_message,
-    read_receipt,
+    read_frame,
     read_welcome,
     send_frame,
 )
@@ -59,6 +60,8 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
 CLOSE_SECONDS = GOODBYE_SECONDS
+
+_log = logging.getLogger("landline.client")
 
 _FATAL_CLOSES = {CloseCode.POLICY, CloseCode.NOT_AUTHENTICATED, CloseCode.UNSUPPORTED}
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
@@ -107,7 +110,6 @@ class Chat:
         self._is_welcome = asyncio.Event()
         self._places = count()
         self._repeats = Repeats(self._let_through)
-        self._has_had_session = False
         self._ended: ClientError | None = None
         self._last_problem = "nobody answered"
         self._task: asyncio.Task[None] | None = None
@@ -269,10 +271,9 @@ class Chat:
                 if failure.is_final:
                     self._end(Refused(f"the server refused the connection: {reason}"))
             except NotLandline as error:
-                # The address was right before: it is not the server that answers there now.
-                if not self._has_had_session:
-                    raise
+                # Not certainly the server: also a proxy that answers for it meanwhile.
                 reason, asked = str(error), None
+                _log.warning("reconnecting to %s: %s", self._address.server, reason)
             self._last_problem = reason or "the connection was lost"
             if self._ended is None:
                 delay = backoff.next_delay(asked)
@@ -293,7 +294,6 @@ class Chat:
             if welcome.user != self._username:
                 raise WrongUser(self._username, welcome.user)
             began = clock()
-            self._has_had_session = True
             self._is_welcome.set()
             self._on_event(Connected(welcome.server, welcome.session))
             self._unsent = deque(self._sends.values())
@@ -387,30 +387,27 @@ class Chat:
 
     async def _read(self, socket: ClientConnection) -> None:
         async for text in socket:
-            frame = orjson.loads(text)
-            match frame.get("type"):
-                case "message":
-                    self._take_message(frame)
-                case "accepted":
-                    await self._take_accepted(frame)
-                case "error":
-                    await self._take_error(frame)
-                case "status":
-                    self._on_event(Delivered(tuple(frame["ids"]), frame["user"]))
+            match read_frame(text):
+                case Message() as message:
+                    self._take_message(message)
+                case Answer(ref, receipt):
+                    await self._take_receipt(ref, receipt)
+                case Refusal() as refusal:
+                    await self._take_refusal(refusal)
+                case Delivered() as delivered:
+                    self._on_event(delivered)
 
-    def _take_message(self, frame: dict[str, Any]) -> None:
-        id = frame["id"]
-        if id in self._handed:
-            self._acks.append(id)
+    def _take_message(self, message: Message) -> None:
+        if message.id in self._handed:
+            self._acks.append(message.id)
             self._has_work.set()
-        elif id not in self._held_ids:
-            self._held_ids.add(id)
-            self._inbox.append(read_message(frame))
+        elif message.id not in self._held_ids:
+            self._held_ids.add(message.id)
+            self._inbox.append(message)
             self._has_mail.set()
 
-    async def _take_accepted(self, frame: dict[str, Any]) -> None:
-        receipt = read_receipt(frame)
-        send = self._settle(frame.get("ref"))
+    async def _take_receipt(self, ref: str | None, receipt: Receipt) -> None:
+        send = self._settle(ref)
         if send is None:
             return
         # First of all the answer: what comes after may fail, or be cancelled with the connection.
@@ -419,21 +416,21 @@ class Chat:
         self._on_event(Accepted(send.draft.to, send.draft.content, receipt))
         await self._outbox.remove(send.draft.ref)
 
-    async def _take_error(self, frame: dict[str, Any]) -> None:
-        send = self._in_flight.get(frame.get("ref", ""))
+    async def _take_refusal(self, refusal: Refusal) -> None:
+        send = self._in_flight.get(refusal.ref or "")
         if send is None:
             return
-        if frame.get("outcome") == Outcome.REJECTED and frame["code"] not in _REPEATED_CODES:
+        if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
             self._settle(send.draft.ref)
             if not send.answer.done():
-                send.answer.set_exception(MessageRejected(frame["code"], frame["message"]))
+                send.answer.set_exception(MessageRejected(refusal.code, refusal.reason))
                 send.answer.exception()  # who has left does not want to hear of it
             await self._outbox.remove(send.draft.ref)
             return
-        if frame.get("outcome") != Outcome.REJECTED:
+        if refusal.outcome != Outcome.REJECTED:
             send.is_uncertain = True
         del self._in_flight[send.draft.ref]
-        self._repeats.refused(send, asked_seconds(frame))
+        self._repeats.refused(send, refusal.asked_seconds)
         self._has_work.set()
 
     def _let_through(self, send: Send) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from landline.client.errors import ClientError, MessageRejected
-from landline.client.events import Message, Receipt
+from landline.client.events import Delivered, Message, Receipt
 from landline.client.outbox import Draft
 from landline.protocol.codes import ErrorCode
 from landline.protocol.frames import BadFrame, decode
@@ -23,54 +23,135 @@ class Welcome:
     session: str
 
 
-class NotLandline(ClientError):
-    """Somebody answers who does not speak the protocol."""
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The server has accepted a send."""
+
+    ref: str | None
+    receipt: Receipt
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """The server has not accepted a send. `asked_seconds`: how long it asks to wait."""
+
+    ref: str | None
+    code: str
+    reason: str
+    outcome: str | None
+    asked_seconds: float
+
+
+class NotLandline(Exception):
+    """Somebody answers who does not speak the protocol: not certainly the server, and not for ever.
+
+    A proxy, or whoever has the address while the server is being replaced.
+    """
+
+
+class OtherProtocol(ClientError):
+    """A server of Landline, of a version that this client does not speak."""
 
 
 def read_welcome(text: str | bytes) -> Welcome:
-    """Return the first frame of a session. Raises: NotLandline."""
+    """Return the first frame of a session. Raises: NotLandline, OtherProtocol."""
     try:
         frame = orjson.loads(text)
     except orjson.JSONDecodeError:
         frame = None
     if not isinstance(frame, dict) or frame.get("type") != "welcome":
         raise NotLandline("what answers there is no Landline server: is the address right?")
-    if frame.get("protocol", PROTOCOL_VERSION) != PROTOCOL_VERSION:
-        raise NotLandline(
-            f"the server speaks version {frame['protocol']!r} of the protocol and this client "
+    match frame:
+        case {"user": str(user), "server": str(server), "session": str(session)}:
+            pass
+        case _:
+            raise NotLandline("the server does not say who it is and whom it talks to")
+    version = frame.get("protocol", PROTOCOL_VERSION)
+    if not isinstance(version, int) or isinstance(version, bool):
+        raise NotLandline("the server does not say which version of the protocol it speaks")
+    if version != PROTOCOL_VERSION:
+        raise OtherProtocol(
+            f"the server speaks version {version} of the protocol and this client "
             f"version {PROTOCOL_VERSION}: use a client of the server's version"
         )
-    fields = (frame.get("user"), frame.get("server"), frame.get("session"))
-    match fields:
-        case (str(user), str(server), str(session)):
-            return Welcome(user, server, session)
-    raise NotLandline("the server does not say who it is and whom it talks to")
+    return Welcome(user, server, session)
 
 
-def read_message(frame: dict[str, Any]) -> Message:
-    """Return the message of a frame."""
-    return Message(
-        frame["id"],
-        frame["conversation"],
-        frame["sender"],
-        frame["to"],
-        frame["content"],
-        datetime.fromisoformat(frame["time"]),
-        frame["offset"],
-        frame.get("replay", False),
-    )
+def read_frame(text: str | bytes) -> Message | Answer | Refusal | Delivered | None:
+    """Return what a frame of a session says; None where this client has no use for it.
+
+    Raises: NotLandline.
+    """
+    try:
+        frame = orjson.loads(text)
+    except orjson.JSONDecodeError as error:
+        raise NotLandline(f"a frame that came is no JSON: {error}") from None
+    match frame:
+        case {"type": "message"}:
+            return _message(frame)
+        case {"type": "accepted"}:
+            return Answer(_ref(frame), _receipt(frame))
+        case {"type": "error"}:
+            return _refusal(frame)
+        case {"type": "status", "ids": [*ids], "user": str(user)} if _are_texts(*ids):
+            return Delivered(tuple(ids), user)
+        case {"type": str(kind)} if kind != "status":
+            return None  # of a later version
+    raise NotLandline("a frame that came is none of the protocol")
 
 
-def read_receipt(frame: dict[str, Any]) -> Receipt:
-    """Return the receipt that an `accepted` is."""
-    time = datetime.fromisoformat(frame["time"])
-    return Receipt(frame["id"], frame["conversation"], frame["offset"], time)
+def _message(frame: dict[str, Any]) -> Message:
+    match frame:
+        case {
+            "id": str(id),
+            "conversation": str(conversation),
+            "sender": str(sender),
+            "to": str(to),
+            "content": str(content),
+            "offset": int(offset),
+        }:
+            is_replay = frame.get("replay", False) is True
+            return Message(id, conversation, sender, to, content, _time(frame), offset, is_replay)
+    raise _unreadable("message")
 
 
-def asked_seconds(frame: dict[str, Any]) -> float:
-    """Return how long an error asks to wait; 0 when it does not."""
+def _receipt(frame: dict[str, Any]) -> Receipt:
+    match frame:
+        case {"id": str(id), "conversation": str(conversation), "offset": int(offset)}:
+            return Receipt(id, conversation, offset, _time(frame))
+    raise _unreadable("accepted")
+
+
+def _refusal(frame: dict[str, Any]) -> Refusal:
+    code, reason, outcome = frame.get("code"), frame.get("message", ""), frame.get("outcome")
+    if not _are_texts(code, reason, "" if outcome is None else outcome):
+        raise _unreadable("error")
     asked = frame.get("retry_after_ms")
-    return max(0, asked) / 1000 if isinstance(asked, int | float) else 0.0
+    seconds = max(0, asked) / 1000 if isinstance(asked, int | float) else 0.0
+    return Refusal(_ref(frame), str(code), reason, outcome, seconds)
+
+
+def _ref(frame: dict[str, Any]) -> str | None:
+    ref = frame.get("ref")
+    if ref is None or isinstance(ref, str):
+        return ref
+    raise _unreadable(frame["type"])
+
+
+def _time(frame: dict[str, Any]) -> datetime:
+    try:
+        return datetime.fromisoformat(frame["time"])
+    except (KeyError, TypeError, ValueError):
+        raise _unreadable(frame["type"]) from None
+
+
+def _are_texts(*values: object) -> bool:
+    return all(isinstance(value, str) for value in values)
+
+
+def _unreadable(kind: str) -> NotLandline:
+    # Without what stands in it: that may be somebody's message.
+    return NotLandline(f"a frame of type {kind!r} came without what belongs to it")
 
 
 def send_frame(draft: Draft, *, retry: bool) -> bytes:
