@@ -1,10 +1,11 @@
 """What is typed or piped in, line by line, and nothing changed on the way.
 
 A line is UTF-8 and ends with LF or CRLF; the last one need not end. What cannot be read as such is
-a line too, with its problem.
+a line too, with its problem. A byte-order mark at the head of the input is no text.
 """
 
 import asyncio
+import codecs
 import os
 import threading
 from collections.abc import Iterator
@@ -40,7 +41,6 @@ class Splitter:
     def __init__(self, *, is_terminal: bool = False) -> None:
         self._is_terminal = is_terminal
         self._line = bytearray()
-        self._is_too_long = False
         self._number = 0
 
     def feed(self, chunk: bytes) -> Iterator[Line]:
@@ -57,17 +57,19 @@ class Splitter:
             yield self._take(is_ended=False)
 
     def _add(self, part: bytes) -> None:
-        self._line += part[: LINE_BYTES + 1 - len(self._line)]
-        self._is_too_long = len(self._line) > LINE_BYTES
+        most = LINE_BYTES + 1 + len(codecs.BOM_UTF8)
+        self._line += part[: most - len(self._line)]
 
     def _take(self, *, is_ended: bool) -> Line:
         self._number += 1
         raw = bytes(self._line)
         self._line.clear()
-        if self._is_too_long:
-            self._is_too_long = False
+        is_cut = self._is_terminal and len(raw) >= TERMINAL_LINE_BYTES
+        if self._number == 1:
+            raw = raw.removeprefix(codecs.BOM_UTF8)
+        if len(raw) > LINE_BYTES:
             return self._problem(raw, f"it is longer than {CONTENT_BYTES:,} bytes")
-        if self._is_terminal and len(raw) >= TERMINAL_LINE_BYTES:
+        if is_cut:
             why = f"a terminal cuts lines at {TERMINAL_LINE_BYTES:,} bytes: send it through a pipe"
             return self._problem(raw, why)
         if is_ended:
