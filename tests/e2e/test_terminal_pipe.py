@@ -93,8 +93,10 @@ async def received(server: ServerProcess, name: str = "bob") -> list[str]:
         (b"one\n/quit\ntwo\n", ["one"]),
         (b"/help\n/to bob\none\n", ["one"]),
         (b"", []),
+        (b"\xef\xbb\xbf/to bob\none\n", ["one"]),
+        (b"\xef\xbb\xbf", []),
     ],
-    ids=range(11),
+    ids=range(13),
 )  # fmt: skip
 async def test_every_line_is_sent_as_it_is(
     text: bytes, lines: list[str], server: ServerProcess, chats: Chats
@@ -203,7 +205,12 @@ async def test_a_server_that_goes_away_in_the_middle_is_waited_for(
     assert await received(server) == ["one", "two"]
 
 
-async def test_ctrl_c_says_what_was_left(server: ServerProcess, chats: Chats) -> None:
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
+async def test_a_signal_that_ends_it_says_what_was_left(
+    number: signal.Signals, code: int, server: ServerProcess, chats: Chats
+) -> None:
     server.kill()
     read, write = os.pipe()
     process = chats.start(read, subprocess.PIPE)
@@ -215,13 +222,34 @@ async def test_ctrl_c_says_what_was_left(server: ServerProcess, chats: Chats) ->
     os.write(write, b"/to carol\n")
     while b"carol" not in await asyncio.to_thread(process.stdout.readline):
         pass
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     _out, errors = await asyncio.to_thread(process.communicate, None, WAIT_SECONDS)
     os.close(write)
-    assert process.returncode == 130
+    assert process.returncode == code
     assert b"line 1: " in errors
     assert b"the rest of the input was not read" in errors
     assert b"Traceback" not in errors
+
+
+async def test_a_hangup_that_is_ignored_from_the_beginning_ends_nothing(
+    server: ServerProcess, chats: Chats
+) -> None:
+    """As below `nohup`."""
+    shell = 'trap "" HUP; exec "$@"'
+    process = await asyncio.to_thread(
+        subprocess.Popen[bytes],
+        ["/bin/sh", "-c", shell, "sh", *chats.command()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=chats.environment({}),
+    )
+    assert process.stdout is not None
+    await asyncio.to_thread(process.stdout.readline)
+    process.send_signal(signal.SIGHUP)
+    _out, errors = await asyncio.to_thread(process.communicate, b"one\n", WAIT_SECONDS)
+    assert (process.returncode, errors) == (0, b"")
+    assert await received(server) == ["one"]
 
 
 async def test_a_refusal_names_what_was_left(server: ServerProcess, chats: Chats) -> None:

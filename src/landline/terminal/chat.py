@@ -1,9 +1,11 @@
 """The chat: lines become sends, and whoever gave them hears what became of each."""
 
 import asyncio
+import signal
 import sys
 from collections import Counter
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -46,10 +48,21 @@ type a line and press Enter to send it
 
 
 async def run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
-    """Chat until the input ends. Returns the exit code: 0 when everything was accepted.
+    """Chat until the input ends. Returns the exit code: 0 when everything was accepted, and as for
+    a shell 128 and its number where a signal has ended it.
 
     Raises: ClientError when there can be no chat at all.
     """
+    with _ended_by_signals() as ended_by:
+        try:
+            return await _run_chat(url, username, to, outbox)
+        except asyncio.CancelledError:
+            if not ended_by:
+                raise
+            return 128 + ended_by[0]
+
+
+async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
     if outbox is None:
         outbox = default_outbox(url, username)
         await asyncio.to_thread(take_over, url, username, outbox)
@@ -62,6 +75,34 @@ async def run_chat(url: str, username: str, to: str | None, outbox: Path | None)
         on_event=terminal.show_event,
     )
     return await terminal.run(chat)
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[list[signal.Signals]]:
+    """End this task as Ctrl-C does where the process is to end or its terminal has gone: it says
+    what was left. Later ones change nothing; each is noted in the list.
+    """
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    seen: list[signal.Signals] = []
+
+    def end(number: signal.Signals) -> None:
+        seen.append(number)
+        if len(seen) == 1:
+            task.cancel()
+
+    handled = [
+        number
+        for number in (signal.SIGTERM, signal.SIGHUP)
+        if signal.getsignal(number) is signal.SIG_DFL  # not below nohup, say
+    ]
+    for number in handled:
+        loop.add_signal_handler(number, end, number)
+    try:
+        yield seen
+    finally:
+        for number in handled:
+            loop.remove_signal_handler(number)
 
 
 @dataclass(frozen=True, slots=True)
