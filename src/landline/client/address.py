@@ -7,6 +7,11 @@ from urllib.parse import quote, urlsplit
 
 from landline.client.errors import Refused
 
+# What the hosts files of Debian and Fedora call this machine, besides RFC 6761's names.
+_LOOPBACK_NAMES = frozenset({
+    "localhost", "localhost.localdomain", "ip6-localhost", "ip6-loopback",
+    "localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6",
+})  # fmt: skip
 _DEFAULT_PORTS = {"ws": 80, "wss": 443}
 
 
@@ -73,7 +78,7 @@ def _host(name: str) -> str:
 
 
 def _is_loopback(host: str) -> bool:
-    if host == "localhost" or host.endswith(".localhost"):
+    if host in _LOOPBACK_NAMES or host.endswith(".localhost"):
         return True
     try:
         address = ipaddress.ip_address(host)

@@ -55,6 +55,8 @@ def test_any_text_is_an_address_or_refused(url: str) -> None:
     [
         "localhost", "LOCALHOST", "localhost.", "chat.localhost", "127.0.0.1", "127.255.0.3",
         "127.1", "0x7f000001", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "0.0.0.0", "[::]", "0",  # noqa: S104
+        "ip6-localhost", "IP6-Loopback", "localhost.localdomain", "localhost.localdomain.",
+        "localhost4", "localhost4.localdomain4", "localhost6", "localhost6.localdomain6",
     ],
 )  # fmt: skip
 def test_this_machine_is_known_in_every_spelling(host: str) -> None:
@@ -63,7 +65,16 @@ def test_this_machine_is_known_in_every_spelling(host: str) -> None:
 
 @pytest.mark.parametrize(
     "host",
-    ["example.org", "localhost.example.org", "notlocalhost", "10.0.0.1", "[fe80::1]", "128.0.0.1"],
+    [
+        "example.org",
+        "localhost.example.org",
+        "notlocalhost",
+        "localdomain",
+        "x.localdomain",
+        "10.0.0.1",
+        "[fe80::1]",
+        "128.0.0.1",
+    ],
 )
 def test_other_machines_are_not_this_one(host: str) -> None:
     assert not read_address(f"ws://{host}:8081/ws").is_loopback
