@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import Protocol, TypeVar, TypeVarTuple, Unpack
 
 from landline.client.errors import ClientError, ForeignOutbox, OutboxInUse
+from landline.client.looking import SCHEMA, look, resolved
 
 A = TypeVarTuple("A")
 R = TypeVar("R")
 
 # Handed messages remembered, so that one that comes again is acknowledged and not handed again.
 HANDED_IDS = 10_000
-
-_SCHEMA = """
-    CREATE TABLE IF NOT EXISTS outbox (
-        place INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE,
-        recipient TEXT NOT NULL, content TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS handed (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
-    CREATE TABLE IF NOT EXISTS owner (
-        only INTEGER PRIMARY KEY CHECK (only = 1), user TEXT NOT NULL, server TEXT NOT NULL);
-"""
 
 _OWNER_ALONE = 0o600
 # SQLite makes these with the mode of the file itself; an earlier version may have left open ones.
@@ -103,9 +95,20 @@ class FileOutbox:
         except sqlite3.OperationalError as error:
             if "locked" in str(error):
                 raise OutboxInUse(f"another process uses the outbox {self._path}") from None
-            raise ClientError(f"cannot use the outbox {self._path}: {error}") from error
-        except (sqlite3.Error, OSError) as error:
-            raise ClientError(f"cannot use the outbox {self._path}: {error}") from error
+            raise ClientError(
+                f"cannot use the outbox {self._path}: {error}; give a file in a directory that you "
+                "can write to"
+            ) from error
+        except sqlite3.Error as error:
+            raise ClientError(
+                f"cannot use the outbox {self._path}: {error}; give the name of another file"
+            ) from error
+        except OSError as error:
+            where = f" at {error.filename}" if error.filename else ""
+            raise ClientError(
+                f"cannot use the outbox {self._path}: {error.strerror or error}{where}; give a "
+                "file in a directory that you can write to (for landline chat: XDG_STATE_HOME)"
+            ) from error
 
     async def add(self, draft: Draft) -> None:
         """Write the draft and sync."""
@@ -138,6 +141,10 @@ class FileOutbox:
     # On the thread ---------------------------------------------------------------------------
 
     def _open(self) -> tuple[Sequence[Draft], Iterable[str]]:
+        # SQLite writes where a symbolic link leads to: that is what must be closed to others.
+        self._path = resolved(self._path)
+        if self._path.exists():
+            look(self._path)  # before anything about it is changed
         _make_directories(self._path.parent)
         _close_to_others(self._path)
         connection = sqlite3.connect(
@@ -149,7 +156,7 @@ class FileOutbox:
             # out the same messages would not.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA synchronous = FULL")
-            connection.executescript(f"BEGIN EXCLUSIVE; {_SCHEMA} COMMIT;")
+            connection.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} COMMIT;")
             self._check_owner(connection)
             drafts = connection.execute(
                 "SELECT ref, recipient, content FROM outbox ORDER BY place"

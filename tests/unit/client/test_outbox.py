@@ -3,6 +3,8 @@
 import asyncio
 import os
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from landline.client import ClientError, ForeignOutbox, OutboxInUse
+from landline.client.looking import APPLICATION_ID, SCHEMA
 from landline.client.outbox import Draft, FileOutbox
 
 USER, SERVER = "alice", "ws://chat.example.org/ws/chat"
@@ -68,7 +71,7 @@ async def test_a_file_of_before_is_closed_to_others_with_all_that_belongs_to_it(
     await fill(path)
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("CREATE TABLE other (a)")
+        connection.execute("INSERT INTO handed (id) VALUES ('in the WAL')")
         wal, shm = path.with_name("alice.db-wal"), path.with_name("alice.db-shm")
         copies = [(file, file.read_bytes()) for file in (wal, shm)]
     for file, content in copies:
@@ -136,17 +139,114 @@ async def test_a_file_of_the_version_before_becomes_its_first_users(tmp_path: Pa
         await FileOutbox(path, "bob", SERVER).open()
 
 
-@pytest.mark.parametrize("kind", ["a directory", "no database", "below a file"])
+@pytest.mark.parametrize(
+    "kind",
+    ["a directory", "no database", "below a file", "a pipe", "a loop of links", "below /proc"],
+)
 async def test_what_cannot_be_an_outbox_is_refused_in_a_sentence(kind: str, tmp_path: Path) -> None:
     path = tmp_path / "it"
-    if kind == "a directory":
-        path.mkdir()
-    else:
-        path.write_text("not what SQLite wrote\n" * 100)
+    match kind:
+        case "a directory":
+            path.mkdir()
+        case "a pipe":
+            os.mkfifo(path)
+        case "a loop of links":
+            path.symlink_to(path)
+        case "below /proc":
+            path = Path("/proc/x/landline/alice.db")
+        case _:
+            path.write_text("not what SQLite wrote\n" * 100)
+            set_mode(path, 0o644)
     if kind == "below a file":
         path /= "alice.db"
-    with pytest.raises(ClientError, match="cannot use the outbox"):
+    with pytest.raises(ClientError, match="cannot use the outbox") as caught:
         await FileOutbox(path, USER, SERVER).open()
+    assert str(path) in str(caught.value)
+    assert "; give " in str(caught.value)
+    assert "Errno" not in str(caught.value)
+    if kind == "no database":
+        assert mode(path) == 0o644
+
+
+@pytest.mark.parametrize(
+    "script",
+    [
+        "CREATE TABLE recipes (a);",
+        "CREATE TABLE outbox (a); CREATE TABLE handed (b);",
+        "CREATE TABLE outbox (place, ref, recipient, content);",
+        "CREATE VIEW outbox AS SELECT 1;",
+        "PRAGMA user_version = 3; PRAGMA application_id = 252006673;",
+        "the schema; CREATE TABLE other (a);",
+        "the schema; CREATE TRIGGER t AFTER INSERT ON outbox BEGIN DELETE FROM handed; END;",
+        "the schema; PRAGMA application_id = 252006673;",
+        "PRAGMA journal_mode = WAL; CREATE TABLE recipes (a);",
+    ],
+)
+async def test_the_database_of_another_program_is_refused_and_stays_as_it_is(
+    script: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "its.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(script.replace("the schema;", SCHEMA))
+    set_mode(path, 0o644)
+    before = path.read_bytes()
+    with pytest.raises(ClientError, match="a database of another program"):
+        await FileOutbox(path, USER, SERVER).open()
+    assert (path.read_bytes(), mode(path)) == (before, 0o644)
+
+
+async def test_an_outbox_says_whose_program_wrote_it(tmp_path: Path) -> None:
+    path = tmp_path / "alice.db"
+    path.touch()  # an empty file is nobody's
+    await fill(path)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+    await fill_again(path)
+
+
+async def fill_again(path: Path) -> None:
+    outbox = FileOutbox(path, USER, SERVER)
+    drafts, _handed = await outbox.open()
+    await outbox.close()
+    assert drafts == [DRAFT]
+
+
+async def test_what_a_killed_process_left_in_the_journal_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "alice.db"
+    await fill(path)
+    code = (
+        "import os, sqlite3, sys\n"
+        "c = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "c.execute('PRAGMA cache_size = 1')\n"
+        "c.execute('BEGIN EXCLUSIVE')\n"
+        "c.execute('DELETE FROM outbox')\n"
+        "rows = [(str(n) * 99,) for n in range(999)]\n"
+        "c.executemany('INSERT INTO handed (id) VALUES (?)', rows)\n"
+        "os._exit(0)\n"
+    )
+    await asyncio.to_thread(subprocess.run, [sys.executable, "-c", code, str(path)], check=True)
+    journal = path.with_name("alice.db-journal")
+    assert journal.stat().st_size > 0
+    await fill_again(path)
+
+
+@pytest.mark.parametrize("is_there", [False, True])
+async def test_where_a_link_leads_to_is_its_owners_alone(
+    umask: int, is_there: bool, tmp_path: Path
+) -> None:
+    there, link = tmp_path / "there" / "real.db", tmp_path / "link.db"
+    if is_there:
+        await fill(there)
+        set_mode(there, 0o644)
+    link.symlink_to(there)
+    outbox = FileOutbox(link, USER, SERVER)
+    await outbox.open()
+    await outbox.hand(["id 2"])
+    assert link.is_symlink()
+    assert {file.name: mode(file) for file in there.parent.iterdir()} == dict.fromkeys(
+        ("real.db", "real.db-journal"), 0o600
+    )
+    await outbox.close()
 
 
 async def test_a_file_may_have_the_name_that_sqlite_uses_for_memory(
