@@ -261,11 +261,38 @@ async def test_a_proxy_that_is_not_ready_passes() -> None:
             assert (await chat.send("b", "hello")).id == ID
 
 
-@pytest.mark.parametrize("proxy", ["host:3128", "ftp://user:secret@host", "http://h/path"])
-async def test_what_is_no_proxy_is_an_error_without_its_password(proxy: str) -> None:
+@pytest.mark.parametrize("given", ["the environment", "the parameter"])
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        ("host:3128", "host:3128"),
+        ("ftp://user:secret@host", "ftp://host"),
+        ("http://h/path", "http://h/path"),
+        ("http://h:99999", "http://h:99999"),
+        ("http://user:secret@h:99999", "http://h:99999"),
+        ("http://user:se@cret://secret@h:x", "h:x"),
+        ("http://h:0", "http://h:0"),
+        ("socks5://h:-1", "socks5://h:-1"),
+        ("http://[::1", "http://[::1"),
+        ("http://a..b:80", "http://a..b:80"),
+        (f"http://{'x' * 64}:80", "x" * 64),
+    ],
+)
+async def test_what_is_no_proxy_is_named_without_its_password(
+    proxy: str, shown: str, given: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in (*PROXY_VARIABLES, "no_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    parameters: dict[str, Any] = {"proxy": proxy}
+    if given == "the environment":
+        monkeypatch.setenv("https_proxy", proxy)
+        parameters = {}
     with pytest.raises(ClientError, match="the proxy cannot be used") as caught:
-        await landline.connect("ws://h.invalid/ws", username="a", proxy=proxy).__aenter__()
+        await landline.connect("ws://h.invalid/ws", username="a", **parameters).__aenter__()
+    assert shown in str(caught.value)
     assert "secret" not in repr(caught.value)
+    assert "server" not in str(caught.value)
 
 
 async def test_headers_go_with_every_handshake() -> None:

@@ -8,10 +8,13 @@ for good that it does not want a client, and marks the answer.
 import re
 from collections.abc import Mapping
 from typing import Literal
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
 from websockets.http11 import Response
+from websockets.proxy import get_proxy, parse_proxy
+from websockets.uri import parse_uri
 
 from landline.client.address import Address
 from landline.client.backoff import Asked, asked_by_header
@@ -50,14 +53,19 @@ async def dial(
     Raises: DialFailed; ClientError where it is this program's own surroundings that must be changed
     first.
     """
+    url = address.dialled_as(username)
     try:
+        if proxy is True:
+            # A proxy of the environment means another machine by 127.0.0.1.
+            proxy = None if address.is_loopback else get_proxy(parse_uri(url))
+        if proxy is not None:
+            _check_proxy(proxy)
         return await _Dialer(
-            address.dialled_as(username),
+            url,
             subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             compression=None,
             additional_headers=headers,
-            # A proxy of the environment means another machine by 127.0.0.1.
-            proxy=None if proxy is True and address.is_loopback else proxy,
+            proxy=proxy,
             open_timeout=DIAL_SECONDS,
             close_timeout=GOODBYE_SECONDS,
             max_size=MOST_FRAME_BYTES,
@@ -67,17 +75,29 @@ async def dial(
         raise _refusal(error.response) from error
     except (InvalidHandshake, OSError, EOFError) as error:
         raise DialFailed(str(error) or type(error).__name__) from error
-    except InvalidProxy:
-        raise ClientError(
-            "the proxy cannot be used: give one like http://HOST:PORT or socks5://HOST:PORT, "
-            "as `proxy` or in the environment (https_proxy and the like)"
-        ) from None  # its text repeats the proxy's password
     except ImportError as error:
         raise ClientError(
             "a SOCKS proxy needs the package python-socks: pip install 'python-socks[asyncio]'"
         ) from error
     except (InvalidURI, ValueError):  # what no resolver takes for a host
         raise Refused(f"{address.server} is no address of a server") from None
+
+
+def _check_proxy(proxy: str) -> None:
+    """Raises: ClientError, without what may be the proxy's password."""
+    try:
+        parsed = parse_proxy(proxy)
+        parsed.host.encode("idna")  # as the resolver does, which would blame the server
+        is_usable = urlsplit(proxy).port != 0
+    except (InvalidProxy, ValueError):
+        is_usable = False
+    if not is_usable:
+        scheme, separator, rest = proxy.rpartition("://")
+        shown = repr(scheme.rpartition("@")[2] + separator + rest.rpartition("@")[2])
+        raise ClientError(
+            f"the proxy cannot be used: {shown} is none; give one like http://HOST:PORT or "
+            "socks5://HOST:PORT, as `proxy` or in the environment (https_proxy and the like)"
+        )
 
 
 class _Dialer(connect):
