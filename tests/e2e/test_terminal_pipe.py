@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from landline.client.outbox import Draft, FileOutbox
 from support.peer import Peer, until, until_caught_up
 from support.server import ServerProcess
 
@@ -183,6 +184,26 @@ async def test_without_a_server_what_is_left_is_named_and_goes_out_next_time(
     ended = await chats.pipe(b"three")
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert await received(server) == ["one", "two", "three"]
+
+
+async def test_lines_of_an_earlier_version_that_may_be_anothers_are_named_and_not_sent(
+    server: ServerProcess, chats: Chats, tmp_path: Path
+) -> None:
+    chats.url = chats.url.replace("/ws/chat", "/elsewhere/../ws/chat")  # not a usual path
+    netloc = server.ws_url.split("/")[2].replace(":", "_")
+    before = tmp_path / "state" / "landline" / f"alice@{netloc}.db"
+    outbox = FileOutbox(before, "alice", server.ws_url)
+    await outbox.open()
+    await outbox.add(Draft("r", "bob", "for another address"))
+    await outbox.close()
+    process = chats.start(subprocess.PIPE, subprocess.PIPE)
+    assert process.stderr is not None
+    said = await asyncio.to_thread(process.stderr.readline)
+    process.send_signal(signal.SIGTERM)
+    await asyncio.to_thread(process.communicate, b"", WAIT_SECONDS)
+    assert f"1 unsent line is in {before}".encode() in said
+    assert process.returncode == 143
+    assert await received(server) == []
 
 
 async def test_a_server_that_goes_away_in_the_middle_is_waited_for(

@@ -65,7 +65,11 @@ async def run_chat(url: str, username: str, to: str | None, outbox: Path | None)
 async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
     if outbox is None:
         outbox = default_outbox(url, username)
-        await asyncio.to_thread(take_over, url, username, outbox)
+        note = await asyncio.to_thread(take_over, url, username, outbox)
+        if note is not None and sys.stderr is not None:
+            with suppress(OSError):
+                sys.stderr.write(f"landline: {harmless(note)}\n")
+                sys.stderr.flush()
     terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr)
     chat = connect(
         url,

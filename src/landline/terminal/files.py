@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import sqlite3
 from contextlib import closing, suppress
 from hashlib import blake2b
@@ -10,8 +11,10 @@ from urllib.parse import urlsplit
 
 from landline.client import ClientError, OutboxInUse
 from landline.client.address import read_address
+from landline.client.looking import Looks, look
 
 _HOST_CHARACTERS = 80
+_USUAL_PATHS = frozenset({"/ws", "/ws/chat"})
 
 
 def default_outbox(url: str, username: str) -> Path:
@@ -26,23 +29,64 @@ def default_outbox(url: str, username: str) -> Path:
     return _directory() / f"{username}@{host}-{digest}.db"
 
 
-def take_over(url: str, username: str, outbox: Path) -> None:
+def take_over(url: str, username: str, outbox: Path) -> str | None:
     """Rename the file that an earlier version kept for this user, unless there is one of this.
 
-    Raises: OutboxInUse.
+    Its name had no more of the address than host and port. Where its lines may be for another
+    address it stays as it is, and what to do is returned. Raises: OutboxInUse, ClientError.
     """
     before = outbox.with_name(f"{username}@{re.sub('[:/]', '_', urlsplit(url).netloc)}.db")
-    if outbox.exists() or not before.is_file():
-        return
+    is_new = False
     try:
-        with closing(sqlite3.connect(before, isolation_level=None, timeout=0)) as connection:
-            # Applies what a killed process left in the journal, which has the old name.
-            connection.executescript("BEGIN EXCLUSIVE; COMMIT;")
-            before.rename(outbox)
+        is_new = not outbox.exists()
+        if not before.is_file():
+            return None
+        left = look(before)
+        if is_new and _is_this_ones(left, url, username):
+            _rename(before, outbox)
+            return None
     except sqlite3.OperationalError:
+        if not (is_new and _is_this_ones(Looks(), url, username)):
+            return None  # whoever uses it sends its lines
         raise OutboxInUse(f"another process uses the outbox {before}") from None
     except sqlite3.Error as error:
         raise ClientError(f"cannot use the outbox {before}: {error}; move it away") from error
+    except OSError as error:
+        raise ClientError(
+            f"cannot use the outbox {outbox}: {error.strerror}; set XDG_STATE_HOME to a directory "
+            "that you can write to"
+        ) from error
+    return _left_alone(before, outbox, left.drafts) if left.drafts else None
+
+
+def _is_this_ones(left: Looks, url: str, username: str) -> bool:
+    """Say whether the lines in a file of an earlier version are for this address.
+
+    Where the file does not note it: at one port is one server, with or without TLS, and these are
+    its paths. Without a port, ws:// and wss:// are two. An @ may belong to the user or the host.
+    """
+    server = read_address(url).server
+    if left.owner is not None:
+        return left.owner == (username, server)
+    parts = urlsplit(url)
+    return parts.port is not None and parts.path in _USUAL_PATHS and "@" not in username
+
+
+def _rename(before: Path, outbox: Path) -> None:
+    with closing(sqlite3.connect(before, isolation_level=None, timeout=0)) as connection:
+        # Applies what a killed process left in the journal, which has the old name.
+        connection.executescript("BEGIN EXCLUSIVE; COMMIT;")
+        before.rename(outbox)
+
+
+def _left_alone(before: Path, outbox: Path, drafts: int) -> str:
+    lines = "1 unsent line is" if drafts == 1 else f"{drafts} unsent lines are"
+    move = shlex.join(["mv", str(before), str(outbox)])
+    return (
+        f"{lines} in {before} of an earlier version, which did not note the whole address: they "
+        "may be for another server and are not sent. If they are for this one, end this chat with "
+        f"nothing unsent, and then: {move}. If nobody wants them, delete that file."
+    )
 
 
 def _directory() -> Path:

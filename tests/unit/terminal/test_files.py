@@ -102,7 +102,9 @@ async def test_the_file_of_an_earlier_version_is_taken_over(before: Path) -> Non
 async def test_it_is_left_alone_where_there_is_a_newer_one(before: Path) -> None:
     outbox = default_outbox(URL, "alice")
     await kept(outbox)
-    take_over(URL, "alice", outbox)
+    note = take_over(URL, "alice", outbox)
+    assert note is not None
+    assert str(before) in note
     assert await kept(outbox) == []
     assert before.is_file()  # noqa: ASYNC240 - a file of the test
 
@@ -123,3 +125,73 @@ def test_a_file_that_is_no_outbox_is_named(state: Path) -> None:
     before.write_text("not what SQLite wrote\n" * 100)
     with pytest.raises(ClientError, match="cannot use the outbox"):
         take_over("ws://h/ws", "alice", default_outbox("ws://h/ws", "alice"))
+
+
+def leave(path: Path, lines: int, owner: tuple[str, str] | None = None) -> None:
+    """Leave a file as an earlier version did."""
+    path.parent.mkdir(exist_ok=True)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.executescript("""
+            CREATE TABLE outbox (place INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE,
+                recipient TEXT NOT NULL, content TEXT NOT NULL);
+            CREATE TABLE handed (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
+            CREATE TABLE owner (
+                only INTEGER PRIMARY KEY CHECK (only = 1),
+                user TEXT NOT NULL, server TEXT NOT NULL);
+            """)
+        if owner is None:
+            connection.execute("DROP TABLE owner")
+        else:
+            connection.execute("INSERT INTO owner VALUES (1, ?, ?)", owner)
+        rows = [(f"r{number}", "bob", "unsent") for number in range(lines)]
+        connection.executemany(
+            "INSERT INTO outbox (ref, recipient, content) VALUES (?, ?, ?)", rows
+        )
+
+
+@pytest.mark.parametrize(
+    ("url", "user", "owner", "is_taken"),
+    [
+        ("ws://h:81/ws", "alice", None, True),
+        ("ws://h:81/ws/chat", "alice", None, True),
+        ("wss://h:81/ws/chat?a=b", "alice", None, True),
+        ("ws://h:81/b/ws", "alice", None, False),
+        ("ws://h:81/ws/", "alice", None, False),
+        ("ws://h:81", "alice", None, False),
+        ("ws://h/ws", "alice", None, False),  # they may have been for wss://h/ws, and not readable
+        ("wss://h/ws", "alice", None, False),
+        ("ws://h:81/ws", "alice@x", None, False),
+        ("ws://h/b/ws", "alice", ("alice", "ws://h/b/ws"), True),
+        ("ws://h:81/ws", "alice", ("alice", "ws://h:81/a/ws"), False),
+        ("ws://h:81/ws", "alice", ("bob", "ws://h:81/ws"), False),
+    ],
+)
+def test_it_is_taken_over_only_where_it_can_be_no_other_addresss(
+    url: str, user: str, owner: tuple[str, str] | None, is_taken: bool, state: Path
+) -> None:
+    before = state / f"{user}@{'h_81' if ':81' in url else 'h'}.db"
+    leave(before, 2, owner)
+    outbox = default_outbox(url, user)
+    note = take_over(url, user, outbox)
+    assert (outbox.is_file(), before.is_file()) == (is_taken, not is_taken)
+    if is_taken:
+        assert note is None
+    else:
+        assert note is not None
+        assert note.startswith(f"2 unsent lines are in {before}")
+        assert f"mv {before} {outbox}" in note
+
+
+def test_nothing_is_said_of_a_file_without_lines(state: Path) -> None:
+    leave(state / "alice@h.db", 0)
+    assert take_over("ws://h/b/ws", "alice", default_outbox("ws://h/b/ws", "alice")) is None
+
+
+def test_a_place_where_no_file_can_be_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / ("x" * 300)))
+    outbox = default_outbox("ws://h/ws", "alice")
+    with pytest.raises(ClientError, match="set XDG_STATE_HOME") as caught:
+        take_over("ws://h/ws", "alice", outbox)
+    assert str(outbox) in str(caught.value)
