@@ -3,6 +3,7 @@
 import asyncio
 import json
 import sqlite3
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -209,10 +210,10 @@ async def test_an_answer_is_given_to_its_sender_even_while_the_connection_goes_d
     is_removing = asyncio.Event()
     remove = FileOutbox.remove
 
-    async def slow_remove(self: FileOutbox, ref: str) -> None:
+    async def slow_remove(self: FileOutbox, refs: Sequence[str]) -> None:
         is_removing.set()
         await asyncio.sleep(0.2)
-        await remove(self, ref)
+        await remove(self, refs)
 
     monkeypatch.setattr(FileOutbox, "remove", slow_remove)
     async with scripted(accept_all) as server:
@@ -345,6 +346,39 @@ async def test_a_full_disk_is_an_error_of_that_send_and_the_outbox_works_on(
     drafts, _handed = await again.open()
     await again.close()
     assert drafts == [Draft("r2", "b", "small")]
+
+
+async def test_what_waits_is_kept_in_one_transaction_and_what_fails_fails_alone(
+    tmp_path: Path,
+) -> None:
+    """A pipe of thousands of lines is not thousands of syncs of the disk."""
+    outbox = FileOutbox(tmp_path / "a.db", "a", "ws://h/")
+    await outbox.open()
+    assert outbox._connection is not None
+    statements: list[str] = []
+    outbox._connection.set_trace_callback(statements.append)
+    drafts = [Draft(f"r{number}", "b", "x") for number in range(1_000)]
+    await asyncio.gather(*map(outbox.add, drafts))
+    assert statements.count("COMMIT") < 100
+    more = [Draft("r1000", "b", "x"), drafts[0], Draft("r1001", "b", "x")]
+    results = await asyncio.gather(*map(outbox.add, more), return_exceptions=True)
+    assert [isinstance(result, ClientError) for result in results] == [False, True, False]
+    await outbox.remove([draft.ref for draft in drafts])
+    await outbox.close()
+    again = FileOutbox(tmp_path / "a.db", "a", "ws://h/")
+    left, _handed = await again.open()
+    await again.close()
+    assert left == [more[0], more[2]]
+
+
+async def test_answers_are_forgotten_together_and_none_is_left_behind(tmp_path: Path) -> None:
+    outbox = tmp_path / "a.db"
+    async with scripted(accept_all) as server:
+        async with landline.connect(server.url, username="a", outbox=outbox) as chat:
+            await asyncio.gather(*(chat.send("b", f"m{number}") for number in range(1_000)))
+        async with landline.connect(server.url, username="a", outbox=outbox) as chat:
+            assert chat.unanswered == []
+        assert [frame["content"] for frame in server.frames] == [f"m{n}" for n in range(1_000)]
 
 
 async def test_a_chat_can_be_closed_before_it_is_left(tmp_path: Path) -> None:

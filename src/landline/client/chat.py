@@ -105,6 +105,7 @@ class Chat:
         self._acks: deque[str] = deque()
         self._unacked = 0
         self._unkept: list[str] = []  # handed, and not noted in the outbox yet
+        self._answered: list[str] = []  # drafts that the outbox has not forgotten yet
         self._has_work = asyncio.Event()
         self._has_mail = asyncio.Event()
         self._is_welcome = asyncio.Event()
@@ -164,6 +165,7 @@ class Chat:
         self._end(ChatClosed("the chat was left"))
         try:
             await self._keep_handed()
+            await self._forget_answered()
         finally:
             await self._outbox.close()
 
@@ -274,6 +276,7 @@ class Chat:
                 # Not certainly the server: also a proxy that answers for it meanwhile.
                 reason, asked = str(error), None
                 _log.warning("reconnecting to %s: %s", self._address.server, reason)
+            await self._forget_answered()
             self._last_problem = reason or "the connection was lost"
             if self._ended is None:
                 delay = backoff.next_delay(asked)
@@ -346,6 +349,8 @@ class Chat:
                     async with asyncio.timeout(1.0 if self._in_flight else None):
                         await self._has_work.wait()
                 self._has_work.clear()
+                # Before more is sent: what is answered and not forgotten has a bound, too.
+                await self._forget_answered()
                 await self._write_acks(socket)
                 while self._unsent and len(self._in_flight) < IN_FLIGHT:
                     send = self._unsent.popleft()
@@ -369,6 +374,13 @@ class Chat:
             await self._outbox.hand(ids)  # may be cancelled: then they are still unkept
             del self._unkept[: len(ids)]
 
+    async def _forget_answered(self) -> None:
+        """Take out of the outbox what has come to be answered, all at once."""
+        if self._answered:
+            refs = self._answered.copy()
+            await self._outbox.remove(refs)  # may be cancelled: then it is done once more
+            del self._answered[: len(refs)]
+
     async def _write_send(self, socket: ClientConnection, send: Send, now: float) -> None:
         draft = send.draft
         if draft.ref not in self._sends:
@@ -391,9 +403,9 @@ class Chat:
                 case Message() as message:
                     self._take_message(message)
                 case Answer(ref, receipt):
-                    await self._take_receipt(ref, receipt)
+                    self._take_receipt(ref, receipt)
                 case Refusal() as refusal:
-                    await self._take_refusal(refusal)
+                    self._take_refusal(refusal)
                 case Delivered() as delivered:
                     self._on_event(delivered)
 
@@ -406,7 +418,7 @@ class Chat:
             self._inbox.append(message)
             self._has_mail.set()
 
-    async def _take_receipt(self, ref: str | None, receipt: Receipt) -> None:
+    def _take_receipt(self, ref: str | None, receipt: Receipt) -> None:
         send = self._settle(ref)
         if send is None:
             return
@@ -414,9 +426,8 @@ class Chat:
         if not send.answer.done():
             send.answer.set_result(receipt)
         self._on_event(Accepted(send.draft.to, send.draft.content, receipt))
-        await self._outbox.remove(send.draft.ref)
 
-    async def _take_refusal(self, refusal: Refusal) -> None:
+    def _take_refusal(self, refusal: Refusal) -> None:
         send = self._in_flight.get(refusal.ref or "")
         if send is None:
             return
@@ -425,7 +436,6 @@ class Chat:
             if not send.answer.done():
                 send.answer.set_exception(MessageRejected(refusal.code, refusal.reason))
                 send.answer.exception()  # who has left does not want to hear of it
-            await self._outbox.remove(send.draft.ref)
             return
         if refusal.outcome != Outcome.REJECTED:
             send.is_uncertain = True
@@ -443,6 +453,7 @@ class Chat:
         send = self._sends.pop(ref or "", None)
         self._in_flight.pop(ref or "", None)
         if send is not None:
+            self._answered.append(send.draft.ref)
             self._repeats.answered(send)
         self._has_work.set()
         return send

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import sqlite3
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -43,8 +43,8 @@ class Outbox(Protocol):
     async def add(self, draft: Draft) -> None:
         """Keep a draft; called before its first try."""
 
-    async def remove(self, ref: str) -> None:
-        """Forget a draft: it was answered."""
+    async def remove(self, refs: Sequence[str]) -> None:
+        """Forget drafts: they were answered."""
 
     async def hand(self, ids: Sequence[str]) -> None:
         """Note messages as handed; called before they are acknowledged."""
@@ -63,14 +63,23 @@ class MemoryOutbox:
     async def add(self, draft: Draft) -> None:
         """The chat itself holds the draft."""
 
-    async def remove(self, ref: str) -> None:
-        """The chat itself forgets the draft."""
+    async def remove(self, refs: Sequence[str]) -> None:
+        """The chat itself forgets the drafts."""
 
     async def hand(self, ids: Sequence[str]) -> None:
         """The chat itself remembers the ids."""
 
     async def close(self) -> None:
         """There is nothing to let go of."""
+
+
+@dataclass(slots=True, eq=False)
+class _Change:
+    """A change that waits to be made, and what has hindered it."""
+
+    statement: str
+    rows: Sequence[tuple[object, ...]]
+    problem: BaseException | None = None
 
 
 class FileOutbox:
@@ -86,6 +95,7 @@ class FileOutbox:
         self._server = server
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._connection: sqlite3.Connection | None = None
+        self._waiting: deque[_Change] = deque()
         self._is_closed = False
 
     async def open(self) -> tuple[Sequence[Draft], Iterable[str]]:
@@ -117,9 +127,9 @@ class FileOutbox:
             [(draft.ref, draft.to, draft.content)],
         )
 
-    async def remove(self, ref: str) -> None:
-        """Delete the draft."""
-        await self._write("DELETE FROM outbox WHERE ref = ?", [(ref,)])
+    async def remove(self, refs: Sequence[str]) -> None:
+        """Delete the drafts."""
+        await self._write("DELETE FROM outbox WHERE ref = ?", [(ref,) for ref in refs])
 
     async def hand(self, ids: Sequence[str]) -> None:
         """Write the ids and sync; forget the oldest."""
@@ -181,11 +191,31 @@ class FileOutbox:
                 self._path, user=user, server=server, asked=(self._user, self._server)
             )
 
-    def _execute(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    def _apply_waiting(self) -> None:
+        """Make all changes that wait in one transaction: what is slow is the sync at its end."""
+        changes = []
+        while self._waiting:
+            changes.append(self._waiting.popleft())
+        try:
+            self._apply(changes)
+        except BaseException as error:  # noqa: BLE001 - told to whoever waits for the change
+            if len(changes) == 1:
+                changes[0].problem = error
+                return
+            for change in changes:  # what hinders one of them does not hinder the others
+                try:
+                    self._apply([change])
+                except BaseException as its_own:  # noqa: BLE001 - as above
+                    change.problem = its_own
+
+    def _apply(self, changes: Sequence["_Change"]) -> None:
+        if not changes:
+            return  # an earlier turn has made them
         assert self._connection is not None
         self._connection.execute("BEGIN")
         try:
-            self._connection.executemany(statement, rows)
+            for change in changes:
+                self._connection.executemany(change.statement, change.rows)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # SQLite has ended it itself where the disk is full
@@ -198,10 +228,14 @@ class FileOutbox:
             self._connection = None
 
     async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        try:
-            await self._run(self._execute, statement, rows)
-        except sqlite3.Error as error:
-            raise ClientError(f"cannot write the outbox {self._path}: {error}") from error
+        change = _Change(statement, rows)
+        self._waiting.append(change)
+        await self._run(self._apply_waiting)  # turns are in order: this one is the last for it
+        if isinstance(change.problem, sqlite3.Error):
+            problem = change.problem
+            raise ClientError(f"cannot write the outbox {self._path}: {problem}") from problem
+        if change.problem is not None:
+            raise change.problem
 
     async def _run(self, call: Callable[[Unpack[A]], R], *args: *A) -> R:
         # Shielded: what was begun is done, also when whoever waits for it is cancelled.
