@@ -163,16 +163,24 @@ class Turn(NamedTuple):
 
 
 FIRST_TURN = Turn("", -1)  # before all
-# A conversation brings so many messages when it is its turn.
-MESSAGES_A_TURN = 2
+# A conversation brings so many messages at the most when it is its turn.
+MESSAGES_A_TURN = 4
 
 
 def turns_of(limit: int) -> int:
-    """Return how many conversations have their turn in a page of `limit` messages.
+    """Return how many conversations may have their turn in a page of `limit` messages."""
+    return max(1, limit // 4)
 
-    Their messages are half of it at the most: the other half goes on with the log.
+
+def ahead_of(limit: int) -> int:
+    """Return how many messages they bring with such a page at the most.
+
+    That is half of it, so that the session's cursor moves on as well.
     """
-    return max(1, limit // (2 * MESSAGES_A_TURN))
+    return max(2, limit // 2)
+
+
+NO_CURSORS: Mapping[Turn, int] = {}
 
 
 class PendingQuery(NamedTuple):
@@ -180,6 +188,7 @@ class PendingQuery(NamedTuple):
 
     `turn`: None asks in the order of the log, which costs least. Otherwise partitions take turns
     in the answer; and so do conversations, from behind `turn` on, each with its oldest messages.
+    `cursors`: of these conversations nothing below the offset is wanted in their turn.
     `limit_bytes`: no further message is begun when the contents before it come to this.
     """
 
@@ -188,6 +197,7 @@ class PendingQuery(NamedTuple):
     limit: int
     turn: Turn | None = None
     limit_bytes: int = 1024 * 1024
+    cursors: Mapping[Turn, int] = NO_CURSORS
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,9 +209,11 @@ class Pending:
     snapshot as the messages.
 
     `ahead`, when turns were asked for and not all was answered: of each conversation between the
-    turn of the query and `turn`, its `MESSAGES_A_TURN` oldest at or beyond `after`, in their order,
-    those among `messages` too. `turn` is what to ask from next; the end is followed by the start.
-    None: nobody had a turn.
+    turn of the query and `turn`, its `MESSAGES_A_TURN` oldest at or beyond `after` and its own
+    cursor, in their order, those among `messages` too; `ahead_of(limit)` at the most. `turn` is
+    what to ask from next; the end is followed by the start. None: nobody had a turn.
+
+    `below`: those who had a turn and have something pending between `after` and their own cursor.
     """
 
     messages: tuple[Message, ...]
@@ -210,3 +222,4 @@ class Pending:
     until: Positions = field(default_factory=dict)
     ahead: tuple[Message, ...] = ()
     turn: Turn | None = None
+    below: frozenset[Turn] = frozenset()

@@ -496,7 +496,9 @@ async def test_an_answer_is_cut_by_count_and_bytes_and_gives_everybody_a_turn(
         turns = [Turn(f"dm:bob:{chance.choice(NAMES)}", chance.randrange(stores.partitions))]
         turn = chance.choice([None, FIRST_TURN, *turns])
         limit, limit_bytes = chance.choice((1, 2, 5, 12, 64)), chance.choice((1, 30, 400, 10_000))
-        queries.append(PendingQuery("bob", after, limit, turn, limit_bytes))
+        own = [Turn(f"dm:bob:{each}", p) for each in NAMES for p in range(stores.partitions)]
+        cursors = {each: chance.randrange(60) for each in own if chance.random() < 0.5}
+        queries.append(PendingQuery("bob", after, limit, turn, limit_bytes, cursors))
     for query, found in zip(queries, await store.pending(queries), strict=True):
         assert found == expected_answer(owed, query, found.applied)
 

@@ -52,9 +52,10 @@ async def test_both_stores_answer_alike(seed: int, tmp_path: Path) -> None:
         applied = (await real.applied()).get(0, 0)
         assert (await model.applied()).get(0, 0) == applied
         queries = [
-            PendingQuery(user, {0: rng.randint(0, applied)}, rng.randint(1, 5), turn, 40)
+            PendingQuery(user, {0: rng.randint(0, applied)}, rng.randint(1, 12), turn, 40, cursors)
             for user in USERS
             for turn in (None, FIRST_TURN, Turn("dm:ann:bob", 0), Turn("dm:ann:zoe", 0))
+            for cursors in ({}, {Turn("dm:ann:bob", 0): rng.randint(0, applied)})
         ]
         for ours, theirs in zip(
             await model.pending(queries), await real.pending(queries), strict=True

@@ -11,6 +11,7 @@ from landline.model import (
     PendingQuery,
     Position,
     Turn,
+    ahead_of,
     turns_of,
 )
 
@@ -32,8 +33,7 @@ def answer(owed: Iterable[Message], query: PendingQuery, applied: Mapping[int, i
     until = dict(applied)
     for message in reversed(left):  # of a partition the first one stays
         until[message.position.partition] = message.position.offset
-    ahead, turn = _ahead(everything, query)
-    return Pending(tuple(taken), False, applied, until, tuple(ahead), turn)
+    return Pending(tuple(taken), False, applied, until, *_ahead(everything, query))
 
 
 def _is_after(position: Position, query: PendingQuery) -> bool:
@@ -62,15 +62,25 @@ def turn_of(message: Message) -> Turn:
     return Turn(message.conversation, message.position.partition)
 
 
-def _ahead(everything: list[Message], query: PendingQuery) -> tuple[list[Message], Turn]:
+def _ahead(
+    everything: list[Message], query: PendingQuery
+) -> tuple[tuple[Message, ...], Turn, frozenset[Turn]]:
     assert query.turn is not None
     turns = sorted({turn_of(each) for each in everything if turn_of(each) > query.turn})
     having = turns[: turns_of(query.limit)]
     rows: list[Message] = []
+    below: set[Turn] = set()
     for turn in having:
+        cursor = query.cursors.get(turn, 0)
         own = [each for each in everything if turn_of(each) == turn]
-        rows += [each for each in own if _is_after(each.position, query)][:MESSAGES_A_TURN]
-    taken = _fitting(rows, query.limit_bytes)
+        own = [each for each in own if _is_after(each.position, query)]
+        rows += [each for each in own if each.position.offset >= cursor][:MESSAGES_A_TURN]
+        if any(each.position.offset < cursor for each in own):
+            below.add(turn)
+    taken = _fitting(rows[: ahead_of(query.limit)], query.limit_bytes)
     if len(taken) < len(rows):
-        return taken, turn_of(taken[-1])
-    return taken, having[-1] if len(having) == turns_of(query.limit) else FIRST_TURN
+        last = turn_of(taken[-1])
+    else:
+        last = having[-1] if len(having) == turns_of(query.limit) else FIRST_TURN
+    had = (turn for turn in below if last == FIRST_TURN or turn <= last)
+    return tuple(taken), last, frozenset(had)

@@ -34,19 +34,23 @@ pushed first. What was pushed ahead is remembered as a cursor of that conversati
 
     every message of the conversation below it that the mailbox was owed has been pushed.
 
-It is forgotten when the session's cursor has passed it, or when the store shows that nothing of
-the conversation below it is pending any more, so that no page can bring it again. And of the
-window a part is kept for others as soon as a conversation is not alone in it.
+A pull names these cursors, for what was pushed stays pending until it is acknowledged: the next
+turn brings what comes after. A cursor is forgotten when that of the session has passed it, or when
+the store shows that nothing of the conversation below it is pending any more, so that no page can
+bring it again. And of the window a part is kept for others as soon as a conversation is not alone
+in it.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
+from heapq import nsmallest
 from typing import TYPE_CHECKING
 
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
 from landline.delivery.memory import Held, HeldMessage, Memory, Pushed
 from landline.model import (
     FIRST_TURN,
+    NO_CURSORS,
     NOWHERE,
     Message,
     Pending,
@@ -71,6 +75,8 @@ DEAF_SECONDS = 5.0
 # Conversations with a cursor of their own. While there are so many, no further one is served ahead;
 # those that have been acknowledged are forgotten as their turns come round.
 AHEAD_CONVERSATIONS = 1_024
+# So many of them a pull names: more than have their turn, for some have nothing pending any more.
+NAMED_CONVERSATIONS = 32
 
 
 class State(Enum):
@@ -86,6 +92,7 @@ class Session:
 
     __slots__ = (
         "_ahead",
+        "_asked",
         "_clock",
         "_counters",
         "_deaf_since",
@@ -148,6 +155,7 @@ class Session:
         self._swept_cursor: Positions = NOWHERE
         self._turn: Turn | None = None  # None: a page in the order of the log is enough
         self._ahead: dict[Turn, int] = {}
+        self._asked: Mapping[Turn, int] = NO_CURSORS  # those of `_ahead` that the pull named
         self._is_shared = False  # several conversations have met in the window since it was live
         self._out = out
         self._clock = clock
@@ -209,7 +217,8 @@ class Session:
             self._deaf_since = self._clock.monotonic()
         self.pulling = True
         query = PendingQuery(self.user, self.cursor, min(room, PAGE_ROWS), self._turn)
-        self._out.append(ReadPending(self.id, query))
+        self._asked = self._next_ahead()
+        self._out.append(ReadPending(self.id, query._replace(cursors=self._asked)))
 
     def page(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
         """Push a page and decide what comes next. Returns how many messages were pushed."""
@@ -369,16 +378,21 @@ class Session:
 
     def _forget_turns(self, pending: Pending) -> None:
         """Forget conversations that had their turn and have nothing pending below their cursor."""
-        if self._turn is None or pending.turn is None or not self._ahead:
+        if pending.turn is None:
             return
-        oldest: dict[Turn, int] = {}
-        for message in pending.ahead:
-            oldest.setdefault(_turn_of(message), message.position.offset)
-        for turn, offset in list(self._ahead.items()):
-            had_turn = self._turn < turn and (pending.turn == FIRST_TURN or turn <= pending.turn)
-            if had_turn and oldest.get(turn, offset) >= offset:
+        for turn in self._asked:
+            had_turn = pending.turn == FIRST_TURN or turn <= pending.turn
+            if had_turn and turn not in pending.below:
                 self._held.drop(self._has)  # what is known by this cursor alone
                 del self._ahead[turn]
+
+    def _next_ahead(self) -> Mapping[Turn, int]:
+        """Return the cursors of conversations that may be among the next to have their turn."""
+        behind = self._turn
+        if behind is None or not self._ahead:
+            return NO_CURSORS
+        turns = nsmallest(NAMED_CONVERSATIONS, (each for each in self._ahead if each > behind))
+        return {turn: self._ahead[turn] for turn in turns}
 
     def _go_live_or_on(self) -> None:
         needed = join(self.barrier or NOWHERE, self._missed)

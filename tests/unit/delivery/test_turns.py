@@ -12,6 +12,7 @@ from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Tra
 from landline.delivery.delivery import Counters
 from landline.delivery.session import Session
 from landline.model import Message, Position
+from landline.protocol import frames
 from landline.protocol.limits import WINDOW
 from support.clock import Clock
 from support.owed import answer
@@ -22,12 +23,13 @@ class World:
 
     def __init__(self, partitions: int) -> None:
         self.out: list[Decision] = []
+        self.clock = Clock()
         self.session = Session(
             "s1",
             "bob",
             auto_ack=False,
             out=self.out,
-            clock=Clock(),
+            clock=self.clock,
             memory=memory.Memory(),
             counters=Counters(),
         )
@@ -46,6 +48,14 @@ class World:
         id = f"{partition}-{offset}"
         message = Message(id, conversation, "x", ("bob",), id, Position(partition, offset), 0)
         self.messages[id] = self.pending[id] = message
+        return id
+
+    def send(self, conversation: str) -> str:
+        """Somebody's message has been appended, is offered, and applied."""
+        id = self.store(conversation, 0)
+        message = self.messages[id]
+        self.session.offer(message, frames.message(message, replay=False))
+        self.settle()
         return id
 
     def settle(self) -> None:
@@ -165,6 +175,42 @@ def test_many_conversations_behind_a_flood_all_have_their_turn(seed: int) -> Non
             break
     world.check()
     assert quiet <= set(world.pushed)
+
+
+@pytest.mark.parametrize(
+    ("flood", "acks", "quiet"), [(150, 100, 2), (150, 100, 5), (150, 20, 1), (150, 100, 1)]
+)
+def test_a_quiet_conversation_comes_in_good_time_at_any_rate(
+    flood: int, acks: int, quiet: int
+) -> None:
+    """Messages and acks a second. What is pushed ahead stays pending until it is acknowledged."""
+    world = World(1)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    waiting: dict[str, float] = {}
+    waited: list[float] = []
+    due = {"flood": 0.0, "acks": 0.0, "quiet": 0.0}
+    for tick in range(1, 1_201):
+        world.clock.now += 0.05
+        for name, rate in {"flood": flood, "acks": acks, "quiet": quiet}.items():
+            due[name] += rate * 0.05
+        while due["flood"] >= 1:
+            due["flood"] -= 1
+            world.send("flood")
+        while due["quiet"] >= 1:
+            due["quiet"] -= 1
+            waiting[world.send("quiet")] = world.clock.now
+        world.apply_receipts(100)
+        world.acknowledge(int(due["acks"]))
+        due["acks"] %= 1
+        if tick % 200 == 0:
+            world.sweep()
+        come = [each for each in waiting if each in world.unacked or each in world.receipts]
+        waited += [world.clock.now - waiting.pop(each) for each in come]
+        assert all(world.clock.now - since < 15 for since in waiting.values())
+    assert len(waiting) <= quiet * 8
+    assert sorted(waited)[len(waited) // 2] < 5
+    world.check()
 
 
 def test_a_conversation_that_is_not_alone_leaves_room_for_others() -> None:

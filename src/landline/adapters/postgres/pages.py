@@ -13,6 +13,7 @@ from landline.model import (
     PendingQuery,
     Position,
     Turn,
+    ahead_of,
     turns_of,
 )
 
@@ -35,12 +36,18 @@ def pending_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
 def turns_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
     """Return what `TURNS` takes."""
     turns = [query.turn or FIRST_TURN for query in queries]
+    cursors = [
+        (number, *turn, offset)
+        for number, query in enumerate(queries)
+        for turn, offset in query.cursors.items()
+    ]
     return (
         *pending_arguments(queries),
         [turn.conversation for turn in turns],
         [turn.partition for turn in turns],
         [turns_of(query.limit) for query in queries],
         MESSAGES_A_TURN,
+        *([list(column) for column in zip(*cursors, strict=True)] or [[], [], [], []]),
     )
 
 
@@ -74,6 +81,7 @@ class _Found:
     page: list[Sequence[Any]] = field(default_factory=list)
     stops: dict[int, int] = field(default_factory=dict)
     turns: list[Turn] = field(default_factory=list)
+    below: list[Turn] = field(default_factory=list)
     ahead: list[Sequence[Any]] = field(default_factory=list)
 
 
@@ -89,7 +97,10 @@ def turns_answers(queries: Sequence[PendingQuery], rows: Iterable[Sequence[Any]]
         elif kind == 2:
             found[number].stops[fields[0]] = fields[1]
         elif kind == 3:
-            found[number].turns.append(Turn(fields[3], fields[0]))
+            turn = Turn(fields[3], fields[0])
+            found[number].turns.append(turn)
+            if fields[1]:
+                found[number].below.append(turn)
         else:
             found[number].ahead.append(fields)
     return [_in_turns(query, each, applied) for query, each in zip(queries, found, strict=True)]
@@ -105,13 +116,14 @@ def _in_turns(query: PendingQuery, found: _Found, applied: Mapping[int, int]) ->
     until = {**applied, **stops}
     if not found.turns:
         return Pending(messages, False, applied, until)
-    ahead = _messages(query, found.ahead)
+    ahead = _messages(query, found.ahead[: ahead_of(query.limit)])
     if len(ahead) < len(found.ahead):
         turn = Turn(ahead[-1].conversation, ahead[-1].position.partition)
     else:
         is_end = len(found.turns) <= turns_of(query.limit)  # the first one is the one before
         turn = FIRST_TURN if is_end else found.turns[-1]
-    return Pending(messages, False, applied, until, ahead, turn)
+    below = frozenset(each for each in found.below if turn == FIRST_TURN or each <= turn)
+    return Pending(messages, False, applied, until, ahead, turn, below)
 
 
 def _messages(query: PendingQuery, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:

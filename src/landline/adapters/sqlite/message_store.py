@@ -21,6 +21,7 @@ from landline.model import (
     Position,
     Positions,
     Turn,
+    ahead_of,
     covers,
     join,
     turns_of,
@@ -102,9 +103,12 @@ _PENDING = """
 """
 
 # The next conversations of a mailbox, each found by one look into the index, with the first rows of
-# each at or beyond the offset. A conversation that is null: there is no other.
+# each at or beyond the offset and its own cursor, and whether there is something between the two. A
+# conversation that is null: there is no other.
 _TURNS = """
-    WITH RECURSIVE turns (number, conversation) AS (
+    WITH RECURSIVE cursors (conversation, cursor) AS (
+        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:cursors)
+    ), turns (number, conversation) AS (
         VALUES (0, :behind)
         UNION ALL
         SELECT number + 1, (
@@ -113,8 +117,17 @@ _TURNS = """
                 AND d.conversation > turns.conversation
             ORDER BY d.conversation LIMIT 1)
         FROM turns WHERE number < :count AND conversation IS NOT NULL
+    ), chosen (conversation, start) AS (
+        SELECT conversation, max(:offset, coalesce((
+            SELECT cursor FROM cursors WHERE cursors.conversation = turns.conversation), 0))
+        FROM turns WHERE number > 0 ORDER BY number
     )
-    SELECT json_group_array(json_array(conversation, json((
+    SELECT json_group_array(json_array(conversation, EXISTS (
+        SELECT 1 FROM deliveries AS d
+        WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
+            AND d.conversation = chosen.conversation
+            AND d.log_offset >= :offset AND d.log_offset < chosen.start
+    ), json((
         SELECT json_group_array(json_array(
             message_id, conversation, sender, content, log_partition, log_offset, created_at))
         FROM (
@@ -122,10 +135,10 @@ _TURNS = """
                    m.log_offset, m.created_at
             FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
             WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
-                AND d.conversation = turns.conversation AND d.log_offset >= :offset
+                AND d.conversation = chosen.conversation AND d.log_offset >= chosen.start
             ORDER BY d.log_offset LIMIT :rows
         )
-    )))) FROM turns WHERE number > 0
+    )))) FROM chosen
 """
 
 _FIND = """
@@ -271,28 +284,33 @@ def _answer(
 
 def _read_turns(
     connection: sqlite3.Connection, query: PendingQuery, turn: Turn
-) -> tuple[tuple[Message, ...], Turn]:
+) -> tuple[tuple[Message, ...], Turn, frozenset[Turn]]:
+    cursors = [(each.conversation, offset) for each, offset in query.cursors.items()]
     arguments = {
         "mailbox": query.mailbox,
         "offset": query.after.get(0, 0),
         "behind": turn.conversation,
         "count": turns_of(query.limit),
         "rows": MESSAGES_A_TURN,
+        "cursors": orjson.dumps(cursors).decode(),
     }
     [turns] = connection.execute(_TURNS, arguments).fetchone()
     messages: list[Message] = []
+    below: list[Turn] = []
     size_bytes = 0
-    for conversation, rows in orjson.loads(turns):
+    for conversation, is_below, rows in orjson.loads(turns):
         if conversation is None:
-            return tuple(messages), FIRST_TURN
+            return tuple(messages), FIRST_TURN, frozenset(below)
+        turn = Turn(conversation, 0)
+        if is_below:
+            below.append(turn)
         for fields in rows:
-            if size_bytes >= query.limit_bytes:
-                last = messages[-1]
-                return tuple(messages), Turn(last.conversation, last.position.partition)
+            if size_bytes >= query.limit_bytes or len(messages) == ahead_of(query.limit):
+                last = Turn(messages[-1].conversation, 0)
+                return tuple(messages), last, frozenset(each for each in below if each <= last)
             messages.append(_message(fields, query.mailbox))
             size_bytes += len(messages[-1].content.encode())
-        turn = Turn(conversation, 0)
-    return tuple(messages), turn
+    return tuple(messages), turn, frozenset(below)
 
 
 def _message(fields: list[Any], mailbox: str) -> Message:
