@@ -380,10 +380,14 @@ class Session:
         """Forget conversations that had their turn and have nothing pending below their cursor."""
         if pending.turn is None:
             return
-        for turn in self._asked:
-            had_turn = pending.turn == FIRST_TURN or turn <= pending.turn
-            if had_turn and turn not in pending.below:
-                self._held.drop(self._has)  # what is known by this cursor alone
+        passed = [
+            turn
+            for turn in self._asked
+            if (pending.turn == FIRST_TURN or turn <= pending.turn) and turn not in pending.below
+        ]
+        if passed:
+            self._held.drop(self._has)  # what is known by these cursors alone
+            for turn in passed:
                 del self._ahead[turn]
 
     def _next_ahead(self) -> Mapping[Turn, int]:

@@ -2,6 +2,7 @@
 
 import random
 from collections import defaultdict, deque
+from collections.abc import Callable
 
 import orjson
 import pytest
@@ -211,6 +212,36 @@ def test_a_quiet_conversation_comes_in_good_time_at_any_rate(
     assert len(waiting) <= quiet * 8
     assert sorted(waited)[len(waited) // 2] < 5
     world.check()
+
+
+def test_what_is_held_is_looked_through_once_however_many_cursors_a_page_forgets(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[int] = []
+    drop = memory.Held.drop
+
+    def count(self: memory.Held, is_known: Callable[[memory.HeldMessage], bool]) -> None:
+        calls.append(len(world.session._ahead))
+        drop(self, is_known)
+
+    monkeypatch.setattr(memory.Held, "drop", count)
+    world = World(1)
+    for _ in range(500):
+        world.store("flood", 0)
+    for number in range(20):
+        world.store(f"quiet{number:02}", 0)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    assert len(world.session._ahead) == 20
+    world.unacked = deque(id for id in world.unacked if world.messages[id].conversation != "flood")
+    world.acknowledge(20)
+    world.apply_receipts(20)
+    calls.clear()
+    for _ in range(2):  # once round
+        world.session.pull()
+        world.settle()
+    assert 1 <= len(calls) <= 2
+    assert not world.session._ahead
 
 
 def test_a_conversation_that_is_not_alone_leaves_room_for_others() -> None:
