@@ -114,17 +114,15 @@ class Held:
         )
         return True
 
-    def pop(self) -> HeldMessage:
-        """Return the first in the order of the log, and keep it no longer."""
-        message = self._messages.pop(0)
-        self._give_back(_held_bytes(message.frame))
-        return message
-
-    def drop(self, is_known: Callable[[HeldMessage], bool]) -> None:
-        """Keep no longer what is known already."""
-        for message in [each for each in self._messages if is_known(each)]:
-            self._messages.remove(message)
-            self._give_back(_held_bytes(message.frame))
+    def drop(self, is_done: Callable[[HeldMessage], bool]) -> None:
+        """Keep no longer what is done with. Each is asked for once, in the order of the log."""
+        kept = []
+        for message in self._messages:
+            if is_done(message):
+                self._give_back(_held_bytes(message.frame))
+            else:
+                kept.append(message)
+        self._messages = kept
 
     def take_all(self) -> list[HeldMessage]:
         """Return all, in the order of the log, and keep none."""

@@ -21,10 +21,10 @@ session that lags behind costs the same whether it misses one message or a milli
 
 A store that is away for minutes makes nobody deaf. Once catching up takes longer than
 DEAF_SECONDS, or a pull of a LAGGING session brings nothing for as long, what is held is pushed
-meanwhile, in the order of the log, and what comes then behind it. The last PAGE_ROWS of the window
-are left to the page that is on its way, so that however many live messages come, the older ones
-come too. What a page brings that was pushed meanwhile is skipped as ever, by `pushed`; when that
-is full (`memory`), messages are missed again.
+meanwhile, in the order of the log, and what comes then behind it. The last PAGE_ROWS of the window,
+and of a conversation's share of it, are left to the page that is on its way, so that however many
+live messages come, the older ones come too. What a page brings that was pushed meanwhile is skipped
+as ever, by `pushed`; when that is full (`memory`), messages are missed again.
 
 Catching up, lagging and the sweep are the same pull; they differ in when it starts.
 
@@ -100,6 +100,7 @@ class Session:
         "_is_shared",
         "_missed",
         "_out",
+        "_own",
         "_swept_cursor",
         "_turn",
         "auto_ack",
@@ -141,6 +142,7 @@ class Session:
         self.pushed = Pushed(memory.pushed)
         # id -> (conversation, sender) of what the client has not acknowledged yet
         self.outstanding: dict[str, tuple[str, str]] = {}
+        self._own: dict[str, int] = {}  # how many of them each conversation has
         self.pulling = True
         self.replayed = 0
         self.is_caught_up = False
@@ -181,7 +183,8 @@ class Session:
                 return
             self._lag()
         elif self.pulling and self._held.add(message, frame):
-            self.push_held()
+            if self._has_room_early(message.conversation):
+                self.push_held()
             return
         self._miss(message.position)
         self.resume()  # there may be room: then it was `pushed` that was full, and no ack is due
@@ -190,10 +193,21 @@ class Session:
         """Push what is held if the store has been awaited for long. Call it now and then."""
         if not self.pulling or not self._held or not self._is_deaf_for_long():
             return
-        while self._held and self.room > PAGE_ROWS and self.pushed.has_room():
-            message = self._held.pop()
-            if not self._has(message):
-                self._push_live(message, message.frame)
+        if self.room > PAGE_ROWS and self.pushed.has_room():
+            self._held.drop(self._push_early)
+
+    def _push_early(self, message: HeldMessage) -> bool:
+        """Push a message that is held, unless it takes room that is left to the page."""
+        if not self._has_room_early(message.conversation):
+            return False
+        if not self._has(message):
+            if self.room <= PAGE_ROWS or not self.pushed.has_room():
+                return False
+            self._push_live(message, message.frame)
+        return True
+
+    def _has_room_early(self, conversation: str) -> bool:
+        return self._own.get(conversation, 0) < _share() - PAGE_ROWS
 
     def leave(self) -> None:
         """Give back the memory: the session has ended."""
@@ -286,6 +300,7 @@ class Session:
             entry = self.outstanding.pop(id, None)
             if entry is not None:
                 acknowledged.append((id, *entry))
+                self._count(entry[0], -1)
         if acknowledged:
             self.progress_at = self._clock.monotonic()
         return acknowledged
@@ -312,10 +327,8 @@ class Session:
         """
         if self.room <= 0:
             return False
-        share = WINDOW - WINDOW // 4
-        if len(self.outstanding) < share:
-            return True
-        own = sum(conversation == each for each, _sender in self.outstanding.values())
+        own = self._own.get(conversation, 0)
+        share = _share()
         return own < share or (own == len(self.outstanding) and not self._is_shared)
 
     def _push_live(self, message: Message | HeldMessage, frame: bytes) -> None:
@@ -325,9 +338,16 @@ class Session:
     def _push(self, message: Message | HeldMessage, frame: bytes) -> None:
         if not self.outstanding:
             self.progress_at = self._clock.monotonic()
+        if message.id not in self.outstanding:
+            self._count(message.conversation, 1)
         self.outstanding[message.id] = (message.conversation, message.sender)
         self.pushed.add(message.id, message.position)
         self._out.append(Transmit(self.id, frame))
+
+    def _count(self, conversation: str, change: int) -> None:
+        self._own[conversation] = self._own.get(conversation, 0) + change
+        if not self._own[conversation]:
+            del self._own[conversation]
 
     def _push_rows(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int | None:
         """Push rows, each conversation's in order, cursors with them. None: some had no room."""
@@ -431,6 +451,11 @@ class Session:
 
     def _miss(self, position: Position) -> None:
         self._missed = join(self._missed, {position.partition: position.offset + 1})
+
+
+def _share() -> int:
+    """Return how much of the window a conversation may have that is not alone in it."""
+    return WINDOW - WINDOW // 4
 
 
 def _turn_of(message: Message | HeldMessage) -> Turn:

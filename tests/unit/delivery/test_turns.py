@@ -12,7 +12,7 @@ from landline.delivery import session as sessions
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
 from landline.delivery.delivery import Counters
 from landline.delivery.session import Session
-from landline.model import Message, Position
+from landline.model import Message, PendingQuery, Position
 from landline.protocol import frames
 from landline.protocol.limits import WINDOW
 from support.clock import Clock
@@ -25,6 +25,8 @@ class World:
     def __init__(self, partitions: int) -> None:
         self.out: list[Decision] = []
         self.clock = Clock()
+        self.is_slow = False  # then who reads waits for `answer`
+        self.reads: deque[PendingQuery] = deque()
         self.session = Session(
             "s1",
             "bob",
@@ -70,11 +72,18 @@ class World:
                     self.unacked.append(frame["id"])
                 self.caught_up += frame["type"] == "caught_up"
             elif isinstance(decision, ReadPending):
-                page = answer(self.pending.values(), decision.query, dict(self.ends))
-                self.session.page(page, lambda _id, _user: False)
+                self.reads.append(decision.query)
+                if not self.is_slow:
+                    self.answer()
             else:
                 assert isinstance(decision, AwaitApplied)
                 self.session.pull()
+
+    def answer(self) -> None:
+        """Let the store answer what was read."""
+        for _ in range(len(self.reads)):
+            page = answer(self.pending.values(), self.reads.popleft(), dict(self.ends))
+            self.session.page(page, lambda _id, _user: False)
 
     def sweep(self) -> None:
         """Nobody told the session anything; the sweep looks."""
@@ -212,6 +221,33 @@ def test_a_quiet_conversation_comes_in_good_time_at_any_rate(
     assert len(waiting) <= quiet * 8
     assert sorted(waited)[len(waited) // 2] < 5
     world.check()
+
+
+@pytest.mark.parametrize("others", [0, 1, 40])
+def test_live_messages_do_not_starve_the_older_ones_of_their_conversation(others: int) -> None:
+    """The store needs a second for a page, and more comes live than the client acknowledges."""
+    world = World(1)
+    old = [world.store("flood", 0) for _ in range(1_000)]
+    for number in range(others):
+        world.store(f"other{number % 3}", 0)
+    world.is_slow = True
+    world.session.begin(dict(world.ends))
+    world.clock.now += 6
+    waited = 0
+    for _ in range(300):
+        world.clock.now += 0.1
+        for _ in range(20):
+            world.send("flood")
+        waited += 1
+        if world.reads and waited >= 10:
+            waited = 0
+            world.answer()
+            world.settle()
+        world.acknowledge(10)
+        world.apply_receipts(100)
+    assert set(old) <= set(world.pushed)
+    assert world.caught_up == 1
+    assert len(set(world.pushed)) == len(world.pushed)
 
 
 def test_what_is_held_is_looked_through_once_however_many_cursors_a_page_forgets(
