@@ -165,11 +165,14 @@ class Pushed:
         self._shared.take(self._shared_bytes() - before)
 
     def forget_oldest(self, cursor: Positions) -> None:
-        """Forget what is below the cursor, except the last ones: few, where memory is short."""
+        """Forget what is below the cursor, except the last ones: few, where memory is short.
+
+        Then it goes down to half of what every session may have, so that there is room again.
+        """
         before = self._shared_bytes()
-        is_short = not self._shared.has(PUSHED_ENTRY_BYTES)
-        remembered = min(OWN_IDS, REMEMBERED_IDS) if is_short else REMEMBERED_IDS
         positions = self._positions
+        is_short = len(positions) >= OWN_IDS and not self._shared.has(PUSHED_ENTRY_BYTES)
+        remembered = min(OWN_IDS // 2, REMEMBERED_IDS) if is_short else REMEMBERED_IDS
         while len(positions) > remembered:
             partition, offset = next(iter(positions.values()))
             if offset >= cursor.get(partition, 0):

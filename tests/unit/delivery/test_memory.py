@@ -197,3 +197,19 @@ def test_what_is_below_the_cursor_is_forgotten_earlier_where_memory_is_short() -
         assert [str(n) in pushed for n in (16, 17, 18, 19)] == [False, True, True, True]
         pushed.clear()
         assert shared.used_bytes == 0
+
+
+def test_a_session_has_room_again_once_its_cursor_passed_what_it_remembers() -> None:
+    """Although the others have taken all that is shared."""
+    shared = Budget(memory.ALL_PUSHED_BYTES)
+    shared.take(memory.ALL_PUSHED_BYTES)
+    pushed = Pushed(shared)
+    for number in range(memory.OWN_IDS + 10):
+        pushed.add(str(number), Position(0, number))
+    for last in range(memory.OWN_IDS + 10, memory.OWN_IDS * 3):
+        pushed.forget_oldest({0: last})
+        assert pushed.has_room()
+        pushed.add(str(last), Position(0, last))
+    assert all(str(last - place) in pushed for place in range(memory.OWN_IDS // 2))
+    pushed.clear()
+    assert shared.used_bytes == memory.ALL_PUSHED_BYTES
