@@ -138,7 +138,7 @@ def no_turns() -> AbstractContextManager[Any]:
     return _patch(session.Session, "pull", in_the_order_of_the_log)
 
 
-@mutant("what was pushed ahead of the cursor is not pushed again", "session.py", "I5", 30)
+@mutant("what was pushed ahead of the cursor is not pushed again", "session.py", "I5", 179)
 def pushed_ahead_forgotten() -> AbstractContextManager[Any]:
     push = session.Session._push_rows
 

@@ -38,7 +38,7 @@ A pull names these cursors, for what was pushed stays pending until it is acknow
 turn brings what comes after. A cursor is forgotten when that of the session has passed it, or when
 the store shows that nothing of the conversation below it is pending any more, so that no page can
 bring it again. And of the window a part is kept for others as soon as a conversation is not alone
-in it.
+in it. A session that waits for acks pulls for them meanwhile, once in QUIET_SECONDS at the most.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -75,6 +75,9 @@ DEAF_SECONDS = 5.0
 # Conversations with a cursor of their own. While there are so many, no further one is served ahead;
 # those that have been acknowledged are forgotten as their turns come round.
 AHEAD_CONVERSATIONS = 1_024
+# How often a session that waits for acks pulls for conversations that are quiet, while there is
+# less room than for a page in good time.
+QUIET_SECONDS = 1.0
 # So many of them a pull names: more than have their turn, for some have nothing pending any more.
 NAMED_CONVERSATIONS = 32
 
@@ -97,10 +100,12 @@ class Session:
         "_counters",
         "_deaf_since",
         "_held",
+        "_is_quiet_missed",
         "_is_shared",
         "_missed",
         "_out",
         "_own",
+        "_pulled_at",
         "_swept_cursor",
         "_turn",
         "auto_ack",
@@ -159,6 +164,8 @@ class Session:
         self._ahead: dict[Turn, int] = {}
         self._asked: Mapping[Turn, int] = NO_CURSORS  # those of `_ahead` that the pull named
         self._is_shared = False  # several conversations have met in the window since it was live
+        self._is_quiet_missed = False  # a message of one that has little of the window
+        self._pulled_at = -QUIET_SECONDS
         self._out = out
         self._clock = clock
         self._counters = counters
@@ -186,7 +193,7 @@ class Session:
             if self._has_room_early(message.conversation):
                 self.push_held()
             return
-        self._miss(message.position)
+        self._miss(message)
         self.resume()  # there may be room: then it was `pushed` that was full, and no ack is due
 
     def push_held(self) -> None:
@@ -230,6 +237,8 @@ class Session:
         if not self.pulling and self.state is State.LAGGING:
             self._deaf_since = self._clock.monotonic()
         self.pulling = True
+        self._pulled_at = self._clock.monotonic()
+        self._is_quiet_missed = False
         query = PendingQuery(self.user, self.cursor, min(room, PAGE_ROWS), self._turn)
         self._asked = self._next_ahead()
         self._out.append(ReadPending(self.id, query._replace(cursors=self._asked)))
@@ -260,8 +269,14 @@ class Session:
     def resume(self) -> None:
         """Go on after the window opened: pull in good time, not page by single message."""
         self.push_held()
-        if self.state is not State.LIVE and not self.pulling and self.room >= WINDOW // 2:
+        if self.state is State.LIVE or self.pulling:
+            return
+        if self.room >= WINDOW // 2 or (self.room > 0 and self._is_quiet_due()):
             self.pull()
+
+    def _is_quiet_due(self) -> bool:
+        waited = self._clock.monotonic() - self._pulled_at
+        return self._is_quiet_missed and waited >= QUIET_SECONDS
 
     # The sweep -------------------------------------------------------------------------------
 
@@ -282,7 +297,6 @@ class Session:
         pushed = self._push_rows(pending, is_settled)
         if pushed is None or not pending.complete:
             self._lag()
-            self._turn = FIRST_TURN
             self._missed = join(self._missed, pending.applied)
             self.resume()
             return pushed or 0
@@ -434,6 +448,7 @@ class Session:
 
     def _lag(self) -> None:
         self.state = State.LAGGING
+        self._turn = FIRST_TURN
         self.pulling = False
         self._deaf_since = self._clock.monotonic()
 
@@ -447,10 +462,14 @@ class Session:
         """
         self.pulling = False
         for message in self._held.take_all():
-            self._miss(message.position)
+            self._miss(message)
 
-    def _miss(self, position: Position) -> None:
-        self._missed = join(self._missed, {position.partition: position.offset + 1})
+    def _miss(self, message: Message | HeldMessage) -> None:
+        partition, offset = message.position
+        self._missed = join(self._missed, {partition: offset + 1})
+        own = self._own.get(message.conversation, 0)
+        if own < WINDOW // 4 and own < len(self.outstanding):
+            self._is_shared = self._is_quiet_missed = True
 
 
 def _share() -> int:

@@ -43,6 +43,7 @@ class World:
         self.receipts: deque[str] = deque()  # on their way into the store
         self.messages: dict[str, Message] = {}
         self.caught_up = 0
+        self.answered = 0
 
     def store(self, conversation: str, partition: int) -> str:
         """Somebody's message has been applied."""
@@ -82,6 +83,7 @@ class World:
     def answer(self) -> None:
         """Let the store answer what was read."""
         for _ in range(len(self.reads)):
+            self.answered += 1
             page = answer(self.pending.values(), self.reads.popleft(), dict(self.ends))
             self.session.page(page, lambda _id, _user: False)
 
@@ -299,6 +301,47 @@ def test_a_conversation_that_is_not_alone_leaves_room_for_others() -> None:
         world.settle()
         assert world.pushed[-1] == other
     assert [id for id in world.pushed if world.messages[id].conversation == "flood"] == flood
+
+
+@pytest.mark.parametrize("acked", [1, 30, 127])
+def test_a_session_that_waits_for_acks_pulls_for_a_quiet_conversation(acked: int) -> None:
+    """There is room for it, and no ack need come for it."""
+    world = World(1)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    for _ in range(WINDOW + 50):
+        world.send("flood")
+    assert len(world.pushed) == WINDOW
+    world.acknowledge(acked)
+    world.clock.now += 5
+    quiet = world.send("quiet")
+    world.clock.now += 5
+    world.send("flood")
+    assert quiet in world.pushed
+
+
+def test_a_session_that_waits_for_acks_pulls_for_quiet_ones_once_in_a_while() -> None:
+    world = World(1)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    for _ in range(WINDOW + 500):
+        world.send("flood")
+    world.acknowledge(100)
+    before = world.answered
+    for number in range(30):
+        world.clock.now += 0.1
+        world.send(f"quiet{number}")
+        world.send("flood")
+    # What was pushed live is read once more; after that it is a page a second.
+    pages = WINDOW // sessions.PAGE_ROWS + 4
+    assert world.answered - before <= pages
+    world.clock.now += 1
+    world.acknowledge(1)
+    assert sum(world.messages[id].conversation != "flood" for id in world.pushed) == 30
+    for _ in range(30):  # of the flood alone: no page by single message
+        world.clock.now += 1
+        world.send("flood")
+    assert world.answered - before <= pages + 1
 
 
 def test_a_conversation_that_is_alone_has_the_whole_window() -> None:
