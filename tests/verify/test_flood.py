@@ -135,7 +135,7 @@ async def test_a_server_that_lets_others_wait_while_it_is_flooded_is_found_out()
     assert verdict.outcome == "fail"
     assert {each.invariant for each in verdict.violations} == {"I12b"}
     text = "\n".join(lines(history, verdict))
-    assert "beside a flood" in text
+    assert "Prompt answers" in text
     assert "beside the flood of bad it waited " in text
 
 

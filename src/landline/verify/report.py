@@ -23,7 +23,7 @@ HEADLINES = {
 NEEDED = {
     "I1": "give --kafka or --postgres",
     "I2b": "needs 15 s without a fault",
-    "I2c": "needs a store that is away for some 15 s",
+    "I2c": "needs a store that is away",
     "I9": "give --kafka and --postgres",
     "I10": "give --kafka and --postgres",
     "I11": "give --kafka",
