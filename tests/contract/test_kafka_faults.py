@@ -107,12 +107,16 @@ class Topics:
         found = self.admin.list_topics(topic, timeout=KAFKA_SECONDS).topics[topic]
         return all(len(each.isrs) == len(each.replicas) for each in found.partitions.values())
 
-    def home(self, topic: str, epoch: int = 0) -> KafkaHome:
-        self._homes.append(KafkaHome(self.cluster, topic, epoch))
+    def home(self, topic: str, epoch: int = 0, hints: str | None = None) -> KafkaHome:
+        self._homes.append(KafkaHome(self.cluster, topic, epoch, hints=hints))
         return self._homes[-1]
 
     async def open(self, **how: Any) -> KafkaEventLog:
         return await self.home(self.make(**how)).open()
+
+    async def open_as_a_server(self, **how: Any) -> KafkaEventLog:
+        """Open with a topic for hints: without one an empty log does not tell the brokers' time."""
+        return await self.home(self.make(**how), hints=self.make()).open()
 
     def delete(self, topic: str) -> None:
         for deleted in self.admin.delete_topics([topic], request_timeout=KAFKA_SECONDS).values():
@@ -509,8 +513,7 @@ async def test_foreign_records_are_read_as_far_as_they_go(topics: Topics) -> Non
 
 
 async def test_aged_tells_what_the_log_is_about_to_forget(topics: Topics) -> None:
-    topic = topics.make(partitions=2, config={"retention.ms": "3000"})
-    event_log = await topics.home(topic).open()
+    event_log = await topics.open_as_a_server(partitions=2, config={"retention.ms": "3000"})
     assert await event_log.aged(0.5) == {0: 0, 1: 0}
     key = key_of(0, 2)
     await append_all(event_log, [(key, b"old")] * 10)
@@ -529,7 +532,7 @@ async def test_what_comes_while_the_aged_are_asked_for_is_not_aged(
     topics: Topics, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Else the first message of a partition would stop all senders while the store is away."""
-    event_log = await topics.open(config={"retention.ms": "3600000"})
+    event_log = await topics.open_as_a_server(config={"retention.ms": "3600000"})
     ask = event_log._offsets
 
     async def ask_while_one_comes(spec: OffsetSpec) -> dict[int, int]:

@@ -19,6 +19,7 @@ from confluent_kafka.admin import (
 from redis import Redis
 
 import landline
+from landline.adapters.postgres.migrations import load_migrations
 from landline.stack import LandlineServer, Stack
 from landline.stack.kafka import KafkaNode
 from landline.stack.ports import free_port
@@ -103,7 +104,10 @@ async def grant_postgres(stack: Stack) -> None:
         await execute(stack.postgres_url, statement)
     owner = with_user(stack, "landline_owner")
     code, said = await run("migrate", "--postgres", owner)
-    assert (code, said) == (0, "schema is at version 1; 1 migration run\n")
+    assert code == 0, said
+    *runs, done = said.splitlines()
+    assert runs == [f"runs {script.name}" for script in load_migrations()]
+    assert done == f"schema is at version {len(runs)}; {len(runs)} migrations run"
     await execute(owner, grants)
 
 
