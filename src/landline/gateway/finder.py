@@ -46,6 +46,9 @@ class Finder:
         self._happened = happened
         self._repeat_seconds = repeat_seconds
         self._lines: dict[_Line, list[Find]] = {}
+        # The store answers one at a time, with a deadline for each that is shorter than ours and
+        # counts from when it is asked: a crowd of lines would have it run out in the store's queue.
+        self._asking = asyncio.Lock()
 
     def put(self, decision: Find) -> None:
         """Take a `Find`. Never blocks: the sends in flight are bounded."""
@@ -84,7 +87,9 @@ class Finder:
                 for decision in decisions:
                     target = join(target, decision.target or NOWHERE)
                 await self._store.wait_applied(target)
-                stored = await self._store.find({flight.record.message_id for flight in flights})
+                async with self._asking:
+                    ids = {flight.record.message_id for flight in flights}
+                    stored = await self._store.find(ids)
         except (TimeoutError, Unavailable):
             why = "the store does not answer; repeat with the same ref and retry: true"
             # Those behind them do not wait for their own deadline too, one batch after the other.

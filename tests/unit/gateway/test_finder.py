@@ -1,0 +1,60 @@
+"""The lines of the finder ask the store one after the other."""
+
+import asyncio
+from collections.abc import Collection
+from types import SimpleNamespace
+from typing import Any
+
+from landline.errors import StoreUnavailable
+from landline.gateway.finder import Finder
+from landline.model import Appended, Position, Positions
+
+LINES = 24
+
+
+class Store:
+    """Answers one at a time. Refuses who comes when too many wait."""
+
+    def __init__(self) -> None:
+        self._lane = asyncio.Lock()
+        self._asked = 0
+
+    async def wait_applied(self, target: Positions) -> Positions:
+        return target
+
+    async def find(self, ids: Collection[str]) -> dict[str, Appended]:
+        if self._asked > 2:
+            raise StoreUnavailable("too many wait")
+        self._asked += 1
+        try:
+            async with self._lane:
+                await asyncio.sleep(0)
+                return {id: Appended(Position(0, 0), 0) for id in ids}
+        finally:
+            self._asked -= 1
+
+
+async def test_many_lines_are_no_crowd_before_the_store() -> None:
+    """A store that keeps each waiting behind all others would have no answer in time for many."""
+    found: list[str] = []
+    failed: list[str] = []
+    tasks: list[asyncio.Task[None]] = []
+    delivery: Any = SimpleNamespace(
+        found=lambda flight, _stored: found.append(flight.record.message_id),
+        find_failed=lambda flight, _why: failed.append(flight.record.message_id),
+    )
+    finder = Finder(
+        event_log=SimpleNamespace(),
+        store=Store(),  # type: ignore[arg-type]
+        delivery=delivery,
+        spawn=lambda work: tasks.append(asyncio.create_task(work)),
+        happened=lambda: None,
+        repeat_seconds=0.0,
+    )
+    for number in range(LINES):
+        token = SimpleNamespace(record=SimpleNamespace(message_id=str(number)))
+        finder.put(SimpleNamespace(token=token, target={number: 1}))  # type: ignore[arg-type]
+    async with asyncio.timeout(60):
+        await asyncio.gather(*tasks)
+    assert not failed
+    assert sorted(found, key=int) == [str(number) for number in range(LINES)]
