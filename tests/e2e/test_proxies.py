@@ -81,15 +81,15 @@ def nginx(snippet: str, port: int, directory: Path) -> list[str]:
     snippet = snippet.replace("listen 443", f"listen 127.0.0.1:{port}")
     user = "user root;" if os.geteuid() == 0 else ""  # nobody could not read what is here
     (directory / "all.conf").write_text(
-        f"daemon off; {user} pid {directory}/pid; error_log stderr;\nevents {{ }}\n"
+        f"daemon off; {user} pid nginx.pid; error_log stderr;\nevents {{ }}\n"
         "http {\naccess_log off;\n"
         + "".join(
-            f"{each}_temp_path {directory}/{each};\n"
+            f"{each}_temp_path {each};\n"
             for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
         )
         + f"{snippet}}}\n"
     )
-    return [program("nginx"), "-p", str(directory), "-c", str(directory / "all.conf")]
+    return [program("nginx"), "-p", ".", "-c", "all.conf"]
 
 
 def caddy(snippet: str, port: int, directory: Path) -> list[str]:
@@ -104,14 +104,16 @@ def caddy(snippet: str, port: int, directory: Path) -> list[str]:
     (directory / "Caddyfile").write_text(
         f"{{\n\tadmin off\n\tauto_https disable_redirects\n\tskip_install_trust\n}}\n{snippet}"
     )
-    return [binary, "run", "--config", str(directory / "Caddyfile"), "--adapter", "caddyfile"]
+    return [binary, "run", "--config", "Caddyfile", "--adapter", "caddyfile"]
 
 
 @contextmanager
 def running(command: list[str], directory: Path) -> Iterator["subprocess.Popen[bytes]"]:
     with (directory / "proxy.log").open("wb") as log:
         home = {"HOME": str(directory), "XDG_DATA_HOME": str(directory)}
-        process = subprocess.Popen(command, stdout=log, stderr=log, env={**os.environ, **home})
+        process = subprocess.Popen(
+            command, stdout=log, stderr=log, env={**os.environ, **home}, cwd=directory
+        )
     try:
         yield process
     finally:
@@ -138,7 +140,8 @@ async def proxy(
     [snippet] = code_blocks(PAGE, name)
     port = free_port()
     snippet = snippet.replace("127.0.0.1:8081", f"127.0.0.1:{server.port}")
-    snippet = snippet.replace(f"/etc/{name}", str(directory))
+    # Seen from the directory, in which the proxy runs: its own path may hold blanks, or a `;`.
+    snippet = snippet.replace(f"/etc/{name}", ".")
     command = {"nginx": nginx, "caddy": caddy}[name](snippet, port, directory)
     proxy = Proxy(port, trust)
     with running(command, directory) as process:
