@@ -145,6 +145,17 @@ def test_a_directory_keeps_the_data_for_the_next_stack(tmp_path: Path) -> None:
         Stack(tmp_path / "given", brokers=3, progress=Silence()).start()
 
 
+def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
+    """Kafka's settings split at commas, and a properties file reads backslashes and Latin-1."""
+    directory = tmp_path / """mine, "yours" and 'ours'; é $HOME `x` \\d %s #!:\n"""
+    with Stack(directory, progress=Silence()) as stack:
+        create_topic(AdminClient({"bootstrap.servers": stack.kafka_servers}), "kept")
+        produce(stack.kafka_servers, "kept", ["one"])
+        assert (directory / "kafka-1/data/kept-0").is_dir()
+        assert (directory / "postgres/data/postmaster.pid").is_file()
+    assert list(tmp_path.iterdir()) == [directory]  # nothing of it has gone elsewhere
+
+
 def test_two_stacks_do_not_share_a_directory(tmp_path: Path) -> None:
     second = Stack(tmp_path, kafka=False, postgres=False, progress=Silence())
     first = Stack(tmp_path, kafka=False, postgres=False, progress=Silence())

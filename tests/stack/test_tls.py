@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 import trustme
@@ -73,8 +74,10 @@ class TlsNode(KafkaNode):
 
     def _settings(self, nodes: Sequence[KafkaNode]) -> dict[str, object]:
         settings = super()._settings(nodes)
-        both = self.directory / "both.pem"
+        # Named as the node sees them from its directory: that one's path may hold anything.
+        both, authority = self.directory / "both.pem", self.directory / "ca.pem"
         both.write_bytes(self.papers.key.read_bytes() + self.papers.certificate.read_bytes())
+        authority.write_bytes(self.papers.ca.read_bytes())
         for key in ("listeners", "advertised.listeners"):
             settings[key] = str(settings[key]).replace("PLAINTEXT://", "SSL://", 1)
         return settings | {
@@ -82,9 +85,9 @@ class TlsNode(KafkaNode):
             "inter.broker.listener.name": "SSL",
             "ssl.client.auth": "required",
             "ssl.keystore.type": "PEM",
-            "ssl.keystore.location": both,
+            "ssl.keystore.location": both.name,
             "ssl.truststore.type": "PEM",
-            "ssl.truststore.location": self.papers.ca,
+            "ssl.truststore.location": authority.name,
         }
 
 
@@ -134,6 +137,11 @@ async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None
     sink.close()
 
 
+def quoted(path: Path) -> str:
+    """Return a path as a part of an address: it may hold blanks."""
+    return quote(str(path))
+
+
 @dataclass(frozen=True)
 class Neighbours:
     """Where all three are found."""
@@ -150,16 +158,15 @@ class Neighbours:
             f"security.protocol=SSL\nssl.ca.location={papers.ca}\n"
             f"ssl.certificate.location={papers.certificate}\nssl.key.location={papers.key}\n"
         )
-        postgres = f"{self.postgres}?sslmode=verify-full&sslrootcert={papers.ca}"
-        redis = f"{self.redis}?ssl_ca_certs={papers.ca}"
+        ca, certificate, key = map(quoted, (papers.ca, papers.certificate, papers.key))
+        postgres = f"{self.postgres}?sslmode=verify-full&sslrootcert={ca}"
+        redis = f"{self.redis}?ssl_ca_certs={ca}"
         return ServerProcess(
             directory / "server",
             args=["--kafka", self.kafka, "--kafka-config", str(config), "--allow-unsafe"],
             env={
-                "LANDLINE_POSTGRES": f"{postgres}&sslcert={papers.certificate}&sslkey={papers.key}",
-                "LANDLINE_REDIS": (
-                    f"{redis}&ssl_certfile={papers.certificate}&ssl_keyfile={papers.key}"
-                ),
+                "LANDLINE_POSTGRES": f"{postgres}&sslcert={certificate}&sslkey={key}",
+                "LANDLINE_REDIS": f"{redis}&ssl_certfile={certificate}&ssl_keyfile={key}",
             },
         )
 

@@ -98,7 +98,9 @@ class KafkaNode(Server):
             "listeners": f"PLAINTEXT://{plaintext},CONTROLLER://{controller}",
             "advertised.listeners": f"PLAINTEXT://{plaintext}",
             "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
-            "log.dirs": self._data,
+            # Seen from the node's directory, in which its processes run, as all paths here: its own
+            # path may hold a comma, at which Kafka splits, or what a properties file escapes.
+            "log.dirs": self._data.name,
             # What is asked for is what is tested: nothing springs up by itself.
             "auto.create.topics.enable": "false",
             "default.replication.factor": replicas,
@@ -126,14 +128,14 @@ class KafkaNode(Server):
         }
 
     def _command(self) -> Sequence[str]:
-        return [*self._jvm(), "kafka.Kafka", str(self._properties)]
+        return [*self._jvm(), "kafka.Kafka", self._properties.name]
 
     def _jvm(self) -> list[str]:
         return [
             str(self._java),
             *_JVM_OPTIONS,
-            f"-Djava.io.tmpdir={self.directory / 'tmp'}",  # where its native libraries go
-            f"-Dlog4j2.configurationFile={(self.directory / 'log4j2.xml').as_uri()}",
+            "-Djava.io.tmpdir=tmp",  # where its native libraries go
+            "-Dlog4j2.configurationFile=log4j2.xml",
             "-cp",
             self._class_path,
         ]
@@ -144,7 +146,7 @@ class KafkaNode(Server):
         if (self._data / "meta.properties").exists():
             return
         tool = ["kafka.tools.StorageTool", "format", "--ignore-formatted"]
-        names = ["--cluster-id", self._cluster_id, "--config", str(self._properties)]
+        names = ["--cluster-id", self._cluster_id, "--config", self._properties.name]
         self._run_to_end([*self._jvm(), *tool, *names])
 
 
