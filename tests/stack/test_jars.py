@@ -112,3 +112,8 @@ def test_no_repository_is_a_sentence(cache: JarCache, monkeypatch: pytest.Monkey
     monkeypatch.setenv(REPOSITORY_VARIABLE, "http://127.0.0.1:9/maven2")
     with pytest.raises(StackError, match=rf"cannot fetch.*{REPOSITORY_VARIABLE}"):
         cache.class_path()
+
+
+def test_a_cache_that_java_cannot_name_is_a_sentence(tmp_path: Path) -> None:
+    with pytest.raises(StackError, match="':' in it: set XDG_CACHE_HOME"):
+        JarCache(tmp_path / "a:b").class_path()

@@ -57,6 +57,11 @@ class JarCache:
 
     def class_path(self) -> str:
         """Return the class path, after fetching what is missing or damaged. Raises: StackError."""
+        if os.pathsep in str(self.directory):  # which a class path has no way to escape
+            raise StackError(
+                f"Java cannot load Kafka's jars from {self.directory.parent}, for the"
+                f" {os.pathsep!r} in it: set XDG_CACHE_HOME to a directory without one"
+            )
         with self._alone():
             if self.directory.exists():
                 damaged = _first_mismatch(self.directory, self._jars)
