@@ -63,6 +63,8 @@ class Chats:
             stdout=stdout,
             stderr=subprocess.PIPE,
             env=self.environment(env or {}),
+            # The suite itself may have been started with `nohup`, which a chat respects.
+            preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),  # noqa: PLW1509
         )
 
 

@@ -313,7 +313,7 @@ def repeat_not_looked_up() -> AbstractContextManager[Any]:
     return _patch(sends.Sends, "start", at_once)
 
 
-@mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 13)
+@mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 672)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
     appended = delivery.Delivery.appended
 
