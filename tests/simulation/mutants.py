@@ -348,7 +348,9 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     return _patch(models.ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant("the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 1130)
+@mutant(
+    "the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 109540
+)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = delivery.Delivery.appended
 
