@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import shlex
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -179,7 +180,7 @@ def test_it_is_taken_over_only_where_it_can_be_no_other_addresss(
     else:
         assert note is not None
         assert note.startswith(f"2 unsent lines are in {before}")
-        assert f"mv {before} {outbox}" in note
+        assert shlex.join(["mv", str(before), str(outbox)]) in note
 
 
 def test_nothing_is_said_of_a_file_without_lines(state: Path) -> None:
