@@ -338,7 +338,7 @@ class World:
             await asyncio.sleep(0.25)
 
     def _is_all_told(self) -> bool:
-        """Say whether whose mailbox is well has every answer, and has acknowledged every message."""
+        """Say whether all whose mailbox is well have their answers and have acknowledged all."""
         well = [client for client in self.clients if client.user not in self.store.unreadable]
         return not any(client.outbox or self._owed_to(client) for client in well)
 
