@@ -3,8 +3,9 @@
 A session that has to wait for the store keeps two things: live messages that it cannot push yet
 (`Held`), and which messages it has been pushed beyond its cursor (`Pushed`). A thousand sessions
 may wait for the same store at the same time, so that a bound for each of them is not enough: all
-of a process draw on the same two budgets. Who finds one exhausted keeps nothing, and reads from
-the store later.
+of a process draw on the same two budgets, and nobody takes more than is left for the others: who
+comes late, or acknowledges what it is pushed, has room beside any number that do not. Who finds no
+room keeps nothing, and reads from the store later.
 """
 
 from bisect import bisect_left
@@ -47,9 +48,12 @@ class Budget:
         self.limit_bytes = limit_bytes
         self.used_bytes = 0
 
-    def has(self, size_bytes: int) -> bool:
-        """Say whether so much is left."""
-        return self.used_bytes + size_bytes <= self.limit_bytes
+    def has(self, size_bytes: int, own_bytes: int) -> bool:
+        """Say whether an owner of `own_bytes` may take so much: no more than it leaves to others.
+
+        So whoever comes late finds something: of n that take what they get, each has an (n+1)th.
+        """
+        return own_bytes + size_bytes <= self.limit_bytes - self.used_bytes - size_bytes
 
     def take(self, size_bytes: int) -> None:
         """Take so much, even if it is not left: who can do without has asked before."""
@@ -104,7 +108,7 @@ class Held:
             return True
         size_bytes = _held_bytes(frame)
         is_full = len(messages) >= HELD_MESSAGES or self._bytes + size_bytes > HELD_BYTES
-        if is_full or not self._shared.has(size_bytes):
+        if is_full or not self._shared.has(size_bytes, self._bytes):
             return False
         self._shared.take(size_bytes)
         self._bytes += size_bytes
@@ -142,19 +146,19 @@ def _held_bytes(frame: bytes) -> int:
 class Pushed:
     """Ids and positions of what one session was pushed, the oldest first."""
 
-    __slots__ = ("_positions", "_shared")
+    __slots__ = ("_look_at", "_positions", "_shared")
 
     def __init__(self, shared: Budget) -> None:
         self._shared = shared
         self._positions: OrderedDict[str, Position] = OrderedDict()  # quick at its front
+        self._look_at = REMEMBERED_IDS + OWN_IDS  # with so many ids, behind the first ones too
 
     def __contains__(self, id: object) -> bool:
         return id in self._positions
 
     def has_room(self) -> bool:
         """Say whether one more may be pushed beyond the cursor."""
-        count = len(self._positions)
-        return count < PUSHED_IDS and (count < OWN_IDS or self._shared.has(PUSHED_ENTRY_BYTES))
+        return len(self._positions) < PUSHED_IDS and not self._is_short()
 
     def add(self, id: str, position: Position) -> None:
         """Note a push. A page is noted whatever there is room for: the cursor passes it at once,
@@ -171,14 +175,22 @@ class Pushed:
         """
         before = self._shared_bytes()
         positions = self._positions
-        is_short = len(positions) >= OWN_IDS and not self._shared.has(PUSHED_ENTRY_BYTES)
-        remembered = min(OWN_IDS // 2, REMEMBERED_IDS) if is_short else REMEMBERED_IDS
-        while len(positions) > remembered:
-            partition, offset = next(iter(positions.values()))
-            if offset >= cursor.get(partition, 0):
-                break
+        remembered = min(OWN_IDS // 2, REMEMBERED_IDS) if self._is_short() else REMEMBERED_IDS
+        while len(positions) > remembered and _is_below(next(iter(positions.values())), cursor):
             positions.popitem(last=False)
+        if len(positions) >= self._look_at or (len(positions) > remembered and not self.has_room()):
+            self._forget_behind(cursor, remembered)
         self._shared.give_back(before - self._shared_bytes())
+
+    def _forget_behind(self, cursor: Positions, remembered: int) -> None:
+        """Look behind what the cursor does not pass: a partition that stands still keeps its ids,
+        and must not keep those of the others. Each look takes as long as there are ids, so there
+        is one for so many new ids, or when there is no room.
+        """
+        below = [id for id, position in self._positions.items() if _is_below(position, cursor)]
+        for id in below[: max(0, len(below) - remembered)]:
+            del self._positions[id]
+        self._look_at = max(REMEMBERED_IDS, len(self._positions)) + OWN_IDS
 
     def forget_below(self, cursor: Positions) -> None:
         """Forget all that is below this cursor."""
@@ -188,7 +200,7 @@ class Pushed:
         self._positions = OrderedDict(
             (id, position)
             for id, position in self._positions.items()
-            if position.offset >= cursor.get(position.partition, 0)
+            if not _is_below(position, cursor)
         )
         self._shared.give_back(before - self._shared_bytes())
 
@@ -199,3 +211,13 @@ class Pushed:
 
     def _shared_bytes(self) -> int:
         return max(0, len(self._positions) - OWN_IDS) * PUSHED_ENTRY_BYTES
+
+    def _is_short(self) -> bool:
+        """Say whether it could take no more of what all share."""
+        own_bytes = self._shared_bytes()
+        is_own = len(self._positions) < OWN_IDS
+        return not is_own and not self._shared.has(PUSHED_ENTRY_BYTES, own_bytes)
+
+
+def _is_below(position: Position, cursor: Positions) -> bool:
+    return position.offset < cursor.get(position.partition, 0)

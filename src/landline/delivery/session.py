@@ -189,10 +189,14 @@ class Session:
                 self._push_live(message, frame)
                 return
             self._lag()
-        elif self.pulling and self._held.add(message, frame):
-            if self._has_room_early(message.conversation):
-                self.push_held()
-            return
+        elif self.pulling:
+            if self._held.add(message, frame):
+                if self._has_room_early(message.conversation):
+                    self.push_held()
+                return
+            if self._may_pass_held(message.conversation):
+                self._push_live(message, frame)
+                return
         self._miss(message)
         self.resume()  # there may be room: then it was `pushed` that was full, and no ack is due
 
@@ -212,6 +216,15 @@ class Session:
                 return False
             self._push_live(message, message.frame)
         return True
+
+    def _may_pass_held(self, conversation: str) -> bool:
+        """Say whether a message may be pushed at once that finds no room to be held: others, who
+        acknowledge nothing, may have all of it.
+        """
+        self.push_held()
+        is_next = not self._held and self._is_deaf_for_long()
+        has_room = self.room > PAGE_ROWS and self.pushed.has_room()
+        return is_next and has_room and self._has_room_early(conversation)
 
     def _has_room_early(self, conversation: str) -> bool:
         return self._own.get(conversation, 0) < _share() - PAGE_ROWS

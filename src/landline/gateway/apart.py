@@ -90,7 +90,8 @@ class Apart:
         """`is_connected` says whether a session is still there."""
         self._is_connected = is_connected
         self._loop = asyncio.get_running_loop()
-        self._mailboxes: OrderedDict[str, Mailbox] = OrderedDict()
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._idle: OrderedDict[str, Mailbox] = OrderedDict()  # those for which nobody waits
         self.quick = Line()
         self.patient = Line()
 
@@ -104,7 +105,8 @@ class Apart:
     def put(self, wanted: Wanted) -> None:
         """Take what is to be asked for by itself."""
         mailbox = self._get(wanted.query.mailbox)
-        mailbox.waiting[wanted.session] = wanted
+        _wait(mailbox, wanted)
+        self._note_idle(mailbox)
         if not mailbox.asked:
             self._line_up(mailbox)
 
@@ -133,16 +135,17 @@ class Apart:
         mailbox.is_slow = is_slow
         mailbox.wait = 0.0
         self._line_up(mailbox)
-        is_idle = not mailbox.waiting and not mailbox.asked
-        if is_idle and not is_slow and now >= mailbox.apart_until:
-            self._mailboxes.pop(mailbox.name, None)
+        self._note_idle(mailbox)
+        if mailbox.name in self._idle and not is_slow and now >= mailbox.apart_until:
+            self._forget(mailbox)
 
     def failed(self, mailbox: Mailbox, wanted: Wanted, *, needs_time: bool) -> None:
         """No answer has come. `needs_time`: it may come to one who is patient."""
         mailbox.asked -= 1
         if not wanted.is_sweep:  # the next sweep asks again
-            mailbox.waiting.setdefault(wanted.session, wanted)
+            _wait(mailbox, wanted)
         self._back_off(mailbox, needs_time)
+        self._note_idle(mailbox)
         self._line_up(mailbox)
 
     def add_bad(self, wanted: Wanted, *, needs_time: bool) -> None:
@@ -157,28 +160,33 @@ class Apart:
     def _forget_gone(self, mailbox: Mailbox) -> None:
         for session in [each for each in mailbox.waiting if not self._is_connected(each)]:
             del mailbox.waiting[session]
+        self._note_idle(mailbox)
 
     def _get(self, name: str) -> Mailbox:
         mailbox = self._mailboxes.get(name)
         if mailbox is None:
             mailbox = self._mailboxes[name] = Mailbox(name)
-            if len(self._mailboxes) > REMEMBERED:
-                self._forget_one(mailbox)
+            if len(self._mailboxes) > REMEMBERED and self._idle:
+                self._forget(next(iter(self._idle.values())))
         return mailbox
 
-    def _forget_one(self, new: Mailbox) -> None:
-        for mailbox in self._mailboxes.values():
-            if mailbox is not new and not mailbox.waiting and not mailbox.asked:
-                del self._mailboxes[mailbox.name]
-                return
+    def _note_idle(self, mailbox: Mailbox) -> None:
+        """Keep the list of those for which nobody waits, the one that failed last at its end."""
+        if mailbox.waiting or mailbox.asked:
+            self._idle.pop(mailbox.name, None)
+        elif self._mailboxes.get(mailbox.name) is mailbox:
+            self._idle.setdefault(mailbox.name, mailbox)
+
+    def _forget(self, mailbox: Mailbox) -> None:
+        del self._mailboxes[mailbox.name]
+        del self._idle[mailbox.name]
 
     def _back_off(self, mailbox: Mailbox, needs_time: bool) -> None:
         now = self._loop.time()
         mailbox.wait = min(mailbox.wait * 2 or FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
         mailbox.due = now + mailbox.wait * random.uniform(0.5, 1.0)  # noqa: S311
         mailbox.is_slow = needs_time
-        if mailbox.name in self._mailboxes:
-            self._mailboxes.move_to_end(mailbox.name)
+        self._idle.pop(mailbox.name, None)  # it goes to the end
 
     def _line_up(self, mailbox: Mailbox) -> None:
         if not mailbox.waiting:
@@ -193,3 +201,12 @@ class Apart:
             self.quick.put(mailbox, mailbox.due + LAST_RETRY_SECONDS)
         else:
             self.quick.put(mailbox, mailbox.due)
+
+
+def _wait(mailbox: Mailbox, wanted: Wanted) -> None:
+    """Have a session wait. It waits for one thing, and for its page rather than for the sweep: the
+    sweep comes again, but who waits for a page is not swept.
+    """
+    waits_for = mailbox.waiting.get(wanted.session)
+    if waits_for is None or waits_for.is_sweep or not wanted.is_sweep:
+        mailbox.waiting[wanted.session] = wanted

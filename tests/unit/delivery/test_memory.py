@@ -194,7 +194,39 @@ def test_what_is_below_the_cursor_is_forgotten_earlier_where_memory_is_short() -
         assert "11" not in pushed
         assert "12" in pushed
         pushed.forget_oldest({0: 20})
-        assert [str(n) in pushed for n in (16, 17, 18, 19)] == [False, True, True, True]
+        assert [str(n) in pushed for n in (17, 18, 19)] == [False, False, True]
+        for number in range(20, 25):
+            pushed.add(str(number), Position(0, number))
+        assert pushed.has_room()
+        pushed.forget_oldest({0: 25})
+        assert [str(n) in pushed for n in (21, 22, 23, 24)] == [False, True, True, True]
+        pushed.clear()
+        assert shared.used_bytes == 0
+
+
+@given(
+    pushes=st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=40, max_size=120),
+    stuck=st.sets(st.integers(0, 2), max_size=2),
+)
+def test_a_partition_that_stands_still_keeps_its_own_ids_and_no_others(
+    pushes: list[tuple[int, bool]], stuck: set[int]
+) -> None:
+    """Its messages are not applied: the cursor does not pass them, wherever they stand."""
+    with small_bounds(), mock.patch.object(memory, "PUSHED_IDS", 1_000):
+        shared = Budget(1_000 * memory.PUSHED_ENTRY_BYTES)
+        pushed = Pushed(shared)
+        positions: list[Position] = []
+        for number, (partition, forgets) in enumerate(pushes):
+            positions.append(Position(partition, number))
+            pushed.add(str(number), positions[-1])
+            if forgets:
+                cursor = dict.fromkeys({0, 1, 2} - stuck, number + 1)
+                pushed.forget_oldest(cursor)
+                kept = [each for each in positions if str(each.offset) in pushed]
+                below = [each for each in kept if each.partition not in stuck]
+                assert len(below) <= memory.REMEMBERED_IDS + memory.OWN_IDS + 1
+                assert below == [each for each in positions if each in set(below)][-len(below) :]
+        assert all(str(each.offset) in pushed for each in positions if each.partition in stuck)
         pushed.clear()
         assert shared.used_bytes == 0
 

@@ -407,6 +407,53 @@ def test_so_many_bad_mailboxes_are_remembered_and_no_more(monkeypatch: pytest.Mo
     in_virtual_time(main())
 
 
+@pytest.mark.parametrize("other", [True, False])
+@pytest.mark.parametrize("moment", [0.1, 4.0, 8.5, 9.5, 11.0, 12.5, 14.0])
+def test_a_page_is_answered_whatever_a_sweep_does_that_began_before(
+    moment: float, other: bool
+) -> None:
+    """Who waits for a page is swept no more: an answer to the sweep in its place strands it."""
+
+    async def main() -> None:
+        store = Timed(bob=HANGS)
+        made, heart = make(store, [*names(30), "bob", *names(60)[30:]], sweeps=True, interval=1.0)
+        running = asyncio.create_task(made.run())
+        while not store.asked:  # noqa: ASYNC110 - virtual time
+            await asyncio.sleep(0.01)
+        heart.sweep = list  # type: ignore[method-assign]
+        if other:  # by which the mailbox is known to be bad before the sweep finds it
+            ask_for(made, "bob#2")
+        await asyncio.sleep(moment)
+        ask_for(made, "bob")
+        await asyncio.sleep(30.0)
+        assert "bob" not in heart.paged
+        del store.seconds["bob"]
+        await asyncio.sleep(apart.LAST_RETRY_SECONDS * 3)
+        assert heart.paged.count("bob") == 1
+        running.cancel()
+        await asyncio.wait({running})
+
+    in_virtual_time(main())
+
+
+@pytest.mark.parametrize("is_asked", [True, False])
+async def test_a_session_waits_for_its_page_rather_than_for_the_sweep(is_asked: bool) -> None:
+    waiting = apart.Apart(lambda _session: True)
+    page = apart.Wanted("bob", query("bob"))
+    sweep = page._replace(is_sweep=True)
+    waiting.put(sweep)
+    waiting.put(page)
+    if is_asked:
+        mailbox, wanted = await waiting.take(waiting.quick)
+        assert wanted == page
+        waiting.put(sweep)
+        waiting.failed(mailbox, wanted, needs_time=False)
+    waiting.put(sweep)
+    async with asyncio.timeout(10):
+        assert (await waiting.take(waiting.quick))[1] == page
+    assert len(waiting) == 0
+
+
 def test_a_session_is_answered_although_another_one_of_its_mailbox_never_is() -> None:
     """What is damaged is behind the cursor of the one, and ahead of the other's."""
 
