@@ -78,7 +78,7 @@ def barrier_ignored() -> AbstractContextManager[Any]:
     return _patch(session.Session, "begin", lambda self, _ends: begin(self, NOWHERE))
 
 
-@mutant("the ends are read after the directory knows the session", "design 2 (3), F44", "I2p", 270)
+@mutant("the ends are read after the directory knows the session", "design 2 (3), F44", "I2p", 720)
 def ends_before_register() -> AbstractContextManager[Any]:
     keep, enter = hub.Hub._keep_directory, hub.Hub._read_ends
     known: dict[str, Positions] = {}
@@ -105,7 +105,7 @@ def ends_before_register() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("the sweep finds what no hint told", "design 2, F05", "I2b", 3)
+@mutant("the sweep finds what no hint told", "design 2, F05", "I2b", 2)
 def sweep_off() -> AbstractContextManager[Any]:
     return _patch(replay.Replay, "_sweep", mock.AsyncMock())
 
@@ -155,7 +155,7 @@ def directory_is_needed() -> AbstractContextManager[Any]:
     return _patch(hub, "Unavailable", type("Never", (Exception,), {}))
 
 
-@mutant("only the owner removes an entry of the directory", "design 3.5, F46", "I2p", 0)
+@mutant("only the owner removes an entry of the directory", "design 3.5, F46", "I2p", 220)
 def directory_removal_unconditional() -> AbstractContextManager[Any]:
     return _patch(
         models.Registry,
@@ -164,7 +164,7 @@ def directory_removal_unconditional() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("a session's cleanup removes that session and no other", "F49", "I2p", 70)
+@mutant("a session's cleanup removes that session and no other", "F49", "I2p", 0)
 def cleanup_removes_siblings() -> AbstractContextManager[Any]:
     leave = delivery.Delivery.disconnect
 
@@ -186,7 +186,7 @@ def cleanup_removes_siblings() -> AbstractContextManager[Any]:
 # A session ---------------------------------------------------------------------------------------
 
 
-@mutant("an ack names messages, never a position", "F60", "I8", 7)
+@mutant("an ack names messages, never a position", "F60", "I8", 8)
 def ack_by_position() -> AbstractContextManager[Any]:
     acknowledge = session.Session.acknowledge
 
@@ -241,7 +241,7 @@ def cursor_passes_a_cut_page() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("what arrives while catching up is held, or noted as missed", "F64", "I2p", 10)
+@mutant("what arrives while catching up is held, or noted as missed", "F64", "I2p", 70)
 def held_messages_dropped() -> AbstractContextManager[Any]:
     go_on = session.Session._go_live_or_on
 
@@ -252,7 +252,7 @@ def held_messages_dropped() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_go_live_or_on", forget)
 
 
-@mutant("a session is live again when it has what it missed", "session.py", "I2p", 130)
+@mutant("a session is live again when it has what it missed", "session.py", "I2p", 120)
 def missed_not_noted() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_miss", lambda _self, _position: None)
 
@@ -262,7 +262,7 @@ def deaf_while_catching_up() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_is_deaf_for_long", lambda _self: False)
 
 
-@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 11)
+@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 33)
 def live_pushes_forgotten() -> AbstractContextManager[Any]:
     add = memory.Pushed.add
     push = session.Session._push_live
@@ -283,7 +283,7 @@ def memory_not_given_back() -> AbstractContextManager[Any]:
 # Sends -------------------------------------------------------------------------------------------
 
 
-@mutant("a timeout is `unknown`, never `rejected`", "design 3.1, F01", "I3 I12", 1)
+@mutant("a timeout is `unknown`, never `rejected`", "design 3.1, F01", "I3 I12", 3)
 def timeout_is_rejection() -> AbstractContextManager[Any]:
     fail = delivery.Delivery._fail
     return _patch(
@@ -330,7 +330,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
     "a repeat waits for its original; one that took long, or whose sender has left, asks the store",
     "F04, delivery/sends.py",
     "I7",
-    166,
+    163,
 )
 def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
@@ -421,7 +421,7 @@ def _guess(log: models.Log, key: str) -> Appended:
     return Appended(Position(partition, log.ends[partition]), 0)
 
 
-@mutant("other content is another message", "F07", "I4 I7", 7)
+@mutant("other content is another message", "F07", "I4 I7", 2)
 def id_without_content() -> AbstractContextManager[Any]:
     return _patch(
         sends,
@@ -432,7 +432,7 @@ def id_without_content() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("nobody can take another user's id", "F08", "I7", 16)
+@mutant("nobody can take another user's id", "F08", "I7", 15)
 def id_without_sender() -> AbstractContextManager[Any]:
     return _patch(
         sends,
@@ -446,7 +446,7 @@ def id_without_sender() -> AbstractContextManager[Any]:
 # Receipts ----------------------------------------------------------------------------------------
 
 
-@mutant("a receipt that the log did not take is tried again", "F58", "I15", 1)
+@mutant("a receipt that the log did not take is tried again", "F58", "I15", 32)
 def receipts_lost() -> AbstractContextManager[Any]:
     return _patch(receipts.Receipts, "not_appended", receipts.Receipts.appended)
 
@@ -456,7 +456,7 @@ def told_twice() -> AbstractContextManager[Any]:
     return _patch(receipts.Told, "note_new", lambda _self, ids, _recipient: list(ids))
 
 
-@mutant("a sender is told when the receipt is in the log", "F56, F58", "I8 I9", 0)
+@mutant("a sender is told when the receipt is in the log", "F56, F58", "I8 I9", 1)
 def delivered_when_pushed() -> AbstractContextManager[Any]:
     take = delivery.Delivery.take_decisions
 
@@ -471,7 +471,7 @@ def delivered_when_pushed() -> AbstractContextManager[Any]:
 # The writer and the store ------------------------------------------------------------------------
 
 
-@mutant("rows and offset move in one transaction", "design 3.3, F19", "I1 I2 I2b I2c I9", 25)
+@mutant("rows and offset move in one transaction", "design 3.3, F19", "I1 I2 I2b I2c I9", 40)
 def offset_before_rows() -> AbstractContextManager[Any]:
     def apply(self: models.Store, batch: Batch) -> bool:
         if self.applied.get(batch.partition, 0) != batch.start:
@@ -495,7 +495,7 @@ def no_compare_and_set() -> AbstractContextManager[Any]:
     return _patch(models.Store, "apply_one", apply)
 
 
-@mutant("facts and receipts only join", "design 3.4, F32", "I9 I15", 16)
+@mutant("facts and receipts only join", "design 3.4, F32", "I9 I15", 4)
 def status_overwritten() -> AbstractContextManager[Any]:
     join = models.Store.join
 
@@ -509,7 +509,7 @@ def status_overwritten() -> AbstractContextManager[Any]:
     return _patch(models.Store, "join", upsert)
 
 
-@mutant("a message keeps its lowest position", "F33", "I7 I9", 16)
+@mutant("a message keeps its lowest position", "F33", "I7 I9", 4)
 def last_position_wins() -> AbstractContextManager[Any]:
     join = models.Store.join
 
@@ -520,7 +520,7 @@ def last_position_wins() -> AbstractContextManager[Any]:
     return _patch(models.Store, "join", overwrite)
 
 
-@mutant("within a batch the first record is the message", "F33, F29", "I7 I9", 172)
+@mutant("within a batch the first record is the message", "F33, F29", "I7 I9", 184)
 def fold_keeps_the_last() -> AbstractContextManager[Any]:
     def backwards(stretch: Any) -> Batch:
         return fold(dataclasses.replace(stretch, entries=stretch.entries[::-1]))
@@ -535,7 +535,7 @@ def garbage_skipped() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("whoever follows the log trusts offsets, not counts", "adapters", "I1 I2 I9", 1)
+@mutant("whoever follows the log trusts offsets, not counts", "adapters", "I1 I2 I9", 4)
 def tail_counts() -> AbstractContextManager[Any]:
     """A cache of what this log acknowledged: it lacks what was denied, and takes the next one for
     it.
@@ -555,7 +555,7 @@ def tail_counts() -> AbstractContextManager[Any]:
     return _patch(models.ModelLogReader, "_take", take)
 
 
-@mutant("trouble of the store is never taken for poison", "F28", "I1 I9", 8)
+@mutant("trouble of the store is never taken for poison", "F28", "I1 I9", 13)
 def trouble_is_poison() -> AbstractContextManager[Any]:
     apply = models.ModelMessageStore.apply
 
@@ -568,7 +568,7 @@ def trouble_is_poison() -> AbstractContextManager[Any]:
     return _patch(models.ModelMessageStore, "apply", give_up)
 
 
-@mutant("a writer that stands by takes over", "writer.py, F21", "I10 I15 I2b", 63)
+@mutant("a writer that stands by takes over", "writer.py, F21", "I10 I15 I2b", 89)
 def standby_for_ever() -> AbstractContextManager[Any]:
     async def stand_by(self: writer.Writer) -> None:
         while True:
@@ -588,7 +588,7 @@ def writer_starts_at_the_end() -> AbstractContextManager[Any]:
     return _patch(models.ModelEventLog, "open_reader", latest)
 
 
-@mutant("`applied` is of the rows' own snapshot", "F36", "I2 I2b I2c", 152)
+@mutant("`applied` is of the rows' own snapshot", "F36", "I2 I2b I2c", 5)
 def applied_after_rows() -> AbstractContextManager[Any]:
     ask = models.ModelMessageStore.pending
 
