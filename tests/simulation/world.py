@@ -339,9 +339,10 @@ class World:
             await asyncio.sleep(0.25)
 
     def _is_all_told(self) -> bool:
-        """Say whether all whose mailbox is well have their answers and have acknowledged all."""
+        """Say whether all have their answers, and have acknowledged what can be read for them."""
         well = [client for client in self.clients if client.user not in self.store.unreadable]
-        return not any(client.outbox or self._owed_to(client) for client in well)
+        has_answers = not any(client.outbox for client in self.clients)
+        return has_answers and not any(self._owed_to(client) for client in well)
 
     def _owed_to(self, client: Client) -> list[str]:
         owed = self.store.owed(PendingQuery(client.user, {}, 1_000))
