@@ -186,7 +186,7 @@ def cleanup_removes_siblings() -> AbstractContextManager[Any]:
 # A session ---------------------------------------------------------------------------------------
 
 
-@mutant("an ack names messages, never a position", "F60", "I8", 8)
+@mutant("an ack names messages, never a position", "F60", "I8", 36)
 def ack_by_position() -> AbstractContextManager[Any]:
     acknowledge = session.Session.acknowledge
 
@@ -262,7 +262,7 @@ def deaf_while_catching_up() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_is_deaf_for_long", lambda _self: False)
 
 
-@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 33)
+@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 38)
 def live_pushes_forgotten() -> AbstractContextManager[Any]:
     add = memory.Pushed.add
     push = session.Session._push_live
@@ -555,7 +555,7 @@ def tail_counts() -> AbstractContextManager[Any]:
     return _patch(models.ModelLogReader, "_take", take)
 
 
-@mutant("trouble of the store is never taken for poison", "F28", "I1 I9", 13)
+@mutant("trouble of the store is never taken for poison", "F28", "I1 I9", 18)
 def trouble_is_poison() -> AbstractContextManager[Any]:
     apply = models.ModelMessageStore.apply
 

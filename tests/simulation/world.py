@@ -184,6 +184,7 @@ class World:
         await asyncio.sleep(sends.AFTER_STALL_SECONDS if "pause" in self.plan.faults else 0)
         await self._all_live()
         await self._until(self._is_all_told, REST_SECONDS)  # it may be more than may be held
+        await asyncio.sleep(PROMPT_SECONDS)
         healed = self._strike("away", "store")
         self.weather.leave("store")
         self.note("phase", name="away")
