@@ -6,6 +6,7 @@ from playwright.sync_api import expect
 from browser.conftest import OpenWindow
 from browser.scripted import ScriptedServer, message
 from browser.window import Window
+from browser.work import StepCounter
 
 pytestmark = pytest.mark.browser
 
@@ -174,6 +175,44 @@ def test_the_list_shows_whole_characters(open_window: OpenWindow, has_segmenter:
     expect(preview).to_have_text("x" * 99 + family)
     expect(window.conversation("carol").locator(".preview")).to_have_text("z")
     expect(window.conversation(flag).locator(".avatar")).to_have_text(CHARACTERS["a flag"])
+
+
+# What may be there so often that nobody can look at the whole text again for each of them.
+TAILS = [
+    ")", "]", ")]", "()", "(", "].", ")'", ".", "!?", "/", "a/../", "@", ":", "-", "%20", "&a=",
+    "\u00fc.", "\u0301\u0323", "\u4e00", "\u200b", "\U0001f1e9", "\U0001f468\u200d", "\u1112\u1161",
+    " ", "http://", "mailto:a@",
+]  # fmt: skip
+HEADS = ["", "http://a.b/", "http://"]
+
+# A short text, an address as long as one may be, and a message as long as one may be.
+SIZES = [256, 2_040, 16 * 1_024]
+
+
+@pytest.mark.parametrize(
+    ("module", "name", "rest"),
+    [
+        ("links.js", "findLinks", []),
+        ("text.js", "beginning", [100]),
+        ("names.js", "tidyName", []),
+        ("names.js", "nameProblem", []),
+    ],
+)
+def test_the_work_for_a_text_grows_as_the_text_does(
+    open_window: OpenWindow, module: str, name: str, rest: list[int]
+) -> None:
+    counter = StepCounter(open_window())
+    for head in HEADS:
+        for tail in TAILS:
+            steps = [counter.steps(module, name, _filled(head, tail, size), rest) for size in SIZES]
+            each = [taken / size for taken, size in zip(steps, SIZES, strict=True)]
+            assert max(each) <= 2 * each[0] + 2, (head, tail, steps)
+
+
+def _filled(head: str, tail: str, size: int) -> str:
+    """Return a text of about `size`, of addresses as long as one may be."""
+    one = head + tail * ((min(size, SIZES[1]) - len(head)) // len(tail))
+    return f"{one} " * (size // len(one))
 
 
 def _reading(open_window: OpenWindow, texts: list[str]) -> Window:

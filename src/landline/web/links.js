@@ -5,8 +5,8 @@
 const ADDRESS =
   /(?:https?:\/\/|mailto:)[^\s\p{C}<>"`\\^{|}“”„‘’«»…。，、；：！？（）【】《》〈〉「」『』〔〕［］]+/giu;
 // It may be the end of a sentence, too.
-const SENTENCE_END = /[.,;:!?']$/;
-const BRACKETS = { ")": "(", "]": "[" };
+const SENTENCE_ENDS = new Set(".,;:!?'");
+const CLOSING = { "(": ")", "[": "]" };
 
 // Not within a word; but Chinese and Japanese put no space before an address.
 const WORD = /^\w/;
@@ -42,19 +42,24 @@ export function findLinks(text) {
   return parts;
 }
 
-/** Return the address without what belongs to the sentence around it. */
+/**
+ * Return the address without what belongs to the sentence around it.
+ *
+ * Brackets are counted once. A message may end two thousand of them at each of its addresses, and to
+ * count again for each that is cut off would keep the page standing still.
+ */
 function withoutEnd(address) {
-  for (;;) {
-    const last = address.at(-1);
-    const open = BRACKETS[last];
-    const isStray = open !== undefined && count(address, last) > count(address, open);
-    if (!isStray && !SENTENCE_END.test(address)) return address;
-    address = address.slice(0, -1);
+  const excess = { ")": 0, "]": 0 }; // how many more of them close than open
+  for (const character of address) {
+    if (character in excess) excess[character] += 1;
+    else if (character in CLOSING) excess[CLOSING[character]] -= 1;
   }
-}
-
-function count(text, character) {
-  return text.split(character).length - 1;
+  let length = address.length;
+  for (; ; length -= 1) {
+    const last = address.charAt(length - 1);
+    if (excess[last] > 0) excess[last] -= 1;
+    else if (!SENTENCE_ENDS.has(last)) return address.slice(0, length);
+  }
 }
 
 /** Return the full address, or null for one that is unsafe or leads elsewhere than it looks. */
