@@ -3,13 +3,19 @@
 import asyncio
 import json
 import signal
+import subprocess
+import sys
+import threading
 import urllib.request
 from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 import landline
+from landline.errors import StackError
+from landline.stack import LandlineServer, Stack
 from landline.stack.ports import free_port
 from support.parent import SECONDS, Parent
 from support.stack import stack_or_skip
@@ -74,8 +80,79 @@ async def test_two_users_on_two_servers_chat_until_it_is_all_stopped(
         measured = await asyncio.to_thread(read, port, "/metrics")
         assert 'landline_usable{part="routing"} 1.0' in measured
 
+    # Who ends meanwhile is told with what he said last: his log goes when we do.
+    [victim] = [
+        each
+        for each in cluster.family
+        if str(ports[1]) in each.cmdline()
+        and not any("guard.py" in part for part in each.cmdline())
+    ]
+    victim.kill()
+    await asyncio.to_thread(cluster.wait_for, "ws-2 has ended (code=137). Its log, ")
+    await asyncio.to_thread(cluster.wait_for, "listening")
+
     directory = Path(cluster.said.split("logs, data")[1].split()[0])
     cluster.process.send_signal(signal.SIGINT)
     assert await asyncio.to_thread(cluster.process.wait, SECONDS) == 0
     assert cluster.left() == []
     assert not await asyncio.to_thread(directory.exists)
+
+
+class Impostor(BaseHTTPRequestHandler):
+    """Somebody else's Landline, which is ready."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def taken() -> Iterator[int]:
+    """Return a port on which somebody else's server answers."""
+    with HTTPServer(("127.0.0.1", free_port()), Impostor) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield server.server_port
+        server.shutdown()
+        thread.join()
+
+
+def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "landline.stack", *arguments],
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS,
+    )
+
+
+def test_a_port_of_somebody_else_is_found_before_anything_starts(taken: int) -> None:
+    ended = run("--ports", f"{free_port()},{taken}")
+    assert ended.returncode == 2
+    assert f"port {taken} cannot be used (Address already in use)" in ended.stderr
+    assert 'ARGS="--ports ' in ended.stderr
+    assert "Starting" not in ended.stderr
+
+
+def test_a_port_is_named_once() -> None:
+    ended = run("--ports", "9081,9082,9081")
+    assert ended.returncode == 2
+    assert "names a port twice" in ended.stderr
+
+
+def test_somebody_else_who_answers_is_not_taken_for_the_server(
+    stack: Stack, taken: int, tmp_path: Path
+) -> None:
+    """He may come between the look at the port and the start, or while a server is away."""
+    server = LandlineServer("ws-1", taken, stack, tmp_path / "ws-1")
+    try:
+        with pytest.raises(StackError, match="ended while it started") as caught:
+            server.start()
+    finally:
+        server.kill()
+    assert "cannot listen there" in str(caught.value)

@@ -90,8 +90,8 @@ class ServerProcess:
             )
 
     def is_ready(self) -> bool:
-        """Say whether /readyz answers 200."""
-        return self.get("/readyz")[0] == 200
+        """Say whether it runs and /readyz answers 200."""
+        return self.is_alive and self.get("/readyz")[0] == 200
 
     @property
     def is_alive(self) -> bool:

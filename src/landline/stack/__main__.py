@@ -11,6 +11,7 @@ from landline.errors import ConfigError, StartupError
 from landline.stack import LandlineServer, Progress, Server, Stack
 from landline.stack.jars import JarCache
 from landline.stack.java import find_java
+from landline.stack.ports import problem_with
 from landline.stack.postgres import find_postgres
 from landline.stack.process import interrupt_on_termination
 from landline.stack.redis import find_redis
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run(directory: Path | None, brokers: int, ports: Sequence[int]) -> None:
+    _check_ports(ports)  # before anything starts that takes a while
     progress = Progress()
     with Stack(directory, brokers=brokers, progress=progress) as stack:
         servers: list[Server] = [
@@ -55,6 +57,16 @@ def _run(directory: Path | None, brokers: int, ports: Sequence[int]) -> None:
             progress.say("Stopping ...")
             together(servers, Server.stop)  # while they still have somebody to say goodbye to
             progress.show("")
+
+
+def _check_ports(ports: Sequence[int]) -> None:
+    """Raises: ConfigError, where one of Landline's servers could not have its port."""
+    for port in ports:
+        if (problem := problem_with(port)) is not None:
+            raise ConfigError(
+                f"port {port} cannot be used ({problem}): stop what uses it, a `make run` perhaps,"
+                ' or choose other ports: make cluster ARGS="--ports 9081,9082"'
+            )
 
 
 def _tell(stack: Stack, servers: Sequence[Server]) -> None:
@@ -78,7 +90,7 @@ def _watch(servers: Sequence[Server]) -> NoReturn:
         for server in servers:
             if not server.is_running and server.name not in gone:
                 gone.add(server.name)
-                print(f"{server.name} has ended, see {server.log_path}", file=sys.stderr)
+                print(server.how_it_ended(), file=sys.stderr)  # its log may go when we do
         time.sleep(_WATCH_SECONDS)
 
 
@@ -126,7 +138,10 @@ def _ports(text: str) -> list[int]:
     parts = text.split(",")
     if not all(part.isdecimal() and 0 < int(part) < 65_536 for part in parts):
         raise argparse.ArgumentTypeError(f"{text} is not a list of ports such as 8081,8082")
-    return [int(part) for part in parts]
+    ports = [int(part) for part in parts]
+    if len(set(ports)) < len(ports):
+        raise argparse.ArgumentTypeError(f"{text} names a port twice")
+    return ports
 
 
 if __name__ == "__main__":

@@ -35,10 +35,12 @@ class LandlineServer(Server):
         return f"http://127.0.0.1:{self.port}/"
 
     def is_ready(self) -> bool:
-        """Say whether /readyz answers 200."""
+        """Say whether it answers 200 to /readyz, and not somebody else on its port."""
+        if not self.is_listening(self.port):
+            return False
         try:
             with urllib.request.urlopen(f"{self.address}readyz", timeout=2):  # noqa: S310 - http
-                return self.is_running  # and not somebody else's server
+                return self.is_running
         except OSError:
             return False
 

@@ -14,6 +14,7 @@ from typing import Final, Self
 
 from landline.errors import StackError
 from landline.stack import guard
+from landline.stack.ports import is_listening
 
 _POLL_SECONDS: Final = 0.02
 _TAIL_LINES: Final = 8
@@ -222,6 +223,18 @@ class Server(ABC):
     def is_running(self) -> bool:
         """Say whether its process exists, paused or not."""
         return self._process is not None and self._process.exit_code() is None
+
+    def is_listening(self, port: int) -> bool:
+        """Say whether it is this server that takes connections there.
+
+        Whoever else has the port may answer as this one would: it may be another Landline.
+        """
+        return self.is_running and is_listening(self.pid, port)
+
+    def how_it_ended(self) -> str:
+        """Return a sentence for who is to read it, with the last lines of its log."""
+        code = self._process.exit_code() if self._process is not None else None
+        return f"{self.name} has ended ({code=}){self._evidence()}"
 
     @property
     def pid(self) -> int:

@@ -48,6 +48,8 @@ class RedisServer(Server):
 
     def is_ready(self) -> bool:
         """Say whether it answers a PING."""
+        if not self.is_listening(self.port):
+            return False
         try:
             with socket.create_connection(("127.0.0.1", self.port), timeout=1) as sock:
                 sock.sendall(b"PING\r\n")

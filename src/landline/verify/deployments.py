@@ -63,7 +63,9 @@ class EmbeddedServer(Server):
         return self.directory / "data"
 
     def is_ready(self) -> bool:
-        """Say whether /readyz answers 200."""
+        """Say whether it answers 200 to /readyz, and not somebody else on its port."""
+        if not self.is_listening(self.port):
+            return False
         try:
             with urllib.request.urlopen(f"{self.address}readyz", timeout=2):  # noqa: S310 - http
                 return self.is_running
