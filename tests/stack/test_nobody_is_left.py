@@ -1,10 +1,13 @@
 """However the parent ends, its servers end too: killed, interrupted, half-way through its start."""
 
 import os
+import pty
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -31,6 +34,16 @@ for server in stack.servers:
         server.pause()
 print("up", flush=True)
 time.sleep(600)
+"""
+
+# Takes the terminal, if it has one, and runs a command. The suite itself may run below `nohup`.
+HANGING_UP = """
+import fcntl, os, signal, sys, termios
+
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
+if os.isatty(0):
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+os.execvp(sys.argv[1], sys.argv[1:])
 """
 
 
@@ -106,6 +119,49 @@ def test_the_command_is_stopped(parents: list[Parent], number: signal.Signals) -
     assert parent.process.wait(SECONDS) == 0
     assert parent.left() == []
     assert not directory.exists()
+
+
+def test_the_command_is_hung_up(parents: list[Parent]) -> None:
+    parent = Parent("-c", HANGING_UP, sys.executable, "-m", "landline.stack", "--ports", "none")
+    parents.append(parent)
+    parent.wait_for("press Ctrl-C to stop")
+    for _ in range(3):  # a shell says it, and the system says it
+        parent.process.send_signal(signal.SIGHUP)
+    assert parent.process.wait(SECONDS) == 0
+    assert parent.left() == []
+
+
+@pytest.mark.parametrize("moment", ["Starting", "press Ctrl-C to stop"])
+def test_the_terminal_of_a_make_is_closed(tmp_path: Path, moment: str) -> None:
+    """It is the first process of its session, and tells those whom it waits for of nothing."""
+    command = f"{sys.executable} -m landline.stack --ports none"
+    (tmp_path / "Makefile").write_text(f"cluster:\n\t@exec {command}\n")
+    ours, theirs = pty.openpty()
+    make = subprocess.Popen(
+        [sys.executable, "-c", HANGING_UP, "make", "-C", str(tmp_path), "cluster"],
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+        start_new_session=True,
+    )
+    os.close(theirs)
+    said, family = b"", []
+    try:
+        while moment.encode() not in said:
+            said += os.read(ours, 4096)
+        family = psutil.Process(make.pid).children(recursive=True)
+        assert "landline.stack" in family[0].cmdline()
+    finally:
+        os.close(ours)
+    try:
+        make.wait(SECONDS)
+        _, alive = psutil.wait_procs(family, timeout=SECONDS)
+        assert alive == []
+    finally:
+        make.kill()
+        for process in family:
+            with suppress(psutil.NoSuchProcess):
+                process.kill()
 
 
 @pytest.mark.parametrize("delay", [0.0, 0.7])

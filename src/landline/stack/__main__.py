@@ -13,7 +13,7 @@ from landline.stack.jars import JarCache
 from landline.stack.java import find_java
 from landline.stack.ports import problem_with
 from landline.stack.postgres import find_postgres
-from landline.stack.process import interrupt_on_termination
+from landline.stack.process import hang_up_with_terminal, interrupt_on_termination
 from landline.stack.redis import find_redis
 from landline.stack.stack import start_together, together
 
@@ -21,12 +21,17 @@ _WATCH_SECONDS = 0.5
 
 _DESCRIPTION = """\
 Start Kafka, PostgreSQL and Redis on free ports of this machine, and Landline's servers
-on them. Ctrl-C stops it all and leaves no process behind."""
+on them. Ctrl-C stops it all and leaves no process behind, and so does the end of the
+terminal (not below nohup)."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the cluster until Ctrl-C or SIGTERM; return the exit code (2: it could not start)."""
+    """Run the cluster until Ctrl-C, SIGTERM or the end of its terminal; return the exit code.
+
+    2: it could not start.
+    """
     interrupt_on_termination()
+    hang_up_with_terminal()
     try:
         given = _parser().parse_args(arguments)
         if given.prepare:

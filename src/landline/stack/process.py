@@ -1,6 +1,7 @@
 """A server as a child process: started, paused, killed, started again - and never left behind."""
 
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -310,6 +311,35 @@ class Server(ABC):
 
 
 def interrupt_on_termination() -> None:
-    """Treat SIGTERM and SIGHUP as Ctrl-C: what was started is then stopped on the way out."""
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, signal.default_int_handler)
+    """Treat SIGTERM and SIGHUP as Ctrl-C: what was started is then stopped on the way out.
+
+    A SIGHUP that is ignored, as below nohup(1), stays so.
+    """
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, _hang_up)
+
+
+def _hang_up(*_: object) -> None:
+    # A terminal's end may be told several times, and a second Ctrl-C would end everything at once.
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
+def hang_up_with_terminal() -> None:
+    """Have a SIGHUP when the terminal is gone, whoever else is told of it.
+
+    The system tells the first process of the session alone. That may be a `make`, which then waits
+    for what it has started, and tells nobody.
+    """
+    terminals = [number for number in (0, 1, 2) if os.isatty(number)]
+    if terminals and signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+        arguments = (terminals[0], threading.main_thread().ident)
+        threading.Thread(target=_await_end, args=arguments, daemon=True).start()
+
+
+def _await_end(terminal: int, thread: int) -> None:
+    poll = select.poll()
+    poll.register(terminal, 0)  # nothing but its end
+    poll.poll()
+    signal.pthread_kill(thread, signal.SIGHUP)

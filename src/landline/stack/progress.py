@@ -2,11 +2,12 @@
 
 import sys
 import threading
+from contextlib import suppress
 from typing import TextIO
 
 
 class Progress:
-    """Writes to standard error. May be used from several threads."""
+    """Writes to standard error, where that is still there. May be used from several threads."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stderr
@@ -16,7 +17,7 @@ class Progress:
 
     def say(self, text: str) -> None:
         """Write a line that stays."""
-        with self._lock:
+        with self._lock, suppress(OSError):
             self._erase()
             self._stream.write(f"{text}\n")
             self._stream.flush()
@@ -24,7 +25,7 @@ class Progress:
     def show(self, text: str) -> None:
         """Show a line until the next one; only a terminal can do that."""
         if self._is_terminal:
-            with self._lock:
+            with self._lock, suppress(OSError):
                 self._erase()
                 self._stream.write(text)
                 self._stream.flush()

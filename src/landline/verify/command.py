@@ -11,7 +11,7 @@ from math import inf
 from pathlib import Path
 
 from landline.errors import BadHistory, ConfigError
-from landline.stack.process import interrupt_on_termination
+from landline.stack.process import hang_up_with_terminal, interrupt_on_termination
 from landline.verify.deployments import opened
 from landline.verify.faults import FAULTS, Fault, fitting, left_out
 from landline.verify.history import History, read_history
@@ -78,6 +78,7 @@ def verify_with_faults(
             f"--for {asked.duration_seconds:g}s is too short for a fault: give it a minute"
         )
     interrupt_on_termination()
+    hang_up_with_terminal()
     print(f"Starting servers of our own ({kind}) ...", flush=True)
     equipment = {each.fault.needs for each in plan if each.fault.needs is not None}
     with opened(kind, equipment) as deployment:
