@@ -136,3 +136,24 @@ def test_a_place_where_nobody_can_listen_is_told_with_its_remedy(
             assert it.process.wait(30) == 2
             assert remedy in it.log()
             assert ("--port," in it.log()) == ("--port" in remedy)
+
+
+def test_a_server_that_is_there_already_is_named_with_its_process(tmp_path: Path) -> None:
+    """It may be one that went on when its terminal was closed."""
+    server = ServerProcess(tmp_path / "data")
+    server.start()
+    try:
+        assert f"runs already, as process {server.pid}: " in refusal(server, tmp_path / "data")
+        assert "choose another --port" in refusal(server, tmp_path / "other")
+    finally:
+        server.kill()
+    with socket.create_server(("127.0.0.1", server.port)):  # what it left behind names nobody
+        assert "choose another --port" in refusal(server, tmp_path / "data")
+
+
+def refusal(server: ServerProcess, directory: Path) -> str:
+    """Return what another server says that is to have the same port."""
+    with launched(directory, ["--port", str(server.port)]) as other:
+        assert other.process is not None
+        assert other.process.wait(30) == 2, other.log()
+        return other.log().splitlines()[-1]

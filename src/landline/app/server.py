@@ -13,6 +13,7 @@ from typing import Any
 import uvloop
 
 from landline.adapters.clock import SystemClock
+from landline.adapters.sqlite.opening import process_of
 from landline.app.embedded import open_embedded
 from landline.app.front import ROUTING, Front
 from landline.app.parts import Parts
@@ -67,7 +68,7 @@ def new_id() -> str:
 async def _serve(settings: Settings) -> int:
     stop = Stop()
     host, port = settings.host, settings.port
-    sock = await stop.unless_asked(asyncio.to_thread(_bind, host, port))  # a name may take long
+    sock = await stop.unless_asked(asyncio.to_thread(_bind, settings))  # a name may take long
     port = sock.getsockname()[1]
     server_id = settings.server_name(port)
     configure_logging(settings.log_format, settings.log_dir, server_id, port)
@@ -79,7 +80,7 @@ async def _serve(settings: Settings) -> int:
         await front.listener.open(sock)
     except OSError as error:  # somebody took the port after all, though we are bound to it
         sock.close()
-        raise _cannot_listen(host, port, error) from error
+        raise _cannot_listen(settings, error) from error
     try:
         # Until here and until `admit` it says that it is starting: nobody is let in before the
         # preflight is done and everything can be used.
@@ -99,29 +100,37 @@ async def _open(settings: Settings, address: str) -> Parts:
     return await open_cluster(settings, address)
 
 
-def _bind(host: str, port: int) -> socket.socket:
+def _bind(settings: Settings) -> socket.socket:
+    host, port = settings.host, settings.port
     try:
         # A name with both kinds of address is listened on by IPv4; an address has its zone.
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
         family, *_, place = min(found, key=lambda each: each[0] != socket.AF_INET)
     except (OSError, UnicodeError) as error:
-        raise _cannot_listen(host, port, error) from error
+        raise _cannot_listen(settings, error) from error
     sock = socket.socket(family, socket.SOCK_STREAM)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind(place)
     except OSError as error:
         sock.close()
-        raise _cannot_listen(host, port, error) from error
+        raise _cannot_listen(settings, error) from error
     return sock
 
 
-def _cannot_listen(host: str, port: int, error: OSError | UnicodeError) -> StartupError:
+def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> StartupError:
+    host, port = settings.host, settings.port
     why = getattr(error, "strerror", None) or str(error)
     if isinstance(error, socket.gaierror | UnicodeError) or error.errno in _NOT_HERE:
         remedy = "give a --host of this machine, such as 127.0.0.1, or 0.0.0.0 for all it has"
     elif error.errno in (errno.EACCES, errno.EPERM):
         remedy = "choose a --port above 1023, or let this user have it"
+    elif settings.kafka is None and (pid := process_of(settings.data_dir)) is not None:
+        # It goes on when its terminal is closed, and who starts it again may not know.
+        remedy = (
+            f"the server with this --data-dir ({settings.data_dir}) runs already, as process {pid}:"
+            f" use that one, or stop it (kill {pid})"
+        )
     else:
         remedy = "choose another --port, or stop what uses it"
     return StartupError(f"--host {host} --port {port}: cannot listen there ({why}); {remedy}")

@@ -5,7 +5,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 
@@ -165,6 +165,23 @@ def lock_directory(directory: Path) -> int:
     except OSError:
         pass  # a full disk: the note is a courtesy, the lock is what counts
     return descriptor
+
+
+def process_of(directory: Path) -> int | None:
+    """Return the id of the process that has locked the directory, None where nobody has."""
+    pid = None
+    try:
+        with (directory / LOCK_NAME).open("rb") as file:
+            pid = int(file.read(32).decode("ascii").removeprefix("pid "))
+            with suppress(PermissionError):  # somebody else's, so it runs
+                os.kill(pid, 0)
+            # Only now: where nobody has it, it is for whoever starts just then.
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return pid
+    except (OSError, ValueError, OverflowError):
+        pass
+    return None
 
 
 def check_file(path: Path) -> None:
