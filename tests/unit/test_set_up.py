@@ -142,9 +142,27 @@ def test_a_python_of_pyenv_that_is_not_switched_on_is_found(checkout: Path, tmp_
     assert f"made by {real}" in done.stdout
 
 
-def run_set_up(checkout: Path, python: str, **environment: str) -> subprocess.CompletedProcess[str]:
+def test_it_says_what_it_sets_up_and_of_nothing_twice(checkout: Path) -> None:
+    """Who starts a server and then a cluster sees two of them, and was promised one."""
+    path = checkout / "bin"
+    script(path / "here", 'case "$*" in *"-m venv"*) exit 1 ;; esac')
+    environment = {"PATH": f"{path}:{os.environ['PATH']}"}
+    said = {
+        what: run_set_up(checkout, "here", what, **environment).stdout
+        for what in ("server", "development", "unit")
+    }
+    assert "Setting up .venv: what a server needs; each is set up once" in said["server"]
+    assert "development tools" in said["development"]
+    assert len(set(said.values())) == len(said)
+    unknown = run_set_up(checkout, "here", "everything", **environment)
+    assert unknown.stderr == "setup: there is no set-up called everything\n"
+
+
+def run_set_up(
+    checkout: Path, python: str, what: str = "server", **environment: str
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        ["scripts/setup", "server", python],
+        ["scripts/setup", what, python],
         cwd=checkout,
         capture_output=True,
         text=True,
