@@ -481,7 +481,7 @@ def _add_verify(commands: Any, shape: dict[str, Any]) -> None:
         "--for",
         metavar="DURATION",
         default="60s",
-        help="of the load (default: %(default)s)",
+        help="of the load; with --faults or --flood give it a minute, much less is refused (default: %(default)s)",
     )
     add("--users", metavar="N", default="100", help="how many users (default: %(default)s)")
     add("--rate", metavar="N", default="500", help="messages a second (default: %(default)s)")

@@ -199,6 +199,13 @@ def test_the_help_of_each_command_has_examples(capsys: pytest.CaptureFixture[str
     assert "landline chat --as alice --to bob" in help_of(["chat"], capsys)
 
 
+def test_the_help_of_verify_says_how_long_a_run_has_to_be(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = " ".join(help_of(["verify"], capsys).split())
+    assert "with --faults or --flood give it a minute" in words
+
+
 @pytest.mark.parametrize(
     ("command", "its_own"),
     [

