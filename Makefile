@@ -47,7 +47,7 @@ test: $(READY) ## run the whole suite, on real servers and in a real browser too
 	@$(BIN)/python -m landline.stack --prepare || echo 'The tests that need it will be skipped.' >&2
 	@exec $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
-test-long: $(READY) ## the faults of a cluster again, with whoever is away away for a minute
+test-long: $(READY) ## the faults of a cluster again, with whoever is away staying away for a minute
 	@LANDLINE_TEST_AWAY_SECONDS=60 $(BIN)/pytest tests/cluster $(ARGS)
 
 test-pythons: ## run the unit tests under every Python from 3.11 to 3.14 that this machine has

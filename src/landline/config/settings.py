@@ -121,7 +121,7 @@ class Settings:
         STORAGE,
         values.FLAG,
         "false",
-        "start although settings of Kafka or PostgreSQL break the promise; each is a warning then",
+        "go on although settings of Kafka or PostgreSQL break the promise; each is a warning then",
     )
 
     server_id: str | None = _unset(
