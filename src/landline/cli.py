@@ -111,6 +111,7 @@ spoils or misleads messages. It makes users of its own and disturbs nobody else'
 _VERIFY_EXAMPLES = """\
 examples:
   landline verify --duration 60s
+  landline verify --data-dir landline-data
   landline verify --url ws://127.0.0.1:8081/ws/chat --url ws://127.0.0.1:8082/ws/chat \\
       --kafka 127.0.0.1:9092 --postgres postgresql://landline@127.0.0.1/landline \\
       --report report.html --history run.jsonl
@@ -222,6 +223,7 @@ def _verify_or_check(arguments: argparse.Namespace) -> int:
         verify,
         verify_with_faults,
     )
+    from landline.verify.file import check_directory  # noqa: PLC0415 - see above
 
     if arguments.list_faults:
         return list_faults()
@@ -250,6 +252,12 @@ def _verify_or_check(arguments: argparse.Namespace) -> int:
     if arguments.postgres is not None:
         _value("--postgres", arguments.postgres, POSTGRES_URL)
     options = _verify_options(arguments, list(dict.fromkeys(urls)))
+    if options.data_dir is not None:
+        if options.kafka is not None or options.postgres is not None:
+            raise ConfigError(
+                "--data-dir is an embedded server's: leave --kafka and --postgres out"
+            )
+        check_directory(options.data_dir, options.urls)
     return verify(options, arguments.history, arguments.report)
 
 
@@ -266,6 +274,7 @@ def _verify_options(arguments: argparse.Namespace, urls: list[str]) -> "Options"
         seed=secrets.randbelow(1_000_000) if seed is None else _number("--seed", seed, 0, 10**9),
         kafka=arguments.kafka,
         postgres=arguments.postgres,
+        data_dir=arguments.data_dir,
         flood=arguments.flood,
     )
 
@@ -290,8 +299,8 @@ def _check_flood(arguments: argparse.Namespace) -> None:
 
 def _only(arguments: argparse.Namespace) -> list[str] | None:
     """Return the names of the faults that were asked for. Raises: ConfigError."""
-    for flag in ("url", "kafka", "postgres", "flood"):
-        if getattr(arguments, flag) is not None:
+    for flag in ("url", "kafka", "postgres", "data-dir", "flood"):
+        if getattr(arguments, _destination(flag)) is not None:
             raise ConfigError(
                 f"--{flag} does not go with --faults, which starts servers of its own"
             )
@@ -455,6 +464,12 @@ def _add_verify(commands: Any, shape: dict[str, Any]) -> None:
         help="check the store too; leave the password to PGPASSWORD or ~/.pgpass",
     )
     add(
+        "--data-dir",
+        type=Path,
+        metavar="PATH",
+        help="of an embedded server on this machine: check log and store, which are its file, too",
+    )
+    add(
         "--faults",
         nargs="?",
         const="embedded",
@@ -481,7 +496,8 @@ def _add_verify(commands: Any, shape: dict[str, Any]) -> None:
         "--for",
         metavar="DURATION",
         default="60s",
-        help="of the load; with --faults or --flood give it a minute, much less is refused (default: %(default)s)",
+        help="of the load; with --faults or --flood give it a minute, much less is refused"
+        " (default: %(default)s)",
     )
     add("--users", metavar="N", default="100", help="how many users (default: %(default)s)")
     add("--rate", metavar="N", default="500", help="messages a second (default: %(default)s)")

@@ -46,6 +46,11 @@ def verify(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--postgres", "x://u:secret@h"], "--postgres x://u:***@h is not such a URL"),
         (["--check", "missing.jsonl"], "cannot read the history missing.jsonl"),
         (["--report", "no/such/directory.html"], "cannot write the report"),
+        (
+            ["--data-dir", "x", "--kafka", "h:1"],
+            "--data-dir is an embedded server's",
+        ),
+        (["--data-dir", "missing"], "--data-dir missing: no server was ever started there"),
         (["--faulty"], "--faulty is not an option of landline verify"),
     ],
 )
@@ -99,7 +104,7 @@ def test_a_run_ends_with_a_page_a_report_and_a_history(tmp_path: Path) -> None:
         server.start()
         ended = verify(
             "--url", server.ws_url, "--duration", "4s", "--users", "16", "--rate", "150",
-            "--report", str(report), "--history", str(kept),
+            "--report", str(report), "--history", str(kept), "--data-dir", str(server.data_dir),
         )  # fmt: skip
     finally:
         server.kill()

@@ -66,6 +66,7 @@ def test_the_list_has_every_fault_and_why_one_cannot_be(
         (["--faults", "moon"], "invalid choice: 'moon'"),
         (["--faults", "--url", "ws://127.0.0.1:1/ws"], "--url does not go with --faults"),
         (["--faults", "--postgres", "postgresql://h/d"], "--postgres does not go with --faults"),
+        (["--faults", "--data-dir", "x"], "--data-dir does not go with --faults"),
         (["--faults", "--flood", "junk"], "--flood does not go with --faults"),
         (["--flood", "junk", "--url", "ws://192.0.2.7:1/ws"], "is not on this machine"),
         (["--flood", "junk", "--url", "ws://localhost.example.org/ws"], "is not on this machine"),

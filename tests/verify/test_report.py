@@ -16,10 +16,13 @@ from landline.verify.events import (
     Ok,
     Phase,
     Recv,
+    Rejected,
     Run,
 )
+from landline.verify.figures import figures
 from landline.verify.judge import judge
 from landline.verify.page import page
+from landline.verify.report import counted
 
 pytest_plugins = ["browser.conftest"]
 
@@ -94,3 +97,11 @@ def test_a_report_is_readable(
 def _is_wide(window: Window) -> bool:
     # Stories scroll in their own box; the page itself does not.
     return bool(window.page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+def test_what_was_rejected_is_counted_by_its_code_and_what_had_to_be_is_said() -> None:
+    codes = ["content_too_large", "too_fast", "content_too_large"]
+    refused = [Rejected(40.0, "alice", "c", f"ref-{n}", code) for n, code in enumerate(codes)]
+    answered = dict(counted(figures([*history(lost=False), *refused])))["answered"]
+    said = "3 rejected (content_too_large 2, too large on purpose; too_fast 1)"
+    assert said in answered

@@ -14,12 +14,56 @@ from confluent_kafka import Producer
 from landline.errors import StartupError
 from landline.stack import LandlineServer, Stack
 from landline.stack.ports import free_port
-from landline.verify.events import MessageRecord, MessageRow, QuarantineRow
+from landline.verify.events import (
+    ForeignRecord,
+    MessageRecord,
+    MessageRow,
+    Ok,
+    QuarantineRow,
+)
+from landline.verify.file import check_directory
 from landline.verify.judge import judge
+from landline.verify.report import lines
 from landline.verify.runner import Runner
 from support.server import ServerProcess
 from support.stack import stack_or_skip
 from verify.runs import accepted, expect_pass, run
+
+
+@pytest.mark.e2e
+async def test_the_file_of_a_running_server_is_read_from_where_it_ended(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    try:
+        server.start()
+        for _ in range(2):  # the second one finds what the first one has left
+            history = await run(server.ws_url, data_dir=server.data_dir, duration_seconds=3)
+            verdict = judge(history)
+            assert verdict.outcome != "fail", "\n".join(lines(history, verdict))
+            assert {verdict.findings[name] for name in ("I1", "I9", "I10", "I11")} == {"held"}
+            sent = {event.id for event in history if isinstance(event, Ok)}
+            assert sent == {event.id for event in history if isinstance(event, MessageRecord)}
+            assert not [event for event in history if isinstance(event, ForeignRecord)]
+    finally:
+        server.kill()
+
+
+@pytest.mark.e2e
+def test_the_file_of_another_server_is_not_taken_for_its_own(tmp_path: Path) -> None:
+    """Nothing would be found in it of what was accepted."""
+    server, other = ServerProcess(tmp_path / "one"), ServerProcess(tmp_path / "other")
+    try:
+        server.start()
+        other.start()
+        check_directory(server.data_dir, [server.ws_url])
+        with pytest.raises(StartupError, match="is not that of the server at"):
+            check_directory(other.data_dir, [server.ws_url])
+        with pytest.raises(StartupError, match="no server was ever started there"):
+            check_directory(tmp_path, [server.ws_url])
+        with pytest.raises(StartupError, match="on this machine"):
+            check_directory(server.data_dir, ["ws://192.0.2.7:8081/ws/chat"])
+    finally:
+        server.kill()
+        other.kill()
 
 
 @pytest.mark.e2e

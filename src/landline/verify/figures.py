@@ -165,7 +165,7 @@ class _Counting:
             case Ok():
                 self._take_ok(event)
             case Rejected() | Unknown():
-                counts[event.kind] += 1
+                self._take_failure(event)
             case Recv():
                 self._take_recv(event)
             case Status(ids=ids):
@@ -196,6 +196,11 @@ class _Counting:
         counts["sent"] += 1
         counts["sent under load"] += event.t <= self._load_ends
         self._bin(event.t).sent += 1
+
+    def _take_failure(self, event: Rejected | Unknown) -> None:
+        self.result.counts[event.kind] += 1
+        if isinstance(event, Rejected):
+            self.result.counts[f"rejected: {event.code}"] += 1
 
     def _take_ok(self, event: Ok) -> None:
         key = (event.user, event.ref)

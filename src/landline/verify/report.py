@@ -1,7 +1,7 @@
 """The page at the end of a run, as plain text of 80 columns."""
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from textwrap import wrap
 
 from landline.verify.events import Event
@@ -21,12 +21,12 @@ HEADLINES = {
 
 # What an invariant needs to be judged that a run may not have.
 NEEDED = {
-    "I1": "give --kafka or --postgres",
+    "I1": "give --data-dir, or log or store",
     "I2b": "needs 15 s without a fault",
     "I2c": "needs a store that is away",
-    "I9": "give --kafka and --postgres",
-    "I10": "give --kafka and --postgres",
-    "I11": "give --kafka",
+    "I9": "give --data-dir, or log and store",
+    "I10": "give --data-dir, or log and store",
+    "I11": "give --data-dir or --kafka",
     "I12b": "give --flood",
     "I14": "measured with --faults",
 }
@@ -106,6 +106,17 @@ def _harm(numbers: Figures) -> Iterator[tuple[str, str]]:
         yield "left out", f"{name}: {reason}"
 
 
+def _rejected(counts: Mapping[str, int]) -> str:
+    """Say what was refused, and why: the load tries some things that have to be."""
+    begin = "rejected: "
+    codes = [
+        f"{name.removeprefix(begin)} {count:,}" + (", too large on purpose" * ("too_large" in name))
+        for name, count in sorted(counts.items())
+        if name.startswith(begin)
+    ]
+    return f"{counts['rejected']:,} rejected" + (f" ({'; '.join(codes)})" if codes else "")
+
+
 def counted(numbers: Figures) -> Iterator[tuple[str, str]]:
     """Yield what a run counted, as names and sentences."""
     counts = numbers.counts
@@ -115,7 +126,7 @@ def counted(numbers: Figures) -> Iterator[tuple[str, str]]:
     yield (
         "answered",
         (
-            f"{counts['accepted']:,} accepted, {counts['rejected']:,} rejected, "
+            f"{counts['accepted']:,} accepted, {_rejected(counts)}, "
             f"{counts['unknown']:,} times unknown; {counts['repeats']:,} repeats"
         ),
     )

@@ -22,7 +22,7 @@ from landline.verify.clients import ANSWER_SECONDS, NotLandline, Recorder, User,
 from landline.verify.dumps import EPOCH_BITS, Log, Store, dump
 from landline.verify.events import VERSION, Invoke, Ok, Phase, Run, Sample
 from landline.verify.events import Nemesis as NemesisEvent
-from landline.verify.file import dump_file
+from landline.verify.file import dump_file, log_end
 from landline.verify.flood import CALM_SECONDS, flood
 from landline.verify.history import History
 from landline.verify.load import Load
@@ -107,6 +107,7 @@ class Runner:
         self._run_id = "v" + secrets.token_hex(3)
         self._phase = "start"
         self._is_stopped = False
+        self._file_start = 0
         chance = random.Random(options.seed)  # noqa: S311 - reproducible, not secret
         self._users = [
             self._make_user(number, random.Random(chance.random()))  # noqa: S311 - likewise
@@ -125,6 +126,8 @@ class Runner:
         for url in self._options.urls:
             await _check_server(url, f"{self._run_id}-probe")
         async with _opened(self._options) as (log, store):
+            if (file := self._options.data_dir) is not None:
+                self._file_start = await asyncio.to_thread(log_end, file)
             self._record_start()
             await self._owned([self._tick(), self._watch_for_stalls()], self._run(log, store))
 
@@ -152,7 +155,10 @@ class Runner:
         prefix = self._run_id + "-"
         await dump(log, store, self._recorder, prefix, epoch=epoch, seconds=_DUMP_SECONDS)
         if (file := self._options.data_dir) is not None:
-            await asyncio.to_thread(dump_file, file, self._recorder, prefix, _DUMP_SECONDS)
+            await asyncio.to_thread(
+                dump_file, file, self._recorder, prefix,
+                start=self._file_start, seconds=_DUMP_SECONDS,
+            )  # fmt: skip
 
     # Phases ------------------------------------------------------------------------------------
 
