@@ -37,6 +37,10 @@ def _meaningless() -> bytes:
     return _json({"type": "ping", "x": [0] * 32_000})
 
 
+def _given_twice() -> bytes:
+    return frame(TEXT, b'{"type":"ping","x":[%s0],"x":1}' % (b"[]," * 20_000))
+
+
 def _strange_acks() -> bytes:
     return _json({"type": "ack", "ids": [str(uuid4()) for _ in range(256)]})
 
@@ -64,6 +68,7 @@ def _fragments() -> bytes:
 
 FLOODS: dict[str, Callable[[], bytes]] = {
     "meaningless": _meaningless,
+    "given twice": _given_twice,
     "strange acks": _strange_acks,
     "bad frames": _bad_frames,
     "sends": _sends,

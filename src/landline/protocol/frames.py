@@ -5,7 +5,8 @@ same functions (`landline.protocol.records`).
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
@@ -69,6 +70,7 @@ class Ping:
 
 ClientFrame = Send | Ack | Ping
 
+_TOO_MUCH = f"a frame must not hold more than {UNKNOWN_BYTES} bytes beside the protocol's fields"
 _TOO_MANY_IDS = f"ids must be a list of at most {ACK_IDS} message ids"
 
 
@@ -167,12 +169,10 @@ def _ack(frame: Mapping[str, Any]) -> Ack:
 
 def _parse(text: str) -> Mapping[str, Any]:
     """Parse strict JSON: one object, no duplicate names, no NaN, nothing that cannot be stored."""
-    decoder = _STRICT
-    if len(text) > UNKNOWN_BYTES:
+    if _is_large(text):
         _check_unknown(text)
-        decoder = _strict(_Counted())
     try:
-        parsed = decoder.decode(text)
+        parsed = _STRICT.decode(text)
     except _NotStrict:
         raise
     except RecursionError:
@@ -185,12 +185,22 @@ def _parse(text: str) -> Mapping[str, Any]:
     return parsed
 
 
+def _is_large(text: str) -> bool:
+    """Say whether there may be too much in it that is not ours."""
+    return len(text) > UNKNOWN_BYTES or utf8_length(text) > UNKNOWN_BYTES
+
+
 def _check_unknown(text: str) -> None:
     """Refuse a large frame that is mostly not ours, before anything looks at its every value.
 
     64 KiB of JSON can hold 30,000 values: 20 ms of the event loop for a strict look in Python, and
-    a millisecond for this one.
+    with all that the collector of garbage makes of them no less for a glance. Of a name that is
+    given twice a glance keeps the last value alone, so what it kept is compared with what the text
+    spells out.
     """
+    spelled_out = _spelled_out(text)
+    if spelled_out > 4 * UNKNOWN_BYTES:
+        raise _NotStrict(_TOO_MUCH, _beginning(text))
     try:
         frame = orjson.loads(text)
     except ValueError as error:  # it takes all that is strict for us
@@ -199,12 +209,45 @@ def _check_unknown(text: str) -> None:
         raise _NotStrict("a frame must be one JSON object", {})
     if isinstance(ids := frame.get("ids"), list) and len(ids) > ACK_IDS:
         raise _NotStrict(_TOO_MANY_IDS, frame)
-    unknown = {name: value for name, value in frame.items() if not _is_meant(name, value)}
-    if unknown and len(orjson.dumps(unknown)) > UNKNOWN_BYTES:
-        raise _NotStrict(
-            f"a frame must not hold more than {UNKNOWN_BYTES} bytes beside the protocol's fields",
-            frame,
-        )
+    meant = {name: value for name, value in frame.items() if _is_meant(name, value)}
+    unknown = {name: value for name, value in frame.items() if name not in meant}
+    if spelled_out > UNKNOWN_BYTES:  # an ack may have that much
+        spelled_out -= _spelled_out(orjson.dumps(meant).decode())
+    if max(spelled_out, len(orjson.dumps(unknown))) > UNKNOWN_BYTES:
+        raise _NotStrict(_TOO_MUCH, frame)
+
+
+def _masked(text: str) -> str:
+    """Return JSON of the same length in which every quote begins or ends a string."""
+    return text.replace("\\\\", "__").replace('\\"', "__")
+
+
+def _spelled_out(text: str) -> int:
+    """Return the length of JSON without its blanks and what its strings hold.
+
+    No value has less than one character here, so that a short one has few values.
+    """
+    masked = _masked(text)
+    quotes = masked.count('"')
+    if quotes > 4 * UNKNOWN_BYTES:
+        return quotes  # it is too much already
+    outside = "".join(masked.split('"')[::2])
+    return quotes + len(outside) - sum(map(outside.count, " \t\r\n"))
+
+
+def _beginning(text: str) -> Mapping[str, Any]:
+    """Return what stands before the first list or object in a frame, or its first few members."""
+    masked = _masked(text)
+    at, start, members = 0, masked.find("{") + 1, ""
+    for number, piece in enumerate(masked.split('"', 8 * len(_FIELDS) + 1)):
+        if number % 2 == 0:  # outside of strings
+            if nested := _NESTED.search(piece, start):
+                return _salvage(f"{text[: at + nested.start()]}0}}")
+            if "," in piece:
+                members = text[: at + piece.rindex(",")]
+            start = 0
+        at += len(piece) + 1
+    return _salvage(members + "}")
 
 
 def _is_meant(name: str, value: Any) -> bool:
@@ -247,36 +290,20 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return members
 
 
-class _Counted:
-    """`_unique`, for no more objects than can be there: the others hide behind a name that is given
-    twice, of which a glance sees the last alone.
-    """
-
-    def __init__(self) -> None:
-        self._left = UNKNOWN_BYTES // 2
-
-    def __call__(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        self._left -= 1
-        if self._left < 0:
-            raise _NotStrict("names in a JSON object must be unique")
-        return _unique(pairs)
-
-
 def _no_constant(_name: str) -> Any:
     raise _NotStrict("NaN and Infinity are not JSON")
 
 
-def _strict(hook: Callable[[list[tuple[str, Any]]], dict[str, Any]]) -> json.JSONDecoder:
-    return json.JSONDecoder(object_pairs_hook=hook, parse_constant=_no_constant)
-
-
-_STRICT = _strict(_unique)
+_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
 _LENIENT = json.JSONDecoder()
+_NESTED = re.compile(r"[\[{]")
 
 
 def _salvage(text: str) -> Mapping[str, Any]:
     """Make out of a broken frame what can be made: its sender may wait for an answer."""
     for decode in (orjson.loads, _LENIENT.decode):  # the second takes more, and ten times as long
+        if decode == _LENIENT.decode and _spelled_out(text) > UNKNOWN_BYTES:
+            break
         try:
             frame = decode(text)
         except (ValueError, RecursionError):

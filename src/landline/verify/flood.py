@@ -45,9 +45,10 @@ def _text(value: object) -> list[Frame]:
 
 
 def _junk(_user: str) -> list[Frame]:
-    """A ping that carries nothing anybody wants, as large as a frame may be."""
-    spare = _FRAME_BYTES - len(b'{"type":"ping","x":[]}')
-    return _text({"type": "ping", "x": [0] * (spare // 2)})
+    """Pings that carry nothing anybody wants, as large as a frame may be, in sight or hidden."""
+    spare = _FRAME_BYTES - len(b'{"type":"ping","x":[],"x":0}')
+    hidden = b'{"type":"ping","x":[%s[]],"x":0}' % (b"[]," * (spare // 3 - 1))
+    return [*_text({"type": "ping", "x": [0] * (spare // 2)}), Frame(Opcode.TEXT, hidden)]
 
 
 def _acks(_user: str) -> list[Frame]:

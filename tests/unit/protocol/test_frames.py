@@ -1,6 +1,7 @@
 """Frames: what is taken, what is refused and with which words, what the server says."""
 
 import json
+import re
 import sys
 from types import FrameType
 from typing import Any
@@ -102,6 +103,22 @@ def filled(begin: str, unit: str, end: str) -> str:
             ('{"type":"ping","x":[', '"\\ud800",', "0]}"),
             ('{"type":"ping"', ',"a":0', "}"),
             ('{"type":"ping","x":{"a":0', ',"a":{}', "}}"),
+            # Of a name that is given twice a glance sees the last value alone.
+            ('{"type":"ping","x":[', "[],", '0],"x":1}'),
+            ('{"type":"ping","x":[', "1.5,", '0],"x":1}'),
+            ('{"type":"ping","x":[', " 0 ,", '0],"x":1}'),
+            ('{"type":"ping","x":[', f"{'[' * 14}{']' * 14},", '0],"x":1}'),
+            ('{"type":"ping","x":{"a":[', "[],", '0],"a":1}}'),
+            ('{"type":"ping","x":[', "[],", '0],"\\u0078":1}'),
+            ('{"type":"ack","ids":[', "[],", '0],"ids":[]}'),
+            ('{"to":"b","content":[', "[],", '0],"content":"c"}'),
+            ('{"to":"b"', ',"\\n":0', "}"),
+            # Escapes are no room for others to hide in.
+            ('{"to":"' + "\\u002c" * 5_000 + '","x":[', "0,", '0],"x":1}'),
+            ('{"to":"' + "\\\\u002c" * 2_000 + '","x":[', "[],", '0],"x":1}'),
+            ('{"type":"ping","x":[', "[],", '"\\\\"],"x":1}'),
+            ('{"type":"ping","x":[', "[],", '"\\ud800"]}'),  # another parser takes it
+            ('{"type":"ping","x":0.', "1", "}"),
             ('{"type":"ack","ids":[', "[],", "0]}"),
             ('{"type":"ack","ids":[', '"",', '""]}'),
             ('{"to":"b","content":[', "{},", "0]}"),
@@ -113,9 +130,10 @@ def filled(begin: str, unit: str, end: str) -> str:
         ]
     ],
 )
-def test_no_frame_is_made_to_cost_much(text: str) -> None:
-    """Counted in calls, not in seconds. A good frame costs some ten; looking at each of the
-    values that 64 KiB can hold, a hundred thousand.
+def test_no_frame_is_made_to_cost_much(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Counted in calls and in the values that a parser makes, not in seconds. A good frame costs
+    some ten calls and three hundred values; looking at each of the values that 64 KiB can hold, a
+    hundred thousand.
     """
     calls = 0
 
@@ -130,6 +148,70 @@ def test_no_frame_is_made_to_cost_much(text: str) -> None:
     finally:
         sys.setprofile(None)
     assert calls < 20_000
+    parsers = [Counting(json.JSONDecoder()), Counting(json.JSONDecoder())]
+    glance = Counting(orjson)
+    for name, parser in zip(["_STRICT", "_LENIENT", "orjson"], [*parsers, glance], strict=True):
+        monkeypatch.setattr(frames, name, parser)
+    with pytest.raises(BadFrame):
+        decode(text)
+    assert glance.values < 20_000
+    assert sum(parser.values for parser in parsers) < 3_000
+
+
+class Counting:
+    """A parser that counts the values in what it is given: each has a sign of its own before it."""
+
+    def __init__(self, parser: Any) -> None:
+        self.values = 0
+        self._parser = parser
+
+    def decode(self, text: str) -> Any:
+        self._count(text)
+        return self._parser.decode(text)
+
+    def loads(self, text: str) -> Any:
+        self._count(text)
+        return self._parser.loads(text)
+
+    def dumps(self, value: Any) -> bytes:
+        return orjson.dumps(value)
+
+    def _count(self, text: str) -> None:
+        outside = re.sub(r'"(?:[^"\\]|\\.)*"', "", text)
+        self.values += len(re.findall(r"[\[{,]", outside))
+
+
+def test_whatever_a_frame_of_ours_is_written_with_it_is_taken() -> None:
+    """Blanks, escapes and many ids are no reason to suspect it."""
+    escaped = '{"to":"bob","ref":"\\u0072","content":"%s"}'
+    assert decode(escaped % ("\\u0041" * 10_000)) == Send("bob", "A" * 10_000, "r")
+    assert decode(escaped % ("\\u002c" * 10_000)) == Send("bob", "," * 10_000, "r")
+    assert decode(escaped % ('\\"' * 16_384)) == Send("bob", '"' * 16_384, "r")
+    assert decode(escaped % ('\\\\\\"' * 8_192)) == Send("bob", '\\"' * 8_192, "r")
+    assert decode(escaped % ("[{,:" * 4_096)) == Send("bob", "[{,:" * 4_096, "r")
+    blanks = " \t\r\n" * 20
+    ids = f"{blanks},{blanks}".join([f'"{ID}"'] * 256)
+    assert decode(f'{blanks}{{"type":"ack",{blanks}"ids"{blanks}:[{ids}]}}') == Ack((ID,) * 256)
+
+
+@pytest.mark.parametrize("character", ["é", "漢", "😀"])
+def test_what_is_not_ours_is_counted_in_bytes(character: str) -> None:
+    size = len(character.encode())
+    text = '{"type":"ping","x":"%s"}'
+    fits = (4_096 - len('{"x":""}')) // size
+    assert decode(text % (character * fits)) == Ping()
+    assert refused(text % (character * (fits + 1)))[0] is ErrorCode.BAD_FRAME
+
+
+@pytest.mark.parametrize("many", ['"x":[%s0]', '"content":[%s0]', '"x":{"a":[%s0]}'])
+def test_the_ref_of_a_frame_with_far_too_much_in_it_is_known_if_it_stands_before_it(
+    many: str,
+) -> None:
+    begin = '{"to":"b","ref":"\\u0072\\"[{,1","content":"c",'
+    text = filled(begin, many % ("[]," * 18_000), "}")
+    assert refused(text) == (ErrorCode.BAD_FRAME, REJECTED, 'r"[{,1')
+    flat = "".join(f',"{number}":0' for number in range(5_000))
+    assert refused('{"to":"b","ref":"r1"' + flat + "}") == (ErrorCode.BAD_FRAME, REJECTED, "r1")
 
 
 @pytest.mark.parametrize(
