@@ -235,6 +235,37 @@ BAD_VALUES = [
             "postgresql://h,/db",
             "postgresql://::1/db",
             "postgresql://-/db",
+            "postgresql://%2Frun%2Fpg:x/db",
+            "postgresql:///db?host=h:x",
+            "postgresql:///db?host=h:0",
+            "postgresql:///db?host=::1",
+            "postgresql:///db?host=",
+            "postgresql:///db?host=h,",
+            "postgresql:///db?host=/run/pg:5432",
+        )
+    ),
+    *(
+        ("postgres", each, "has no port behind ?port= that can be used")
+        for each in (
+            "postgresql://h/db?port=abc",
+            "postgresql://h/db?port=0",
+            "postgresql://h/db?port=99999",
+            "postgresql://h/db?port=",
+            "postgresql://h/db?port=1&port=2",
+            "postgresql://h/db?port=1,2",
+            "postgresql://h1,h2/db?port=1,x",
+            "postgresql://h1,h2,h3/db?port=1,2",
+            "postgresql:///db?host=h&port=+1",
+            "postgresql:///db?port=x",
+        )
+    ),
+    *(
+        ("postgres", each, "names its host twice")
+        for each in (
+            "postgresql://h/db?host=other",
+            "postgresql://h/db?host=/run/postgresql",
+            "postgresql://u:p@h/db?sslmode=require&host=h",
+            "postgresql:///db?host=a&host=b",
         )
     ),
     *(
@@ -282,6 +313,7 @@ BAD_VALUES = [
             "postgresql://h1:5433/db?port=5433",
             "postgresql://u:p@h1:1,h2:2?port=1,2",
             "postgresql://[::1]:5433/db?port=5444",
+            "postgresql:///db?host=h:5433&port=5444",
         )
     ),
     *(
@@ -370,6 +402,10 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_have_the_line_ends_of_windo
         ("postgres", "postgresql://h1,h2/db?port=5444", SecretUrl("postgresql://h1,h2/db?port=5444")),
         ("postgres", "postgresql://[::1],h2/db?port=5444", SecretUrl("postgresql://[::1],h2/db?port=5444")),
         ("postgres", "postgresql://u:p@h/db?user=a@b", SecretUrl("postgresql://u:p@h/db?user=a@b")),
+        ("postgres", "postgresql://h/db?port=5433", SecretUrl("postgresql://h/db?port=5433")),
+        ("postgres", "postgresql:///db?host=h:1,[::1]:2", SecretUrl("postgresql:///db?host=h:1,[::1]:2")),
+        ("postgres", "postgresql:///db?host=/run/postgresql&port=5433", SecretUrl("postgresql:///db?host=/run/postgresql&port=5433")),
+        ("postgres", "postgresql:///db?port=5433", SecretUrl("postgresql:///db?port=5433")),
         ("redis", "unix://u:p@/run/redis.sock", SecretUrl("unix://u:p@/run/redis.sock")),
         ("postgres", "postgresql:///db?host=/run/postgresql", SecretUrl("postgresql:///db?host=/run/postgresql")),
         ("postgres", "postgres://u:p%2Fw@[::1]:5432,h/db", SecretUrl("postgres://u:p%2Fw@[::1]:5432,h/db")),

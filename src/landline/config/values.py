@@ -223,23 +223,46 @@ def _servers(text: str) -> tuple[str, ...]:
 
 def _postgres_url(text: str) -> SecretUrl:
     where, query = _split_url(text, "postgresql", "postgres")
-    hosts, _, database = where.partition("/")
-    if not hosts and not database and "host" not in query:
+    authority, _, database = where.partition("/")
+    if not authority and not database and "host" not in query:
         raise UnfitValue("names no host", "give postgresql://user:password@host:5432/database")
-    if hosts and not all(map(_is_postgres_host, hosts.split(","))):
+    if "host" in query and (authority or len(query["host"]) > 1):
+        raise UnfitValue(
+            "names its host twice",
+            "leave out ?host=, and list the hosts before the database: h1:5432,h2:5432/database",
+        )
+    hosts = (authority or query.get("host", [""])[0]).split(",")
+    if (authority or "host" in query) and not all(map(_is_postgres_host, hosts)):
         raise _bad_place("postgresql://user:password@host:5432/database")
-    if "port" in query and any(re.search(r":[0-9]+$", each) for each in hosts.split(",")):
+    if "port" in query:
+        _check_postgres_ports(hosts, query["port"])
+    return SecretUrl(text)
+
+
+def _check_postgres_ports(hosts: list[str], given: list[str]) -> None:
+    """Raises: UnfitValue for what follows `?port=`, where it is no port for each host."""
+    if any(re.search(r":[0-9]+$", each) for each in hosts):
         # Which of them counts is not the same to everybody who reads such a URL.
         raise UnfitValue(
             "has ports behind its hosts and in its query",
             "leave out ?port=, and give each host its port: host:5432",
         )
-    return SecretUrl(text)
+    ports = given[0].split(",")
+    if len(given) > 1 or len(ports) not in (1, len(hosts)) or not all(map(_is_port, ports)):
+        raise UnfitValue(
+            "has no port behind ?port= that can be used",
+            "give one from 1 to 65535 for all hosts, or one for each with commas between",
+        )
 
 
 def _is_postgres_host(text: str) -> bool:
-    # A socket's directory may be the host, percent-encoded.
-    return text.lower().startswith("%2f") or _is_host_and_port(text, needs_port=False)
+    # A socket's directory may be the host, percent-encoded where it stands before the database.
+    if text.startswith("/"):
+        return ":" not in text
+    if text.lower().startswith("%2f"):
+        _, colon, port = text.partition(":")
+        return not colon or _is_port(port)
+    return _is_host_and_port(text, needs_port=False)
 
 
 def _redis_url(text: str) -> SecretUrl:

@@ -1,4 +1,4 @@
-"""Several hosts in one URL: which of them is the primary, found out without waiting for the others.
+"""The hosts in one URL: which of them is the primary, found out without waiting for the others.
 
 A host may refuse, hang, swallow packets, be a standby, or have a name that nobody resolves. The
 driver asks one after the other and has one deadline for all, so the first that hangs would take
@@ -45,8 +45,9 @@ class Host(NamedTuple):
 
 
 def hosts_of(url: str) -> Sequence[Host]:
-    """Return the hosts that a URL lists; none where it has one, or is not as it should be: the
-    driver deals with it, and says what is wrong.
+    """Return the hosts that a URL lists, each with its port: the driver has a reading of its own.
+
+    None where it lists none, or is not as it should be: the driver says what is wrong.
     """
     try:
         parts = urlsplit(url)
@@ -54,12 +55,15 @@ def hosts_of(url: str) -> Sequence[Host]:
     except ValueError:
         return ()
     listed = parts.netloc.partition("@")[2] if "@" in parts.netloc else parts.netloc
-    listed = listed or query.get("host") or os.environ.get("PGHOST", "")
+    listed = listed or query.get("host", "")
+    if not listed and ("service" in query or "PGSERVICE" in os.environ):
+        return ()  # the driver reads the file of services
+    listed = listed or os.environ.get("PGHOST", "")
     ports = (query.get("port") or os.environ.get("PGPORT") or "5432").split(",")
     specs = [_HOST.fullmatch(each) for each in listed.split(",")]
     if len(ports) == 1:
         ports *= len(specs)
-    if len(specs) < 2 or len(ports) != len(specs):
+    if len(ports) != len(specs):
         return ()
     hosts = []
     for spec, port in zip(specs, ports, strict=True):
@@ -82,6 +86,7 @@ class Hosts:
         self._url = url
         self._name = name
         self._hosts = hosts_of(url.reveal())
+        self._only = self._hosts[0] if len(self._hosts) == 1 else ()
         self._current: Host | None = None
         self._places: WeakKeyDictionary[Connection, Host] = WeakKeyDictionary()
         self._lookups: dict[str, Future[Any]] = {}
@@ -91,8 +96,8 @@ class Hosts:
 
         The host that was the primary the last time is asked first.
         """
-        if not self._hosts:
-            return await lane.connect(self._url, self._name, statement_seconds)
+        if len(self._hosts) < 2:
+            return await lane.connect(self._url, self._name, statement_seconds, *self._only)
         hosts = sorted(self._hosts, key=lambda host: host != self._current)
         host, connection = await self._race(hosts, statement_seconds)
         if host != self._current:
@@ -111,7 +116,7 @@ class Hosts:
 
         Where there is one host alone, there is nothing to find out.
         """
-        if self._hosts:
+        if len(self._hosts) > 1:
             with suppress(*TROUBLE):
                 found = await self.connect(ALL_SECONDS)
                 found.terminate()
