@@ -283,10 +283,48 @@ BAD_VALUES = [
             "redis://[::1",
         )
     ),
+    *(("redis", each, "has no number") for each in ("redis://h/x", "redis://h/0/1")),
     *(
-        ("redis", each, "has no number")
-        for each in ("redis://h/x", "redis://h/0/1", "redis://h?db=x")
+        ("redis", f"{scheme}?{name}={value}", f"has no {name} that can be used")
+        for scheme, name, values in (
+            ("redis://h", "db", ("x", "-1", "", "1.5")),
+            ("unix:///s", "db", ("x",)),
+            ("redis://h", "client_name", ("a%20b", "a%0Ab")),
+            ("redis://h", "health_check_interval", ("-1", "soon", "1e3", "nan")),
+            ("redis://h", "socket_keepalive", ("maybe",)),
+            ("rediss://h", "ssl_cert_reqs", ("zzz", "CERT_NONE")),
+            ("rediss://h", "ssl_check_hostname", ("maybe",)),
+            ("rediss://h", "ssl_min_version", ("1.2", "9")),
+            ("rediss://h", "ssl_ca_certs", ("",)),
+        )
+        for value in values
     ),
+    *(
+        ("redis", f"redis://h:6379?{each}", f"not known ({each.partition('=')[0]})")
+        for each in (
+            "retry=5",
+            "event_dispatcher=1",
+            "credential_provider=x",
+            "retry_on_error=a",
+            "retry_on_timeout=1",
+            "socket_connect_timeout=-1",
+            "socket_timeout=5",
+            "max_connections=0",
+            "timeout=1",
+            "protocol=3",
+            "encoder_class=x",
+            "parser_class=x",
+            "host=other",
+            "port=1",
+            "path=/x",
+            "no_such_option=1",
+        )
+    ),
+    ("redis", "redis://h?Db=1", "not known (Db)"),
+    ("redis", "redis://h?db=1&db=2", "has db more than once"),
+    ("redis", "redis://h?ssl_ca_certs=f", "has ssl_ca_certs behind its ?, which is for TLS"),
+    ("redis", "unix:///s?ssl_cert_reqs=none", "has ssl_cert_reqs behind its ?, which is for TLS"),
+    ("redis", "unix:///s?socket_keepalive=1", "not known (socket_keepalive)"),
     *(
         ("redis", each, "names no socket")
         for each in ("unix://", "unix://tmp/x", "unix://u:p@tmp/x")
@@ -386,6 +424,12 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_have_the_line_ends_of_windo
     assert load({"config": str(file)}, {}) == Settings(port=9000, server_id="ws-1")
 
 
+TLS = (
+    "ssl_ca_certs=/a&ssl_ca_path=/b&ssl_certfile=c&ssl_keyfile=d&ssl_password=e"
+    "&ssl_cert_reqs=optional&ssl_check_hostname=false&ssl_min_version=772&ssl_ciphers=ALL"
+)
+
+
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
@@ -411,6 +455,8 @@ def test_a_file_may_begin_with_a_byte_order_mark_and_have_the_line_ends_of_windo
         ("postgres", "postgres://u:p%2Fw@[::1]:5432,h/db", SecretUrl("postgres://u:p%2Fw@[::1]:5432,h/db")),
         ("postgres", "postgresql://%2Frun%2Fpg/db", SecretUrl("postgresql://%2Frun%2Fpg/db")),
         ("redis", "rediss://u:p@h:6379/1?db=2", SecretUrl("rediss://u:p@h:6379/1?db=2")),
+        ("redis", f"rediss://h?{TLS}", SecretUrl(f"rediss://h?{TLS}")),
+        ("redis", "redis://h?client_name=a&socket_keepalive=no&health_check_interval=5", SecretUrl("redis://h?client_name=a&socket_keepalive=no&health_check_interval=5")),
         ("redis", "unix:///run/redis.sock?db=1", SecretUrl("unix:///run/redis.sock?db=1")),
     ],
 )  # fmt: skip
@@ -574,6 +620,11 @@ def test_one_of_kafka_and_postgres_alone_is_refused() -> None:
     assert sentence.startswith("--kafka k:9092 without --postgres: a cluster needs both.")
     sentence = refusal({}, {"LANDLINE_POSTGRES": "postgresql://h/db"})
     assert sentence.startswith("LANDLINE_POSTGRES=postgresql://h/db without --kafka")
+
+
+def test_a_slip_in_a_parameter_of_redis_is_told_with_what_there_is() -> None:
+    sentence = refusal({"redis": "rediss://h?ssl_cacerts=f"})
+    assert "(ssl_cacerts): write ssl_ca_certs if that is meant; known are db, " in sentence
 
 
 def test_redis_alone_makes_no_cluster() -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Final, Generic, TypeVar
 from urllib.parse import parse_qs
 
+from landline.config import redis_parameters
+
 T = TypeVar("T")
 
 ALL_ROLES: Final = ("gateway", "writer")
@@ -275,8 +277,9 @@ def _redis_url(text: str) -> SecretUrl:
         raise _bad_place("redis://host:6379/0")
     elif not re.fullmatch(r"[0-9]{0,5}", database):
         raise UnfitValue("has no number as its database", "give redis://host:6379/0")
-    if not all(re.fullmatch(r"[0-9]{1,5}", number) for number in query.get("db", ())):
-        raise UnfitValue("has no number as its database", "give redis://host:6379/0")
+    mistake = redis_parameters.find_mistake(text.partition(":")[0], query)
+    if mistake is not None:
+        raise UnfitValue(*mistake)
     return SecretUrl(text)
 
 
