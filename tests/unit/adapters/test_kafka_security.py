@@ -71,6 +71,21 @@ def test_an_editor_of_windows_may_have_written_it(tmp_path: Path) -> None:
         ("sasl.password=a\rb", "control character (U+000D)"),
         ("sasl.password=a\x00b", "control character (U+0000)"),
         ("sasl.password=a\u2028b", "control character (U+2028)"),
+        *(
+            (f"sasl.password={begin}a{end}", f"control character (U+{ord(begin or end[0]):04X})")
+            for begin, end in [
+                ("", "\x0b"),
+                ("", "\x0c"),
+                ("", "\x1c"),
+                ("", "\x85"),
+                ("", "\u2028"),
+                ("", "\u2029"),
+                ("", "\x0b \t"),
+                ("", "\r\r"),
+                ("\x0c", ""),
+                ("\ufeff", ""),
+            ]
+        ),
         ("sasl.password=", "has no value"),
         ("security.protocol=SSL", "is given twice"),
     ],
@@ -84,3 +99,20 @@ def test_a_value_that_cannot_be_meant_is_refused(line: str, problem: str, tmp_pa
         " has a c", " c"
     )
     assert "a\rb" not in str(error.value)
+
+
+@pytest.mark.parametrize("ending", ["\n", "\r\n", ""])
+def test_blanks_and_tabs_around_a_value_are_left_out_and_other_blanks_are_part_of_it(
+    ending: str, tmp_path: Path
+) -> None:
+    text = f"\t sasl.username =\tu \t\nsasl.password = \u00a0p\u3000 {ending}"
+    settings = {"sasl.username": "u", "sasl.password": "\u00a0p\u3000"}
+    assert read_security(written(tmp_path, text)) == settings
+
+
+@pytest.mark.parametrize("character", ["\x0b", "\x0c", "\x85", "\u2028", "\r\r"])
+def test_a_control_character_before_a_name_is_told_with_the_line(
+    character: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StartupError, match="line 2: "):
+        read_security(written(tmp_path, f"# one\n{character}sasl.password=s3cret\n"))

@@ -9,6 +9,8 @@ from confluent_kafka.admin import AdminClient
 from landline.config.values import UnfitValue, check_characters
 from landline.errors import StartupError
 
+# What Python counts among the blanks beside these may be the end of a password.
+_BLANKS = " \t"
 # What decides whether a message survives is not the operator's to change here.
 _PREFIXES = ("security.", "sasl.", "ssl.", "enable.ssl.")
 
@@ -27,10 +29,11 @@ def read_security(path: Path) -> Mapping[str, str]:
             f"--kafka-config {path}: cannot be read ({why}); give a properties file"
         ) from error
     settings: dict[str, str] = {}
-    for number, line in enumerate(map(str.strip, lines), 1):
+    for number, whole in enumerate(lines, 1):
+        line = whole.strip(_BLANKS)
         if not line or line.startswith("#"):
             continue
-        name, separator, value = (part.strip() for part in line.partition("="))
+        name, separator, value = (part.strip(_BLANKS) for part in line.partition("="))
         if not separator or not name.startswith(_PREFIXES):
             raise StartupError(
                 f"--kafka-config {path}, line {number}: not a setting for TLS or users;"
