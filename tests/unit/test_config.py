@@ -364,6 +364,7 @@ BAD_VALUES = [
             "app://u@h",
             "https://-",
             "http://.",
+            "http://[fe80::1%eth0]",
         )
     ),
     *(
@@ -441,6 +442,13 @@ TLS = (
         ("allowed-origins", "capacitor://localhost, tauri://localhost", {"capacitor://localhost", "tauri://localhost"}),
         ("allowed-origins", "Ionic://localhost:8100", {"ionic://localhost:8100"}),
         ("allowed-origins", "HTTPS://[::1]:443", {"https://[::1]"}),
+        ("allowed-origins", "https://[0:0:0:0:0:0:0:1]:8443", {"https://[::1]:8443"}),
+        ("allowed-origins", "http://[2001:DB8:0:0:1:0:0:1]", {"http://[2001:db8::1:0:0:1]"}),
+        ("allowed-origins", "http://[2001:db8::0]", {"http://[2001:db8::]"}),
+        ("allowed-origins", "http://[1:2:3:4:5:6:0:8]", {"http://[1:2:3:4:5:6:0:8]"}),
+        ("allowed-origins", "http://[1::5:6:7:8]", {"http://[1::5:6:7:8]"}),
+        ("allowed-origins", "http://[::ffff:1.2.3.4]", {"http://[::ffff:102:304]"}),
+        ("allowed-origins", "http://[::1.2.3.4]", {"http://[::102:304]"}),
         ("allowed-origins", "capacitor-electron://-,App://-", {"capacitor-electron://-", "app://-"}),
         ("allowed-origins", "app://.,app://~x_.-Y:80", {"app://.", "app://~x_.-Y:80"}),
         ("postgres", "postgresql://h1,h2/db?port=5444", SecretUrl("postgresql://h1,h2/db?port=5444")),

@@ -322,7 +322,7 @@ def _origin(text: str) -> str:
     is_web = scheme in _DEFAULT_PORTS
     place = place.lower() if is_web else place
     is_fit = bool(separator) and (
-        _is_host_and_port(place, needs_port=False)
+        _is_host_and_port(place, needs_port=False) and "%" not in place
         if is_web
         else bool(_SCHEME.fullmatch(scheme)) and scheme not in _NO_ORIGINS and _is_app(place)
     )
@@ -336,8 +336,18 @@ def _origin(text: str) -> str:
     host, port = match.groups()
     if host.startswith("[") and not host.endswith("]"):  # the port was part of the address
         host, port = place, None
+    if is_web and host.startswith("["):
+        host = f"[{_compressed(ipaddress.IPv6Address(host[1:-1]))}]"
     is_default = port is None or int(port) == _DEFAULT_PORTS.get(scheme)
     return f"{scheme}://{host}" if is_default else f"{scheme}://{host}:{int(port)}"
+
+
+def _compressed(address: ipaddress.IPv6Address) -> str:
+    """Return an address as browsers write it: one that stands for IPv4 has no dots in it."""
+    if address.ipv4_mapped is None:
+        return address.compressed
+    number = int(address.ipv4_mapped)
+    return f"::ffff:{number >> 16:x}:{number & 0xFFFF:x}"
 
 
 def _is_app(place: str) -> bool:
