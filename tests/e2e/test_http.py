@@ -252,6 +252,7 @@ def refused_total(server: ServerProcess) -> int:
 REFUSALS = [
     ("request_refused", 405, b"POST /healthz HTTP/1.1\r\nHost: x\r\n", b""),
     ("request_refused", 400, b"GET //healthz?token=secret HTTP/1.1\r\nHost: x\r\n", b""),
+    ("request_refused", 400, b"GET http://u:secret@h/healthz HTTP/1.1\r\nHost: x\r\n", b""),
     ("request_refused", 400, GET + b"Host: x\r\nX: a\r\n b\r\n", b""),
     ("request_refused", 404, b"GET /nothing HTTP/1.1\r\nHost: x\r\n", b""),
     ("request_refused", 431, GET + b"Host: x\r\n", b"X: " + b"x" * 20_000),

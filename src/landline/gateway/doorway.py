@@ -239,21 +239,32 @@ def _too_large() -> Refused:
 def _facts(head: bytes) -> dict[str, Any]:
     """Return what a line in the log says of a request, however broken it is.
 
-    Never the query: somebody may have put a secret into it.
+    Never the query, nor what stands before the host in a whole URL: there may be a secret in it.
     """
     text = head.decode("utf-8", "surrogateescape")
-    method, _, rest = text.partition("\r\n")[0].partition(" ")
-    path, _, query = rest.partition(" ")[0].partition("?")
+    method, rest = re.split(r"[ \t]|$", text.partition("\r\n")[0], maxsplit=1)
+    query = rest.partition(" ")[0].partition("?")[2]
+    path = re.split(r"[ \t?#]", _without_credentials(rest), maxsplit=1)[0]
     user = _find(r"^username:[ \t]*([^\r\n]*)", text) or _find(r"(?:^|&)username=([^&]*)", query)
     given = {
-        "method": method,
+        "method": _without_credentials(method),
         "path": path,
-        "origin": _find(r"^origin:[ \t]*([^\r\n]*)", text),
+        "origin": _without_credentials(_find(r"^origin:[ \t]*([^\r\n]*)", text)),
         "user": unquote(user, errors="backslashreplace"),
     }
     facts: dict[str, Any] = {name: value for name, value in given.items() if value}
     facts = {name: value[:_SHOWN_CHARACTERS] for name, value in facts.items()}
     return facts | {"is_upgrade": bool(_find(r"^upgrade:[ \t]*([^\r\n]*)", text))}
+
+
+def _without_credentials(target: str) -> str:
+    """Return it as it is where it is a path, which has no host and nothing before one.
+
+    Elsewhere all up to the last @ may be user and password, whatever stands between.
+    """
+    if target.startswith("/") and not target.startswith("//"):
+        return target
+    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:/+|/*).*@", r"\1***@", target, flags=re.DOTALL)
 
 
 def _find(pattern: str, text: str) -> str:
