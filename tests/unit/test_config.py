@@ -482,6 +482,10 @@ def test_the_port_that_kubernetes_sets_for_a_service_called_landline_is_ignored(
         "LANDLINE_PORT_8081_TCP_PROTO": "tcp",
         "LANDLINE_PORT_8081_TCP_PORT": "8081",
         "LANDLINE_PORT_8081_TCP_ADDR": "10.96.0.7",
+        "LANDLINE_PORT_53_UDP": "udp://10.96.0.7:53",
+        "LANDLINE_HOST_SERVICE_HOST": "10.96.0.8",
+        "LANDLINE_HOST_SERVICE_PORT": "8081",
+        "LANDLINE_HOST_PORT": "tcp://10.96.0.8:8081",
     }
     assert load({}, environment) == Settings()
     assert load({"port": "9000"}, environment) == Settings(port=9000)
@@ -617,10 +621,30 @@ def test_the_file_s_path_is_shown_whole_however_long_it_is(folder: str, tmp_path
     assert refusal_of_file(long, "port = true").startswith(f"port = true in {file} has the wrong")
 
 
-def test_a_slip_in_the_name_of_a_variable_is_refused() -> None:
-    sentence = refusal({}, {"LANDLINE_PRT": "9000"})
-    assert sentence.startswith("LANDLINE_PRT in the environment is not an option")
-    assert "LANDLINE_PORT?" in sentence
+def slips(variable: str) -> set[str]:
+    """Return the names that a slip of the pen makes of this one: a letter wrong, missing, twice, or
+    swapped with the next; or small letters.
+    """
+    prefix, _, name = variable.partition("_")
+    made = {name.lower()}
+    for at in range(len(name)):
+        begin, letter, end = name[:at], name[at], name[at + 1 :]
+        made |= {f"{begin}Z{end}", begin + end, begin + letter * 2 + end}
+        made.add(begin + end[:1] + letter + end[1:])
+    return {f"{prefix}_{each}" for each in made if each != name}
+
+
+@pytest.mark.parametrize("variable", [each.variable for each in OPTIONS.values()])
+def test_a_slip_in_the_name_of_a_variable_is_refused(variable: str) -> None:
+    for slip in slips(variable):
+        sentence = refusal({}, {slip: "9000"})
+        assert sentence.startswith(f"{slip} in the environment is not an option")
+        assert f"{variable}?" in sentence
+
+
+@pytest.mark.parametrize("name", ["HOME", "VERSION", "IMAGE", "URL", "TOKEN", "DATA", "LOG", ""])
+def test_a_variable_that_is_no_slip_is_somebody_s_own_business(name: str) -> None:
+    assert load({}, {f"LANDLINE_{name}": "x"}) == Settings()
 
 
 def test_one_of_kafka_and_postgres_alone_is_refused() -> None:

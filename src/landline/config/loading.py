@@ -20,8 +20,8 @@ from landline.config.values import (
 )
 from landline.errors import ConfigError
 
-# How alike a stray LANDLINE_* variable must be to count as a slip of the pen. Anything else is
-# somebody's own business, e.g. LANDLINE_HOME in a deployment script.
+# How alike a stray LANDLINE_* variable must be to count as a slip of the pen, unless one letter is
+# all. Anything else is somebody's own business, e.g. LANDLINE_HOME in a deployment script.
 _SLIP: Final = 0.8
 
 _SHOWN_CHARACTERS: Final = 120
@@ -155,14 +155,31 @@ def _is_of_kubernetes(variable: str, text: str) -> bool:
 
 def _refuse_slip(variable: str, known: Mapping[str, str]) -> None:
     prefix, _, rest = variable.partition("_")
-    if prefix != "LANDLINE":
+    if prefix.upper() != "LANDLINE":
         return
-    meant = get_close_matches(rest, (name.partition("_")[2] for name in known), 1, _SLIP)
+    names = [name.partition("_")[2] for name in known]
+    rest = rest.upper()
+    meant = [name for name in names if _is_one_letter_off(rest, name)]
+    meant = meant or get_close_matches(rest, names, 1, _SLIP)
     if meant:
         raise ConfigError(
             f"{printable(variable)} in the environment is not an option: "
             f"did you mean LANDLINE_{meant[0]}? Rename it or unset it"
         )
+
+
+def _is_one_letter_off(given: str, name: str) -> bool:
+    """Say whether it is the name but for a letter that is wrong, missing, too many, or swapped
+    with the next. In a short name even one is much, and two names may still be quite unlike.
+    """
+    pairs = enumerate(zip(given, name, strict=False))
+    same = next((at for at, (one, other) in pairs if one != other), min(len(given), len(name)))
+    given, name = given[same:], name[same:]
+    return (
+        given[1:] in (name, name[1:])
+        or given == name[1:]
+        or (given[:2] == name[1::-1] and given[2:] == name[2:])
+    )
 
 
 def _from_file(file: Given) -> dict[str, Given]:
