@@ -1,5 +1,6 @@
 """The reverse proxies of docs/proxies.md, as the page has them, in front of a real server."""
 
+import asyncio
 import base64
 import json
 import os
@@ -7,7 +8,7 @@ import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -125,7 +126,15 @@ def running(command: list[str], directory: Path) -> Iterator["subprocess.Popen[b
 async def proxy(
     request: pytest.FixtureRequest, server: ServerProcess, tmp_path: Path
 ) -> AsyncIterator[Proxy]:
-    name: str = request.param
+    async with in_front(server, request.param, tmp_path) as proxy:
+        yield proxy
+
+
+@asynccontextmanager
+async def in_front(
+    server: ServerProcess, name: str, tmp_path: Path, other: int | None = None
+) -> AsyncIterator[Proxy]:
+    """Run the page's proxy in front of a server, and of whatever listens on the port `other`."""
     server.stop()
     server.args = ["--allowed-origins", ORIGIN]
     server.start()
@@ -139,6 +148,10 @@ async def proxy(
     authority.configure_trust(trust)
     [snippet] = code_blocks(PAGE, name)
     port = free_port()
+    if other is not None:
+        line = "    server 127.0.0.1:8081;\n"
+        assert line in snippet
+        snippet = snippet.replace(line, f"{line}    server 127.0.0.1:{other} max_fails=0;\n")
     snippet = snippet.replace("127.0.0.1:8081", f"127.0.0.1:{server.port}")
     # Seen from the directory, in which the proxy runs: its own path may hold blanks, or a `;`.
     snippet = snippet.replace(f"/etc/{name}", ".")
@@ -187,3 +200,27 @@ async def test_a_stranger_and_another_site_s_page_stay_outside(proxy: Proxy) -> 
             pass
     async with proxy.socket(origin=None) as socket:  # no browser
         assert (await hear(socket, "welcome"))["user"] == "alice"
+
+
+async def test_an_upgrade_that_one_server_refuses_with_503_goes_to_another(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    """As a server does while it drains. The balancer asks both in turn, so both are asked."""
+    refused = 0
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        nonlocal refused
+        head = await reader.readuntil(b"\r\n\r\n")
+        refused += head.startswith(b"GET /ws/chat ")
+        writer.write(b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 2\r\n")
+        writer.write(b"Content-Length: 0\r\nConnection: close\r\n\r\n")
+        await writer.drain()
+        writer.close()
+
+    draining = await asyncio.start_server(refuse, "127.0.0.1", 0)
+    port = draining.sockets[0].getsockname()[1]
+    async with draining, in_front(server, "nginx", tmp_path, other=port) as proxy:
+        for _ in range(4):
+            async with proxy.socket() as socket:
+                assert (await hear(socket, "welcome"))["user"] == "alice"
+    assert refused
