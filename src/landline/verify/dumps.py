@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 import orjson
@@ -179,7 +180,14 @@ class Store:
 
 
 async def _connect(url: str) -> "asyncpg.Connection[Any]":
-    return await asyncpg.connect(url, timeout=_ASK_SECONDS, command_timeout=_COMMAND_SECONDS)
+    # Where it has a host and ?port=, the driver looks at the port only if it is told.
+    given = parse_qs(urlsplit(url).query).get("port", [""])[-1]
+    return await asyncpg.connect(
+        url,
+        port=[int(port) for port in given.split(",")] if given else None,
+        timeout=_ASK_SECONDS,
+        command_timeout=_COMMAND_SECONDS,
+    )
 
 
 async def dump(
