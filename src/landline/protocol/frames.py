@@ -204,7 +204,8 @@ def _check_unknown(text: str) -> None:
     try:
         frame = orjson.loads(text)
     except ValueError as error:  # it takes all that is strict for us
-        raise _NotStrict(f"a frame must be one JSON object: {error}") from None
+        known = _beginning(text) if spelled_out > UNKNOWN_BYTES else None
+        raise _NotStrict(f"a frame must be one JSON object: {error}", known) from None
     if not isinstance(frame, dict):
         raise _NotStrict("a frame must be one JSON object", {})
     if isinstance(ids := frame.get("ids"), list) and len(ids) > ACK_IDS:

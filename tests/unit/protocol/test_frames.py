@@ -210,6 +210,8 @@ def test_the_ref_of_a_frame_with_far_too_much_in_it_is_known_if_it_stands_before
     begin = '{"to":"b","ref":"\\u0072\\"[{,1","content":"c",'
     text = filled(begin, many % ("[]," * 18_000), "}")
     assert refused(text) == (ErrorCode.BAD_FRAME, REJECTED, 'r"[{,1')
+    large = begin + many % ("[]," * 2_000) + ',"y":NaN}'
+    assert refused(large) == (ErrorCode.BAD_FRAME, REJECTED, 'r"[{,1')
     flat = "".join(f',"{number}":0' for number in range(5_000))
     assert refused('{"to":"b","ref":"r1"' + flat + "}") == (ErrorCode.BAD_FRAME, REJECTED, "r1")
 
