@@ -88,6 +88,7 @@ def test_the_numbers_of_the_terminal_are_those_of_the_code() -> None:
     text = section(PAGE, "## In a terminal or a pipe")
     for words in (
         f"for up to {terminal.LAST_ANSWERS_SECONDS:g} s without any",
+        f"At most {terminal.LINES_UNDER_WAY:,} lines wait",
         f"more than {limits.CONTENT_BYTES:,} bytes",
         f"at {lines.TERMINAL_LINE_BYTES:,} bytes",
     ):

@@ -27,7 +27,8 @@ from landline.terminal.files import default_outbox, take_over
 from landline.terminal.lines import Input, Line
 from landline.terminal.screen import Screen, harmless, time_of_day
 
-# After the end of the input, for as long as no answer comes at all.
+# For as long as no answer comes at all: after the end of the input, and where there is no room for
+# a pipe's next line.
 LAST_ANSWERS_SECONDS = 15.0
 # Lines that wait for their answers at a time; no more are read until then.
 LINES_UNDER_WAY = 1_000
@@ -133,6 +134,7 @@ class Terminal:
         self._open: dict[int, tuple[str, str]] = {}  # line -> recipient and text, without an answer
         self._refused: list[_Left] = []
         self._left: list[_Left] = []
+        self._unread: str | None = None  # of the input, in words
         self._news = asyncio.Event()
         self._is_connected: bool | None = None
 
@@ -151,7 +153,7 @@ class Terminal:
             raise group.exceptions[0] from None
         finally:
             self._tell_left()
-        return 1 if self._left else 0
+        return 1 if self._left or self._unread else 0
 
     async def _chat(self, chat: Chat) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -163,7 +165,10 @@ class Terminal:
             taking = tasks.create_task(self._take_lines(chat, tasks))
             watching = tasks.create_task(self._watch_screen(receiving, taking))
             await asyncio.wait({taking})
-            if not taking.cancelled() and taking.exception() is None:
+            is_over = (
+                taking.cancelled() or taking.exception() is not None or self._unread is not None
+            )
+            if not is_over:
                 await self._wait_for_answers(chat)
             for task in (receiving, watching, *self._sending):
                 task.cancel()
@@ -201,9 +206,17 @@ class Terminal:
                 if not self._obey(line):
                     return
             elif line.text:
+                if not await self._has_room():
+                    self._unread = f"the rest of the input was not read, from line {line.number} on"
+                    return
                 self._start_sending(line, line.text.removeprefix("/"), chat, tasks)
-            while len(self._sending) >= LINES_UNDER_WAY:
-                await asyncio.wait(self._sending, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _has_room(self) -> bool:
+        """Wait until there is room for one more line. Returns False where a pipe waits in vain."""
+        while len(self._sending) >= LINES_UNDER_WAY:
+            if not await self._hears_more() and not self._lines.is_terminal:
+                return False
+        return True
 
     def _obey(self, line: Line) -> bool:
         """Do what a command says. Returns False when it is to leave."""
@@ -238,7 +251,11 @@ class Terminal:
         self._open[line.number] = (self._partner, text)
         task = tasks.create_task(self._send(chat, self._partner, text, line))
         self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
+        task.add_done_callback(self._end_sending)
+
+    def _end_sending(self, task: asyncio.Task[None]) -> None:
+        self._sending.discard(task)
+        self._news.set()  # there is room
 
     async def _send(self, chat: Chat, to: str, text: str, line: Line) -> None:
         try:
@@ -250,7 +267,6 @@ class Terminal:
                 return  # the chat has ended; the next one sends it
             self._refuse(line, str(error))
         self._open.pop(line.number)
-        self._news.set()
 
     def _refuse(self, line: Line, why: str) -> None:
         self._screen.show(f"{self._screen.marks.refused} {harmless(line.text)} ({harmless(why)})")
@@ -280,12 +296,18 @@ class Terminal:
         if (self._open or chat.unanswered) and self._is_connected is not True:
             self._screen.show(f"-- waiting up to {LAST_ANSWERS_SECONDS:g} s for a connection")
         while self._open or chat.unanswered:
-            self._news.clear()
-            try:
-                async with asyncio.timeout(LAST_ANSWERS_SECONDS):
-                    await self._news.wait()
-            except TimeoutError:
+            if not await self._hears_more():
                 return
+
+    async def _hears_more(self) -> bool:
+        """Wait for an answer. Returns False when none comes for a while."""
+        self._news.clear()
+        try:
+            async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                await self._news.wait()
+        except TimeoutError:
+            return False
+        return True
 
     def _note_left(self, chat: Chat) -> None:
         """Collect what was not accepted. What a person was told at once is not told again."""
@@ -300,22 +322,27 @@ class Terminal:
             why = "of an earlier time; it is kept and goes out next time"
             self._left.append(_Left(0, text, why))
         if not (self._lines.has_ended or self._lines.is_terminal):
-            self._left.append(_Left(0, "", "the rest of the input was not read"))
+            self._unread = self._unread or "the rest of the input was not read"
 
     def _tell_left(self) -> None:
-        if not self._left or self._errors is None:
+        if self._errors is None:
             return
-        lines = "line was" if len(self._left) == 1 else "lines were"
-        told = [f"landline: {len(self._left)} {lines} not accepted"]
+        told = []
+        if self._left:
+            lines = "line was" if len(self._left) == 1 else "lines were"
+            told.append(f"{len(self._left)} {lines} not accepted")
         for left in sorted(self._left, key=lambda left: left.number or sys.maxsize)[:NAMED_LINES]:
             text = harmless(left.text[:NAMED_CHARACTERS])
             text += "..." * (len(left.text) > NAMED_CHARACTERS)
             where = f"line {left.number}: " if left.number else ""
-            told.append(f"  {where}{harmless(left.why)}" + (f": {text}" if text else ""))
+            told.append(f"{where}{harmless(left.why)}" + (f": {text}" if text else ""))
         if len(self._left) > NAMED_LINES:
-            told.append(f"  and {len(self._left) - NAMED_LINES} more")
-        with suppress(OSError):
-            print("\n".join(told), file=self._errors, flush=True)
+            told.append(f"and {len(self._left) - NAMED_LINES} more")
+        if self._unread is not None:
+            told.append(self._unread)
+        if told:
+            with suppress(OSError):
+                print("landline: " + "\n  ".join(told), file=self._errors, flush=True)
 
 
 def _kept(chat: Chat) -> Counter[tuple[str, str]]:
