@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from landline.client.outbox import Draft, FileOutbox
+from landline.terminal.files import default_outbox
 from support.peer import Peer, until, until_caught_up
 from support.server import ServerProcess
 
@@ -206,6 +207,27 @@ async def test_lines_of_an_earlier_version_that_may_be_anothers_are_named_and_no
     assert f"1 unsent line is in {before}".encode() in said
     assert process.returncode == 143
     assert await received(server) == []
+
+
+async def test_a_kept_line_that_is_rejected_next_time_is_named(
+    server: ServerProcess, chats: Chats, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An earlier version took names that this one refuses."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    outbox = FileOutbox(default_outbox(chats.url, "alice"), "alice", server.ws_url)
+    await outbox.open()
+    await outbox.add(Draft("r1", "bo\u200bb", "to whom?"))
+    await outbox.add(Draft("r2", "bob", "hello"))
+    await outbox.close()
+    ended = await chats.pipe(b"")
+    said = ended.stderr.decode()
+    assert ended.returncode == 1
+    assert said.startswith("landline: 1 line was not accepted\n  of an earlier time, to bo")
+    assert "bad_recipient" in said
+    assert said.endswith(": to whom?\n")
+    assert await received(server) == ["hello"]
+    ended = await chats.pipe(b"")
+    assert (ended.returncode, ended.stderr) == (0, b"")
 
 
 async def test_a_server_that_goes_away_in_the_middle_is_waited_for(

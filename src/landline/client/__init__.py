@@ -25,6 +25,7 @@ from landline.client.events import (
     Event,
     Message,
     Receipt,
+    Rejected,
 )
 
 __all__ = [
@@ -43,6 +44,7 @@ __all__ = [
     "OutboxInUse",
     "Receipt",
     "Refused",
+    "Rejected",
     "SendTimeout",
     "WrongUser",
     "connect",
@@ -65,9 +67,9 @@ def connect(
     that they survive the process; without it they are kept in memory. The file is of one user at
     one server. `connect_timeout`: seconds for the first connection, or None not to wait for it at
     all; later ones are tried for as long as the chat is open. `on_event` is called, on the event
-    loop, with connections, acceptances and deliveries; it must not block. `headers`: more headers
-    for the handshake. `proxy`: the URL of one, None for none, or True for what the environment
-    says, which never concerns a server on this machine.
+    loop, with connections, acceptances, deliveries and rejected drafts; it must not block.
+    `headers`: more headers for the handshake. `proxy`: the URL of one, None for none, or True for
+    what the environment says, which never concerns a server on this machine.
 
     Raises: Refused where `url` or `username` cannot be one, ClientError for such headers.
     """

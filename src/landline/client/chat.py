@@ -40,6 +40,7 @@ from landline.client.events import (
     Event,
     Message,
     Receipt,
+    Rejected,
 )
 from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
 from landline.client.sends import IN_FLIGHT, Repeats, Send
@@ -94,6 +95,7 @@ class Chat:
         )
         self._connect_timeout = connect_timeout
         self._on_event = on_event or (lambda _event: None)
+        self._has_listener = on_event is not None
         self._sends: OrderedDict[str, Send] = OrderedDict()
         self._unsent: deque[Send] = deque()
         self._in_flight: OrderedDict[str, Send] = OrderedDict()
@@ -194,12 +196,26 @@ class Chat:
         check_draft(draft)
         await self._outbox.add(draft)
         self._check_open()  # it may have ended meanwhile
-        answer = self._queue(draft, is_uncertain=False).answer
+        send = self._queue(draft, is_uncertain=False)
+        send.is_awaited = True
         try:
             async with asyncio.timeout(timeout):
-                return await asyncio.shield(answer)
+                return await asyncio.shield(send.answer)
         except TimeoutError:
+            self._give_up(send)
             raise SendTimeout(f"no answer within {timeout} s; it goes on being sent") from None
+        except asyncio.CancelledError:
+            self._give_up(send)
+            raise
+
+    def _give_up(self, send: Send) -> None:
+        """Nobody waits for this answer any more, also if it has come in the same moment."""
+        send.is_awaited = False
+        problem = send.answer.exception() if send.answer.done() else None
+        if isinstance(problem, MessageRejected):
+            self._on_event(
+                Rejected(send.draft.to, send.draft.content, problem.code, problem.reason)
+            )
 
     @property
     def unanswered(self) -> list[Draft]:
@@ -432,10 +448,7 @@ class Chat:
         if send is None:
             return
         if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
-            self._settle(send.draft.ref)
-            if not send.answer.done():
-                send.answer.set_exception(MessageRejected(refusal.code, refusal.reason))
-                send.answer.exception()  # who has left does not want to hear of it
+            self._reject(send, refusal.code, refusal.reason)
             return
         if refusal.outcome != Outcome.REJECTED:
             send.is_uncertain = True
@@ -443,17 +456,32 @@ class Chat:
         self._repeats.refused(send, refusal.asked_seconds)
         self._has_work.set()
 
+    def _reject(self, send: Send, code: str, reason: str) -> None:
+        """A draft will never be in the log. Somebody hears of it, or it is not forgotten."""
+        draft = send.draft
+        if not send.is_awaited:
+            if self._has_listener:
+                # First of all this: when it raises, the draft is still kept.
+                self._on_event(Rejected(draft.to, draft.content, code, reason))
+            else:
+                _log.warning("a kept message to %r was rejected: %s: %s", draft.to, code, reason)
+        self._settle(draft.ref, is_forgotten=send.is_awaited or self._has_listener)
+        if not send.answer.done():
+            send.answer.set_exception(MessageRejected(code, reason))
+            send.answer.exception()  # who has left hears of it otherwise
+
     def _let_through(self, send: Send) -> None:
         """It is a send's turn to be tried again."""
         self._unsent.append(send)
         self._has_work.set()
 
-    def _settle(self, ref: str | None) -> Send | None:
+    def _settle(self, ref: str | None, *, is_forgotten: bool = True) -> Send | None:
         """A draft is answered: return its send, for the last time."""
         send = self._sends.pop(ref or "", None)
         self._in_flight.pop(ref or "", None)
         if send is not None:
-            self._answered.append(send.draft.ref)
+            if is_forgotten:
+                self._answered.append(send.draft.ref)
             self._repeats.answered(send)
         self._has_work.set()
         return send

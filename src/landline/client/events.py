@@ -65,4 +65,16 @@ class Delivered:
     user: str
 
 
-Event = Connected | Disconnected | Accepted | Delivered
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A draft that no `send` waits for any more, of an earlier process or of one that gave up, is
+    certainly not in the log and never will be. Others hear of it by MessageRejected.
+    """
+
+    to: str
+    content: str
+    code: str
+    reason: str
+
+
+Event = Connected | Disconnected | Accepted | Rejected | Delivered

@@ -29,13 +29,14 @@ LONGEST_ASKED_SECONDS = 60.0
 @dataclass(slots=True, eq=False)
 class Send:
     """A draft and how far it has come. `place`: its place in the order of the calls;
-    `is_uncertain`: some try may have reached the log.
+    `is_uncertain`: some try may have reached the log. `is_awaited`: somebody hears the answer.
     """
 
     draft: Draft
     answer: asyncio.Future[Receipt]
     place: int
     is_uncertain: bool = False
+    is_awaited: bool = False
     sent_at: float | None = None
 
 

@@ -20,6 +20,7 @@ from landline.client import (
     Disconnected,
     Event,
     MessageRejected,
+    Rejected,
     connect,
 )
 from landline.protocol.identity import BadName, check_user_name
@@ -190,6 +191,10 @@ class Terminal:
                 self._ticks[receipt.id] = content
                 if len(self._ticks) > REMEMBERED_LINES:
                     del self._ticks[next(iter(self._ticks))]
+            case Rejected(to=to, content=content, code=code, reason=reason):
+                why = f"of an earlier time, to {to}: {code}: {reason}"
+                self._refuse(Line(0, content), why)
+                self._news.set()
             case Delivered(ids=ids):
                 for id in ids:
                     if id in self._ticks:
