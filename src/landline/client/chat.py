@@ -22,7 +22,14 @@ from websockets.exceptions import ConnectionClosed
 
 from landline.client.address import read_address
 from landline.client.backoff import Backoff, asked_by_reason
-from landline.client.dialing import GOODBYE_SECONDS, DialFailed, Proxy, check_headers, dial
+from landline.client.dialing import (
+    GOODBYE_SECONDS,
+    DialFailed,
+    Proxy,
+    check_headers,
+    dial,
+    leaving,
+)
 from landline.client.errors import (
     ChatClosed,
     ClientError,
@@ -302,12 +309,15 @@ class Chat:
     async def _session(self, backoff: Backoff) -> str:
         """Serve one connection. Returns the reason of its end."""
         clock = asyncio.get_running_loop().time
-        async with await dial(self._address, self._username, self._headers, self._proxy) as socket:
+        socket = await dial(self._address, self._username, self._headers, self._proxy)
+        async with leaving(socket):
             try:
                 async with asyncio.timeout(WELCOME_SECONDS):
                     welcome = read_welcome(await socket.recv())
             except TimeoutError:
-                return f"no welcome within {WELCOME_SECONDS:g} s"
+                reason = f"no welcome within {WELCOME_SECONDS:g} s"
+                await socket.close(CloseCode.NO_PROGRESS, reason)
+                return reason
             except ConnectionClosed:
                 return self._farewell(socket, _OWN_CLOSES)
             if welcome.user != self._username:
@@ -373,6 +383,8 @@ class Chat:
                     if not self._repeats.holds_back(send):
                         await self._write_send(socket, send, loop.time())
                 if self._is_answer_overdue(loop.time()):
+                    reason = f"no answer within {ANSWER_SECONDS:g} s"
+                    await socket.close(CloseCode.NO_PROGRESS, reason)
                     return
 
     async def _write_acks(self, socket: ClientConnection) -> None:

@@ -5,20 +5,24 @@ that asks to sign in, a network that wants to be paid first. All of that passes.
 for good that it does not want a client, and marks the answer.
 """
 
+import asyncio
 import re
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
 from typing import Literal
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidHandshake, InvalidProxy, InvalidStatus, InvalidURI
+from websockets.frames import CloseCode
 from websockets.http11 import Response
 from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
 from landline.client.address import Address
 from landline.client.backoff import Asked, asked_by_header
-from landline.client.errors import ClientError, Refused
+from landline.client.errors import ClientError, Refused, WrongUser
+from landline.client.wire import NotLandline, OtherProtocol
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.protocol.limits import SUBPROTOCOL
 
@@ -48,7 +52,7 @@ class DialFailed(Exception):
 async def dial(
     address: Address, username: str, headers: Mapping[str, str], proxy: Proxy
 ) -> ClientConnection:
-    """Return a connection; whoever gets it closes it.
+    """Return a connection; whoever gets it closes it, see `leaving`.
 
     Raises: DialFailed; ClientError where it is this program's own surroundings that must be changed
     first.
@@ -81,6 +85,29 @@ async def dial(
         ) from error
     except (InvalidURI, ValueError):  # what no resolver takes for a host
         raise Refused(f"{address.server} is no address of a server") from None
+
+
+@asynccontextmanager
+async def leaving(socket: ClientConnection) -> AsyncIterator[None]:
+    """Close a connection at the end of the block, with the code for the way it ended."""
+    try:
+        yield
+    except BaseException as problem:
+        await socket.close(_goodbye(problem))
+        raise
+    await socket.close(CloseCode.NORMAL_CLOSURE)
+
+
+def _goodbye(problem: BaseException) -> CloseCode:
+    match problem:
+        case asyncio.CancelledError():  # whose chat it is has left it
+            return CloseCode.NORMAL_CLOSURE
+        case NotLandline() | OtherProtocol():
+            return CloseCode.PROTOCOL_ERROR
+        case WrongUser():
+            return CloseCode.POLICY_VIOLATION
+        case _:  # it is this side that cannot go on
+            return CloseCode.INTERNAL_ERROR
 
 
 def _check_proxy(proxy: str) -> None:
