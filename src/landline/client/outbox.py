@@ -156,7 +156,7 @@ class FileOutbox:
         if self._path.exists():
             look(self._path)  # before anything about it is changed
         _make_directories(self._path.parent)
-        _close_to_others(self._path)
+        _make_for_its_owner(self._path)
         connection = sqlite3.connect(
             self._path, isolation_level=None, check_same_thread=False, timeout=0
         )
@@ -254,23 +254,31 @@ def _make_directories(directory: Path) -> None:
         directory.chmod(0o700)  # whatever the umask took away
 
 
-def _close_to_others(path: Path) -> None:
+def _make_for_its_owner(path: Path) -> None:
     """Make the file, or take it away from everybody but its owner.
 
-    A file that exists is not opened here: closing it would give up the lock that another chat of
-    this process has on it (POSIX locks belong to process and file).
+    A file that exists is not opened here, see `close_to_others`.
     """
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, _OWNER_ALONE)
     except FileExistsError:
-        for file in (path, *(path.with_name(path.name + ending) for ending in _COMPANIONS)):
-            if file.is_file() and file.stat().st_mode & 0o077:
-                file.chmod(_OWNER_ALONE)
+        close_to_others(path)
     else:
         try:
             os.fchmod(descriptor, _OWNER_ALONE)  # whatever the umask took away
         finally:
             os.close(descriptor)
+
+
+def close_to_others(path: Path) -> None:
+    """Take a file, and those that SQLite keeps beside it, away from everybody but its owner.
+
+    It is not opened: closing it would give up the lock that another chat of this process has on it
+    (POSIX locks belong to process and file). Raises: OSError.
+    """
+    for file in (path, *(path.with_name(path.name + ending) for ending in _COMPANIONS)):
+        if file.is_file() and file.stat().st_mode & 0o077:
+            file.chmod(_OWNER_ALONE)
 
 
 class Handed:

@@ -11,7 +11,8 @@ from urllib.parse import urlsplit
 
 from landline.client import ClientError, OutboxInUse
 from landline.client.address import read_address
-from landline.client.looking import Looks, look
+from landline.client.looking import Looks, look, resolved
+from landline.client.outbox import close_to_others
 
 _HOST_CHARACTERS = 80
 _USUAL_PATHS = frozenset({"/ws", "/ws/chat"})
@@ -45,6 +46,8 @@ def take_over(url: str, username: str, outbox: Path) -> str | None:
         if is_new and _is_this_ones(left, url, username):
             _rename(before, outbox)
             return None
+        with suppress(PermissionError):  # it is somebody else's
+            close_to_others(resolved(before))  # an earlier version left it open to everybody
     except sqlite3.OperationalError:
         if not (is_new and _is_this_ones(Looks(), url, username)):
             return None  # whoever uses it sends its lines

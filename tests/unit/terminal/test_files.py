@@ -188,6 +188,38 @@ def test_nothing_is_said_of_a_file_without_lines(state: Path) -> None:
     assert take_over("ws://h/b/ws", "alice", default_outbox("ws://h/b/ws", "alice")) is None
 
 
+@pytest.mark.parametrize("lines", [0, 2])
+@pytest.mark.parametrize("is_link", [False, True])
+@pytest.mark.parametrize("endings", [[""], ["", "-journal", "-wal", "-shm"]])
+def test_what_is_left_alone_is_closed_to_others(
+    endings: list[str], is_link: bool, lines: int, state: Path, tmp_path: Path
+) -> None:
+    before = state / "alice@h.db"
+    leave(before, lines)
+    if is_link:
+        before = before.rename(tmp_path / "elsewhere.db")
+        (state / "alice@h.db").symlink_to(before)
+    files = [before.with_name(before.name + ending) for ending in endings]
+    for file in files:
+        file.touch()
+        file.chmod(0o644)
+    take_over("ws://h/b/ws", "alice", default_outbox("ws://h/b/ws", "alice"))
+    left = [file for file in files if file.exists()]
+    assert before in left
+    assert {file.stat().st_mode & 0o777 for file in left} == {0o600}
+
+
+def test_what_is_no_outbox_keeps_its_mode(state: Path) -> None:
+    state.mkdir()
+    before = state / "alice@h.db"
+    with closing(sqlite3.connect(before)) as connection, connection:
+        connection.execute("CREATE TABLE others (id)")
+    before.chmod(0o644)
+    with pytest.raises(ClientError):
+        take_over("ws://h/b/ws", "alice", default_outbox("ws://h/b/ws", "alice"))
+    assert before.stat().st_mode & 0o777 == 0o644
+
+
 def test_a_place_where_no_file_can_be_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
