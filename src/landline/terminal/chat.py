@@ -6,7 +6,6 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -25,6 +24,7 @@ from landline.client import (
 )
 from landline.protocol.identity import BadName, check_user_name
 from landline.terminal.files import default_outbox, take_over
+from landline.terminal.left import REASON_CHARACTERS, Left, beginning
 from landline.terminal.lines import Input, Line
 from landline.terminal.screen import Screen, harmless, time_of_day
 
@@ -35,9 +35,6 @@ LAST_ANSWERS_SECONDS = 15.0
 LINES_UNDER_WAY = 1_000
 # Own lines remembered for their second tick; an older one simply does not get it shown.
 REMEMBERED_LINES = 1_000
-# Lines that are named at the end, and how much of each.
-NAMED_LINES = 20
-NAMED_CHARACTERS = 60
 
 HELP = """\
 type a line and press Enter to send it
@@ -111,15 +108,6 @@ def _ended_by_signals() -> Iterator[list[signal.Signals]]:
             loop.remove_signal_handler(number)
 
 
-@dataclass(frozen=True, slots=True)
-class _Left:
-    """A line that was not accepted, and why."""
-
-    number: int
-    text: str
-    why: str
-
-
 class Terminal:
     """Shows a chat and reads its lines."""
 
@@ -133,9 +121,7 @@ class Terminal:
         self._ticks: dict[str, str] = {}
         self._sending: set[asyncio.Task[None]] = set()
         self._open: dict[int, tuple[str, str]] = {}  # line -> recipient and text, without an answer
-        self._refused: list[_Left] = []
-        self._left: list[_Left] = []
-        self._unread: str | None = None  # of the input, in words
+        self._left = Left()
         self._news = asyncio.Event()
         self._is_connected: bool | None = None
 
@@ -154,7 +140,7 @@ class Terminal:
             raise group.exceptions[0] from None
         finally:
             self._tell_left()
-        return 1 if self._left or self._unread else 0
+        return 1 if self._left else 0
 
     async def _chat(self, chat: Chat) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -167,7 +153,9 @@ class Terminal:
             watching = tasks.create_task(self._watch_screen(receiving, taking))
             await asyncio.wait({taking})
             is_over = (
-                taking.cancelled() or taking.exception() is not None or self._unread is not None
+                taking.cancelled()
+                or taking.exception() is not None
+                or self._left.unread is not None
             )
             if not is_over:
                 await self._wait_for_answers(chat)
@@ -212,7 +200,8 @@ class Terminal:
                     return
             elif line.text:
                 if not await self._has_room():
-                    self._unread = f"the rest of the input was not read, from line {line.number} on"
+                    rest = f"the rest of the input was not read, from line {line.number} on"
+                    self._left.unread = rest
                     return
                 self._start_sending(line, line.text.removeprefix("/"), chat, tasks)
 
@@ -274,8 +263,16 @@ class Terminal:
         self._open.pop(line.number)
 
     def _refuse(self, line: Line, why: str) -> None:
-        self._screen.show(f"{self._screen.marks.refused} {harmless(line.text)} ({harmless(why)})")
-        self._refused.append(_Left(line.number, line.text, why))
+        """Say at once that a line is not sent. A person gets it back whole; of a pipe, where it is
+        told at the end as well, there may be any number of them.
+        """
+        if self._lines.is_terminal:
+            text = harmless(line.text)
+        else:
+            text = beginning(line.text)
+            self._left.add(line.number, line.text, why)
+        why = beginning(why, REASON_CHARACTERS)
+        self._screen.show(f"{self._screen.marks.refused} {text} ({why})")
 
     # Receiving -------------------------------------------------------------------------------
 
@@ -315,39 +312,21 @@ class Terminal:
         return True
 
     def _note_left(self, chat: Chat) -> None:
-        """Collect what was not accepted. What a person was told at once is not told again."""
-        if not self._lines.is_terminal:
-            self._left += self._refused
+        """Note what has no answer. What a person was told at once is not told again."""
         kept = _kept(chat)
         for number, draft in self._open.items():
             why = "no answer yet; it is kept and goes out next time"
-            self._left.append(_Left(number, draft[1], why if draft in kept else "not sent"))
+            self._left.add(number, draft[1], why if draft in kept else "not sent")
             kept -= Counter([draft])
         for _to, text in kept.elements():
-            why = "of an earlier time; it is kept and goes out next time"
-            self._left.append(_Left(0, text, why))
+            self._left.add(0, text, "of an earlier time; it is kept and goes out next time")
         if not (self._lines.has_ended or self._lines.is_terminal):
-            self._unread = self._unread or "the rest of the input was not read"
+            self._left.unread = self._left.unread or "the rest of the input was not read"
 
     def _tell_left(self) -> None:
-        if self._errors is None:
-            return
-        told = []
-        if self._left:
-            lines = "line was" if len(self._left) == 1 else "lines were"
-            told.append(f"{len(self._left)} {lines} not accepted")
-        for left in sorted(self._left, key=lambda left: left.number or sys.maxsize)[:NAMED_LINES]:
-            text = harmless(left.text[:NAMED_CHARACTERS])
-            text += "..." * (len(left.text) > NAMED_CHARACTERS)
-            where = f"line {left.number}: " if left.number else ""
-            told.append(f"{where}{harmless(left.why)}" + (f": {text}" if text else ""))
-        if len(self._left) > NAMED_LINES:
-            told.append(f"and {len(self._left) - NAMED_LINES} more")
-        if self._unread is not None:
-            told.append(self._unread)
-        if told:
+        if self._left and self._errors is not None:
             with suppress(OSError):
-                print("landline: " + "\n  ".join(told), file=self._errors, flush=True)
+                print(f"landline: {self._left.told()}", file=self._errors, flush=True)
 
 
 def _kept(chat: Chat) -> Counter[tuple[str, str]]:

@@ -3,7 +3,6 @@
 import asyncio
 import io
 import os
-import unicodedata
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -13,8 +12,15 @@ from typing import TextIO
 _BIDI_CONTROLS = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
-# Control characters, lone surrogates, and what may begin a line or paragraph of its own.
-_UNFIT_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Control characters (Cc), what may begin a line or paragraph of its own (Zl, Zp), and lone
+# surrogates (Cs): these categories have no other characters, whatever the version of Unicode.
+_UNFIT = frozenset(
+    map(chr, (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029, *range(0xD800, 0xE000)))
+)
+_SUBSTITUTES = str.maketrans(
+    dict.fromkeys(_UNFIT | _BIDI_CONTROLS, "\N{REPLACEMENT CHARACTER}")
+    | {"\n": "\N{RETURN SYMBOL}"}
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,14 +80,8 @@ class Screen:
 
 def harmless(text: str) -> str:
     """Return text on one line that cannot steer a terminal or pretend to be another line."""
-    return "".join(
-        "\N{RETURN SYMBOL}"
-        if character == "\n"
-        else "\N{REPLACEMENT CHARACTER}"
-        if unicodedata.category(character) in _UNFIT_CATEGORIES or character in _BIDI_CONTROLS
-        else character
-        for character in text
-    )
+    # A long text must not take long: most have nothing to replace.
+    return text if text.isprintable() else text.translate(_SUBSTITUTES)
 
 
 def time_of_day(time: datetime, today: date) -> str:
