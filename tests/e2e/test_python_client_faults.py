@@ -409,6 +409,6 @@ async def test_events_tell_of_every_session() -> None:
         await until(lambda: len(events) == 3, "it is back")
     assert events == [
         Connected("ws-1", "s"),
-        Disconnected("retry_after_ms=7", 0.007),
+        Disconnected("the server is restarting", 0.007),
         Connected("ws-1", "s"),
     ]

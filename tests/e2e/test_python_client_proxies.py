@@ -134,7 +134,7 @@ async def test_what_a_proxy_answers_passes(passing: bytes) -> None:
 
 async def test_what_does_not_pass_is_told_when_the_time_is_up() -> None:
     async with scripted(accept_all) as server, door(server.url, *[answer("404 Gone")] * 99) as way:
-        with pytest.raises(ConnectionFailed, match="HTTP status 404"):
+        with pytest.raises(ConnectionFailed, match="answers with HTTP 404"):
             await landline.connect(way.url, username="a", connect_timeout=0.3).__aenter__()
 
 

@@ -29,7 +29,7 @@ Script = Callable[[Scripted, ServerConnection], Awaitable[None]]
 
 
 @asynccontextmanager
-async def scripted(script: Script) -> AsyncIterator[Scripted]:
+async def scripted(script: Script, port: int = 0) -> AsyncIterator[Scripted]:
     """Serve `script` for each connection."""
     seen = Scripted()
 
@@ -37,7 +37,7 @@ async def scripted(script: Script) -> AsyncIterator[Scripted]:
         seen.sessions.append([])
         await script(seen, socket)
 
-    async with serve(handle, "127.0.0.1", 0, compression=None) as server:
+    async with serve(handle, "127.0.0.1", port, compression=None) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         seen.url = f"ws://127.0.0.1:{port}/ws/chat"
         yield seen

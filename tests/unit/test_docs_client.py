@@ -73,6 +73,7 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
         f"(the last\n  {outbox.HANDED_IDS:,} are remembered)",
         f"first connection ({chat.CONNECT_SECONDS:g})",
         f"up to {backoff.FIRST_SECONDS} s",
+        f"on this machine itself, {backoff.LAST_SECONDS_HERE:g} s at most",
         f"a session that lasted {backoff.LASTING_SECONDS:g} s",
         f"up to {sends.FIRST_REPEAT_SECONDS} s, 1 s, 2 s ... {sends.LAST_REPEAT_SECONDS:g} s",
         f"status 400, 401 or 403 with the header `{': '.join(FINAL_REFUSAL)}`",

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 
 FIRST_SECONDS = 0.1
 LAST_SECONDS = 10.0
+# The longest wait where nothing listens on this machine: a try costs nobody anything, and whoever
+# starts the server again looks at the clock.
+LAST_SECONDS_HERE = 2.0
 # A session that lasted as long as the longest wait shows that the server is there again. A shorter
 # one may be one of many: a server that accepts and hangs up would be tried without end.
 LASTING_SECONDS = LAST_SECONDS
 # What a server or a proxy may ask for: `Retry-After: 3600` of a maintenance page is a guess.
 LONGEST_ASKED_SECONDS = 60.0
 
-_RETRY_AFTER_MS = re.compile(r"\bretry_after_ms=([0-9]{1,9})\b")
+RETRY_AFTER_MS = re.compile(r"\bretry_after_ms=([0-9]{1,9})\b")
 _DELAY_SECONDS = re.compile(r"[0-9]{1,9}")
 
 
@@ -27,18 +30,20 @@ class Backoff:
         if seconds >= LASTING_SECONDS:
             self._tries = 0
 
-    def next_delay(self, asked: "Asked | None" = None) -> float:
-        """Return the seconds to wait; who asks for a time is obeyed.
+    def next_delay(self, asked: "Asked | None" = None, longest: float = LAST_SECONDS) -> float:
+        """Return the seconds to wait, at most `longest`; who asks for a time is obeyed.
 
         To the millisecond where it is for this client alone and the session before had lasted.
         Asked again and again, or for a time that everybody was given, the client adds its own.
         """
-        ceiling = min(LAST_SECONDS, FIRST_SECONDS * 2**self._tries)
+        ceiling = FIRST_SECONDS * 2**self._tries
         is_first = self._tries == 0
-        self._tries = min(self._tries + 1, 10)
+        if ceiling < longest:
+            self._tries += 1
+        ceiling = min(longest, ceiling)
         if asked is None:
             return _up_to(ceiling)
-        seconds = min(asked.seconds, LONGEST_ASKED_SECONDS)
+        seconds = asked.obeyed_seconds
         if asked.is_for_all:
             return seconds + _up_to(max(ceiling, 1.0))
         return seconds if is_first else seconds + _up_to(ceiling)
@@ -53,10 +58,15 @@ class Asked:
     seconds: float
     is_for_all: bool = False
 
+    @property
+    def obeyed_seconds(self) -> float:
+        """Return the seconds that are waited at least."""
+        return min(self.seconds, LONGEST_ASKED_SECONDS)
+
 
 def asked_by_reason(close_reason: str) -> Asked | None:
     """Return what a server asks for whose reason to close says `retry_after_ms=N`."""
-    asked = _RETRY_AFTER_MS.search(close_reason)
+    asked = RETRY_AFTER_MS.search(close_reason)
     return Asked(int(asked[1]) / 1000) if asked else None
 
 

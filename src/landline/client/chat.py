@@ -21,7 +21,13 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from landline.client.address import read_address
-from landline.client.backoff import Backoff, asked_by_reason
+from landline.client.backoff import (
+    LAST_SECONDS,
+    LAST_SECONDS_HERE,
+    Asked,
+    Backoff,
+    asked_by_reason,
+)
 from landline.client.dialing import (
     GOODBYE_SECONDS,
     DialFailed,
@@ -50,7 +56,9 @@ from landline.client.events import (
     Rejected,
 )
 from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
+from landline.client.reasons import why_closed
 from landline.client.sends import IN_FLIGHT, Repeats, Send
+from landline.client.tries import Tries
 from landline.client.wire import (
     Answer,
     NotLandline,
@@ -120,6 +128,7 @@ class Chat:
         self._is_welcome = asyncio.Event()
         self._places = count()
         self._repeats = Repeats(self._let_through)
+        self._tries = Tries()
         self._ended: ClientError | None = None
         self._last_problem = "nobody answered"
         self._task: asyncio.Task[None] | None = None
@@ -201,6 +210,7 @@ class Chat:
         self._check_open()
         draft = Draft(str(uuid4()), to, content)
         check_draft(draft)
+        self.hurry()
         await self._outbox.add(draft)
         self._check_open()  # it may have ended meanwhile
         send = self._queue(draft, is_uncertain=False)
@@ -223,6 +233,12 @@ class Chat:
             self._on_event(
                 Rejected(send.draft.to, send.draft.content, problem.code, problem.reason)
             )
+
+    def hurry(self) -> None:
+        """Somebody waits: where there is no connection, try now and not when the time is over. Not
+        more than once a second, and not before the time that a server asks for. A send does this.
+        """
+        self._tries.hurry()
 
     @property
     def unanswered(self) -> list[Draft]:
@@ -288,11 +304,13 @@ class Chat:
     async def _keep_session(self) -> None:
         backoff = Backoff()
         while self._ended is None:
+            longest = LAST_SECONDS
             try:
-                reason = await self._session(backoff)
-                asked = asked_by_reason(reason)
+                reason, asked = await self._session(backoff)
             except DialFailed as failure:
                 reason, asked = failure.reason, failure.asked
+                if failure.is_nobody_here:
+                    longest = LAST_SECONDS_HERE
                 if failure.is_final:
                     self._end(Refused(f"the server refused the connection: {reason}"))
             except NotLandline as error:
@@ -300,14 +318,14 @@ class Chat:
                 reason, asked = str(error), None
                 _log.warning("reconnecting to %s: %s", self._address.server, reason)
             await self._forget_answered()
-            self._last_problem = reason or "the connection was lost"
+            self._last_problem = reason
             if self._ended is None:
-                delay = backoff.next_delay(asked)
-                self._on_event(Disconnected(self._last_problem, delay))
-                await asyncio.sleep(delay)
+                delay = backoff.next_delay(asked, longest)
+                self._on_event(Disconnected(reason, delay))
+                await self._tries.pause(delay, 0.0 if asked is None else asked.obeyed_seconds)
 
-    async def _session(self, backoff: Backoff) -> str:
-        """Serve one connection. Returns the reason of its end."""
+    async def _session(self, backoff: Backoff) -> tuple[str, Asked | None]:
+        """Serve one connection. Returns why it ended, and what the server asks for."""
         clock = asyncio.get_running_loop().time
         socket = await dial(self._address, self._username, self._headers, self._proxy)
         async with leaving(socket):
@@ -317,7 +335,7 @@ class Chat:
             except TimeoutError:
                 reason = f"no welcome within {WELCOME_SECONDS:g} s"
                 await socket.close(CloseCode.NO_PROGRESS, reason)
-                return reason
+                return reason, None
             except ConnectionClosed:
                 return self._farewell(socket, _OWN_CLOSES)
             if welcome.user != self._username:
@@ -348,11 +366,14 @@ class Chat:
             if problem is not None and not isinstance(problem, ConnectionClosed):
                 raise problem
 
-    def _farewell(self, socket: ClientConnection, final: Collection[int]) -> str:
-        """Return the reason of a connection's end, and stay away if its code is `final`."""
-        if socket.close_code in final:
-            self._end(Refused(f"the server closed the connection: {socket.close_reason}"))
-        return socket.close_reason or ""
+    def _farewell(
+        self, socket: ClientConnection, final: Collection[int]
+    ) -> tuple[str, Asked | None]:
+        """Return what a connection's end says, and stay away if its code is `final`."""
+        code, said = socket.close_code, socket.close_reason or ""
+        if code in final:
+            self._end(Refused(f"the server closed the connection: {said}"))
+        return why_closed(code, said), asked_by_reason(said)
 
     def _lose_flights(self) -> None:
         """The connection is gone: what was not answered may be in the log; acks are void."""

@@ -22,6 +22,7 @@ from websockets.uri import parse_uri
 from landline.client.address import Address
 from landline.client.backoff import Asked, asked_by_header
 from landline.client.errors import ClientError, Refused, WrongUser
+from landline.client.reasons import is_nobody, why_refused, why_unreachable
 from landline.client.wire import NotLandline, OtherProtocol
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.protocol.limits import SUBPROTOCOL
@@ -40,12 +41,22 @@ Proxy = str | Literal[True] | None
 
 
 class DialFailed(Exception):
-    """A connection could not be made. `is_final`: Landline will answer the same again."""
+    """A connection could not be made. `is_final`: Landline will answer the same again;
+    `is_nobody_here`: nothing listens there, and it is this machine.
+    """
 
-    def __init__(self, reason: str, *, is_final: bool = False, asked: Asked | None = None) -> None:
+    def __init__(
+        self,
+        reason: str,
+        *,
+        is_final: bool = False,
+        is_nobody_here: bool = False,
+        asked: Asked | None = None,
+    ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_final = is_final
+        self.is_nobody_here = is_nobody_here
         self.asked = asked
 
 
@@ -76,9 +87,12 @@ async def dial(
             max_queue=64,
         )
     except InvalidStatus as error:
-        raise _refusal(error.response) from error
+        raise _refusal(address, error.response) from error
     except (InvalidHandshake, OSError, EOFError) as error:
-        raise DialFailed(str(error) or type(error).__name__) from error
+        raise DialFailed(
+            why_unreachable(address, error, has_proxy=proxy is not None),
+            is_nobody_here=address.is_loopback and proxy is None and is_nobody(error),
+        ) from error
     except ImportError as error:
         raise ClientError(
             "a SOCKS proxy needs the package python-socks: pip install 'python-socks[asyncio]'"
@@ -151,16 +165,16 @@ def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
     return dict(headers)
 
 
-def _refusal(response: Response) -> DialFailed:
+def _refusal(address: Address, response: Response) -> DialFailed:
     status = response.status_code
     name, value = FINAL_REFUSAL
     is_final = status in FINAL_STATUSES and response.headers.get_all(name) == [value]
     body = bytes(response.body or b"").decode("utf-8", "replace").strip()
     # Landline answers in a sentence; from others may come any page.
-    is_sentence = body and "\n" not in body and "<" not in body and len(body) < _REASON_CHARACTERS
-    said = f"HTTP status {status}: {body}" if is_sentence else f"HTTP status {status}"
+    is_sentence = "\n" not in body and "<" not in body and len(body) < _REASON_CHARACTERS
+    sentence = body if is_sentence else ""
     return DialFailed(
-        body if is_final and is_sentence else said,
+        sentence if is_final and sentence else why_refused(address, status, sentence),
         is_final=is_final,
         asked=asked_by_header(", ".join(response.headers.get_all("Retry-After"))),
     )

@@ -42,7 +42,9 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The session is gone; the next try comes in `retry_seconds`."""
+    """The session is gone; the next try comes in `retry_seconds`, or sooner where somebody sends.
+    `reason` is a sentence for people.
+    """
 
     reason: str
     retry_seconds: float

@@ -193,6 +193,8 @@ class Terminal:
 
     async def _take_lines(self, chat: Chat, tasks: asyncio.TaskGroup) -> None:
         while (line := await self._lines.next()) is not None:
+            if self._lines.is_terminal:
+                chat.hurry()  # whoever presses Enter looks at the screen
             if line.problem is not None:
                 self._refuse(line, line.problem)
             elif line.text.startswith("/") and not line.text.startswith("//"):

@@ -1,0 +1,71 @@
+"""Why there is no connection, in sentences for people."""
+
+import errno
+import os
+import re
+import socket
+import ssl
+from http import HTTPStatus
+from urllib.parse import urlsplit
+
+from landline.client.address import Address
+from landline.client.backoff import RETRY_AFTER_MS
+from landline.protocol.codes import CloseCode
+
+_PATHS = ("/ws/chat", "/ws")
+_BY_CODE: dict[int, str] = {
+    CloseCode.GOING_AWAY: "the server is going away",
+    CloseCode.INTERNAL: "the server had an internal error",
+    CloseCode.RESTARTING: "the server is restarting",
+    CloseCode.OVERLOADED: "the server is overloaded",
+    CloseCode.NO_PROGRESS: "no answer came in time",
+}
+# Where a name has several addresses, asyncio has one text for the failures of all.
+_ERRNO = re.compile(r"\[Errno (\d+)\]")
+
+
+def why_closed(code: int | None, reason: str) -> str:
+    """Return what a connection's end says. What is meant for programs is no words."""
+    said = RETRY_AFTER_MS.sub("", reason).strip(" \t,;:.")
+    return said or _BY_CODE.get(code or 0, "the connection was lost")
+
+
+def why_refused(address: Address, status: int, sentence: str) -> str:
+    """Return what an HTTP answer says that is no WebSocket."""
+    said = f"the address answers with HTTP {status}"
+    if status == HTTPStatus.NOT_FOUND or status < HTTPStatus.BAD_REQUEST:
+        is_usual = urlsplit(address.server).path.endswith(_PATHS)
+        return f"{said}: is {'it right' if is_usual else 'the path /ws/chat'}?"
+    return f"{said}: {sentence}" if sentence else said
+
+
+def why_unreachable(address: Address, error: Exception, *, has_proxy: bool) -> str:
+    """Return what a failure on the way says."""
+    where = _host_and_port(address)
+    if isinstance(error, socket.gaierror):
+        return f"there is no address for {where}: {error.strerror}"
+    if isinstance(error, ssl.SSLError):
+        return f"TLS with {where} fails: {error}"
+    if has_proxy or not isinstance(error, OSError):
+        return str(error) or type(error).__name__
+    if is_nobody(error):
+        return f"nothing listens at {where}"
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return f"{where} does not answer"
+    numbers = _errnos(error)
+    said = os.strerror(numbers[-1]).lower() if numbers else str(error) or type(error).__name__
+    return f"{where} cannot be reached: {said}"
+
+
+def is_nobody(error: Exception) -> bool:
+    """Say whether nobody listens at an address, at none of several that it has."""
+    return errno.ECONNREFUSED in _errnos(error)
+
+
+def _errnos(error: Exception) -> list[int]:
+    number = getattr(error, "errno", None)
+    return [number] if number is not None else [int(each) for each in _ERRNO.findall(str(error))]
+
+
+def _host_and_port(address: Address) -> str:
+    return urlsplit(address.server).netloc
