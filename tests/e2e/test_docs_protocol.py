@@ -10,8 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from websockets.asyncio.server import ServerConnection
 
 from support.pages import code_blocks, read
+from support.peer import until
+from support.scripted import Scripted, accept, scripted, tell, welcome
 from support.server import ServerProcess
 
 WAIT_SECONDS = 60.0
@@ -38,6 +41,39 @@ createInterface({ input: process.stdin }).on("line", (line) => {
   if (command === "release") return release();
   alice.send(to, content).then(
     (accepted) => report("accepted", content, accepted.offset),
+    (error) => report("rejected", content, error.message),
+  );
+});
+"""
+
+# Chance always gives the most, and what waits goes on at once: its time is reported. One client,
+# whose clock can be set forward.
+IMPATIENT_DRIVER = """
+import { createInterface } from "node:readline";
+import { Landline } from "./client.mjs";
+
+const report = (...news) => console.log(JSON.stringify(news));
+const [url] = process.argv.slice(2);
+const [later, now] = [setTimeout, performance.now.bind(performance)];
+let ahead = 0;
+performance.now = () => now() + ahead;
+Math.random = () => 1;
+globalThis.setTimeout = (call, milliseconds) => {
+  if (!new Error().stack.includes("client.mjs")) return later(call, milliseconds); // Node.js itself
+  report("waits", milliseconds);
+  return later(call, 1);
+};
+const alice = new Landline(url, "a", async () => {});
+
+createInterface({ input: process.stdin }).on("line", (line) => {
+  const [command, to, content] = JSON.parse(line);
+  if (command === "sync") return report("synced");
+  if (command === "advance") {
+    ahead += Number(to);
+    return report("advanced");
+  }
+  alice.send(to, content).then(
+    () => report("accepted", content),
     (error) => report("rejected", content, error.message),
   );
 });
@@ -88,11 +124,11 @@ class Driver:
 
 
 @asynccontextmanager
-async def driver(url: str, directory: Path) -> AsyncIterator[Driver]:
+async def driver(url: str, directory: Path, script: str = DRIVER) -> AsyncIterator[Driver]:
     """Run the page's client in Node.js; killed at the end."""
     (client,) = code_blocks(read("docs/protocol.md"), "js")
     (directory / "client.mjs").write_text(client, encoding="utf-8")
-    (directory / "driver.mjs").write_text(DRIVER, encoding="utf-8")
+    (directory / "driver.mjs").write_text(script, encoding="utf-8")
     process = await asyncio.create_subprocess_exec(
         *_node(),
         str(directory / "driver.mjs"),
@@ -138,3 +174,77 @@ async def test_the_client_of_the_page_loses_and_repeats_nothing(
     assert stored == ["first", "slow", "while nobody was there", "last"]
     offsets = [line[2] for line in chat.news if line[0] == "stores"]
     assert offsets == sorted(offsets)
+
+
+@pytest.mark.parametrize("reason", ["", "retry_after_ms=7"])
+async def test_its_waits_start_again_only_after_a_session_that_lasted(
+    reason: str, tmp_path: Path
+) -> None:
+    """A server that accepts and hangs up is not hammered."""
+    may_close = asyncio.Event()
+
+    async def script(seen: Scripted, socket: ServerConnection) -> None:
+        await welcome(socket)
+        if len(seen.sessions) == 7:
+            await may_close.wait()
+        if len(seen.sessions) <= 8:
+            await socket.close(1012, reason)
+        await socket.wait_closed()
+
+    async with (
+        scripted(script) as server,
+        driver(server.url, tmp_path, IMPATIENT_DRIVER) as chat,
+    ):
+        await until(lambda: len(server.sessions) == 7, "it has come again and again")
+        chat.tell("advance", "10000")
+        await chat.hears("advanced")
+        may_close.set()
+        await until(lambda: len(server.sessions) == 9, "it is back")
+        chat.tell("sync")
+        await chat.hears("synced")
+    waits = [line[1] for line in chat.news if line[0] == "waits"]
+    if reason:
+        assert waits == [7, 207, 407, 807, 1607, 3207, 7, 207]
+    else:
+        assert waits == [100, 200, 400, 800, 1600, 3200, 100, 200]
+
+
+@pytest.mark.parametrize(
+    ("code", "outcome"),
+    [("unavailable", "unknown"), ("busy", "rejected"), ("too_fast", "rejected")],
+)
+async def test_it_repeats_more_and_more_slowly_and_one_of_a_recipient_first(
+    code: str, outcome: str, tmp_path: Path
+) -> None:
+    """All three are under way when the first is refused; then the first alone, twice more."""
+    to_b: list[dict[str, Any]] = []
+
+    async def script(_seen: Scripted, socket: ServerConnection) -> None:
+        await welcome(socket)
+        async for text in socket:
+            frame = json.loads(text)
+            if frame["to"] != "b":
+                await accept(socket, frame)
+                continue
+            to_b.append(frame)
+            if len(to_b) > 5:
+                await accept(socket, frame)
+            for refused in {3: to_b[:3], 4: to_b[3:], 5: to_b[4:]}.get(len(to_b), []):
+                await tell(
+                    socket, type="error", code=code, outcome=outcome, message="later",
+                    ref=refused["ref"],
+                )  # fmt: skip
+
+    async with (
+        scripted(script) as server,
+        driver(server.url, tmp_path, IMPATIENT_DRIVER) as chat,
+    ):
+        for content in ("m1", "m2", "m3"):
+            chat.tell("send", "b", content)
+        await chat.hears("accepted", "m3")
+        chat.tell("send", "c", "others go on")
+        await chat.hears("accepted", "others go on")
+    assert [line[1] for line in chat.news if line[0] == "waits"] == [500, 1_000, 2_000]
+    contents = [frame["content"] for frame in to_b]
+    assert contents == ["m1", "m2", "m3", "m1", "m1", "m1", "m2", "m3"]
+    assert [frame.get("retry", False) for frame in to_b] == [False] * 3 + [True] * 5

@@ -37,7 +37,9 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[Scripted]:
         seen.sessions.append([])
         await script(seen, socket)
 
-    async with serve(handle, "127.0.0.1", port, compression=None) as server:
+    # Browsers and Node.js take no connection whose subprotocol was not selected.
+    options: dict[str, Any] = {"compression": None, "subprotocols": ["landline.v1"]}
+    async with serve(handle, "127.0.0.1", port, **options) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         seen.url = f"ws://127.0.0.1:{port}/ws/chat"
         yield seen
