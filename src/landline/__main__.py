@@ -1,8 +1,14 @@
 """Where the command `landline` and `python -m landline` begin."""
 
 import os
+import select
 import signal
 import sys
+from collections.abc import Callable
+from typing import TextIO
+
+# What a shell reports for a program that wrote to a pipe that nobody reads.
+_UNREAD = 128 + signal.SIGPIPE
 
 
 def main() -> int:
@@ -17,7 +23,45 @@ def main() -> int:
             signal.signal(number, _end)
     from landline.cli import main as run  # noqa: PLC0415 - see above
 
-    return run()
+    return _until_nobody_reads(run)
+
+
+def _until_nobody_reads(run: Callable[[], int]) -> int:
+    """Run a command. Where nobody reads any more what it prints (`| head -1`) it ends without a
+    word, with the code that a shell reports for a program that ended so.
+
+    A server and a chat go on: what they are for is not what they print.
+    """
+    code = _UNREAD
+    try:
+        try:
+            code = run()
+        finally:
+            sys.stdout.flush()
+            sys.stderr.flush()
+    except* BrokenPipeError:
+        if not (_has_no_reader(sys.stdout) or _has_no_reader(sys.stderr)):
+            raise
+        # The interpreter tries once more when it ends, aloud.
+        for stream in (sys.stdout, sys.stderr):
+            if _has_no_reader(stream):
+                _discard(stream)
+        if sys.argv[1:2] not in (["serve"], ["chat"]):
+            code = _UNREAD
+    return code
+
+
+def _has_no_reader(stream: TextIO) -> bool:
+    """Say whether a pipe or a socket has nobody at its other end."""
+    poll = select.poll()
+    poll.register(stream.fileno(), 0)
+    return bool(poll.poll(0))
+
+
+def _discard(stream: TextIO) -> None:
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
 
 
 def _fill_standard_streams() -> None:

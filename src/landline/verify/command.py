@@ -138,8 +138,9 @@ async def _run(runner: Runner) -> None:
     def interrupt() -> None:
         nonlocal is_first
         if is_first:
-            print("\nstopping: a last look at what was accepted so far", flush=True)
             runner.stop()
+            with suppress(BrokenPipeError):  # Ctrl-C has ended whoever reads it, too
+                print("\nstopping: a last look at what was accepted so far", flush=True)
         else:
             task.cancel()
         is_first = False
