@@ -313,11 +313,21 @@ async def test_a_screen_that_cannot_show_everything_shows_a_substitute(
 ) -> None:
     async with Peer(server.ws_url, "bob") as bob:
         await bob.send_and_wait("alice", "\u2713 \U0001f600 \u4f60\u597d caf\u00e9 \ufffd")
-        ended = await chats.pipe("\u00e9\u2713\n".encode(), env={"PYTHONIOENCODING": encoding})
-        assert (ended.returncode, ended.stderr) == (0, b"")
+        process = chats.start(subprocess.PIPE, subprocess.PIPE, env={"PYTHONIOENCODING": encoding})
+        assert process.stdout is not None
+        raw = b""
+        # The end of the input ends the chat, also before a message has come.
+        while " bob: ".encode(encoding.replace("utf-16", "utf-16-le")) not in raw:
+            chunk = await asyncio.to_thread(os.read, process.stdout.fileno(), 65_536)
+            assert chunk, raw
+            raw += chunk
+        rest, errors = await asyncio.to_thread(
+            process.communicate, "\u00e9\u2713\n".encode(), WAIT_SECONDS
+        )
+        assert (process.returncode, errors) == (0, b"")
         await until(lambda: bool(bob.messages), "bob has it")
         assert bob.messages[0]["content"] == "\u00e9\u2713"
-    shown = ended.stdout.decode(encoding)
+    shown = (raw + rest).decode(encoding)
     tick = "✓" if encoding.startswith("utf") else "+"
     assert f"{tick} " in shown
     assert " bob: " in shown
