@@ -127,7 +127,7 @@ def bad_mailbox_stops_all() -> AbstractContextManager[Any]:
     return _patch(replay.Replay, "_divide", mock.AsyncMock(side_effect=StoreUnavailable("all")))
 
 
-@mutant("conversations take turns in a session that lags", "session.py", "I2b", 1)
+@mutant("conversations take turns in a session that lags", "session.py", "I2b", 8)
 def no_turns() -> AbstractContextManager[Any]:
     pull = session.Session.pull
 
@@ -186,7 +186,7 @@ def cleanup_removes_siblings() -> AbstractContextManager[Any]:
 # A session ---------------------------------------------------------------------------------------
 
 
-@mutant("an ack names messages, never a position", "F60", "I8", 36)
+@mutant("an ack names messages, never a position", "F60", "I8", 48)
 def ack_by_position() -> AbstractContextManager[Any]:
     acknowledge = session.Session.acknowledge
 

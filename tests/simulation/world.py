@@ -290,7 +290,7 @@ class World:
         for _ in range(20):
             self._send_to(victim, sender)
         while True:
-            await asyncio.sleep(0.04)
+            await asyncio.sleep(0.08)
             self._send_to(victim, sender)
 
     def _repeat_outside(self, stuck: int | None) -> Outgoing | None:
