@@ -18,6 +18,8 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from redis.exceptions import ResponseError
+
 from landline.adapters.redis.entries import (
     Found,
     Life,
@@ -27,7 +29,7 @@ from landline.adapters.redis.entries import (
     server_key,
     user_key,
 )
-from landline.adapters.redis.line import Command, Line, Send, refusal
+from landline.adapters.redis.line import Command, Line, Send, is_foreign, refusal
 from landline.adapters.redis.scripts import ENTER, REMOVE_IF_UNCHANGED, REPLACE_IF_UNCHANGED
 from landline.errors import DirectoryUnavailable, StartupError
 from landline.observability.logging import get_logger
@@ -195,10 +197,11 @@ class RedisDirectory:
         return round((self._beats_kept + _ALIVE_BEATS) * self._beat_seconds * 1000)
 
     async def _held(self) -> bytes | None:
+        # Not GET, which fails where somebody else has put another type there.
         async with self._line.call() as send:
-            replies = await send([("GET", server_key(self._server_id))])
+            replies = await send([("MGET", server_key(self._server_id))])
             _raise_refusal(replies)
-        held: bytes | None = replies[0]
+        held: bytes | None = replies[0][0]
         return held
 
     async def _succeed(self, held: bytes) -> bool:
@@ -210,8 +213,18 @@ class RedisDirectory:
     async def _replace(self, send: Send, seen: bytes, life: bytes) -> bool:
         key = server_key(self._server_id)
         replies = await send([("EVAL", REPLACE_IF_UNCHANGED, 1, key, seen, life, self._alive_ms)])
-        _raise_refusal(replies)
+        self._raise_foreign(replies)
         return bool(replies[0])
+
+    def _raise_foreign(self, replies: Sequence[object]) -> None:
+        """Raise what refused a script. About a foreign key that is: about the server's own."""
+        if any(map(is_foreign, replies)):
+            key = server_key(self._server_id).decode()
+            raise ResponseError(
+                f"the key {key} is not Landline's: delete it (redis-cli DEL {key}),"
+                " or choose another --server-id"
+            )
+        _raise_refusal(replies)
 
     async def _retire(self) -> None:
         # What stands there is asked for: a beat that was cut off may have come through or not.
@@ -295,7 +308,7 @@ class RedisDirectory:
         ]
         confirmed, beat = self._confirmed, self._beat
         replies = await send(commands)
-        _raise_refusal(replies)
+        self._raise_foreign(replies)
         self._confirmed = max(self._confirmed, beat)
         for entry in entries:
             self._due.pop(entry, None)
@@ -324,7 +337,8 @@ class RedisDirectory:
             ("HDEL", user_key(user), member(self.address, session)) for user, session in entries
         ]
         if commands:
-            _raise_refusal(await send(commands))
+            # In a key of another type there is nothing of ours.
+            _raise_refusal([each for each in await send(commands) if not is_foreign(each)])
 
     async def _remove_stale(
         self, send: Send, stale: Sequence[tuple[tuple[str, bytes], bytes]]
@@ -335,15 +349,12 @@ class RedisDirectory:
 
     async def _read(self, send: Send, users: Collection[str]) -> list[Found]:
         replies = await send([("HGETALL", user_key(user)) for user in users])
-        found = []
-        refused = 0
-        for user, reply in zip(users, replies, strict=True):
-            if isinstance(reply, Exception):
-                refused += 1  # somebody else's key, perhaps: no reason to know nothing of the rest
-            else:
-                found += read_entries(user, reply)
-        if refused == len(replies):
-            _raise_refusal(replies)
+        # In a key of another type there is nothing of ours. Of the rest one answer is enough.
+        ours = [pair for pair in zip(users, replies, strict=True) if not is_foreign(pair[1])]
+        answered = [pair for pair in ours if not isinstance(pair[1], Exception)]
+        if not answered:
+            _raise_refusal([reply for _user, reply in ours])
+        found = [entry for user, reply in answered for entry in read_entries(user, reply)]
         return [entry for entry in found if entry.address != self.address]
 
     async def _look_after(self, send: Send, found: Iterable[Found]) -> None:

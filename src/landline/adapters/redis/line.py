@@ -125,6 +125,11 @@ def refusal(replies: Sequence[Any]) -> ResponseError | None:
     return next((reply for reply in replies if isinstance(reply, ResponseError)), None)
 
 
+def is_foreign(reply: Any) -> bool:
+    """Say whether a reply is that the key holds another type than ours: it is somebody else's."""
+    return isinstance(reply, ResponseError) and str(reply).startswith("WRONGTYPE")
+
+
 def _one_line(text: str) -> str:
     text = _SCRIPT.sub("", text)
     return re.sub(r"\s+", " ", text).strip().rstrip(".")[:_REASON_CHARACTERS]

@@ -4,15 +4,21 @@
 because nobody may read them and find their server dead (after a FLUSHALL, say), and because one
 command for two hundred sessions costs a tenth of four hundred commands.
 The others delete what is still as it was seen, and nothing that was made anew since.
+
+A key may be somebody else's, and of another type. One of a user is left alone: nothing of ours is
+there, and that concerns this user, not those behind it. The server's own is an error that the
+caller puts into words.
 """
 
 # KEYS: the server's, then the users'. ARGV: incarnation, life, milliseconds to live of the
 # server's key and of the users', beat, then one member for each user. Returns what the server's key
 # held before, '' for nothing. It is ours now, unless another run of a server held it; the entries
-# are made either way. A beat that comes late, on another connection, does not set ours back. A key
-# of a user that is somebody else's is left alone: it concerns that user, and not those behind it.
+# are made either way. A beat that comes late, on another connection, does not set ours back.
 ENTER = """
-local held = redis.call('GET', KEYS[1]) or ''
+local held = redis.pcall('GET', KEYS[1]) or ''
+if type(held) == 'table' then
+  return held
+end
 local ours = ARGV[1] .. '/'
 local is_ours = string.sub(held, 1, #ours) == ours
 local is_newer = is_ours and (tonumber(string.sub(held, #ours + 1)) or 0) > tonumber(ARGV[5])
@@ -33,8 +39,11 @@ return held
 # KEYS: users. ARGV: for each, member and the value that it was seen with.
 REMOVE_IF_UNCHANGED = """
 for i = 1, #KEYS do
-  if redis.call('HGET', KEYS[i], ARGV[2 * i - 1]) == ARGV[2 * i] then
+  local found = redis.pcall('HGET', KEYS[i], ARGV[2 * i - 1])
+  if found == ARGV[2 * i] then
     redis.call('HDEL', KEYS[i], ARGV[2 * i - 1])
+  elseif type(found) == 'table' and string.sub(found['err'], 1, 9) ~= 'WRONGTYPE' then
+    return found
   end
 end
 return 1
@@ -43,7 +52,11 @@ return 1
 # KEYS: the server's. ARGV: the value it was seen with ('' for none), new value, milliseconds to
 # live. Returns 1 when it was still so and is the new one now; with '' as new value it is gone.
 REPLACE_IF_UNCHANGED = """
-if (redis.call('GET', KEYS[1]) or '') ~= ARGV[1] then
+local held = redis.pcall('GET', KEYS[1]) or ''
+if type(held) == 'table' then
+  return held
+end
+if held ~= ARGV[1] then
   return 0
 end
 if ARGV[2] == '' then
