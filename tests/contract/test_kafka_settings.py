@@ -5,15 +5,17 @@ import time
 from collections.abc import AsyncIterator, Callable
 
 import pytest
+from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
 from landline.adapters.kafka import KafkaCluster, event_log
 from landline.model import Appended
+from landline.protocol.times import LAST_TIME_MS
 from landline.stack import Stack
 from support.event_logs import Appends, KafkaHome, append_all
 from support.peer import until
-from support.stack import MakeTopic, alter_topic
+from support.stack import KAFKA_SECONDS, MakeTopic, alter_topic
 
 pytestmark = pytest.mark.stack
 
@@ -143,16 +145,53 @@ async def until_aged(log: event_log.KafkaEventLog, wanted: dict[int, int]) -> No
             await asyncio.sleep(0.05)
 
 
-async def test_a_log_whose_brokers_stamp_nothing_ages_by_its_newest_record(
+ANY_TIME = {
+    "message.timestamp.type": "CreateTime",
+    "message.timestamp.after.max.ms": str((1 << 63) - 1),
+    "message.timestamp.before.max.ms": str((1 << 63) - 1),
+}
+
+
+def write_foreign(servers: str, topic: str, time_ms: int) -> None:
+    """Have somebody else write a record that says it was sent at this time."""
+    producer = Producer({"bootstrap.servers": servers})
+    producer.produce(topic, b"{}", "foreign", partition=0, timestamp=time_ms)
+    assert producer.flush(KAFKA_SECONDS) == 0
+
+
+async def test_a_log_whose_hints_are_not_stamped_ages_by_its_newest_records(
     stack: Stack, make_topic: MakeTopic, hurried: None
 ) -> None:
-    topic = make_topic(1, **{"retention.ms": "2000"})  # and it takes the senders' times
+    """But not by the newest of all: from before the brokers stamped there may be anything."""
+    topic, hints = make_topic(3, **ANY_TIME, **{"retention.ms": HOUR}), make_topic(1)
+    await asyncio.to_thread(write_foreign, stack.kafka_servers, topic, LAST_TIME_MS)
+    admin = AdminClient({"bootstrap.servers": stack.kafka_servers})
+    await asyncio.to_thread(alter_topic, admin, topic, message_timestamp_type="LogAppendTime")
+    home = KafkaHome(KafkaCluster([stack.kafka_servers], "test"), topic, hints=hints)
+    writing = await home.open()
+    await append_all(writing, [(f"key{number}", b"old") for number in range(9)])
+    log = await home.open()  # one that has appended nothing
+    ends = await log.ends()
+    assert all(ends.values())
+    assert (await log.aged(0.8))[1] == 0  # young
+    await asyncio.to_thread(alter_topic, admin, topic, retention_ms="2000")
+    async with asyncio.timeout(60):
+        while (await log.aged(0.8)).get(1, 0) < ends[1]:  # noqa: ASYNC110 - Kafka's clock
+            await asyncio.sleep(0.05)
+    await home.close()
+
+
+@pytest.mark.parametrize("time_ms", [LAST_TIME_MS, LAST_TIME_MS + 1, (1 << 63) - 1])
+@pytest.mark.parametrize("partitions", [1, 3])
+async def test_a_foreign_record_of_the_far_future_does_not_make_the_others_old(
+    time_ms: int, partitions: int, stack: Stack, make_topic: MakeTopic, hurried: None
+) -> None:
+    """Neither the log nor the hints are stamped by brokers, or the stamp does not come."""
+    topic = make_topic(partitions, **ANY_TIME, **{"retention.ms": HOUR})
     home = KafkaHome(KafkaCluster([stack.kafka_servers], "test"), topic, hints=topic)
     log = await home.open()
-    assert await log.aged(0.8) in ({}, {0: 0})
-    await append_all(log, [("key", b"old")] * 3)
-    log._clock._asked_at = None
-    async with asyncio.timeout(60):
-        while (await log.aged(0.8)).get(0, 0) < 3:  # noqa: ASYNC110 - Kafka's clock
-            await asyncio.sleep(0.05)
+    await append_all(log, [(f"key{number}", b"young") for number in range(9)])
+    await asyncio.to_thread(write_foreign, stack.kafka_servers, topic, time_ms)
+    await log.warm_up()
+    assert await log.aged(0.8) == {}
     await home.close()

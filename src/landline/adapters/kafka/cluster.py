@@ -17,6 +17,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec
 
 from landline.errors import LogUnavailable
+from landline.protocol.times import is_time
 
 T = TypeVar("T")
 
@@ -188,17 +189,19 @@ class KafkaCluster:
         return offsets
 
     async def newest_ms(self, topic: str, partitions: Iterable[int]) -> int | None:
-        """Return the highest time that a record bears, None where there is no record.
+        """Return how late it is by the records of two partitions at the least; None where fewer
+        have any with a time that can be.
 
-        In milliseconds since the Unix epoch. Raises: LogUnavailable when no partition can say.
+        One alone may hold a record with a sender's time, from when senders stamped. In
+        milliseconds since the Unix epoch. Raises: LogUnavailable when no partition can say.
         """
         answers = await self._ask_offsets(topic, partitions, OffsetSpec.max_timestamp())
         known = [each for each in answers.values() if not isinstance(each, BaseException)]
         if not known:
             trouble = next(iter(answers.values()))
             raise LogUnavailable(words(trouble)) from trouble
-        times = [int(each.timestamp) for each in known if each.timestamp > 0]
-        return max(times, default=None)
+        times = sorted(int(each.timestamp) for each in known if is_time(each.timestamp))
+        return times[-2] if len(times) > 1 else None
 
     async def _ask_offsets(
         self, topic: str, partitions: Iterable[int], spec: OffsetSpec

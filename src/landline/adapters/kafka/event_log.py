@@ -72,7 +72,7 @@ class KafkaEventLog:
         self._allow_unsafe = allow_unsafe
         self._accepted = frozenset(topic.broken)
         self._settings_due = 0.0
-        self._clock = BrokerClock(self._stamp)
+        self._clock = BrokerClock(self._stamp, self._newest)
         self._base = epoch << OFFSET_BITS
         self._loop = asyncio.get_running_loop()
         # In the order of their deadlines, until librdkafka lets go of them: answered or not, the
@@ -194,11 +194,15 @@ class KafkaEventLog:
 
         None when it cannot or does not: Kafka is away, or takes the time of whoever sends.
         """
-        stamp = None if self._hints is None else await self._line.stamp(self._hints)
-        return stamp if stamp is not None else await self._newest()
+        return None if self._hints is None else await self._line.stamp(self._hints)
 
     async def _newest(self) -> int | None:
-        """Return the time of the newest record: for the brokers it is that late at the least."""
+        """Return the time of the newest records: for the brokers it is that late at the least.
+
+        None when that is not known, or where whoever sends says what time it is.
+        """
+        if not self._topic.is_stamped:
+            return None
         try:
             return await self._cluster.newest_ms(self._name, range(self._topic.partitions))
         except LogUnavailable:

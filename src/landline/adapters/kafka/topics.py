@@ -63,6 +63,8 @@ class Topic:
     in_sync: int
     retention_ms: int | None
     broken: tuple[str, ...]
+    # Whether its records bear the brokers' times. Otherwise senders may have said anything.
+    is_stamped: bool = True
 
     @property
     def durability(self) -> str:
@@ -174,6 +176,7 @@ def _judged(name: str, replicas: int, settings: Mapping[str, str]) -> dict[str, 
         "in_sync": int(settings["min.insync.replicas"]),
         "retention_ms": None if retention_ms < 0 else retention_ms,
         "broken": broken_settings(name, replicas, settings),
+        "is_stamped": settings["message.timestamp.type"] == "LogAppendTime",
     }
 
 
