@@ -89,7 +89,7 @@ def test_the_heart_is_covered_to_the_last_line(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT / "tests"),
         "COVERAGE_FILE": str(tmp_path / "coverage"),
     }
-    schedules = ["-m", "simulation", "--seeds", "400:1000"]
+    schedules = ["-m", "simulation", "--seeds", "400:700"]
     for command in (
         [*coverage, "run", "--source=landline.delivery", *schedules],
         [*coverage, "report", "--show-missing", "--fail-under=100"],

@@ -35,8 +35,15 @@ _RECORDS_AT_ONCE = 1_000
 EPOCH_BITS = 40
 
 
-# What a database that is away, or was, answers with.
-_STORE_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+# What a database that is away, or was, answers with. The driver calls it an internal error of its
+# own when a server says that it is being shut down while nothing is asked.
+STORE_ERRORS = (
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 
 
 class DumpFailed(Exception):
@@ -209,7 +216,7 @@ async def dump(
     try:
         base = (epoch if store is None else await store.epoch()) << EPOCH_BITS
         ends = {} if log is None else await asyncio.to_thread(log.ends)
-    except (KafkaException, *_STORE_ERRORS) as error:
+    except (KafkaException, *STORE_ERRORS) as error:
         ends, problems = {}, [f"log and store could not be read: {_reason(error)}"]
     ends = {partition: base + end for partition, end in ends.items()}
     if store is not None and not problems:
@@ -222,7 +229,7 @@ async def dump(
                 # Not beyond the log's end: of a store that is ahead of it the checker has to hear.
                 end = max(offset, ends.get(partition, base))
                 ends[partition] = min(end, base + last.get(partition, 0))
-        except (KafkaException, *_STORE_ERRORS) as error:
+        except (KafkaException, *STORE_ERRORS) as error:
             problems.append(f"the store could not be read: {_reason(error)}")
     if store is not None:
         recorder.record(Dump(recorder.now(), "store", not problems))

@@ -14,12 +14,10 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-import asyncpg
-
 from landline.errors import StartupError
 from landline.verify.behaviours import BEHAVIOURS, FLOOD, FLOODER_RATE, behaviour_of, steady
 from landline.verify.clients import ANSWER_SECONDS, NotLandline, Recorder, User, probe, unanswered
-from landline.verify.dumps import EPOCH_BITS, Log, Store, dump
+from landline.verify.dumps import EPOCH_BITS, STORE_ERRORS, Log, Store, dump
 from landline.verify.events import VERSION, Invoke, Ok, Phase, Run, Sample
 from landline.verify.events import Nemesis as NemesisEvent
 from landline.verify.file import dump_file, log_end
@@ -283,7 +281,7 @@ class Runner:
         """Write down where the writer goes. A store that is away has no progress to show."""
         before: dict[int, int] = {}
         while True:
-            with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
+            with suppress(*STORE_ERRORS):
                 applied = await store.applied()
                 for partition, offset in applied.items() - before.items():
                     self._recorder.record(
