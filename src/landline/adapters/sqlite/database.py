@@ -16,7 +16,8 @@ Trouble of three kinds. Every job fails at once, until it is over:
   again.
 - The files are not where they were. The connection stays: what was accepted is in the files that
   it has open. It is used again when the same files are back. It is never closed meanwhile, because
-  SQLite removes the write-ahead log by its name, and that may be somebody else's now.
+  SQLite removes the write-ahead log by its name, and that may be somebody else's now. The same when
+  somebody else has emptied, cut or overwritten a file in its place; then for good.
 """
 
 import asyncio
@@ -160,6 +161,8 @@ class Database:
         self._jobs.put(None)
         await self._loop.run_in_executor(self._readers, self._ended.wait)
         self._readers.shutdown()
+        if not self._given_up:
+            self._place.close()
         os.close(self._lock_file)
 
     # The writer thread -----------------------------------------------------------------------
@@ -241,8 +244,8 @@ class Database:
     def _look(self) -> None:
         """See whether the files are where they were."""
         if self._failure is None and (problem := self._place.problem()) is not None:
+            self._save_log()  # before it is told: who hears of it may end the process
             self._fails(problem)
-            self._save_log()
 
     def _fail(self, error: sqlite3.Error) -> None:
         name = getattr(error, "sqlite_errorname", type(error).__name__)
@@ -278,8 +281,8 @@ class Database:
     def _recover(self) -> None:
         problem = self._place.database_problem() if self._writer is None else self._place.problem()
         if problem is not None:
+            self._save_log()  # before it is told: who hears of it may end the process
             self._fails(problem)
-            self._save_log()
             return
         try:
             if self._writer is None:

@@ -194,6 +194,9 @@ def check_file(path: Path) -> None:
     except OSError as error:
         raise refused(path, f"cannot be read ({error.strerror})") from error
     if not header:
+        # SQLite would remove the log, and begin with nothing.
+        if wal_of(path).exists() and wal_of(path).stat().st_size > 0:
+            raise refused(path, f"is empty, though {wal_of(path).name} is not: it was emptied")
         return
     version = int.from_bytes(header[60:64], "big")
     application = int.from_bytes(header[68:72], "big")

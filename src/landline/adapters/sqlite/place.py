@@ -5,6 +5,7 @@ import stat
 from collections.abc import Iterable
 from pathlib import Path
 
+from landline.adapters.sqlite.contents import Contents
 from landline.adapters.sqlite.opening import FILE_NAME, LOCK_NAME, shm_of, wal_of
 
 _OTHERS = 0o077
@@ -12,18 +13,23 @@ _OURS = frozenset(
     (FILE_NAME, LOCK_NAME, *(f"{FILE_NAME}-{end}" for end in ("wal", "shm", "journal")))
 )
 
+_REMEDY = "stop the server, restore a backup, start it again"
+
 
 class Place:
     """Knows the files by device and inode, as they were when they were opened.
 
     An open file outlives its name. What is written to one that was removed, moved or replaced is
-    written for nobody: whoever starts the server next opens another, or none.
+    written for nobody: whoever starts the server next opens another, or none. The same is true of
+    one that was emptied or overwritten in its place (see `contents`).
     """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._lasting: dict[Path, tuple[int, int]] = {}
         self._passing: dict[Path, tuple[int, int]] = {}
+        self._contents = Contents(path)
+        self._damage: str | None = None
 
     def note(self) -> None:
         """Remember what is there, just opened. The database itself stays the one it was first."""
@@ -32,14 +38,34 @@ class Place:
                 (self._path.parent, self._path, self._path.with_name(LOCK_NAME))
             )
         self._passing = _identities((wal_of(self._path), shm_of(self._path)))
+        self._contents.follow()
 
     def problem(self) -> str | None:
         """Say what is not where it was, if so. It takes microseconds: asked at each commit."""
-        return self.database_problem() or _difference(self._passing)
+        problem = self._damage or _difference(self._lasting) or _difference(self._passing)
+        if problem is None and (damage := self._contents.damage()) is not None:
+            # For good: that the files look well again does not bring back what was in them.
+            problem = self._damage = f"{damage}; {_REMEDY}"
+        return problem
 
     def database_problem(self) -> str | None:
-        """The same of the directory and the database alone: SQLite makes the others again."""
-        return _difference(self._lasting)
+        """The same of the directory and the database alone: SQLite makes the others again. But
+        with what is left of damaged files nothing is begun.
+        """
+        problem = self._damage or _difference(self._lasting)
+        if problem is None and self._is_emptied():
+            problem = self._damage = f"{self._path} was emptied by another program; {_REMEDY}"
+        return problem
+
+    def close(self) -> None:
+        """Let go of the files. Every connection has to be closed."""
+        self._contents.close()
+
+    def _is_emptied(self) -> bool:
+        try:
+            return bool(self._lasting) and self._path.stat().st_size == 0
+        except OSError:
+            return False  # gone, or not to be seen
 
 
 def make_private(path: Path) -> str | None:
