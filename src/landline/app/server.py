@@ -170,11 +170,16 @@ class Server:
         services = self._start_services()
         stopping = asyncio.create_task(stop.wait(), name="stop")
         exit_code = 0
-        await self._hub.listen()
-        sources = (self._hub.measure, self._retention.measure, self._measure)
-        self._front.begin(self._hub, self._health, sources)
-        log.info("listening", url=url, **self._parts.where)
-        await asyncio.wait({stopping, *services}, return_when=asyncio.FIRST_COMPLETED)
+        # What ends a server ends it also while Kafka lets it wait.
+        listening = asyncio.create_task(self._hub.listen(), name="listen")
+        ends = {stopping, *services}
+        await asyncio.wait({listening, *ends}, return_when=asyncio.FIRST_COMPLETED)
+        if listening.done():
+            listening.result()
+            sources = (self._hub.measure, self._retention.measure, self._measure)
+            self._front.begin(self._hub, self._health, sources)
+            log.info("listening", url=url, **self._parts.where)
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
         for service in services:
             if service.done():  # none ends by itself: that is a defect, or the log is lost
                 _log_end(service)
@@ -184,9 +189,10 @@ class Server:
             log.info("draining", connections=self._hub.connection_count)
             await self._hub.drain()
         self._front.listener.close()
-        for task in (stopping, *services):
+        ends.add(listening)
+        for task in ends:
             task.cancel()
-        await asyncio.wait({stopping, *services}, timeout=STOP_SECONDS)
+        await asyncio.wait(ends, timeout=STOP_SECONDS)
         with suppress(TimeoutError):
             async with asyncio.timeout(CLOSE_SECONDS):
                 await self._parts.close()
