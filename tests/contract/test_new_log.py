@@ -14,8 +14,8 @@ from landline.adapters.postgres.migrations import SCHEMA_VERSION, load_migration
 from landline.app import migrate as command
 from landline.config import Settings
 from landline.config.values import SecretUrl
-from landline.errors import LogUnavailable, StartupError
-from landline.model import LogIdentity, PendingQuery, Positions, covers
+from landline.errors import LogUnavailable, StartupError, StoreUnavailable
+from landline.model import LogIdentity, PendingQuery, Position, Positions, covers
 from landline.protocol.records import MessageRecord, ReceiptRecord
 from landline.stack import Stack
 from landline.writer import Writer
@@ -70,6 +70,13 @@ class Deployment:
         await asyncio.wait([running])
         await event_log.close()
         await store.close()
+
+    async def append(self, *records: tuple[str, bytes]) -> dict[bytes, Position]:
+        """Append records that no writer applies, and return what their senders were told."""
+        event_log = KafkaEventLog(self.cluster, self.topic, await self.found())
+        entries = await append_all(event_log, records)
+        await event_log.close()
+        return {entry.value: entry.position for entry in entries}
 
     async def owed(self, user: str) -> list[str]:
         store = PostgresMessageStore(self.url, "ws-1")
@@ -170,6 +177,55 @@ async def test_after_partitions_were_raised_every_message_keeps_its_place(
     assert len(quarantined) == 1
     for number in numbers:
         assert await deployment.owed(f"user{number}") == ([] if number % 2 else [uuid(number)])
+
+
+async def test_what_was_accepted_and_not_applied_keeps_the_offset_that_senders_were_told(
+    stack: Stack, deployment: Deployment, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The servers were stopped while the writer was behind, and the partitions cannot be taken
+    back: no server starts before the store has gone over.
+    """
+    await deployment.apply_all(*map(sent, range(5)))
+    told = await deployment.append(*map(sent, range(5, 30)), received(2), ("x", b"garbage"))
+    await raise_partitions(stack, deployment.topic, 11)
+    assert await command._move_to_new_log(deployment.settings, True) == 0
+    assert "applying 27 offsets that the log holds beyond that" in capsys.readouterr().out
+    messages, _deliveries, quarantined = await deployment.rows()
+    stored = {id: (partition, offset) for id, partition, offset, _content in messages}
+    assert len(stored) == 30
+    for number in range(5, 30):
+        position = told[sent(number)[1]]
+        assert stored[uuid(number)] == (position.partition, position.offset)
+    assert quarantined == [(told[b"garbage"].partition, told[b"garbage"].offset)]
+    assert all(offset < 1 << 40 for _, _, offset, _ in messages)
+    # It is not read again, and what comes is.
+    await deployment.apply_all(*map(sent, range(40)))
+    again = await deployment.rows()
+    assert len(again[0]) == 40
+    assert [row for row in again[0] if row[2] < 1 << 40] == messages
+    assert again[2] == quarantined
+    assert await deployment.owed("user2") == []
+    assert await deployment.owed("user29") == [uuid(29)]
+
+
+async def test_the_store_is_not_moved_when_the_rest_cannot_be_applied(
+    stack: Stack, deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await deployment.append(*map(sent, range(5)))
+    await raise_partitions(stack, deployment.topic, 6)
+    monkeypatch.setattr(command, "PATIENCE_SECONDS", 0.5)
+
+    async def refuse(_store: PostgresMessageStore, _batches: object) -> bool:
+        raise StoreUnavailable("the disk is full")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(PostgresMessageStore, "apply", refuse)
+        with pytest.raises(StartupError, match="the disk is full; nothing was moved"):
+            await command._move_to_new_log(deployment.settings, True)
+    assert max((await deployment.applied()).values(), default=0) < 1 << 40
+    assert await command._move_to_new_log(deployment.settings, True) == 0
+    assert min((await deployment.applied()).values()) >= 1 << 40
+    assert len((await deployment.rows())[0]) == 5
 
 
 async def test_the_log_that_the_store_follows_is_not_replaced(deployment: Deployment) -> None:

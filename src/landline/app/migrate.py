@@ -3,21 +3,24 @@
 import asyncio
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters import postgres
-from landline.adapters.kafka import MESSAGES, KafkaCluster
+from landline.adapters.kafka import MESSAGES, KafkaCluster, KafkaEventLog
 from landline.adapters.kafka.topics import Topic, find_topic
 from landline.adapters.postgres import PostgresMessageStore
 from landline.adapters.postgres.migrations import SCHEMA_VERSION
 from landline.app.cluster import difference, is_same_log, kafka_cluster, look_at_kafka
 from landline.config import Settings
-from landline.errors import LogUnavailable, StartupError, StoreUnavailable
-from landline.model import LogIdentity, Positions, join
+from landline.errors import LogLost, LogUnavailable, StartupError, StoreUnavailable
+from landline.model import LogIdentity, Positions, covers, join
+from landline.writer import Writer
 
 CONFIRMATION = "new log"
+# How long nothing at all may be applied of what the old partitions hold.
+PATIENCE_SECONDS = 60.0
 
 
 def migrate(settings: Settings) -> int:
@@ -60,12 +63,17 @@ async def _move_to_new_log(settings: Settings, is_confirmed: bool) -> int:
         topic = await look_at_kafka(settings, cluster)
         if plan.topic is not None and plan.topic.topic_id != topic.topic_id:
             raise StartupError(f"{MESSAGES} was made again meanwhile: nothing was changed")
+        if plan.kept:
+            await _apply_rest(cluster, store, topic, plan.known)
+            plan = replace(plan, applied=await store.applied())
         known = plan.known
         successor = LogIdentity(topic.cluster_id, topic.topic_id, topic.partitions, known.epoch)
         first = await _offsets(cluster, topic, OffsetSpec.earliest())
         identity = await store.start_new_epoch(successor, join(first, plan.kept))
     except LogUnavailable as error:
         raise StartupError(f"--kafka {','.join(settings.kafka or ())}: {error}") from error
+    except LogLost as error:
+        raise StartupError(f"{error}\nNothing was moved: look at it, and run this again") from error
     except StoreUnavailable as error:
         raise StartupError(f"--postgres {settings.postgres}: {error}; try again") from error
     finally:
@@ -91,7 +99,8 @@ class _Plan:
         """Return up to where the log need not be read again, counted within it.
 
         It is the same topic with more partitions: what was applied of the old ones is in the
-        store. To read it all again would take hours, in which everybody's repeats wait.
+        store, and the rest is applied before. To read it all again would take hours, in which
+        everybody's repeats wait.
         """
         known, topic = self.known, self.topic
         is_grown = (
@@ -124,9 +133,10 @@ class _Plan:
         yield from self.lost
         if self.kept:
             yield (
-                "The store goes on where it stands in each of them, and at the start of the new"
-                " ones. Conversations move to other partitions, so their next offsets are higher by"
-                " far; nothing is lost and nothing is read twice."
+                "What the log holds beyond that is applied first. The store goes on from there in"
+                " each of them, and at the start of the new ones. Conversations move to other"
+                " partitions, so their next offsets are higher by far; nothing is lost and nothing"
+                " is read twice."
             )
             return
         yield (
@@ -177,6 +187,46 @@ async def _what_is_lost(
                 f"partition {partition}: was applied up to {offset}, but ends at {ends[partition]}"
             )
     return lost
+
+
+async def _apply_rest(
+    cluster: KafkaCluster, store: PostgresMessageStore, topic: Topic, known: LogIdentity
+) -> None:
+    """Apply what the old partitions hold beyond the store, at the offsets of the old epoch: those
+    are what the senders were told.
+
+    Raises: LogLost, LogUnavailable, StoreUnavailable, StartupError when it does not go on.
+    """
+    before = replace(topic, partitions=known.partitions)
+    ends = {
+        each: known.base + end
+        for each, end in (await _offsets(cluster, before, OffsetSpec.latest())).items()
+    }
+    applied = await store.applied()
+    count = sum(end - applied.get(each, known.base) for each, end in ends.items())
+    if count == 0:
+        return
+    print(f"applying {count} offsets that the log holds beyond that, at their old positions")
+    event_log = KafkaEventLog(cluster, MESSAGES, before, known.epoch, may_have_grown=True)
+    writer = Writer(event_log, store)
+    writing = asyncio.create_task(writer.run(), name="writer")
+    loop = asyncio.get_running_loop()
+    seen, moved_at = writer.applied, loop.time()
+    try:
+        while not covers(writer.applied, ends):
+            if (await asyncio.wait({writing}, timeout=0.1))[0]:
+                writing.result()
+            if writer.applied != seen:
+                seen, moved_at = writer.applied, loop.time()
+            if loop.time() > moved_at + PATIENCE_SECONDS:
+                raise StartupError(
+                    f"the store does not take what the log holds: {writer.trouble or 'no reason'};"
+                    " nothing was moved, run this again when both are well"
+                )
+    finally:
+        writing.cancel()
+        await asyncio.wait({writing})
+        await event_log.close()
 
 
 async def _offsets(cluster: KafkaCluster, topic: Topic, spec: OffsetSpec) -> Positions:

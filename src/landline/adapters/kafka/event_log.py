@@ -61,8 +61,12 @@ class KafkaEventLog:
         *,
         hints: str | None = None,
         allow_unsafe: bool = False,
+        may_have_grown: bool = False,
     ) -> None:
-        """`topic.broken` was accepted at the start; what is broken later is a breach, or with
+        """With `may_have_grown` the topic may have more partitions than `topic` says: this is the
+        log as it was before they were raised, for who reads what the old ones hold.
+
+        `topic.broken` was accepted at the start; what is broken later is a breach, or with
         `allow_unsafe` a warning. `hints` is a topic for what nobody reads.
         """
         self._cluster = cluster
@@ -70,6 +74,7 @@ class KafkaEventLog:
         self._topic = topic
         self._hints = hints
         self._allow_unsafe = allow_unsafe
+        self._may_have_grown = may_have_grown
         self._accepted = frozenset(topic.broken)
         self._settings_due = 0.0
         self._clock = BrokerClock(self._stamp, self._newest)
@@ -348,6 +353,9 @@ class KafkaEventLog:
     def _check_identity(self, described: Any) -> None:
         found = (str(described.topic_id), len(described.partitions))
         if found == (self._topic.topic_id, self._topic.partitions):
+            return
+        has_grown = found[1] > self._topic.partitions
+        if self._may_have_grown and has_grown and found[0] == self._topic.topic_id:
             return
         what = (
             f"it was deleted and made again (id {found[0]}, was {self._topic.topic_id})"
