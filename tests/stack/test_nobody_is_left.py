@@ -2,6 +2,7 @@
 
 import os
 import pty
+import shlex
 import signal
 import subprocess
 import sys
@@ -134,7 +135,7 @@ def test_the_command_is_hung_up(parents: list[Parent]) -> None:
 @pytest.mark.parametrize("moment", ["Starting", "press Ctrl-C to stop"])
 def test_the_terminal_of_a_make_is_closed(tmp_path: Path, moment: str) -> None:
     """It is the first process of its session, and tells those whom it waits for of nothing."""
-    command = f"{sys.executable} -m landline.stack --ports none"
+    command = shlex.join([sys.executable, "-m", "landline.stack", "--ports", "none"])
     (tmp_path / "Makefile").write_text(f"cluster:\n\t@exec {command}\n")
     ours, theirs = pty.openpty()
     make = subprocess.Popen(
