@@ -168,7 +168,7 @@ async def test_a_user_who_comes_and_goes_is_never_stranded(servers: Servers) -> 
 
 @pytest.mark.parametrize("options", [("--ack-timeout", "4s")], ids=[""])
 async def test_a_client_that_never_acknowledges(servers: Servers) -> None:
-    """It gets 256 messages, costs bounded memory, is closed with 4408, and gets all later."""
+    """It gets 256 at most, costs bounded memory, is closed with 4408, and gets all later."""
     ids = await send_many(servers.here.ws_url, "alice", "bob", 5_000)
     process = psutil.Process(servers.there.pid)
     silent = Peer(servers.there.ws_url, "bob", acks=False, reconnects=False)
@@ -176,11 +176,12 @@ async def test_a_client_that_never_acknowledges(servers: Servers) -> None:
     before = process.memory_info().rss
     for part in range(5):
         ids |= await send_many(servers.here.ws_url, f"alice{part}", "bob", 3_000)
-        assert len(silent.received) == 256 or silent.visit.close_code
+        assert len(silent.received) <= 256
     grown = process.memory_info().rss - before
     await until_closed(silent)
     assert silent.visit.close_code == 4408
-    assert len(silent.visit.message_ids) == 256
+    # Where several write, a quarter is kept for those that have little of the window.
+    assert 192 <= len(silent.visit.message_ids) <= 256
     await silent.stop()
     # 15,000 messages went by; what is remembered of them has bounds of its own (tail of the log,
     # recent ids), which this leaves room for.
