@@ -5,12 +5,13 @@ once an `ok` has told it; before, and for ever where no answer came, the id is m
 of the same sender, conversation and content.
 """
 
+from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
-from typing import Any
+from typing import Any, NamedTuple
 
 from landline.verify.events import (
     Ack,
@@ -213,6 +214,17 @@ class Strike:
     stop: float = inf
 
 
+class _Stalls(NamedTuple):
+    """When the clients stood still, in the order of time: `begins`, and the same in time without
+    any stall, `awake`. After so many of them: when the last one ended, and how long all took.
+    """
+
+    begins: list[float]
+    awake: list[float]
+    ends: list[float]
+    sums: list[float]
+
+
 class Evidence:
     """What a history says. Read only, once it is made."""
 
@@ -284,15 +296,33 @@ class Evidence:
 
     def stalled(self, start: float, end: float) -> float:
         """Return for how many seconds between two times the clients themselves stood still."""
-        spans = ((each.t - each.value, each.t) for _, each in self.samples.get("stall", ()))
-        return sum(max(0.0, min(end, stop) - max(start, begin)) for begin, stop in spans)
+        return max(0.0, self._stood_still(end) - self._stood_still(start))
 
     def after(self, start: float, seconds: float) -> float:
         """Return when so many seconds have gone by in which the clients did not stand still."""
-        end = start + seconds
-        while (longer := start + seconds + self.stalled(start, end)) > end:
-            end = longer
-        return end
+        stalls = self._stalls
+        until = start - self._stood_still(start) + seconds  # in time without any stall
+        return max(start, until + stalls.sums[bisect_left(stalls.awake, until)])
+
+    def _stood_still(self, until: float) -> float:
+        """Return for how many seconds until a time. Asked for each message: it has to be quick."""
+        stalls = self._stalls
+        begun = bisect_left(stalls.begins, until)
+        return stalls.sums[begun] - max(0.0, stalls.ends[begun] - until)
+
+    @cached_property
+    def _stalls(self) -> "_Stalls":
+        begins: list[float] = []
+        ends = [-inf]
+        sums = [0.0]
+        for _, stall in self.samples.get("stall", ()):
+            begin = max(stall.t - stall.value, ends[-1])
+            if begin < stall.t:
+                begins.append(begin)
+                ends.append(stall.t)
+                sums.append(sums[-1] + stall.t - begin)
+        awake = [begin - before for begin, before in zip(begins, sums, strict=False)]
+        return _Stalls(begins, awake, ends, sums)
 
     def is_live_at_last(self, user: str) -> bool:
         """Say whether a user was connected and live in the final phase."""

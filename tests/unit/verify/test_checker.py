@@ -897,6 +897,17 @@ def deaf_while_the_store_is_away(tape: Tape) -> str:
     return ok.id
 
 
+def test_nobody_is_deaf_where_the_clients_stood_still_just_before() -> None:
+    """So may have the servers, which then tell each other nothing."""
+    tape = Tape()
+    deaf_while_the_store_is_away(tape)
+    assert "I2c" in {each.invariant for each in check(tape.events).violations}
+    sent = max(tape.all(e.Nemesis, name="postgres-away"), key=lambda each: each.phase == "start").t
+    tape.events.append(e.Sample(sent, "stall", 0.3))
+    tape.sort()
+    assert "I2c" not in {each.invariant for each in check(tape.events).violations}
+
+
 @breaks("I11")
 def accepted_by_a_log_that_keeps_nothing(tape: Tape) -> str:
     ok = tape.message()

@@ -14,6 +14,8 @@ CATCHING_UP_SECONDS: Final = 8.0
 LIVE_SECONDS: Final = 5.0
 # A send that took longer met a log that was not healthy.
 _SWIFT_SECONDS: Final = 1.0
+# Pauses of the clients so near to a send may have been the whole machine's.
+_NEAR_SECONDS: Final = 1.0
 _CLIENTS: Final = ("client",)
 _DIRECTORY: Final = ("redis", "routing")
 _NOTHING_TO_DO: Final = (*STORE, "clock", "user", "flood")
@@ -51,6 +53,8 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
         until = evidence.after(ok.t, LIVE_SECONDS)
         if not any(each.start <= ok.t and until <= each.stop for each in away):
             continue
+        if evidence.stalled(send.tries[0].invoke.t - _NEAR_SECONDS, ok.t + _NEAR_SECONDS):
+            continue  # the servers ask Redis with short deadlines, and may have stood still too
         if evidence.had_auto_session(send.to, send.at, None):
             continue  # it may have been lost with a connection, and counts as delivered
         for session in evidence.sessions_of.get(send.to, ()):
