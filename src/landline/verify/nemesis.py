@@ -111,7 +111,8 @@ class Nemesis:
                 await asyncio.to_thread(rest.heal)
                 note(rest.name, "stop", strike.victim)
         except (KafkaException, OSError) as error:
-            raise StackError(f"{name} could not be done: {error}") from error
+            why = str(error) or type(error).__name__  # a TimeoutError says nothing
+            raise StackError(f"{name} could not be done: {why}") from error
 
     def _check_all_run(self) -> None:
         """Raises: StackError for a server that has ended and was not asked to."""
