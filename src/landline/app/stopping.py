@@ -5,6 +5,7 @@ import os
 import signal
 from collections.abc import Coroutine
 from contextlib import suppress
+from functools import partial
 from typing import Any, NoReturn, TypeVar
 
 from landline.observability.logging import get_logger, shutdown_logging
@@ -24,7 +25,10 @@ class Stop:
         self._asked = asyncio.Event()
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._on_signal, number)
+            before = signal.getsignal(number)
+            # Not the loop's own way: it reads signals from a pipe, which is full when others come
+            # by the hundred while the loop is busy, and this one would be lost.
+            signal.signal(number, partial(self._hear, loop, before))
 
     async def wait(self) -> None:
         """Wait until it is asked to stop."""
@@ -43,6 +47,15 @@ class Stop:
             log.info("stopped", exit_code=0)
             _end(0)
         return working.result()
+
+    def _hear(
+        self, loop: asyncio.AbstractEventLoop, before: Any, number: int, _frame: object
+    ) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(self._on_signal, number)
+            return
+        signal.signal(number, before)
+        signal.raise_signal(number)
 
     def _on_signal(self, number: int) -> None:
         if self._asked.is_set():
