@@ -355,6 +355,7 @@ def test_today_is_yesterday_after_midnight(open_window: OpenWindow, is_hidden: b
     window.page.clock.run_for(4 * 60_000)
     expect(days).to_have_text(["Saturday, 28 February 2026", "Yesterday"])
     expect(when).to_have_text("Yesterday")
+    window.expect_connection("Connected")  # in minutes without a pong it may have connected again
     server.push(message("after midnight", 3, time="2026-03-01T23:02:00.000Z"))
     expect(days).to_have_text(["Saturday, 28 February 2026", "Yesterday", "Today"])
 
