@@ -194,6 +194,7 @@ class Session:
                 if self._has_room_early(message.conversation):
                     self.push_held()
                 return
+            self.push_held()  # what came before goes first
             if self._may_pass_held(message.conversation):
                 self._push_live(message, frame)
                 return
@@ -221,7 +222,6 @@ class Session:
         """Say whether a message may be pushed at once that finds no room to be held: others, who
         acknowledge nothing, may have all of it.
         """
-        self.push_held()
         is_next = not self._held and self._is_deaf_for_long()
         has_room = self.room > PAGE_ROWS and self.pushed.has_room()
         return is_next and has_room and self._has_room_early(conversation)
