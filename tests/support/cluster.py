@@ -20,6 +20,8 @@ from support.stack import KAFKA_SECONDS
 
 TOPICS = ("CHAT-MESSAGES", "CHAT-ROUTING")
 
+_ASK_SECONDS = 10.0  # for one answer of a busy broker, which may lose the question
+
 
 class ClusterServer(ServerProcess):
     """`landline serve` in cluster mode, under an id and on a port that it keeps."""
@@ -147,15 +149,15 @@ def delete_topics(kafka: str, topics: Sequence[str] = TOPICS) -> None:
     """Delete topics, all of Landline's, and wait until they are gone: Kafka does it later.
 
     All of them, whatever is listed: a broker lists a new topic a moment after it was made. And
-    again, until they are gone: a busy broker may not have answered in time.
+    again, until they are gone: a busy broker may not answer in time, or never.
     """
     admin = AdminClient({"bootstrap.servers": kafka})
     deadline = time.monotonic() + KAFKA_SECONDS
     while True:
-        for deleted in admin.delete_topics(list(topics)).values():
-            with suppress(KafkaException):  # there is none, or no answer
-                deleted.result(KAFKA_SECONDS)
-        if admin.list_topics(timeout=KAFKA_SECONDS).topics.keys().isdisjoint(topics):
-            return
+        with suppress(KafkaException, TimeoutError):  # there is none, or no answer
+            for deleted in admin.delete_topics(list(topics), request_timeout=_ASK_SECONDS).values():
+                deleted.exception(2 * _ASK_SECONDS)
+            if admin.list_topics(timeout=_ASK_SECONDS).topics.keys().isdisjoint(topics):
+                return
         assert time.monotonic() < deadline, "Kafka has not deleted the topics"
         time.sleep(0.05)
