@@ -26,11 +26,17 @@ LINKS: dict[str, list[tuple[str, str | None]]] = {
     "看https://example.org/路。然后": [("https://example.org/路", "https://example.org/%E8%B7%AF")],
     "HTTPS://EXAMPLE.ORG/A": [("HTTPS://EXAMPLE.ORG/A", "https://example.org/A")],
     "https://bücher.example/": [("https://bücher.example/", "https://xn--bcher-kva.example/")],
+    "https://日本語ラーメン.jp": [
+        ("https://日本語ラーメン.jp", "https://xn--4dkp5a8a4562bq8kblb.jp/")
+    ],
+    "https://пример.рф/": [("https://пример.рф/", "https://xn--e1afmkfd.xn--p1ai/")],
     "http://127.0.0.1:8081/x": [("http://127.0.0.1:8081/x", None)],
     "http://[::1]:8081/x": [("http://[::1]:8081/x", None)],
     "https://example.org:443/": [("https://example.org:443/", "https://example.org/")],
     "write to mailto:bob@example.org.": [("mailto:bob@example.org", None)],
     # The address ends where it can no longer be seen what it is.
+    "see https://example.org\u200b next": [("https://example.org", "https://example.org/")],
+    "(\u2067https://example.org\u2069).": [("https://example.org", "https://example.org/")],
     "\u2067https://example.org/\u2069": [("https://example.org/", None)],
     "https://example.org/\u202egpj.exe": [("https://example.org/", None)],
     "https://example.org/a\u200bb": [("https://example.org/a", None)],
@@ -38,7 +44,18 @@ LINKS: dict[str, list[tuple[str, str | None]]] = {
     "https://example.org/<b>x": [("https://example.org/", None)],
     "https://example.org/\\@evil.example": [("https://example.org/", None)],
 }
+# What cannot be seen, and would cut a host short: controls, formats, unassigned, ignorable.
+UNSEEN = ["\u200b", "\u2060", "\ufeff", "\u0080", "\u2065", "\U000e0080", "\u200b" * 40]
+# Letters and marks that look like a dot or a slash.
+LOOKALIKES = ["\u30ce", "\u4e3f", "\u01c0", "\ua4f8", "\u1427", "\u0338"]
 NO_LINKS = [
+    *(f"https://evil.example{unseen}.bank.example/" for unseen in UNSEEN),
+    *(f"https://evil.example{unseen}-x.bank.example" for unseen in UNSEEN),
+    *(f"https://ba{unseen}nk.example" for unseen in UNSEEN),
+    *(f"mailto:bob@evil.example{unseen}.bank.example" for unseen in UNSEEN),
+    *(f"https://bank.example{sign}login.evil.example/" for sign in LOOKALIKES),
+    "https://аррӏе.com/",  # Cyrillic
+    "https://bаnk.example/",  # one letter of it
     "javascript:alert(1)",
     "JavaScript://%0aalert(1)",
     "data:text/html,<script>alert(1)</script>",

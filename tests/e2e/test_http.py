@@ -55,7 +55,9 @@ async def test_head_is_get_without_its_body(server: ServerProcess) -> None:
         if page != "/metrics":  # whose numbers move
             assert of_head["Content-Length"] == headers["Content-Length"]
         assert (await ask(server.port, f"HEAD /nothing HTTP/{version}"))[::2] == (404, b"")
-        assert (await ask(server.port, f"HEAD /ws/chat HTTP/{version}"))[::2] == (426, b"")
+        status, headers, body = await ask(server.port, f"HEAD /ws/chat HTTP/{version}")
+        assert (status, body) == (426, b"")
+        assert (headers["Upgrade"], headers["Connection"]) == ("websocket", "close, Upgrade")
 
 
 async def test_http_1_0_needs_no_host(server: ServerProcess) -> None:

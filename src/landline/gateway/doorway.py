@@ -29,6 +29,10 @@ _END: Final = b"\r\n\r\n"
 _NOT_BEGUN: Final = (bytearray(), bytearray(b"\r"))
 _BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 _SHOWN_CHARACTERS: Final = 200
+_METHOD: Final = re.compile(r"[A-Za-z-]{1,20}")
+# People misspell the sign before a query, and libraries escape it, sometimes twice.
+_QUERY: Final = re.compile(r"[ \t?#;&]|%(?:25)*(?:3f|23|3b|26)", re.IGNORECASE)
+_ORIGIN: Final = re.compile(r"^((?:[^/?#]*:/*)?[^/?#]*).*$", re.DOTALL)
 
 log = get_logger(__name__)
 
@@ -144,7 +148,7 @@ class Doorway(asyncio.Protocol):
 
     def _check_beginning(self, looked_at: int) -> None:
         """Tell at once who would otherwise wait for an answer that cannot come."""
-        if len(self._received) > HEAD_BYTES:
+        if len(self._received) >= HEAD_BYTES + len(_END):  # its end may have come in part
             raise _too_large()
         if not self._received[:1].isalpha():
             raise Refused(HTTPStatus.BAD_REQUEST, "this is no HTTP; the server has no TLS here")
@@ -210,8 +214,11 @@ class Doorway(asyncio.Protocol):
 
 
 def shown_peer(peername: Any) -> str:
-    """Return an address as the log shows it."""
-    return f"{peername[0]}:{peername[1]}" if peername else "unknown"
+    """Return an address as the log shows it, IPv6 in brackets as in a URL."""
+    if not peername:
+        return "unknown"
+    host, port = peername[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _response(answer: Answer, *, is_head: bool) -> bytes:
@@ -239,17 +246,18 @@ def _too_large() -> Refused:
 def _facts(head: bytes) -> dict[str, Any]:
     """Return what a line in the log says of a request, however broken it is.
 
-    Never the query, nor what stands before the host in a whole URL: there may be a secret in it.
+    Never the query, however it was misspelt, nor what stands before the host in a whole URL: there
+    may be a secret in it. Nor what stands where a method should and is none.
     """
     text = head.decode("utf-8", "surrogateescape")
     method, rest = re.split(r"[ \t]|$", text.partition("\r\n")[0], maxsplit=1)
-    query = rest.partition(" ")[0].partition("?")[2]
-    path = re.split(r"[ \t?#]", _without_credentials(rest), maxsplit=1)[0]
-    user = _find(r"^username:[ \t]*([^\r\n]*)", text) or _find(r"(?:^|&)username=([^&]*)", query)
+    query = re.split(r"[ #]", rest, maxsplit=1)[0].partition("?")[2]
+    user = _find(r"^username:[ \t]*([^\r\n]*)", text) or _find(r"(?:^|&)username=([^&;?]*)", query)
+    origin = _find(r"^origin:[ \t]*([^\r\n]*)", text)
     given = {
-        "method": _without_credentials(method),
-        "path": path,
-        "origin": _without_credentials(_find(r"^origin:[ \t]*([^\r\n]*)", text)),
+        "method": method if _METHOD.fullmatch(method) else "",
+        "path": _QUERY.split(_without_credentials(rest), maxsplit=1)[0],
+        "origin": _ORIGIN.sub(r"\1", _without_credentials(origin)),
         "user": unquote(user, errors="backslashreplace"),
     }
     facts: dict[str, Any] = {name: value for name, value in given.items() if value}

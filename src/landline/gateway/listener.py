@@ -273,7 +273,11 @@ def _upgrade_key(request: Request) -> str:
 
 
 def _upgrade_required(reason: str) -> Refused:
-    headers = {"Upgrade": "websocket", "Sec-WebSocket-Version": "13"}
+    headers = {
+        "Connection": "close, Upgrade",  # what is in Upgrade is for the next hop (RFC 9110, 7.8)
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+    }
     return Refused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
 
 

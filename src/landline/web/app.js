@@ -3,11 +3,12 @@
 import { Chat, storageTrouble, tellOtherTabs } from "./chat.js";
 import { Composer } from "./composer.js";
 import { element, fillAvatar, isComposing, setText } from "./dom.js";
+import { countDrafts, Drafts, forgetAllButDrafts, forgetDrafts } from "./drafts.js";
 import { askToKeep } from "./keeping.js";
 import { nameProblem, tidyName } from "./names.js";
 import { Sidebar } from "./sidebar.js";
 import { Store } from "./store.js";
-import { forgetAll, isBlocked, recall, remember } from "./tab.js";
+import { isBlocked, recall, remember } from "./tab.js";
 import { dayKey } from "./times.js";
 import { Transcript } from "./transcript.js";
 
@@ -29,6 +30,7 @@ class Page {
   #sidebar;
   #transcript;
   #composer;
+  #drafts = new Drafts();
   #partner = null;
   #isDrawing = false;
   #drawAgain = false;
@@ -37,7 +39,7 @@ class Page {
   constructor(user) {
     this.#chat = new Chat(user, addressOf, {
       changed: () => this.#draw(),
-      userChanged: () => this.#becameAnother(),
+      userChanged: (change) => this.#becameAnother(change),
       connectionChanged: showConnection,
       trouble: showTrouble,
     });
@@ -61,6 +63,7 @@ class Page {
         button: $("send"),
         problem: $("content-problem"),
       },
+      this.#drafts,
       {
         excessBytes: (content) => this.#chat.excessBytes(content),
         onSend: async (partner, content) => {
@@ -95,7 +98,7 @@ class Page {
     $("desk").dataset.screen = "conversation";
     $("conversation").hidden = false;
     $("nothing-open").hidden = true;
-    this.#composer.open(partner);
+    this.#composer.open(this.#chat.user, partner);
     this.#composer.focus();
     await this.#showConversation();
   }
@@ -117,14 +120,20 @@ class Page {
   }
 
   /** The server has said who this is: it knows, and what was typed was a wish. */
-  #becameAnother() {
+  #becameAnother({ before, isFirst }) {
     const { user } = this.#chat;
+    // Who typed here before the first session is who the server says; later it is somebody else.
+    if (isFirst) this.#drafts.carry(before, user);
     remember("name", user);
     this.#sidebar.me = user;
     this.#showUser();
     showNotice("user", `The server knows you as ${user}.`);
-    if (this.#partner === null) this.#draw();
-    else this.#showConversation();
+    if (this.#partner === null) {
+      this.#draw();
+    } else {
+      this.#composer.open(user, this.#partner);
+      this.#showConversation();
+    }
   }
 
   #listen() {
@@ -138,7 +147,7 @@ class Page {
     });
     $("connect-now").addEventListener("click", () => this.#chat.connectNow());
     $("leave").addEventListener("click", () => {
-      forgetAll();
+      forgetAllButDrafts();
       remember("left", this.#chat.user);
       location.assign(location.pathname);
     });
@@ -247,7 +256,7 @@ function takeLink() {
   const query = new URLSearchParams(location.search);
   if (query.has("as")) {
     const name = tidyName(query.get("as"));
-    if (name !== recall("name")) forgetAll(); // drafts are somebody else's
+    if (name !== recall("name")) forgetAllButDrafts(); // the rest is somebody else's
     remember("name", name);
   }
   if (query.has("to")) remember("partner", tidyName(query.get("to")));
@@ -267,11 +276,16 @@ async function begin(user) {
 /** Somebody has left: their messages are still on this device, and it may not be theirs. */
 async function offerToForget(user) {
   const store = new Store(user);
-  const { all, unsent } = await store.count();
-  if (all === 0) return;
-  const kept = all === 1 ? "One message" : `${all.toLocaleString()} messages`;
+  const drafts = countDrafts(user);
+  const { all, unsent } = await store.count().catch((error) => {
+    if (drafts === 0) throw error;
+    return { all: 0, unsent: 0 }; // drafts are kept elsewhere
+  });
+  if (all + drafts === 0) return;
+  const kept = [counted(all, "message"), counted(drafts, "draft")].filter(Boolean).join(" and ");
+  const whose = `${kept} of ${user} ${all + drafts === 1 ? "is" : "are"} kept on this device.`;
   const lost = unsent === 0 ? "" : ` Not sent yet: ${unsent.toLocaleString()}. Forgotten, they never will be.`;
-  setText($("kept-text"), `${kept} of ${user} ${all === 1 ? "is" : "are"} kept on this device.${lost}`);
+  setText($("kept-text"), whose.charAt(0).toUpperCase() + whose.slice(1) + lost);
   $("kept").hidden = false;
   const close = (sentence) => {
     remember("left", "");
@@ -281,11 +295,17 @@ async function offerToForget(user) {
   $("keep").addEventListener("click", () => close("They stay here for the next time."));
   $("forget").addEventListener("click", () =>
     guard(async () => {
+      forgetDrafts(user);
       await store.forget();
       tellOtherTabs(user);
       close("They are forgotten on this device.");
     }),
   );
+}
+
+function counted(count, what) {
+  if (count === 0) return "";
+  return count === 1 ? `one ${what}` : `${count.toLocaleString()} ${what}s`;
 }
 
 function askForName(given) {

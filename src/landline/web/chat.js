@@ -69,7 +69,8 @@ export class Chat {
    * `addressOf(user)` is where to connect as `user`. Who this really is says the server.
    *
    * `listener` has `changed()`: what is stored is no longer what the screen shows;
-   * `userChanged(user)`: the server knows this user by another name; `connectionChanged({ phase,
+   * `userChanged({ before, isFirst })`: the server knows this user by another name, for the first
+   * time in this page or since the last session; `connectionChanged({ phase,
    * text })`; and `trouble(sentence)`, empty when it is over.
    */
   constructor(user, addressOf, listener) {
@@ -309,13 +310,13 @@ export class Chat {
 
   /** The server says who this is: what is kept for another name stays with that name. */
   #become(user) {
-    const [before, refs] = [this.#user, this.#refsBefore ?? []];
+    const [before, refs, isFirst] = [this.#user, this.#refsBefore ?? [], this.#refsBefore !== null];
     this.#be(user);
     this.#frames = [];
     this.#inFlight.clear();
     this.#early.clear();
     this.#connection.url = this.#addressOf(user);
-    this.#listener.userChanged(user);
+    this.#listener.userChanged({ before, isFirst });
     this.#tryTo(() => this.#store.adopt(before, refs)).then(() => {
       this.#changed();
       this.#pump();

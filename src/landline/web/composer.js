@@ -1,20 +1,23 @@
-// Where a message is written. What is being written survives a reload too, per conversation.
+// Where a message is written. What is being written survives a reload (drafts.js).
 
 import { isComposing } from "./dom.js";
-import { recall, remember } from "./tab.js";
 
 export class Composer {
   #parts;
+  #drafts;
+  #user = null;
   #partner = null;
   #onSend;
   #excessBytes;
 
   /**
-   * `parts` are the elements `form`, `field`, `button` and `problem`; `onSend(partner, content)`
-   * rejects when the message was not taken; `excessBytes(content)` is positive when it is too long.
+   * `parts` are the elements `form`, `field`, `button` and `problem`; `drafts` has what is being
+   * written; `onSend(partner, content)` rejects when the message was not taken;
+   * `excessBytes(content)` is positive when it is too long.
    */
-  constructor(parts, { onSend, excessBytes }) {
+  constructor(parts, drafts, { onSend, excessBytes }) {
     this.#parts = parts;
+    this.#drafts = drafts;
     this.#onSend = onSend;
     this.#excessBytes = excessBytes;
     const { form, field } = parts;
@@ -30,9 +33,11 @@ export class Composer {
     });
   }
 
-  open(partner) {
+  /** Write to this partner, in this user's name. */
+  open(user, partner) {
+    this.#user = user;
     this.#partner = partner;
-    this.#parts.field.value = recall(`draft:${partner}`);
+    this.#parts.field.value = this.#drafts.read(user, partner);
     this.#changed();
   }
 
@@ -42,21 +47,31 @@ export class Composer {
 
   async #send() {
     const { field, problem } = this.#parts;
-    const partner = this.#partner;
+    const [user, partner] = [this.#user, this.#partner];
     const content = field.value.trim();
     if (content === "" || this.#excessBytes(content) > 0) return;
-    field.value = "";
-    this.#changed();
+    const sending = this.#drafts.handOver(user, partner, content, () =>
+      this.#onSend(partner, content),
+    );
+    this.#show();
+    let trouble = "";
     try {
-      await this.#onSend(partner, content);
+      await sending;
     } catch (error) {
-      // Nothing is lost: back into the field, unless the user writes to somebody else by now.
-      remember(`draft:${partner}`, content);
-      if (this.#partner !== partner) return;
-      field.value = field.value === "" ? content : `${content}\n${field.value}`;
-      this.#changed();
-      problem.textContent = `Not sent. ${error.message}`;
+      trouble = `Not sent. ${error.message}`;
     }
+    if (this.#user !== user || this.#partner !== partner) return;
+    this.#show();
+    if (trouble !== "") problem.textContent = trouble;
+  }
+
+  /** Show the draft. What is in the field already stays as it is, cursor and all. */
+  #show() {
+    const { field } = this.#parts;
+    const draft = this.#drafts.read(this.#user, this.#partner);
+    if (field.value === draft) return;
+    field.value = draft;
+    this.#changed();
   }
 
   #changed() {
@@ -67,6 +82,6 @@ export class Composer {
     // As high as its text, up to the style sheet's limit. (`field-sizing: content` is too young.)
     field.style.height = "auto";
     field.style.height = `${field.scrollHeight + field.offsetHeight - field.clientHeight}px`;
-    if (this.#partner !== null) remember(`draft:${this.#partner}`, field.value);
+    if (this.#partner !== null) this.#drafts.write(this.#user, this.#partner, field.value);
   }
 }

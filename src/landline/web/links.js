@@ -10,15 +10,28 @@ const CLOSING = { "(": ")", "[": "]" };
 
 // Not within a word; but Chinese and Japanese put no space before an address.
 const WORD = /^\w/;
-// A host that is cut short by something invisible is another host.
-const HOST_ALONE = /^https?:\/\/[^/?#]*$/i;
-const GOES_ON = /^\p{Cf}+[\p{L}\p{N}]/u;
+// A host that is cut short by something invisible, and goes on behind it, is another host.
+const ENDS_WITH_HOST = /^(?:https?:\/\/[^/?#]*|mailto:.*)$/i;
+const GOES_ON =
+  /(?![\t-\r])[\p{C}\p{Default_Ignorable_Code_Point}][^\s/?#\p{L}\p{N}]*[\p{L}\p{N}]/uy;
 // No `?`: it could bring a text, copies, or an attachment.
 const MAIL = /^mailto:[\w.+-]+@[a-z\d.-]+$/i;
 const WEB = /^https?:\/\/([^/?#]*)/i;
 const ASCII_HOST = /^[\x21-\x7e]+$/;
-// A host with a sign that only looks like a dot or a slash is none that we lead to.
-const OTHER_HOST = /^[\p{L}\p{M}\p{N}.-]+$/u;
+// A host that is not ASCII may hold a letter that looks like a slash, a dot, or another letter. So
+// each label is of one script, and of a script that looks like Latin the whole host. Latin letters
+// without case are clicks: one of them is a bar.
+const only = (...scripts) => new RegExp(`^(?:${scripts.join("|")}|[\\d.-])+$`, "u");
+const script = (name) => `\\p{Script_Extensions=${name}}`;
+const HOSTS = ["Cyrillic", "Greek"].map((name) => only(script(name)));
+const LABELS = [
+  only("(?!\\p{Lo})\\p{Script=Latin}"),
+  only(...["Han", "Hiragana", "Katakana"].map(script)),
+  only(...["Han", "Hangul"].map(script)),
+  ...["Arabic", "Hebrew", "Thai", "Devanagari", "Bengali", "Tamil", "Telugu"].map((name) =>
+    only(script(name)),
+  ),
+];
 const PORT = /:\d{0,5}$/;
 
 const LENGTH_LIMIT = 2_048;
@@ -29,8 +42,8 @@ export function findLinks(text) {
   let end = 0;
   for (const { 0: found, index } of text.matchAll(ADDRESS)) {
     if (found.length > LENGTH_LIMIT || WORD.test(text.charAt(index - 1))) continue;
-    const after = text.slice(index + found.length, index + found.length + 8);
-    if (HOST_ALONE.test(found) && GOES_ON.test(after)) continue;
+    GOES_ON.lastIndex = index + found.length;
+    if (ENDS_WITH_HOST.test(found) && GOES_ON.test(text)) continue;
     const address = withoutEnd(found);
     const href = safeAddress(address);
     if (href === null) continue;
@@ -77,6 +90,14 @@ function safeAddress(address) {
   // 0x7f.1 or exa%6dple.org would be another host than the one that is read.
   const isHost = ASCII_HOST.test(host)
     ? host.toLowerCase() === url.hostname
-    : OTHER_HOST.test(host) && host === host.normalize("NFKC");
+    : hasOneScript(host) && host === host.normalize("NFKC");
   return isHost && /^https?:$/.test(url.protocol) ? url.href : null;
+}
+
+function hasOneScript(host) {
+  const labels = host.split(".");
+  return (
+    HOSTS.some((whole) => whole.test(host)) ||
+    labels.every((label) => LABELS.some((one) => one.test(label)))
+  );
 }

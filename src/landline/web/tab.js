@@ -40,13 +40,19 @@ export function remember(name, value) {
   }
 }
 
-export function forgetAll() {
-  memory.clear();
+export function forget(name) {
+  remember(name, "");
+}
+
+/** Return the names of all that is remembered. */
+export function names() {
+  const found = new Set(memory.keys());
   try {
-    for (const name of Object.keys(sessionStorage)) {
-      if (name.startsWith(PREFIX)) sessionStorage.removeItem(name);
+    for (const key of Object.keys(sessionStorage)) {
+      if (key.startsWith(PREFIX)) found.add(key.slice(PREFIX.length));
     }
   } catch {
-    // Blocked: there is nothing.
+    // Blocked: the memory has them.
   }
+  return [...found].filter((name) => recall(name) !== "");
 }
