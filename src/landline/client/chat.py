@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
+from os import PathLike
 from typing import Self
 from uuid import uuid4
 
@@ -21,6 +21,14 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from landline.client.address import read_address
+from landline.client.arguments import (
+    check_header_types,
+    check_listener,
+    check_outbox,
+    check_proxy_type,
+    check_seconds,
+    check_text,
+)
 from landline.client.backoff import (
     LAST_SECONDS,
     LAST_SECONDS_HERE,
@@ -95,20 +103,27 @@ class Chat:
         url: str,
         *,
         username: str,
-        outbox: Path | None = None,
+        outbox: str | PathLike[str] | None = None,
         connect_timeout: float | None = CONNECT_SECONDS,
         on_event: Callable[[Event], None] | None = None,
         headers: Mapping[str, str] | None = None,
         proxy: Proxy = True,
     ) -> None:
+        check_text("url", url)
+        check_text("username", username)
+        path = check_outbox(outbox)
+        check_seconds("connect_timeout", connect_timeout)
+        check_listener(on_event)
+        check_header_types(headers)
+        check_proxy_type(proxy)
         self._username = _checked(username)
         self._address = read_address(url)
         self._headers = check_headers(headers or {})
         self._proxy = proxy
         self._outbox: Outbox = (
             MemoryOutbox()
-            if outbox is None
-            else FileOutbox(outbox, self._username, self._address.server)
+            if path is None
+            else FileOutbox(path, self._username, self._address.server)
         )
         self._connect_timeout = connect_timeout
         self._on_event = on_event or (lambda _event: None)
@@ -135,9 +150,15 @@ class Chat:
         self._ended: ClientError | None = None
         self._last_problem = "nobody answered"
         self._task: asyncio.Task[None] | None = None
+        self._was_entered = False
 
     async def __aenter__(self) -> Self:
         """Connect. Raises: ConnectionFailed, Refused, OutboxInUse, ForeignOutbox."""
+        if self._was_entered or self._ended is not None:
+            raise ClientError(
+                "a chat is opened once: get another one from landline.connect for each `async with`"
+            )
+        self._was_entered = True
         try:
             await self._open()
         except BaseException:  # nobody will leave what was never entered
@@ -217,6 +238,7 @@ class Chat:
         Raises: MessageRejected; SendTimeout, and then the message stays in the outbox and goes on
         being sent; Refused and ChatClosed.
         """
+        check_seconds("timeout", timeout)  # before anything is kept
         send = self.begin(to, content)
         try:
             async with asyncio.timeout(timeout):
@@ -334,6 +356,8 @@ class Chat:
 
     def acknowledge(self, message: Message) -> None:
         """Say that a message is safe with this client. The loop does this by itself."""
+        if self._ended is None:
+            self._check_open()
         if message.id in self._handed:
             return
         self._held_ids.discard(message.id)
@@ -585,6 +609,10 @@ class Chat:
     def _check_open(self) -> None:
         if self._ended is not None:
             raise self._ended
+        if self._task is None:
+            raise ClientError(
+                "the chat is not open: use it inside `async with landline.connect(...) as chat:`"
+            )
 
     def _end_by(self, error: Exception) -> None:
         problem = ClientError(f"the chat cannot go on: {error!r}")
