@@ -134,9 +134,9 @@ async def test_many_lines_arrive_in_order(server: ServerProcess, chats: Chats) -
         (b"/", 2, "no such command"),
         (b"/Quit", 2, "no such command"),
         (b"/quit now", 2, "no such command"),
-        (b"\n\n/to", 4, "write /to NAME"),
+        (b"\n\n/to", 4, "write /to NAME; one name, without blanks"),
         (b"/to b:c", 2, "write /to NAME"),
-        (b"/to bob carol", 2, "write /to NAME"),
+        (b"/to bob carol", 2, "write /to NAME; one name, without blanks"),
     ],
 )
 async def test_a_line_that_cannot_be_sent_is_named_and_the_others_are_sent(
@@ -305,6 +305,12 @@ async def test_a_refusal_names_what_was_left(server: ServerProcess, chats: Chats
     assert b"line 1: " in ended.stderr
     assert b"landline: the server refused the connection: username is given twice" in ended.stderr
     assert await received(server) == []
+    is_kept = b"line 1: no answer yet; it is kept and goes out next time: one" in ended.stderr
+    assert is_kept != (b"line 1: the server refused the connection" in ended.stderr)
+    chats.url = server.ws_url
+    ended = await chats.pipe(b"")
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert await received(server) == ["one"] * is_kept
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "latin-1", "cp437", "utf-16", "utf-8"])

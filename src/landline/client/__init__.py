@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from os import PathLike
-from pathlib import Path
 from typing import Literal
 
 from landline.client.chat import CONNECT_SECONDS, Chat
@@ -71,12 +70,13 @@ def connect(
     `headers`: more headers for the handshake. `proxy`: the URL of one, None for none, or True for
     what the environment says, which never concerns a server on this machine.
 
-    Raises: Refused where `url` or `username` cannot be one, ClientError for such headers.
+    Raises: Refused where `url` or `username` cannot be one, ClientError for such headers; TypeError
+    and ValueError for what no parameter takes, with its name.
     """
     return Chat(
         url,
         username=username,
-        outbox=None if outbox is None else Path(outbox),
+        outbox=outbox,
         connect_timeout=connect_timeout,
         on_event=on_event,
         headers=headers,

@@ -29,7 +29,9 @@ class Address:
 
     def dialled_as(self, username: str) -> str:
         """Return the URL for a session of this user."""
-        separator = "&" if urlsplit(self.url).query else "?"
+        # The query may also be there and empty.
+        _, has_query, query = self.url.partition("?")
+        separator = "?" if not has_query else "&" if query and not query.endswith("&") else ""
         return f"{self.url}{separator}username={quote(username, safe='')}"
 
 

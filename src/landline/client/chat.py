@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import suppress
 from itertools import count
-from pathlib import Path
+from os import PathLike
 from typing import Self
 from uuid import uuid4
 
@@ -21,6 +21,14 @@ from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from landline.client.address import read_address
+from landline.client.arguments import (
+    check_header_types,
+    check_listener,
+    check_outbox,
+    check_proxy_type,
+    check_seconds,
+    check_text,
+)
 from landline.client.backoff import (
     LAST_SECONDS,
     LAST_SECONDS_HERE,
@@ -76,6 +84,8 @@ CONNECT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
 CLOSE_SECONDS = GOODBYE_SECONDS
+# The code of a `Rejected` that is not the server's: the outbox could not take the draft.
+NOT_KEPT = "not_kept"
 
 _log = logging.getLogger("landline.client")
 
@@ -93,20 +103,27 @@ class Chat:
         url: str,
         *,
         username: str,
-        outbox: Path | None = None,
+        outbox: str | PathLike[str] | None = None,
         connect_timeout: float | None = CONNECT_SECONDS,
         on_event: Callable[[Event], None] | None = None,
         headers: Mapping[str, str] | None = None,
         proxy: Proxy = True,
     ) -> None:
+        check_text("url", url)
+        check_text("username", username)
+        path = check_outbox(outbox)
+        check_seconds("connect_timeout", connect_timeout)
+        check_listener(on_event)
+        check_header_types(headers)
+        check_proxy_type(proxy)
         self._username = _checked(username)
         self._address = read_address(url)
         self._headers = check_headers(headers or {})
         self._proxy = proxy
         self._outbox: Outbox = (
             MemoryOutbox()
-            if outbox is None
-            else FileOutbox(outbox, self._username, self._address.server)
+            if path is None
+            else FileOutbox(path, self._username, self._address.server)
         )
         self._connect_timeout = connect_timeout
         self._on_event = on_event or (lambda _event: None)
@@ -114,6 +131,7 @@ class Chat:
         self._sends: OrderedDict[str, Send] = OrderedDict()
         self._unsent: deque[Send] = deque()
         self._in_flight: OrderedDict[str, Send] = OrderedDict()
+        self._keeping: dict[Send, asyncio.Task[None]] = {}  # on their way into the outbox
         self._handed = Handed(())
         # Bounded by the server's window: what is here is not acknowledged yet.
         self._inbox: deque[Message] = deque()
@@ -132,9 +150,15 @@ class Chat:
         self._ended: ClientError | None = None
         self._last_problem = "nobody answered"
         self._task: asyncio.Task[None] | None = None
+        self._was_entered = False
 
     async def __aenter__(self) -> Self:
         """Connect. Raises: ConnectionFailed, Refused, OutboxInUse, ForeignOutbox."""
+        if self._was_entered or self._ended is not None:
+            raise ClientError(
+                "a chat is opened once: get another one from landline.connect for each `async with`"
+            )
+        self._was_entered = True
         try:
             await self._open()
         except BaseException:  # nobody will leave what was never entered
@@ -146,7 +170,9 @@ class Chat:
         drafts, handed = await self._outbox.open()
         self._handed = Handed(handed)
         for draft in drafts:
-            self._queue(draft, is_uncertain=True)
+            send = self._new_send(draft)
+            send.is_kept = send.is_uncertain = True
+            self._queue(send)
         self._task = asyncio.create_task(self._run(), name="landline-chat")
         if self._connect_timeout is None:
             return
@@ -169,7 +195,9 @@ class Chat:
         await self.close()
 
     async def close(self) -> None:
-        """Send the last acknowledgements and close. Drafts in an outbox file stay there."""
+        """Send the last acknowledgements and close. Drafts in an outbox file stay there, also those
+        that were on their way into it.
+        """
         if self._task is not None:
             with suppress(TimeoutError):
                 async with asyncio.timeout(CLOSE_SECONDS):
@@ -182,10 +210,12 @@ class Chat:
         self._repeats.clear()
         self._end(ChatClosed("the chat was left"))
         try:
+            await self._wait_for_kept()
             await self._keep_handed()
             await self._forget_answered()
         finally:
-            await self._outbox.close()
+            await self._outbox.close()  # after all that was begun: its turns are in order
+            await self._wait_for_kept()
 
     # Sending ---------------------------------------------------------------------------------
 
@@ -203,18 +233,13 @@ class Chat:
         wait for each receipt before the next send.
 
         Cancelling it does not take the message back: it may have been sent, and goes on being sent.
+        So it does after `timeout`, however long the outbox file takes.
 
         Raises: MessageRejected; SendTimeout, and then the message stays in the outbox and goes on
         being sent; Refused and ChatClosed.
         """
-        self._check_open()
-        draft = Draft(str(uuid4()), to, content)
-        check_draft(draft)
-        self.hurry()
-        await self._outbox.add(draft)
-        self._check_open()  # it may have ended meanwhile
-        send = self._queue(draft, is_uncertain=False)
-        send.is_awaited = True
+        check_seconds("timeout", timeout)  # before anything is kept
+        send = self.begin(to, content)
         try:
             async with asyncio.timeout(timeout):
                 return await asyncio.shield(send.answer)
@@ -225,6 +250,44 @@ class Chat:
             self._give_up(send)
             raise
 
+    def begin(self, to: str, content: str) -> Send:
+        """Begin to send, and return what is known of it at any time: `landline chat` says of each
+        line what became of it, also when it ends early. Everybody else uses `send`.
+
+        Raises: MessageRejected for what no server takes; Refused, ChatClosed.
+        """
+        self._check_open()
+        draft = Draft(str(uuid4()), to, content)
+        check_draft(draft)
+        self.hurry()
+        send = self._new_send(draft)
+        send.is_awaited = True
+        # A task of the chat's own: whoever waits for the answer may leave before it is kept.
+        self._keeping[send] = asyncio.create_task(self._keep(send), name="landline-keep")
+        return send
+
+    async def _keep(self, send: Send) -> None:
+        """Keep a draft, and then let it go out."""
+        try:
+            await self._outbox.add(send.draft)
+        except Exception as error:  # noqa: BLE001 - told to whoever waits for the answer
+            del self._keeping[send]
+            send.answer.set_exception(error)
+            send.answer.exception()  # who has left hears of it otherwise
+            if not send.is_awaited:
+                self._tell_unkept(send, error)
+        else:
+            del self._keeping[send]
+            send.is_kept = True
+            self._queue(send)
+            if self._ended is not None:  # meanwhile: the next chat with this outbox sends it
+                send.answer.set_exception(self._ended)
+                send.answer.exception()
+
+    async def _wait_for_kept(self) -> None:
+        if self._keeping:
+            await asyncio.wait(self._keeping.values(), timeout=CLOSE_SECONDS)
+
     def _give_up(self, send: Send) -> None:
         """Nobody waits for this answer any more, also if it has come in the same moment."""
         send.is_awaited = False
@@ -233,6 +296,21 @@ class Chat:
             self._on_event(
                 Rejected(send.draft.to, send.draft.content, problem.code, problem.reason)
             )
+        elif problem is not None and not send.is_kept:
+            self._tell_unkept(send, problem)
+
+    def _tell_unkept(self, send: Send, problem: BaseException) -> None:
+        """A draft that could not be kept was not sent either, and nobody waits to hear that."""
+        to, content = send.draft.to, send.draft.content
+        if not self._has_listener:
+            _log.warning("a message to %r was not sent: %s", to, problem)
+            return
+        try:
+            self._on_event(Rejected(to, content, NOT_KEPT, str(problem)))
+        except Exception as error:  # noqa: BLE001 - whatever a callback raises ends the chat
+            self._end_by(error)
+            if self._task is not None:
+                self._task.cancel()
 
     def hurry(self) -> None:
         """Somebody waits: where there is no connection, try now and not when the time is over. Not
@@ -243,7 +321,7 @@ class Chat:
     @property
     def unanswered(self) -> list[Draft]:
         """Return the drafts that have no answer yet, oldest first."""
-        return [send.draft for send in self._sends.values()]
+        return [send.draft for send in (*self._sends.values(), *self._keeping)]
 
     # Receiving -------------------------------------------------------------------------------
 
@@ -278,6 +356,8 @@ class Chat:
 
     def acknowledge(self, message: Message) -> None:
         """Say that a message is safe with this client. The loop does this by itself."""
+        if self._ended is None:
+            self._check_open()
         if message.id in self._handed:
             return
         self._held_ids.discard(message.id)
@@ -297,9 +377,7 @@ class Chat:
         except ClientError as error:  # the outbox cannot be written
             self._end(error)
         except Exception as error:  # noqa: BLE001 - also what `on_event` raises
-            problem = ClientError(f"the chat cannot go on: {error!r}")
-            problem.__cause__ = error
-            self._end(problem)
+            self._end_by(error)
 
     async def _keep_session(self) -> None:
         backoff = Backoff()
@@ -519,17 +597,27 @@ class Chat:
         self._has_work.set()
         return send
 
-    def _queue(self, draft: Draft, *, is_uncertain: bool) -> Send:
+    def _new_send(self, draft: Draft) -> Send:
         answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        send = Send(draft, answer, next(self._places), is_uncertain)
-        self._sends[draft.ref] = send
+        return Send(draft, answer, next(self._places))
+
+    def _queue(self, send: Send) -> None:
+        self._sends[send.draft.ref] = send
         self._unsent.append(send)
         self._has_work.set()
-        return send
 
     def _check_open(self) -> None:
         if self._ended is not None:
             raise self._ended
+        if self._task is None:
+            raise ClientError(
+                "the chat is not open: use it inside `async with landline.connect(...) as chat:`"
+            )
+
+    def _end_by(self, error: Exception) -> None:
+        problem = ClientError(f"the chat cannot go on: {error!r}")
+        problem.__cause__ = error
+        self._end(problem)
 
     def _end(self, problem: ClientError) -> None:
         """End for good: everybody who waits hears why."""

@@ -70,7 +70,8 @@ class Delivered:
 @dataclass(frozen=True, slots=True)
 class Rejected:
     """A draft that no `send` waits for any more, of an earlier process or of one that gave up, is
-    certainly not in the log and never will be. Others hear of it by MessageRejected.
+    certainly not in the log and never will be. Others hear of it by MessageRejected. `code` is one
+    of the protocol's, or `not_kept` where the outbox could not take it, so that it was not sent.
     """
 
     to: str

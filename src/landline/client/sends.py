@@ -30,6 +30,7 @@ LONGEST_ASKED_SECONDS = 60.0
 class Send:
     """A draft and how far it has come. `place`: its place in the order of the calls;
     `is_uncertain`: some try may have reached the log. `is_awaited`: somebody hears the answer.
+    `is_kept`: it is in the outbox, so that it goes out also when this chat has ended.
     """
 
     draft: Draft
@@ -37,6 +38,7 @@ class Send:
     place: int
     is_uncertain: bool = False
     is_awaited: bool = False
+    is_kept: bool = False
     sent_at: float | None = None
 
 

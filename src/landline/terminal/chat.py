@@ -3,7 +3,6 @@
 import asyncio
 import signal
 import sys
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import datetime
@@ -22,6 +21,7 @@ from landline.client import (
     Rejected,
     connect,
 )
+from landline.client.sends import Send
 from landline.protocol.identity import BadName, check_user_name
 from landline.terminal.files import default_outbox, take_over
 from landline.terminal.left import REASON_CHARACTERS, Left, beginning
@@ -119,8 +119,7 @@ class Terminal:
         self._screen = screen
         self._errors = errors
         self._ticks: dict[str, str] = {}
-        self._sending: set[asyncio.Task[None]] = set()
-        self._open: dict[int, tuple[str, str]] = {}  # line -> recipient and text, without an answer
+        self._open: dict[int, tuple[Line, Send]] = {}  # by their numbers, without an answer
         self._left = Left()
         self._news = asyncio.Event()
         self._is_connected: bool | None = None
@@ -130,15 +129,17 @@ class Terminal:
         accepted. Raises: ClientError.
         """
         self._lines.start()
+        has_begun = False
         try:
             async with chat:
-                try:
-                    await self._chat(chat)
-                finally:
-                    self._note_left(chat)
+                has_begun = True
+                await self._chat(chat)
         except* ClientError as group:
             raise group.exceptions[0] from None
         finally:
+            if has_begun:
+                # Not before the chat is closed: answers come until then, and lines get kept.
+                self._note_left(chat)
             self._tell_left()
         return 1 if self._left else 0
 
@@ -149,7 +150,7 @@ class Terminal:
                 self._screen.show(f"-- sending {len(chat.unanswered)} unsent lines of last time")
             if self._partner is None:
                 self._screen.show("-- say whom to talk to: /to NAME")
-            taking = tasks.create_task(self._take_lines(chat, tasks))
+            taking = tasks.create_task(self._take_lines(chat))
             watching = tasks.create_task(self._watch_screen(receiving, taking))
             await asyncio.wait({taking})
             is_over = (
@@ -159,7 +160,7 @@ class Terminal:
             )
             if not is_over:
                 await self._wait_for_answers(chat)
-            for task in (receiving, watching, *self._sending):
+            for task in (receiving, watching):
                 task.cancel()
 
     def show_event(self, event: Event) -> None:
@@ -191,7 +192,7 @@ class Terminal:
 
     # Sending ---------------------------------------------------------------------------------
 
-    async def _take_lines(self, chat: Chat, tasks: asyncio.TaskGroup) -> None:
+    async def _take_lines(self, chat: Chat) -> None:
         while (line := await self._lines.next()) is not None:
             if self._lines.is_terminal:
                 chat.hurry()  # whoever presses Enter looks at the screen
@@ -205,11 +206,11 @@ class Terminal:
                     rest = f"the rest of the input was not read, from line {line.number} on"
                     self._left.unread = rest
                     return
-                self._start_sending(line, line.text.removeprefix("/"), chat, tasks)
+                self._start_sending(line, line.text.removeprefix("/"), chat)
 
     async def _has_room(self) -> bool:
         """Wait until there is room for one more line. Returns False where a pipe waits in vain."""
-        while len(self._sending) >= LINES_UNDER_WAY:
+        while len(self._open) >= LINES_UNDER_WAY:
             if not await self._hears_more() and not self._lines.is_terminal:
                 return False
         return True
@@ -225,7 +226,8 @@ class Terminal:
             case ["/to", name]:
                 self._talk_to(name, line)
             case ["/to", *_]:
-                self._talk_to("", line)
+                self._partner = None
+                self._refuse(line, "write /to NAME; one name, without blanks")
             case _:
                 self._refuse(line, "no such command, see /help; // sends a slash")
         return True
@@ -240,29 +242,37 @@ class Terminal:
         else:
             self._screen.show(f"-- talking to {harmless(name)}")
 
-    def _start_sending(self, line: Line, text: str, chat: Chat, tasks: asyncio.TaskGroup) -> None:
+    def _start_sending(self, line: Line, text: str, chat: Chat) -> None:
         if self._partner is None:
             self._refuse(line, "say first whom it is for: /to NAME")
             return
-        self._open[line.number] = (self._partner, text)
-        task = tasks.create_task(self._send(chat, self._partner, text, line))
-        self._sending.add(task)
-        task.add_done_callback(self._end_sending)
-
-    def _end_sending(self, task: asyncio.Task[None]) -> None:
-        self._sending.discard(task)
-        self._news.set()  # there is room
-
-    async def _send(self, chat: Chat, to: str, text: str, line: Line) -> None:
         try:
-            await chat.send(to, text)
-        except MessageRejected as error:
-            self._refuse(line, str(error))
+            send = chat.begin(self._partner, text)
         except ClientError as error:
-            if (to, text) in _kept(chat):
-                return  # the chat has ended; the next one sends it
             self._refuse(line, str(error))
-        self._open.pop(line.number)
+            return
+        self._open[line.number] = line, send
+        send.answer.add_done_callback(lambda _answer: self._hear(line.number))
+
+    def _hear(self, number: int) -> None:
+        """A line has its answer, or it gets none from this chat."""
+        if number in self._open and self._is_settled(*self._open[number]):
+            del self._open[number]
+        self._news.set()  # there may be room
+
+    def _is_settled(self, line: Line, send: Send) -> bool:
+        """Say whether it is known what became of a line, and if it was not sent, tell it. What it
+        asks is the line's own send: others may have the same text.
+        """
+        if not send.answer.done():
+            return False
+        problem = send.answer.exception()
+        if problem is None:
+            return True
+        if send.is_kept and not isinstance(problem, MessageRejected):
+            return False  # the chat has ended; the next one sends it
+        self._refuse(line, str(problem))
+        return True
 
     def _refuse(self, line: Line, why: str) -> None:
         """Say at once that a line is not sent. A person gets it back whole; of a pipe, where it is
@@ -315,13 +325,17 @@ class Terminal:
 
     def _note_left(self, chat: Chat) -> None:
         """Note what has no answer. What a person was told at once is not told again."""
-        kept = _kept(chat)
-        for number, draft in self._open.items():
-            why = "no answer yet; it is kept and goes out next time"
-            self._left.add(number, draft[1], why if draft in kept else "not sent")
-            kept -= Counter([draft])
-        for _to, text in kept.elements():
-            self._left.add(0, text, "of an earlier time; it is kept and goes out next time")
+        ours = set()
+        for number, (line, send) in self._open.items():
+            ours.add(send.draft.ref)
+            if not self._is_settled(line, send):
+                why = "no answer yet; it is kept and goes out next time"
+                self._left.add(number, send.draft.content, why)
+        self._open.clear()
+        for draft in chat.unanswered:
+            if draft.ref not in ours:
+                why = "of an earlier time; it is kept and goes out next time"
+                self._left.add(0, draft.content, why)
         if not (self._lines.has_ended or self._lines.is_terminal):
             self._left.unread = self._left.unread or "the rest of the input was not read"
 
@@ -329,7 +343,3 @@ class Terminal:
         if self._left and self._errors is not None:
             with suppress(OSError):
                 print(f"landline: {self._left.told()}", file=self._errors, flush=True)
-
-
-def _kept(chat: Chat) -> Counter[tuple[str, str]]:
-    return Counter((draft.to, draft.content) for draft in chat.unanswered)

@@ -1,7 +1,9 @@
 """Addresses: what is dialled, how two of them are compared, and which are on this machine."""
 
+from urllib.parse import parse_qsl, urlsplit
+
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landline.client import Refused
@@ -80,6 +82,38 @@ def test_other_machines_are_not_this_one(host: str) -> None:
     assert not read_address(f"ws://{host}:8081/ws").is_loopback
 
 
-def test_the_user_is_added_to_the_query() -> None:
-    assert read_address("ws://h/ws").dialled_as("a&b") == "ws://h/ws?username=a%26b"
-    assert read_address("ws://h/ws?x=1").dialled_as("b\u00fc") == "ws://h/ws?x=1&username=b%C3%BC"
+@pytest.mark.parametrize(
+    ("url", "dialled"),
+    [
+        ("ws://h/ws", "ws://h/ws?username=a%26b"),
+        ("ws://h/ws?", "ws://h/ws?username=a%26b"),
+        ("ws://h?", "ws://h?username=a%26b"),
+        ("ws://h/ws?x=1", "ws://h/ws?x=1&username=a%26b"),
+        ("ws://h/ws?x=1&", "ws://h/ws?x=1&username=a%26b"),
+        ("ws://h/ws?x", "ws://h/ws?x&username=a%26b"),
+        ("ws://h/ws?x=?", "ws://h/ws?x=?&username=a%26b"),
+        ("ws://h/ws?&", "ws://h/ws?&username=a%26b"),
+        ("ws://h/ws??", "ws://h/ws??&username=a%26b"),
+    ],
+)
+def test_the_user_is_added_to_the_query(url: str, dialled: str) -> None:
+    assert read_address(url).dialled_as("a&b") == dialled
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["ws://h", "wss://h:1/", "ws://h/ws/chat", "ws://u:p@[::1]/ws"]),
+    st.text("?&=ax/", max_size=6),
+    st.sampled_from(["a", "b\u00fc", "a&b=c"]),
+)
+def test_whatever_the_query_is_the_user_is_one_of_its_parts(
+    base: str, query: str, user: str
+) -> None:
+    url = f"{base}?{query}"
+    dialled = urlsplit(read_address(url).dialled_as(user))
+    parts = parse_qsl(dialled.query, keep_blank_values=True)
+    assert parts == [
+        *parse_qsl(query.removesuffix("&"), keep_blank_values=True),
+        ("username", user),
+    ]
+    assert dialled._replace(query="") == urlsplit(base)
