@@ -269,6 +269,45 @@ BAD_VALUES = [
         )
     ),
     *(
+        ("postgres", f"postgresql://h/db?{each}", f"cannot be there ({each.partition('=')[0]})")
+        for each in (
+            "client_encoding=latin1",
+            "CLIENT_ENCODING=UTF8",
+            "standard_conforming_strings=off",
+            "synchronous_commit=off",
+            "default_transaction_read_only=off",
+            "enable_seqscan=on",
+            "options=-c%20client_encoding%3Dlatin1",
+            "channel_binding=require",
+            "connect_timeout=10",
+            "keepalives=1",
+            "gssencmode=disable",
+            "pgbouncer=true",
+            "application_name=x",
+            "SSLMODE=require",
+            "nonsense",
+        )
+    ),
+    *(
+        ("postgres", f"postgresql://h/db?{name}={value}", f"has no {name} behind its ?")
+        for name, values in (
+            ("sslmode", ("", "nonsense", "REQUIRE", "require%0D")),
+            ("sslnegotiation", ("tls",)),
+            ("sslrootcert", ("", "system", "a%00b")),
+            ("ssl_min_protocol_version", ("1.2", "SSLv3", "TLSv1_2")),
+            ("ssl_max_protocol_version", ("TLSv9",)),
+            ("target_session_attrs", ("bogus", "standby", "prefer-standby", "read-only", "")),
+            ("gsslib", ("other",)),
+            ("search_path", ("pg_temp", "a,", "a%27", "")),
+            ("user", ("a%00client_encoding%00latin1",)),
+        )
+        for value in values
+    ),
+    ("postgres", "postgresql://h/db?user=a&user=b", "has user more than once"),
+    ("postgres", "postgresql://h/db?dbname=other", "names its database twice"),
+    ("postgres", "postgresql://h?dbname=a&database=b", "names its database twice"),
+    ("postgres", "postgresql://a%00b@h/db", "has a %00 in it"),
+    *(
         ("postgres", each, "has a blank")
         for each in ("postgresql://h/my db", "postgresql://h/db\u00a0")
     ),
@@ -657,6 +696,45 @@ def test_one_of_kafka_and_postgres_alone_is_refused() -> None:
 def test_a_slip_in_a_parameter_of_redis_is_told_with_what_there_is() -> None:
     sentence = refusal({"redis": "rediss://h?ssl_cacerts=f"})
     assert "(ssl_cacerts): write ssl_ca_certs if that is meant; known are db, " in sentence
+
+
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("SSLMODE=require", "write sslmode if that is meant"),
+        ("client_encoding=latin1", "leave it out, Landline sets it itself"),
+        ("application_name=x", "--server-id"),
+        ("options=x", "search_path=NAME"),
+        ("channel_binding=require", "sslmode=verify-full"),
+        ("synchronous_commit=off", "ALTER ROLE ... SET"),
+        ("nonsense=1", "known here are host, port, "),
+    ],
+)
+def test_a_parameter_that_postgres_cannot_have_is_told_with_what_to_do(
+    given: str, remedy: str
+) -> None:
+    sentence = refusal({"kafka": "k:9092", "postgres": f"postgresql://h/db?{given}"})
+    assert sentence.startswith("--postgres postgresql://h/db?")
+    assert f"behind its ? that cannot be there ({given.partition('=')[0]})" in sentence
+    assert remedy in sentence
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "sslmode=verify-full&sslrootcert=/ca.pem&sslcert=c&sslkey=k&sslpassword=p&sslcrl=l",
+        "sslmode=require&ssl_min_protocol_version=TLSv1.2&ssl_max_protocol_version=TLSv1.3",
+        "sslnegotiation=direct&sslmode=require",
+        "target_session_attrs=read-write&krbsrvname=postgres&gsslib=gssapi",
+        "user=u&password=p%26q&passfile=/f&service=s",
+        "search_path=chat,%20public",
+    ],
+)
+def test_parameters_of_postgres_that_the_driver_knows_are_taken(given: str) -> None:
+    url = f"postgresql://h/db?{given}"
+    settings = load({"kafka": "k:9092", "postgres": url}, {})
+    assert settings.postgres is not None
+    assert settings.postgres.reveal() == url
 
 
 def test_redis_alone_makes_no_cluster() -> None:

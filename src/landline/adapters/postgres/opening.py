@@ -16,6 +16,8 @@ from landline.adapters.postgres.lane import (
     TROUBLE,
     Connection,
     NoHostUsable,
+    WrongSession,
+    check_session,
     reason,
 )
 from landline.config.values import SecretUrl
@@ -56,6 +58,7 @@ async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[C
     connection: Connection | None = None
     try:
         connection = await Hosts(url, "landline-start").connect(statement_seconds)
+        check_session(connection)
         yield connection
     except TROUBLE as error:
         raise refusal(url, error) from error
@@ -86,6 +89,13 @@ def _explain(error: BaseException) -> tuple[str, str]:
         remedies = list(dict.fromkeys(remedy for _, remedy in problems.values()))
         shown = ", ".join(f"{host}: {problem}" for host, (problem, _) in problems.items())
         return f"none of its hosts will do ({shown})", " / ".join(remedies)
+    return _explain_session(error) or _explain_line(error)
+
+
+def _explain_session(error: BaseException) -> tuple[str, str] | None:
+    """Explain what a server answered, and what the driver did not like."""
+    if isinstance(error, WrongSession):
+        return str(error), "connect to PostgreSQL itself, not to a pooler before it"
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _BY_SQLSTATE:
         problem, remedy = _BY_SQLSTATE[error.sqlstate]
         return problem.format(error.args[0]), remedy
@@ -93,6 +103,11 @@ def _explain(error: BaseException) -> tuple[str, str]:
         return f"is not a URL that can be used ({error.args[0]})", "correct it"
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return "the server is a standby or read-only", "give the URL of the primary"
+    return None
+
+
+def _explain_line(error: BaseException) -> tuple[str, str]:
+    """Explain why no server was reached."""
     if isinstance(error, socket.gaierror):
         return "the host is unknown", "correct the host in the URL"
     if isinstance(error, TimeoutError):
