@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from landline.config import SecretUrl, Settings, load
 from landline.config.loading import notes
 from landline.config.settings import OPTIONS, SECTIONS
-from landline.config.values import FLAG, UnfitValue, mask
+from landline.config.values import FLAG, SERVER_ID, UnfitValue, mask
 from landline.errors import ConfigError
 
 NAMES = list(OPTIONS)
@@ -825,6 +825,22 @@ def test_a_server_without_a_name_is_called_after_its_host_and_port(
     monkeypatch.setattr("socket.gethostname", lambda: "h" * 64)
     longest = Settings().server_name(65535)
     assert load({"server-id": longest}, {}).server_id == longest
+
+
+@pytest.mark.parametrize("length", range(50, 65))
+def test_pods_whose_names_differ_at_the_end_have_names_of_their_own(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes names them after their deployment, and tells them apart by five characters."""
+    names = set()
+    for end in ("x2x70", "x2x71", "x2x70"):
+        host = f"{'chat-' * 20}"[: length - 6] + f"-{end}"
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        name = Settings().server_name(65535)
+        assert SERVER_ID.parse(name) == name
+        assert name.startswith(host[:40])
+        names.add(name)
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)
