@@ -4,7 +4,7 @@ import argparse
 import os
 import secrets
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from landline.config.loading import load, load_for_audit, load_for_migration, notes, printable
 from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS, Option
 from landline.config.values import (
+    FILE,
     FLAG,
     POSTGRES_URL,
     SECONDS,
@@ -334,6 +335,11 @@ def _value(flag: str, text: str, kind: Kind[T]) -> T:
         ) from None
 
 
+def _path_of(flag: str) -> Callable[[str], Path]:
+    """Return what reads an option that is a path, as those of the server are read."""
+    return lambda text: _value(flag, text, FILE)
+
+
 def _number(flag: str, text: str, least: int, most: int) -> int:
     is_number = text.isascii() and text.isdigit() and len(text) <= _DIGITS
     if not is_number or not least <= int(text) <= most:
@@ -436,7 +442,10 @@ def _parser() -> argparse.ArgumentParser:
         help="differences to show; all are counted (default: %(default)s)",
     )
     audit.add_argument(
-        "--metrics", type=Path, metavar="FILE", help="also write the numbers for Prometheus there"
+        "--metrics",
+        type=_path_of("--metrics"),
+        metavar="FILE",
+        help="also write the numbers for Prometheus there",
     )
     for command in (migrate, audit):
         _add(command, CONFIG_FILE)
@@ -465,7 +474,7 @@ def _add_verify(commands: Any, shape: dict[str, Any]) -> None:
     )
     add(
         "--data-dir",
-        type=Path,
+        type=_path_of("--data-dir"),
         metavar="PATH",
         help="of an embedded server on this machine: check log and store, which are its file, too",
     )
@@ -501,9 +510,24 @@ def _add_verify(commands: Any, shape: dict[str, Any]) -> None:
     )
     add("--users", metavar="N", default="100", help="how many users (default: %(default)s)")
     add("--rate", metavar="N", default="500", help="messages a second (default: %(default)s)")
-    add("--report", metavar="FILE", type=Path, help="write the page as HTML, with a picture")
-    add("--history", metavar="FILE", type=Path, help="keep all that happened, as JSON lines")
-    add("--check", metavar="FILE", type=Path, help="make no run: judge one that was kept")
+    add(
+        "--report",
+        metavar="FILE",
+        type=_path_of("--report"),
+        help="write the page as HTML, with a picture",
+    )
+    add(
+        "--history",
+        metavar="FILE",
+        type=_path_of("--history"),
+        help="keep all that happened, as JSON lines",
+    )
+    add(
+        "--check",
+        metavar="FILE",
+        type=_path_of("--check"),
+        help="make no run: judge one that was kept",
+    )
 
 
 def _destination(name: str) -> str:

@@ -307,6 +307,7 @@ TRANSIENT = {
     "input/output": "58030",
     "corrupted": "XX001",
     "raised": "P0001",
+    "another encoding": "22P05",
     "unknown": "ZZ999",
 }
 REFUSED = {

@@ -255,6 +255,58 @@ def test_a_server_s_environment_and_file_serve_the_other_commands(
     assert cli.main(["serve"]) == 2  # a server of that file would trust whoever reaches it
 
 
+@pytest.fixture
+def at_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return an empty directory, which is the current one."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "option",
+    [
+        ("serve", "--data-dir"),
+        ("serve", "--log-dir"),
+        ("serve", "--kafka-config"),
+        ("serve", "--config"),
+        ("migrate", "--kafka-config"),
+        ("migrate", "--config"),
+        ("audit", "--data-dir"),
+        ("audit", "--metrics"),
+        ("audit", "--kafka-config"),
+        ("audit", "--config"),
+        ("verify", "--data-dir"),
+        ("verify", "--report"),
+        ("verify", "--history"),
+        ("verify", "--check"),
+    ],
+)
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("x\r", "has a control character (U+000D)"),
+        ("a\nb", "has a control character (U+000A)"),
+        ("a\x1b[2Jb", "has a control character (U+001B)"),
+        ("\ufeffx", "has a control character (U+FEFF)"),
+        ("", "is not a path"),
+        ("  ", "is not a path"),
+    ],
+)
+def test_a_path_that_cannot_be_meant_is_refused_by_every_command(
+    option: tuple[str, str],
+    path: str,
+    problem: str,
+    at_empty: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    command, flag = option
+    assert cli.main([command, flag, path]) == 2
+    shown = capsys.readouterr().err
+    assert shown.startswith(f"landline: {flag} ")
+    assert problem in shown
+    assert list(at_empty.iterdir()) == []
+
+
 def run_python(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, *arguments], capture_output=True, text=True, check=False, timeout=60

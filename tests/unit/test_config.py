@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from landline.config import SecretUrl, Settings, load
 from landline.config.loading import notes
 from landline.config.settings import OPTIONS, SECTIONS
-from landline.config.values import FLAG, UnfitValue, mask
+from landline.config.values import FLAG, SERVER_ID, UnfitValue, mask
 from landline.errors import ConfigError
 
 NAMES = list(OPTIONS)
@@ -268,6 +268,45 @@ BAD_VALUES = [
             "postgresql:///db?host=a&host=b",
         )
     ),
+    *(
+        ("postgres", f"postgresql://h/db?{each}", f"cannot be there ({each.partition('=')[0]})")
+        for each in (
+            "client_encoding=latin1",
+            "CLIENT_ENCODING=UTF8",
+            "standard_conforming_strings=off",
+            "synchronous_commit=off",
+            "default_transaction_read_only=off",
+            "enable_seqscan=on",
+            "options=-c%20client_encoding%3Dlatin1",
+            "channel_binding=require",
+            "connect_timeout=10",
+            "keepalives=1",
+            "gssencmode=disable",
+            "pgbouncer=true",
+            "application_name=x",
+            "SSLMODE=require",
+            "nonsense",
+        )
+    ),
+    *(
+        ("postgres", f"postgresql://h/db?{name}={value}", f"has no {name} behind its ?")
+        for name, values in (
+            ("sslmode", ("", "nonsense", "REQUIRE", "require%0D")),
+            ("sslnegotiation", ("tls",)),
+            ("sslrootcert", ("", "system", "a%00b")),
+            ("ssl_min_protocol_version", ("1.2", "SSLv3", "TLSv1_2")),
+            ("ssl_max_protocol_version", ("TLSv9",)),
+            ("target_session_attrs", ("bogus", "standby", "prefer-standby", "read-only", "")),
+            ("gsslib", ("other",)),
+            ("search_path", ("pg_temp", "a,", "a%27", "")),
+            ("user", ("a%00client_encoding%00latin1",)),
+        )
+        for value in values
+    ),
+    ("postgres", "postgresql://h/db?user=a&user=b", "has user more than once"),
+    ("postgres", "postgresql://h/db?dbname=other", "names its database twice"),
+    ("postgres", "postgresql://h?dbname=a&database=b", "names its database twice"),
+    ("postgres", "postgresql://a%00b@h/db", "has a %00 in it"),
     *(
         ("postgres", each, "has a blank")
         for each in ("postgresql://h/my db", "postgresql://h/db\u00a0")
@@ -659,6 +698,45 @@ def test_a_slip_in_a_parameter_of_redis_is_told_with_what_there_is() -> None:
     assert "(ssl_cacerts): write ssl_ca_certs if that is meant; known are db, " in sentence
 
 
+@pytest.mark.parametrize(
+    ("given", "remedy"),
+    [
+        ("SSLMODE=require", "write sslmode if that is meant"),
+        ("client_encoding=latin1", "leave it out, Landline sets it itself"),
+        ("application_name=x", "--server-id"),
+        ("options=x", "search_path=NAME"),
+        ("channel_binding=require", "sslmode=verify-full"),
+        ("synchronous_commit=off", "ALTER ROLE ... SET"),
+        ("nonsense=1", "known here are host, port, "),
+    ],
+)
+def test_a_parameter_that_postgres_cannot_have_is_told_with_what_to_do(
+    given: str, remedy: str
+) -> None:
+    sentence = refusal({"kafka": "k:9092", "postgres": f"postgresql://h/db?{given}"})
+    assert sentence.startswith("--postgres postgresql://h/db?")
+    assert f"behind its ? that cannot be there ({given.partition('=')[0]})" in sentence
+    assert remedy in sentence
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "sslmode=verify-full&sslrootcert=/ca.pem&sslcert=c&sslkey=k&sslpassword=p&sslcrl=l",
+        "sslmode=require&ssl_min_protocol_version=TLSv1.2&ssl_max_protocol_version=TLSv1.3",
+        "sslnegotiation=direct&sslmode=require",
+        "target_session_attrs=read-write&krbsrvname=postgres&gsslib=gssapi",
+        "user=u&password=p%26q&passfile=/f&service=s",
+        "search_path=chat,%20public",
+    ],
+)
+def test_parameters_of_postgres_that_the_driver_knows_are_taken(given: str) -> None:
+    url = f"postgresql://h/db?{given}"
+    settings = load({"kafka": "k:9092", "postgres": url}, {})
+    assert settings.postgres is not None
+    assert settings.postgres.reveal() == url
+
+
 def test_redis_alone_makes_no_cluster() -> None:
     sentence = refusal({"redis": "redis://h"})
     assert sentence.startswith("--redis redis://h without --kafka and --postgres")
@@ -747,6 +825,22 @@ def test_a_server_without_a_name_is_called_after_its_host_and_port(
     monkeypatch.setattr("socket.gethostname", lambda: "h" * 64)
     longest = Settings().server_name(65535)
     assert load({"server-id": longest}, {}).server_id == longest
+
+
+@pytest.mark.parametrize("length", range(50, 65))
+def test_pods_whose_names_differ_at_the_end_have_names_of_their_own(
+    length: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Kubernetes names them after their deployment, and tells them apart by five characters."""
+    names = set()
+    for end in ("x2x70", "x2x71", "x2x70"):
+        host = f"{'chat-' * 20}"[: length - 6] + f"-{end}"
+        monkeypatch.setattr("socket.gethostname", lambda host=host: host)
+        name = Settings().server_name(65535)
+        assert SERVER_ID.parse(name) == name
+        assert name.startswith(host[:40])
+        names.add(name)
+    assert len(names) == 2
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -19,6 +19,8 @@ def run(settings: Settings, *, limit: int, metrics: Path | None) -> int:
 
     Raises: StartupError when it could not be found out.
     """
+    if metrics is not None:
+        _check_writable(metrics)
     began = time.monotonic()
     screen = _Screen(limit)
     try:
@@ -129,11 +131,35 @@ def _measured(report: Report, seconds: float) -> Mapping[str, Value]:
     }
 
 
+def _check_writable(path: Path) -> None:
+    """Find out now, not after hours of comparing. Leaves nothing, and the last numbers alone.
+
+    Raises: StartupError.
+    """
+    if path.is_dir():
+        raise StartupError(f"--metrics {path}: cannot be written (it is a directory); give a file")
+    try:
+        _new(path).write_bytes(b"")
+        _new(path).unlink()
+    except OSError as error:
+        raise _not_written(path, error) from error
+
+
+def _new(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")  # the collector reads *.prom
+
+
+def _not_written(path: Path, error: OSError) -> StartupError:
+    return StartupError(
+        f"--metrics {path}: cannot be written ({error.strerror}); give a file in a directory that"
+        " is there and may be written"
+    )
+
+
 def _write(path: Path, measured: Mapping[str, Value]) -> None:
     """Put the numbers there at once: the collector may read at any moment."""
-    new = path.with_name(f".{path.name}.new")  # the collector reads *.prom
     try:
-        new.write_bytes(textfile(measured, AUDIT_METRICS))
-        new.replace(path)
+        _new(path).write_bytes(textfile(measured, AUDIT_METRICS))
+        _new(path).replace(path)
     except OSError as error:
-        raise StartupError(f"--metrics {path}: cannot be written ({error.strerror})") from error
+        raise _not_written(path, error) from error

@@ -4,6 +4,7 @@ import dataclasses
 import re
 import socket
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -19,6 +20,10 @@ NODE: Final = "What this server is called and what it does"
 LOG: Final = "What the server writes about itself: never a message's content, never a token"
 # The longest interval that leaves room for the writer's lag.
 SWEEP_SECONDS: Final = 10.0
+
+# A server id has at most 64 characters, and a port behind a `-` takes six of them.
+_HOST_CHARACTERS: Final = 58
+_HASH_CHARACTERS: Final = 10
 
 SECTIONS: Final = (LISTEN, DELIVERY, STORAGE, NODE, LOG)
 
@@ -125,7 +130,11 @@ class Settings:
     )
 
     server_id: str | None = _unset(
-        NODE, values.SERVER_ID, "host name and port", "name of this server, e.g. ws-1"
+        NODE,
+        values.SERVER_ID,
+        "host name and port",
+        "name of this server, e.g. ws-1; of a host name over 58 characters, the default has the"
+        " beginning and a hash",
     )
     roles: frozenset[str] = _option(
         NODE,
@@ -164,7 +173,19 @@ class Settings:
         if self.server_id is not None:
             return self.server_id
         host = re.sub(r"[^A-Za-z0-9._-]", "-", socket.gethostname()).lstrip("._-")
-        return f"{host[:58] or 'localhost'}-{port}"
+        return f"{_shortened(host) or 'localhost'}-{port}"
+
+
+def _shortened(host: str) -> str:
+    """Return a host name that leaves room for a port behind it in a server id.
+
+    What tells one machine or pod from the next is the end of a name: a hash of all of it stands
+    for what is cut off, the same one at every start.
+    """
+    if len(host) <= _HOST_CHARACTERS:
+        return host
+    digest = sha256(host.encode()).hexdigest()[:_HASH_CHARACTERS]
+    return f"{host[: _HOST_CHARACTERS - 1 - _HASH_CHARACTERS]}-{digest}"
 
 
 OPTIONS: Final = {

@@ -3,13 +3,13 @@
 import ipaddress
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
 from urllib.parse import parse_qs
 
-from landline.config import redis_parameters
+from landline.config import postgres_parameters, redis_parameters
 
 T = TypeVar("T")
 
@@ -124,7 +124,8 @@ def _is_host(host: str) -> bool:
     return len(host) <= _HOST_CHARACTERS and _NAME.fullmatch(host) is not None
 
 
-def _is_port(digits: str) -> bool:
+def is_port(digits: str) -> bool:
+    """Say whether something can listen there."""
     return re.fullmatch(r"[0-9]{1,5}", digits) is not None and 1 <= int(digits) <= _LAST_PORT
 
 
@@ -140,7 +141,7 @@ def _is_host_and_port(text: str, *, needs_port: bool) -> bool:
         _host(host)
     except UnfitValue:
         return False
-    return port is None or _is_port(port)
+    return port is None or is_port(port)
 
 
 def _is_address(host: str) -> bool:
@@ -234,11 +235,25 @@ def _postgres_url(text: str) -> SecretUrl:
             "leave out ?host=, and list the hosts before the database: h1:5432,h2:5432/database",
         )
     hosts = (authority or query.get("host", [""])[0]).split(",")
-    if (authority or "host" in query) and not all(map(_is_postgres_host, hosts)):
+    if (authority or "host" in query) and not all(map(is_postgres_host, hosts)):
         raise _bad_place("postgresql://user:password@host:5432/database")
     if "port" in query:
         _check_postgres_ports(hosts, query["port"])
+    mistake = postgres_parameters.find_mistake(query)
+    if mistake is not None:
+        raise UnfitValue(*mistake)
+    _check_postgres_names(text, database, query)
     return SecretUrl(text)
+
+
+def _check_postgres_names(text: str, database: str, query: Mapping[str, list[str]]) -> None:
+    """Raises: UnfitValue for two databases, and for a name with an end in its middle."""
+    before = text.partition("://")[2].partition("?")[0]
+    if "%00" in before:
+        raise UnfitValue("has a %00 in it", "remove it; no name and no password has one")
+    names = [each for each in ("dbname", "database") if each in query]
+    if len(names) > bool(not database):
+        raise UnfitValue("names its database twice", f"leave out ?{names[-1]}=")
 
 
 def _check_postgres_ports(hosts: list[str], given: list[str]) -> None:
@@ -250,20 +265,21 @@ def _check_postgres_ports(hosts: list[str], given: list[str]) -> None:
             "leave out ?port=, and give each host its port: host:5432",
         )
     ports = given[0].split(",")
-    if len(given) > 1 or len(ports) not in (1, len(hosts)) or not all(map(_is_port, ports)):
+    if len(given) > 1 or len(ports) not in (1, len(hosts)) or not all(map(is_port, ports)):
         raise UnfitValue(
             "has no port behind ?port= that can be used",
             "give one from 1 to 65535 for all hosts, or one for each with commas between",
         )
 
 
-def _is_postgres_host(text: str) -> bool:
+def is_postgres_host(text: str) -> bool:
+    """Say whether it is a host as the URL of PostgreSQL lists them."""
     # A socket's directory may be the host, percent-encoded where it stands before the database.
     if text.startswith("/"):
         return ":" not in text
     if text.lower().startswith("%2f"):
         _, colon, port = text.partition(":")
-        return not colon or _is_port(port)
+        return not colon or is_port(port)
     return _is_host_and_port(text, needs_port=False)
 
 
@@ -353,7 +369,7 @@ def _compressed(address: ipaddress.IPv6Address) -> str:
 def _is_app(place: str) -> bool:
     """Say whether it can follow the scheme of an app, whose host need be no name, as in app://-."""
     host, colon, port = place.partition(":")
-    is_own = _APP.fullmatch(host) is not None and (not colon or _is_port(port))
+    is_own = _APP.fullmatch(host) is not None and (not colon or is_port(port))
     return is_own or _is_host_and_port(place, needs_port=False)
 
 

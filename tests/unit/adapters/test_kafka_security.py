@@ -8,6 +8,10 @@ from landline.adapters.kafka import KafkaCluster
 from landline.adapters.kafka.security import read_security
 from landline.errors import StartupError
 
+PLAIN_USER = (
+    "security.protocol=SASL_PLAINTEXT\nsasl.mechanism=PLAIN\nsasl.username=u\nsasl.password=p\n"
+)
+
 
 def written(tmp_path: Path, text: str | bytes) -> Path:
     path = tmp_path / "kafka.properties"
@@ -37,6 +41,44 @@ def test_what_decides_about_survival_is_not_the_operator_s_to_change(
     with pytest.raises(StartupError, match=r"kafka\.properties, line 2: not a setting") as raised:
         read_security(written(tmp_path, f"# one\n{line}\nsasl.password=s3cret\n"))
     assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (
+            "sasl.username=u\nsasl.password=s3cret",
+            "sasl.username, sasl.password have no effect without security.protocol (so it is plain",
+        ),
+        ("sasl.username=u", "write security.protocol=SASL_SSL, or SASL_PLAINTEXT where"),
+        ("sasl.mechanism=PLAIN", "sasl.mechanism has no effect without security.protocol"),
+        ("ssl.ca.location=/x", "ssl.ca.location has no effect without security.protocol"),
+        ("enable.ssl.certificate.verification=true", "write security.protocol=SSL"),
+        ("security.protocol=PLAINTEXT\nsasl.username=u", "no effect with security.protocol=PLAINT"),
+        ("sasl.username=u\nsecurity.protocol=ssl", "write security.protocol=SASL_SSL, or leave"),
+        (
+            f"{PLAIN_USER}ssl.ca.location=/x",
+            "ssl.ca.location has no effect with security.protocol=SASL_PLAINTEXT",
+        ),
+        ("sasl.username=u\nssl.ca.location=/x", "write security.protocol=SASL_SSL, or leave"),
+    ],
+)
+def test_what_would_go_unused_in_silence_is_refused(
+    text: str, problem: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StartupError) as raised:
+        read_security(written(tmp_path, text))
+    assert problem in str(raised.value)
+    assert "s3cret" not in str(raised.value)
+
+
+@pytest.mark.parametrize("line", ["{}=", "{}=none", " {} = \t"])
+def test_no_check_of_the_host_s_name_is_written_as_in_java_or_as_librdkafka_has_it(
+    line: str, tmp_path: Path
+) -> None:
+    name = "ssl.endpoint.identification.algorithm"
+    text = f"security.protocol=SSL\n{line.format(name)}\n"
+    assert read_security(written(tmp_path, text))[name] == "none"
 
 
 def test_a_file_that_is_none_is_named(tmp_path: Path) -> None:
@@ -105,8 +147,12 @@ def test_a_value_that_cannot_be_meant_is_refused(line: str, problem: str, tmp_pa
 def test_blanks_and_tabs_around_a_value_are_left_out_and_other_blanks_are_part_of_it(
     ending: str, tmp_path: Path
 ) -> None:
-    text = f"\t sasl.username =\tu \t\nsasl.password = \u00a0p\u3000 {ending}"
+    text = (
+        "security.protocol=sasl_ssl\nsasl.mechanism=PLAIN\n"
+        f"\t sasl.username =\tu \t\nsasl.password = \u00a0p\u3000 {ending}"
+    )
     settings = {"sasl.username": "u", "sasl.password": "\u00a0p\u3000"}
+    settings |= {"security.protocol": "sasl_ssl", "sasl.mechanism": "PLAIN"}
     assert read_security(written(tmp_path, text)) == settings
 
 

@@ -7,6 +7,7 @@ import pytest
 
 from landline.app import audit
 from landline.audit import Difference, Kind, Report, Span
+from landline.config import Settings
 from landline.errors import StartupError
 
 
@@ -43,3 +44,33 @@ def test_nothing_but_the_report_is_written_where_there_is_no_terminal(
 def test_numbers_that_cannot_be_written_are_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(StartupError, match=r"--metrics .*cannot be written \(No such file"):
         audit._write(tmp_path / "missing" / "x.prom", audit._measured(Report(), 1.0))
+
+
+@pytest.mark.parametrize("name", ["missing/x.prom", ".", "file/x.prom"])
+def test_where_the_numbers_cannot_go_is_told_before_anything_is_compared(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").touch()
+    monkeypatch.setattr(audit, "_audit", None)
+    with pytest.raises(StartupError, match=r"--metrics .*cannot be written"):
+        audit.run(Settings(data_dir=tmp_path), limit=1, metrics=tmp_path / name)
+
+
+def names_in(directory: Path) -> list[str]:
+    return [each.name for each in directory.iterdir()]
+
+
+def test_the_numbers_of_the_last_audit_stay_while_the_next_one_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "x.prom"
+    file.write_text("before")
+
+    async def failing(*_arguments: object) -> Report:
+        assert names_in(tmp_path) == ["x.prom"]
+        raise StartupError("no log")
+
+    monkeypatch.setattr(audit, "_audit", failing)
+    with pytest.raises(StartupError, match="no log"):
+        audit.run(Settings(data_dir=tmp_path), limit=1, metrics=file)
+    assert file.read_text() == "before"

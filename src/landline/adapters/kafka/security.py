@@ -13,6 +13,9 @@ from landline.errors import StartupError
 _BLANKS = " \t"
 # What decides whether a message survives is not the operator's to change here.
 _PREFIXES = ("security.", "sasl.", "ssl.", "enable.ssl.")
+# Java leaves it empty where any name in a certificate will do; librdkafka has a word for that.
+_HOST_CHECK = "ssl.endpoint.identification.algorithm"
+_ANY_HOST = "none"
 
 
 def read_security(path: Path) -> Mapping[str, str]:
@@ -34,6 +37,8 @@ def read_security(path: Path) -> Mapping[str, str]:
         if not line or line.startswith("#"):
             continue
         name, separator, value = (part.strip(_BLANKS) for part in line.partition("="))
+        if name == _HOST_CHECK and separator and not value:
+            value = _ANY_HOST
         if not separator or not name.startswith(_PREFIXES):
             raise StartupError(
                 f"--kafka-config {path}, line {number}: not a setting for TLS or users;"
@@ -45,7 +50,42 @@ def read_security(path: Path) -> Mapping[str, str]:
             raise StartupError(f"--kafka-config {path}, line {number}: {name} {problem}")
         settings[name] = value
     _try_out(path, settings)
+    unused = _unused(settings)
+    if unused is not None:
+        raise StartupError(f"--kafka-config {path}: {unused}")
     return settings
+
+
+def _unused(settings: Mapping[str, str]) -> str | None:
+    """Say which settings go unused with this protocol: librdkafka leaves them out in silence.
+
+    Whoever writes them believes that the line is encrypted, or that a user is checked.
+    """
+    given = settings.get("security.protocol")
+    protocol = (given or "plaintext").lower()
+    if protocol not in {"plaintext", "ssl", "sasl_plaintext", "sasl_ssl"}:
+        return None  # librdkafka says what is wrong with it
+    users = [name for name in settings if name.startswith("sasl.")]
+    tls = [name for name in settings if name.startswith(("ssl.", "enable.ssl."))]
+    unused = [
+        *(users if not protocol.startswith("sasl_") else ()),
+        *(tls if not protocol.endswith("ssl") else ()),
+    ]
+    if not unused:
+        return None
+    wanted = {
+        (True, True): "SASL_SSL",
+        (True, False): "SASL_SSL, or SASL_PLAINTEXT where nobody else is on the line",
+        (False, True): "SSL",
+    }[bool(users), bool(tls)]
+    if users and protocol == "ssl":
+        wanted = "SASL_SSL"
+    said = f"security.protocol={given}" if given else "security.protocol (so it is plaintext)"
+    return (
+        f"{', '.join(unused)} {'has' if len(unused) == 1 else 'have'} no effect"
+        f" {'with' if given else 'without'} {said}; write security.protocol={wanted},"
+        " or leave them out"
+    )
 
 
 def _problem(name: str, value: str, before: Mapping[str, str]) -> str | None:

@@ -35,6 +35,25 @@ TROUBLE: Final = (
 )
 
 
+# A record that is as it should be is refused as bad data in a session that reads or writes text
+# in another way. The role, the database and a pooler may each have settings of their own.
+_MEANING: Final = {
+    "client_encoding": "UTF8",
+    "standard_conforming_strings": "on",
+    "DateStyle": "ISO, MDY",
+    "IntervalStyle": "postgres",
+    "TimeZone": "UTC",
+}
+# Those of them that every server reports, and on which it depends what a record is.
+_REPORTED: Final = ("client_encoding", "standard_conforming_strings")
+# The database or the session is encoded in another way: that is not the fault of any record.
+_UNTRANSLATABLE: Final = "22P05"
+
+
+class WrongSession(ConnectionError):
+    """The session is not as it was asked for: somebody between has changed it."""
+
+
 class NoHostUsable(ConnectionError):
     """None of the hosts in the URL will do. `errors` says why, in their order."""
 
@@ -68,11 +87,13 @@ async def connect(
         # A standby may lag behind, and then says that nothing is pending which is.
         target_session_attrs=SessionAttribute.read_write,
         server_settings={
+            **_MEANING,
             "application_name": name,
             "statement_timeout": milliseconds,
             "lock_timeout": milliseconds,
             # Nothing here pauses inside a transaction, unless its process was stopped.
             "idle_in_transaction_session_timeout": "20000",
+            "idle_session_timeout": "0",
             "tcp_user_timeout": "20000",
             "tcp_keepalives_idle": "10",
             "tcp_keepalives_interval": "5",
@@ -86,6 +107,15 @@ async def connect(
             "jit": "off",
         },
     )
+
+
+def check_session(connection: Connection) -> None:
+    """See that the session is as it was asked for. Raises: WrongSession."""
+    settings = connection.get_settings()
+    for each in _REPORTED:
+        found = getattr(settings, each, None)
+        if found != _MEANING[each]:
+            raise WrongSession(f"{each} is {found} in its sessions, not {_MEANING[each]}")
 
 
 class Whereabouts(Protocol):
@@ -157,6 +187,7 @@ class Lane:
             connection = self._connection = await self._open_connection()
         try:
             self._check_open()
+            check_session(connection)
             return await self._attend(connection, work)
         except BaseException as error:
             if not is_refusal(error):
@@ -192,9 +223,12 @@ def is_refusal(error: BaseException) -> bool:
 
     Those are data exceptions (the driver raises them itself for what it cannot encode), violated
     constraints, and a value too large for an index. All else may work another time; what is not
-    known counts as that.
+    known counts as that. `connect` sees to it that a session takes all of UTF-8, so that what it
+    cannot encode is no text at all.
     """
     code = getattr(error, "sqlstate", None) or ""
+    if code == _UNTRANSLATABLE:
+        return False
     return code.startswith(("22", "23")) or code == "54000"
 
 

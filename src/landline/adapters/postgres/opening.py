@@ -9,6 +9,7 @@ from typing import Final
 
 import asyncpg
 
+from landline.adapters.postgres.environment import find_mistake, place
 from landline.adapters.postgres.hosts import Hosts
 from landline.adapters.postgres.lane import (
     CLOSE_SECONDS,
@@ -16,6 +17,8 @@ from landline.adapters.postgres.lane import (
     TROUBLE,
     Connection,
     NoHostUsable,
+    WrongSession,
+    check_session,
     reason,
 )
 from landline.config.values import SecretUrl
@@ -23,9 +26,9 @@ from landline.errors import StartupError
 
 # What stands in the way, by SQLSTATE, and what to do about it.
 _BY_SQLSTATE: Final = {
-    "28P01": ("wrong user name or password", "correct them in the URL"),
+    "28P01": ("wrong user name or password", "correct them in {user_and_password}"),
     "28000": ("the server does not let this user in", "see pg_hba.conf, and that the role exists"),
-    "3D000": ("there is no such database", "create it (createdb), or correct the URL"),
+    "3D000": ("there is no such database", "create it (createdb), or correct {dbname}"),
     "42501": (
         "the user may not do that ({})",
         "let it own the database, or GRANT it the schema and its tables",
@@ -54,8 +57,12 @@ async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[C
     Raises: StartupError for everything that the connection or its use may run into.
     """
     connection: Connection | None = None
+    mistake = find_mistake(url)
+    if mistake is not None:
+        raise StartupError(f"--postgres {url}: {'; '.join(mistake)}")
     try:
         connection = await Hosts(url, "landline-start").connect(statement_seconds)
+        check_session(connection)
         yield connection
     except TROUBLE as error:
         raise refusal(url, error) from error
@@ -76,34 +83,54 @@ async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[C
 
 def refusal(url: SecretUrl, error: BaseException) -> StartupError:
     """Return the sentence: what stands in the way, and what to do."""
-    problem, remedy = _explain(error)
+    problem, remedy = _explain(url, error)
     return StartupError(f"--postgres {url}: {problem}; {remedy}")
 
 
-def _explain(error: BaseException) -> tuple[str, str]:
+def _explain(url: SecretUrl, error: BaseException) -> tuple[str, str]:
     if isinstance(error, NoHostUsable):
-        problems = {host: _explain(why) for host, why in error.errors.items()}
+        problems = {host: _explain(url, why) for host, why in error.errors.items()}
         remedies = list(dict.fromkeys(remedy for _, remedy in problems.values()))
         shown = ", ".join(f"{host}: {problem}" for host, (problem, _) in problems.items())
         return f"none of its hosts will do ({shown})", " / ".join(remedies)
+    return _explain_session(url, error) or _explain_line(url, error)
+
+
+def _explain_session(url: SecretUrl, error: BaseException) -> tuple[str, str] | None:
+    """Explain what a server answered, and what the driver did not like."""
+    if isinstance(error, WrongSession):
+        return str(error), "connect to PostgreSQL itself, not to a pooler before it"
     if isinstance(error, asyncpg.PostgresError) and error.sqlstate in _BY_SQLSTATE:
         problem, remedy = _BY_SQLSTATE[error.sqlstate]
-        return problem.format(error.args[0]), remedy
+        return problem.format(error.args[0]), remedy.format(
+            user_and_password=place(url, "user", "password"), dbname=place(url, "dbname")
+        )
     if isinstance(error, asyncpg.ClientConfigurationError):
         return f"is not a URL that can be used ({error.args[0]})", "correct it"
     if isinstance(error, asyncpg.TargetServerAttributeNotMatched):
         return "the server is a standby or read-only", "give the URL of the primary"
+    return None
+
+
+def _explain_line(url: SecretUrl, error: BaseException) -> tuple[str, str]:
+    """Explain why no server was reached."""
     if isinstance(error, socket.gaierror):
-        return "the host is unknown", "correct the host in the URL"
+        return "the host is unknown", f"correct the host in {place(url, 'host')}"
     if isinstance(error, TimeoutError):
         return (
             f"no answer within {CONNECT_SECONDS:.0f} s",
             "see that the server runs and is reached",
         )
     if isinstance(error, FileNotFoundError):
-        return "a socket or a certificate is not where the URL says", "see host and sslrootcert"
+        files = ("host", "sslrootcert", "sslcert", "sslkey", "sslcrl")
+        says = f"{place(url, *files)} says"
+        return f"a socket or a certificate is not where {says}", "see host and sslrootcert"
     if isinstance(error, ConnectionRefusedError):
-        return "nothing listens there", "start PostgreSQL, or correct host and port"
+        return "nothing listens there", (
+            f"start PostgreSQL, or correct host and port in {place(url, 'host', 'port')}"
+        )
     if isinstance(error, ssl.SSLError) or "SSL" in str(error):
-        return f"no TLS connection ({error})", "see sslmode and sslrootcert in the URL"
+        return f"no TLS connection ({error})", (
+            f"see sslmode and sslrootcert in {place(url, 'sslmode', 'sslrootcert')}"
+        )
     return f"cannot be used ({reason(error)})", "see the server's own log"
