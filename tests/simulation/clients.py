@@ -59,6 +59,7 @@ class Link:
         self._up: deque[ClientFrame | BadFrame] = deque()
         self._is_down_due = self._is_up_due = False
         self._is_server_reading = True
+        self._unread_since = 0.0
         self._is_full = False
         self._is_server_open = True
         self._is_closing = False
@@ -90,10 +91,12 @@ class Link:
     def pause_reading(self) -> None:
         """Take no more frames from the client."""
         self._is_server_reading = False
+        self._unread_since = self.process.hub.clock.monotonic()
 
     def resume_reading(self) -> None:
         """Take frames again."""
         self._is_server_reading = True
+        self.process.hub.left_unread(self.process.as_connection(self), self._unread_since)
         self._move_up()
 
     def beat(self, now: float) -> None:
@@ -129,7 +132,11 @@ class Link:
         if not self._is_black_hole:
             if by != "client" or self._weather.strikes("network", 0.5):
                 self._up.clear()
-            self._later_at_server(self._weather.delay(), self._close_at_server, code or 1006)
+            self._later_at_server(self._weather.delay(), self._end_comes, code or 1006)
+
+    def _end_comes(self, code: int) -> None:
+        """The client's end has reached the server, which reads it after the frames before it."""
+        self._later_at_server(self._weather.delay(), self._close_at_server, code)
 
     def _send_down(self, item: bytes | tuple[int, str]) -> None:
         if not self.is_open:

@@ -16,7 +16,7 @@ from typing import Any
 import structlog
 
 from landline import retention, writer
-from landline.delivery import delivery, memory, receipts, sends, session
+from landline.delivery import delivery, memory, receipts, sends, session, unread
 from landline.gateway import finder, hub, replay
 from landline.model import PendingQuery
 from landline.protocol.identity import direct_conversation, message_id
@@ -181,7 +181,7 @@ class World:
 
         A server that was paused asks the store about every send for a while; that is over by then.
         """
-        await asyncio.sleep(sends.AFTER_STALL_SECONDS if "pause" in self.plan.faults else 0)
+        await asyncio.sleep(unread.MOST_SECONDS if "pause" in self.plan.faults else 0)
         await self._all_live()
         await self._until(self._is_all_told, REST_SECONDS)  # it may be more than may be held
         await asyncio.sleep(PROMPT_SECONDS)
@@ -385,6 +385,7 @@ class World:
             (self._repeat_answered, 3),
             (self._use_ref_again, 2),
             (self._send_without_ref, 2),
+            (self._send_and_leave, 2),
             (self._disconnect, 5),
             (self._connect_somebody, 5),
         ]
@@ -427,6 +428,12 @@ class World:
         self.happened["send"] += 1
         ref = self.next_name("r")
         sender.compose(recipient.user, f"text {ref}", ref)
+
+    def _send_and_leave(self) -> None:
+        """Write a message and close the window."""
+        if link := self._a_link():
+            self._send_to(self._somebody(), link.client)
+            link.lose("client", 1000)
 
     def _meet(self) -> None:
         """Somebody comes while others are already writing to them."""
@@ -538,12 +545,26 @@ class World:
             self._in_background(self._pause_and_resume(process))
 
     async def _pause_and_resume(self, process: Process) -> None:
-        """SIGSTOP, SIGCONT."""
+        """SIGSTOP, SIGCONT. Some do not wait for so long, and go to another server."""
         healed = self._strike("pause", process.name)
         self.loop.pause(process.address)
-        await asyncio.sleep(self.rng.random() ** 2 * 6)
+        seconds = self.rng.random() ** 2 * 6
+        patience = self.rng.random() * seconds
+        await asyncio.sleep(patience)
+        self._give_up(process)
+        await asyncio.sleep(seconds - patience)
         self.loop.resume(process.address)
         healed()
+
+    def _give_up(self, process: Process) -> None:
+        """Write to a server that does not answer, leave it, and repeat elsewhere."""
+        for client in self.clients:
+            links = client.open_links()
+            here = [link for link in links if link.process is process]
+            if here and len(here) < len(links) and self.rng.random() < 0.5:
+                self._send_to(self._somebody(), client)
+                for link in here:
+                    link.lose("client", 1000)
 
     def _lose_store(self) -> None:
         if "store" not in self.weather.away:

@@ -29,16 +29,9 @@ from landline.delivery.decisions import (
 from landline.delivery.lineup import LineUps
 from landline.delivery.memory import Memory
 from landline.delivery.receipts import ReceiptBatch, Receipts, Told
-from landline.delivery.sends import (
-    AFTER_STALL_SECONDS,
-    SLOW_SECONDS,
-    STALL_SECONDS,
-    Flight,
-    Recent,
-    Sends,
-    Waiter,
-)
+from landline.delivery.sends import SLOW_SECONDS, Flight, Recent, Sends, Waiter
 from landline.delivery.session import Session
+from landline.delivery.unread import STILL_SECONDS, Unread
 from landline.model import (
     Appended,
     AppendResult,
@@ -112,8 +105,8 @@ class Delivery:
         self._line_ups = LineUps()
         self._is_draining = False
         self._refusal: str | None = None
-        self._ticked_at = clock.monotonic()
-        self._doubts_until = 0.0  # after a pause: what arrived meanwhile may be old
+        self._pulsed_at = clock.monotonic()
+        self._unread = Unread()
         self.counters = Counters()
         self.memory = Memory()
 
@@ -172,6 +165,11 @@ class Delivery:
             return
         session.unwritable_since = None if is_writable else self._clock.monotonic()
         session.resume()
+
+    def left_unread(self, session_id: str, since: float) -> None:
+        """The connection was not read since then, until now."""
+        if session := self._sessions.get(session_id):
+            session.unread.note(since, self._clock.monotonic())
 
     def written(self, session_id: str) -> None:
         """All that was transmitted has left the process. For `ack=auto` that is delivered."""
@@ -259,10 +257,10 @@ class Delivery:
         """
         if flight.record.ref is None:
             return False
-        now = self._clock.monotonic()
-        if now - flight.started_at > SLOW_SECONDS or now < self._doubts_until:
-            return True
-        return all(waiter.session not in self._sessions for waiter in flight.waiters)
+        sessions = [self._sessions.get(waiter.session) for waiter in flight.waiters]
+        unread = [self._unread, *(session.unread for session in sessions if session is not None)]
+        since = min(each.since(flight.started_at) for each in unread)
+        return self._clock.monotonic() - since > SLOW_SECONDS or not any(sessions)
 
     def found(self, flight: Flight, stored: Appended | None) -> None:
         """The store has answered a `Find`."""
@@ -445,12 +443,16 @@ class Delivery:
 
     # Time and the end ------------------------------------------------------------------------
 
+    def pulse(self) -> None:
+        """Notice where the process has stood still; call it every PULSE_SECONDS."""
+        now = self._clock.monotonic()
+        if now - self._pulsed_at > STILL_SECONDS:
+            self._unread.note(self._pulsed_at, now)
+        self._pulsed_at = now
+
     def tick(self) -> None:
         """Let time pass; call it about once a second."""
         now = self._clock.monotonic()
-        if now - self._ticked_at > STALL_SECONDS:
-            self._doubts_until = now + AFTER_STALL_SECONDS
-        self._ticked_at = now
         for session in list(self._sessions.values()):
             why = session.overdue(now, self._ack_timeout, WRITE_TIMEOUT_SECONDS)
             if why is not None:

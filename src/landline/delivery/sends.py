@@ -29,13 +29,10 @@ RECENT_IDS = 16_384
 RECENT_SECONDS = 120.0
 # Other servers let a repeat wait for REPEAT_SECONDS before they look for its original. An original
 # that is not in the log by then has been under way for longer than SLOW_SECONDS, so that its own
-# server asks the store which of the two records counts, before it shows anybody an offset.
-SLOW_SECONDS = 0.4
+# server asks the store which of the two records counts, before it shows anybody an offset. The rest
+# is for what goes unseen of the time before a frame was read (`landline.delivery.unread`).
 REPEAT_SECONDS = 0.5
-# A server that was paused finds frames in its sockets that are older than it can tell: for a while
-# it asks for all of them.
-STALL_SECONDS = 5.0  # between two ticks, which come once a second; nobody gives a server up sooner
-AFTER_STALL_SECONDS = 10.0
+SLOW_SECONDS = 0.35
 
 
 @dataclass(slots=True)
@@ -50,7 +47,9 @@ class Waiter:
 
 @dataclass(slots=True, eq=False)
 class Flight:
-    """A message between its send and its answer. `appended`: in the log, not confirmed yet."""
+    """A message between its send and its answer. `started_at`: when the send was taken; `appended`:
+    in the log, not confirmed yet.
+    """
 
     record: MessageRecord
     size_bytes: int

@@ -48,6 +48,7 @@ from typing import TYPE_CHECKING
 
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
 from landline.delivery.memory import Held, HeldMessage, Memory, Pushed
+from landline.delivery.unread import Unread
 from landline.model import (
     FIRST_TURN,
     NO_CURSORS,
@@ -123,6 +124,7 @@ class Session:
         "reading_paused",
         "replayed",
         "state",
+        "unread",
         "unwritable_since",
         "user",
     )
@@ -152,6 +154,7 @@ class Session:
         self.replayed = 0
         self.is_caught_up = False
         self.progress_at = 0.0
+        self.unread = Unread()
         self.unwritable_since: float | None = None
         self.in_flight = 0
         self.in_flight_bytes = 0

@@ -24,6 +24,9 @@ PING_AFTER_SECONDS = 20.0
 PONG_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 3.0
 
+# A socket that is not read for longer than this has frames of that age; see `delivery.unread`.
+UNREAD_SECONDS = 0.05
+
 # A message in more pieces than this is an attack on the reassembly, not a message.
 FRAGMENTS = 128
 
@@ -77,6 +80,7 @@ class Connection(WSListener):
         self._closing: asyncio.TimerHandle | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
+        self._unread_since = 0.0  # while the socket is not read
         self._heard_at = 0.0
         self._pinged_at: float | None = None
         self._opened_at = 0.0
@@ -117,6 +121,7 @@ class Connection(WSListener):
 
     def take_turn(self, until: float) -> bool:
         """Take frames that wait until the clock says `until`. Returns whether to come back."""
+        self._tell_unread()
         try:
             while self._inbox and not self._is_paused():
                 self._take(self._inbox.popleft())
@@ -298,8 +303,15 @@ class Connection(WSListener):
         should_pause = bool(self._inbox) or self._is_paused()
         if should_pause and underlying.is_reading():
             underlying.pause_reading()
+            self._unread_since = self._hub.clock.monotonic()
         elif not should_pause and not underlying.is_reading() and not underlying.is_closing():
+            self._tell_unread()
             underlying.resume_reading()
+
+    def _tell_unread(self) -> None:
+        """What is taken from now on may have waited since the socket was read for the last time."""
+        if self._hub.clock.monotonic() - self._unread_since > UNREAD_SECONDS:
+            self._hub.left_unread(self, self._unread_since)
 
     def _is_paused(self) -> bool:
         """Say whether frames have to wait. After our goodbye they do not: one of them is theirs."""

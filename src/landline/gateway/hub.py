@@ -28,6 +28,7 @@ from landline.delivery.decisions import (
     Transmit,
     Unregister,
 )
+from landline.delivery.unread import PULSE_SECONDS
 from landline.errors import LogUnavailable, StoreUnavailable, Unavailable
 from landline.gateway.batcher import Batcher
 from landline.gateway.connection import Connection
@@ -148,6 +149,7 @@ class Hub:
             for service in (self._members, self._entries, self._replay, self._routes):
                 self._tasks.create_task(service.run())
             self._tasks.create_task(self._tick_for_ever())
+            self._tasks.create_task(self._pulse_for_ever())
             try:
                 await self._fatal
             finally:
@@ -228,6 +230,10 @@ class Hub:
         """A write buffer has filled up or drained."""
         self._delivery.writable(connection.session, is_writable)
         self._happened()
+
+    def left_unread(self, connection: Connection, since: float) -> None:
+        """A connection's frames have waited since then."""
+        self._delivery.left_unread(connection.session, since)
 
     # Carrying out ----------------------------------------------------------------------------
 
@@ -410,6 +416,11 @@ class Hub:
             self._happened()
 
     # Time ------------------------------------------------------------------------------------
+
+    async def _pulse_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(PULSE_SECONDS)
+            self._delivery.pulse()
 
     async def _tick_for_ever(self) -> None:
         while True:

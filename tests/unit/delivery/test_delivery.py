@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from landline.delivery import Delivery, memory, sends
+from landline.delivery import Delivery, memory, sends, unread
 from landline.delivery import decisions as d
 from landline.delivery.receipts import RETRY_SECONDS
 from landline.delivery.sends import SLOW_SECONDS
@@ -307,22 +307,50 @@ def test_a_slow_append_is_accepted_although_the_store_is_away(bench: Bench) -> N
     assert [message["offset"] for message in bench.of("b", "message")] == [1]
 
 
-def test_after_a_pause_every_append_learns_which_position_won(bench: Bench) -> None:
+@pytest.mark.parametrize("seconds", [0.2, 0.6, 3.0, 30.0])
+def test_after_a_pause_every_append_learns_which_position_won(bench: Bench, seconds: float) -> None:
     """What stood in the sockets is older than can be told."""
-    bench.heart.tick()
-    bench.clock.now += 30.0
-    bench.heart.tick()
+    bench.heart.pulse()
+    bench.clock.now += seconds
+    bench.heart.pulse()
+    bench.clock.now += SLOW_SECONDS - 0.2 + 0.01 if seconds < SLOW_SECONDS else 0.0
     bench.send("a", "bob", ref="r")
     bench.append()
     bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 0), 0))
     assert len(bench.of("b", "message")) == 1
-    for _ in range(12):
-        bench.clock.now += 1.0
-        bench.heart.tick()
+    for _ in range(120):
+        bench.clock.now += unread.PULSE_SECONDS
+        bench.heart.pulse()
     bench.send("a", "bob", ref="s")
     bench.append()
     assert not bench.has(d.Find)
     assert len(bench.of("a", "accepted")) == 2
+
+
+def test_a_pause_counts_although_it_is_noticed_only_after_the_frames(bench: Bench) -> None:
+    """Sockets are looked at before timers."""
+    bench.heart.pulse()
+    bench.clock.now += 2.0
+    bench.send("a", "bob", ref="r")
+    bench.heart.pulse()
+    bench.append()
+    assert bench.has(d.Find)
+
+
+def test_what_waited_in_a_connection_learns_which_position_won(bench: Bench) -> None:
+    """Its socket was not read: too many sends were in flight, or others had their turns."""
+    since = bench.clock.now
+    for _ in range(20):
+        bench.clock.now += unread.PULSE_SECONDS
+        bench.heart.pulse()
+    bench.heart.left_unread("a", since)
+    bench.send("a", "bob", ref="r")
+    bench.append()
+    bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 0), 0))
+    bench.send("b", "a", ref="another's")
+    bench.append()
+    assert not bench.has(d.Find)
+    bench.heart.left_unread("gone", since)  # it has left meanwhile
 
 
 def test_what_only_the_log_has_said_is_no_answer_to_a_repeat(bench: Bench) -> None:

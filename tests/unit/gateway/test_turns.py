@@ -38,6 +38,7 @@ class Hub:
         self.clock = BusyClock()
         self.turns = Turns(self.clock)
         self.heard: list[tuple[str, ClientFrame | BadFrame]] = []
+        self.unread: list[tuple[str, float, int]] = []  # and how much had been heard before
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
         self.heard.append((connection.session, frame))
@@ -47,6 +48,9 @@ class Hub:
 
     def opened(self, connection: Connection) -> None:
         pass
+
+    def left_unread(self, connection: Connection, since: float) -> None:
+        self.unread.append((connection.session, since, len(self.heard)))
 
     def closed(self, connection: Connection, code: int) -> None:
         self.heard.append((connection.session, Ping()))
@@ -210,6 +214,28 @@ async def test_pings_and_fragments_take_turns_too() -> None:
     assert hub.of("flooder") == []
     await until_empty(hub)
     assert hub.of("flooder") == [Ping()]
+
+
+async def test_the_heart_is_told_since_when_frames_may_have_waited() -> None:
+    """Before it is given one of them, and not for a wait that does not matter."""
+    hub = Hub()
+    client, _ = connect(hub, "client")
+    arrives(client, SENDS[0])
+    client.pause_reading()
+    client.resume_reading()
+    assert not hub.unread
+    before = hub.clock.now
+    client.pause_reading()
+    hub.clock.now += 3.0
+    arrives(client, SENDS[1])  # of a read that was under way
+    client.resume_reading()
+    await until_empty(hub)
+    assert len(hub.of("client")) == 2
+    for session, since, heard in hub.unread:
+        assert session == "client"
+        assert since == pytest.approx(before, abs=0.01)
+        assert heard >= 1
+    assert hub.unread[0][2] == 1
 
 
 async def test_a_goodbye_is_heard_after_what_was_said_before() -> None:
