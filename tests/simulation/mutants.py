@@ -78,7 +78,7 @@ def barrier_ignored() -> AbstractContextManager[Any]:
     return _patch(session.Session, "begin", lambda self, _ends: begin(self, NOWHERE))
 
 
-@mutant("the ends are read after the directory knows the session", "design 2 (3), F44", "I2p", 720)
+@mutant("the ends are read after the directory knows the session", "design 2 (3), F44", "I2p", 8000)
 def ends_before_register() -> AbstractContextManager[Any]:
     keep, enter = hub.Hub._keep_directory, hub.Hub._read_ends
     known: dict[str, Positions] = {}
@@ -350,9 +350,7 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     return _patch(models.ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant(
-    "the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 109540
-)
+@mutant("the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 6800)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = delivery.Delivery.appended
 
