@@ -279,14 +279,17 @@ class Delivery:
 
     def find_failed(self, flight: Flight, reason: str) -> None:
         """The store did not answer a `Find` in time."""
-        if flight.appended is not None and not flight.retry:
-            # It is in the log, and who never repeated it is told so. Nobody is pushed it now: the
-            # sweep does that with the offset that counts.
-            message = flight.message(*flight.appended)
-            self._accept_message(flight, message, is_confirmed=False)
-        else:
+        if flight.appended is None or flight.retry:
             self._fail(flight, NotAppended(False, reason))
-        self._leave_place(flight, None)
+            self._leave_place(flight, None)
+            return
+        # It is in the log, and who never repeated it is told so. While the store is away no server
+        # appends a repeat, so its offset is the one that counts, unless its sender has left before.
+        # Then nobody is pushed it now: the sweep does that, with the offset that the store has.
+        message = flight.message(*flight.appended)
+        is_here = any(waiter.session in self._sessions for waiter in flight.waiters)
+        self._accept_message(flight, message, is_confirmed=False)
+        self._leave_place(flight, message if is_here else None)
 
     def _leave_place(self, flight: Flight, message: Message | None) -> None:
         if flight.place is not None:

@@ -15,6 +15,8 @@ from landline.model import NOWHERE, Positions, join
 from landline.ports import EventLog, MessageStore
 
 FIND_SECONDS = 10.0
+# What is pushed behind a message that is confirmed waits for it, and is live all the same.
+CONFIRM_SECONDS = 3.0
 BATCH = 1_000
 
 
@@ -80,7 +82,7 @@ class Finder:
     async def _find(self, line: _Line, decisions: list[Find]) -> None:
         flights = [decision.token for decision in decisions]
         try:
-            async with asyncio.timeout(FIND_SECONDS):
+            async with asyncio.timeout(FIND_SECONDS if line.is_repeats else CONFIRM_SECONDS):
                 target: Positions = NOWHERE
                 if line.is_repeats:
                     target = await self._event_log.ends({line.partition})

@@ -295,16 +295,31 @@ def test_what_comes_behind_a_message_that_is_confirmed_is_accepted_and_waits(
     assert [message["offset"] for message in bench.of("b", "message")] == [0, 1, 2, 3]
 
 
-def test_a_slow_append_is_accepted_although_the_store_is_away(bench: Bench) -> None:
-    """It is in the log. It is not pushed now: the sweep will, with the offset that counts."""
+def test_a_slow_append_is_live_although_the_store_is_away(bench: Bench) -> None:
+    """It is in the log, and a repeat of it is not: no server appends one without the store."""
     bench.send("a", "bob", ref="slow")
     bench.clock.now += SLOW_SECONDS + 0.01
     bench.append()
     bench.send("a", "bob", ref="behind")
     bench.append()
+    assert not bench.of("b", "message")
     bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
     assert [accepted["ref"] for accepted in bench.of("a", "accepted")] == ["behind", "slow"]
-    assert [message["offset"] for message in bench.of("b", "message")] == [1]
+    assert [message["offset"] for message in bench.of("b", "message")] == [0, 1]
+
+
+def test_what_may_be_repeated_waits_for_the_store(bench: Bench) -> None:
+    """Its sender has left, or has repeated it here. The sweep has the offset that counts."""
+    bench.send("a", "bob", ref="left")
+    bench.heart.disconnect("a")
+    bench.append()
+    bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+    bench.join("a", "alice")
+    bench.send("a", "bob", ref="repeated")
+    bench.send("a", "bob", ref="repeated", retry=True)
+    bench.append()
+    bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+    assert not bench.of("b", "message")
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 3.0, 30.0])
