@@ -313,7 +313,7 @@ def repeat_not_looked_up() -> AbstractContextManager[Any]:
     return _patch(sends.Sends, "start", at_once)
 
 
-@mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 33)
+@mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 316)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
     appended = delivery.Delivery.appended
 
@@ -446,7 +446,7 @@ def id_without_sender() -> AbstractContextManager[Any]:
 # Receipts ----------------------------------------------------------------------------------------
 
 
-@mutant("a receipt that the log did not take is tried again", "F58", "I15", 32)
+@mutant("a receipt that the log did not take is tried again", "F58", "I15", 16)
 def receipts_lost() -> AbstractContextManager[Any]:
     return _patch(receipts.Receipts, "not_appended", receipts.Receipts.appended)
 
