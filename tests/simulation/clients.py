@@ -59,7 +59,7 @@ class Link:
         self._up: deque[ClientFrame | BadFrame] = deque()
         self._is_down_due = self._is_up_due = False
         self._is_server_reading = True
-        self._unread_since = 0.0
+        self._unread_since: float | None = None
         self._is_full = False
         self._is_server_open = True
         self._is_closing = False
@@ -91,12 +91,12 @@ class Link:
     def pause_reading(self) -> None:
         """Take no more frames from the client."""
         self._is_server_reading = False
-        self._unread_since = self.process.hub.clock.monotonic()
+        if self._unread_since is None:
+            self._unread_since = self.process.hub.clock.monotonic()
 
     def resume_reading(self) -> None:
         """Take frames again."""
         self._is_server_reading = True
-        self.process.hub.left_unread(self.process.as_connection(self), self._unread_since)
         self._move_up()
 
     def beat(self, now: float) -> None:
@@ -180,6 +180,10 @@ class Link:
                 self.process.hub.received_bad(self.process.as_connection(self), frame)
             else:
                 self.process.hub.received(self.process.as_connection(self), frame)
+        if self._unread_since is not None:
+            self.process.hub.left_unread(self.process.as_connection(self), self._unread_since)
+            if not self._up:
+                self._unread_since = None
 
     def _tell_writable(self, is_writable: bool) -> None:
         if self._is_server_open:

@@ -181,7 +181,7 @@ class World:
 
         A server that was paused asks the store about every send for a while; that is over by then.
         """
-        await asyncio.sleep(unread.MOST_SECONDS if "pause" in self.plan.faults else 0)
+        await asyncio.sleep(unread.AFTER_SECONDS if "pause" in self.plan.faults else 0)
         await self._all_live()
         await self._until(self._is_all_told, REST_SECONDS)  # it may be more than may be held
         await asyncio.sleep(PROMPT_SECONDS)

@@ -298,7 +298,7 @@ BAD_VALUES = [
             ("ssl_max_protocol_version", ("TLSv9",)),
             ("target_session_attrs", ("bogus", "standby", "prefer-standby", "read-only", "")),
             ("gsslib", ("other",)),
-            ("search_path", ("pg_temp", "a,", "a%27", "")),
+            ("search_path", ("pg_temp", "%22pg_temp%22", "my-schema", "a,", "a%27", "%22a", "")),
             ("user", ("a%00client_encoding%00latin1",)),
         )
         for value in values
@@ -307,6 +307,8 @@ BAD_VALUES = [
     ("postgres", "postgresql://h/db?dbname=other", "names its database twice"),
     ("postgres", "postgresql://h?dbname=a&database=b", "names its database twice"),
     ("postgres", "postgresql://a%00b@h/db", "has a %00 in it"),
+    ("postgres", "postgresql://u:p[x@h/db", "has a [ or ] that belongs to no address"),
+    ("postgres", "postgresql://u:p]x@h/db", "has a [ or ] that belongs to no address"),
     *(
         ("postgres", each, "has a blank")
         for each in ("postgresql://h/my db", "postgresql://h/db\u00a0")
@@ -728,6 +730,8 @@ def test_a_parameter_that_postgres_cannot_have_is_told_with_what_to_do(
         "target_session_attrs=read-write&krbsrvname=postgres&gsslib=gssapi",
         "user=u&password=p%26q&passfile=/f&service=s",
         "search_path=chat,%20public",
+        "search_path=%22$user%22,public",
+        "search_path=%22my-schema%22",
     ],
 )
 def test_parameters_of_postgres_that_the_driver_knows_are_taken(given: str) -> None:

@@ -1,6 +1,8 @@
 """`landline audit`: log and store behind the audit's ports, and its report on the screen."""
 
 import asyncio
+import errno
+import os
 import sys
 import time
 from collections.abc import Mapping
@@ -136,9 +138,9 @@ def _check_writable(path: Path) -> None:
 
     Raises: StartupError.
     """
-    if path.is_dir():
-        raise StartupError(f"--metrics {path}: cannot be written (it is a directory); give a file")
     try:
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
         _new(path).write_bytes(b"")
         _new(path).unlink()
     except OSError as error:

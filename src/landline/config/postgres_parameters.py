@@ -12,7 +12,7 @@ from typing import Final
 
 _TEXT: Final = (r"[^\x00-\x1f\x7f]+", "a text without control characters")
 _FILE: Final = (r"(?!system$)[^\x00-\x1f\x7f]+", "a file's name ('system' is none here)")
-_SCHEMA: Final = r"(?!pg_)[A-Za-z_][A-Za-z0-9_]*"
+_SCHEMA: Final = r"(?:(?!pg_)[A-Za-z_][A-Za-z0-9_]*|\"(?!pg_)[^\"\x00-\x1f]+\")"
 _TLS: Final = (r"TLSv1(?:\.[123])?", "TLSv1.2 or TLSv1.3")
 
 # The pattern of each value, and how it is called. `values` looks closer at host and port.

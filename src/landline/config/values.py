@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Generic, TypeVar
-from urllib.parse import parse_qs
+from urllib.parse import parse_qs, urlsplit
 
 from landline.config import postgres_parameters, redis_parameters
 
@@ -243,6 +243,13 @@ def _postgres_url(text: str) -> SecretUrl:
     if mistake is not None:
         raise UnfitValue(*mistake)
     _check_postgres_names(text, database, query)
+    try:
+        urlsplit(text)
+    except ValueError:
+        raise UnfitValue(
+            "has a [ or ] that belongs to no address",
+            "write them as %5B and %5D in a name or password",
+        ) from None
     return SecretUrl(text)
 
 

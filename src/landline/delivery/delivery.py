@@ -31,7 +31,7 @@ from landline.delivery.memory import Memory
 from landline.delivery.receipts import ReceiptBatch, Receipts, Told
 from landline.delivery.sends import SLOW_SECONDS, Flight, Recent, Sends, Waiter
 from landline.delivery.session import Session
-from landline.delivery.unread import STILL_SECONDS, Unread
+from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import (
     Appended,
     AppendResult,
@@ -167,7 +167,7 @@ class Delivery:
         session.resume()
 
     def left_unread(self, session_id: str, since: float) -> None:
-        """The connection was not read since then, until now."""
+        """What this session has sent until now may have waited since then."""
         if session := self._sessions.get(session_id):
             session.unread.note(since, self._clock.monotonic())
 
@@ -257,10 +257,14 @@ class Delivery:
         """
         if flight.record.ref is None:
             return False
-        sessions = [self._sessions.get(waiter.session) for waiter in flight.waiters]
-        unread = [self._unread, *(session.unread for session in sessions if session is not None)]
-        since = min(each.since(flight.started_at) for each in unread)
-        return self._clock.monotonic() - since > SLOW_SECONDS or not any(sessions)
+        since = flight.started_at
+        is_anybody_here = False
+        for waiter in flight.waiters:
+            if session := self._sessions.get(waiter.session):
+                is_anybody_here = True
+                since = min(since, session.unread.since(flight.started_at))
+        since = self._unread.since(since)
+        return not is_anybody_here or self._clock.monotonic() - since > SLOW_SECONDS
 
     def found(self, flight: Flight, stored: Appended | None) -> None:
         """The store has answered a `Find`."""
@@ -284,10 +288,12 @@ class Delivery:
             self._leave_place(flight, None)
             return
         # It is in the log, and who never repeated it is told so. While the store is away no server
-        # appends a repeat, so its offset is the one that counts, unless its sender has left before.
-        # Then nobody is pushed it now: the sweep does that, with the offset that the store has.
+        # appends a repeat, so its offset is the one that counts, unless its sender has left before,
+        # which goes unseen where its connection is not read. Then nobody is pushed it now: the
+        # sweep does that, with the offset that the store has.
         message = flight.message(*flight.appended)
-        is_here = any(waiter.session in self._sessions for waiter in flight.waiters)
+        sessions = [self._sessions.get(waiter.session) for waiter in flight.waiters]
+        is_here = any(session and not session.reading_paused for session in sessions)
         self._accept_message(flight, message, is_confirmed=False)
         self._leave_place(flight, message if is_here else None)
 
@@ -450,7 +456,7 @@ class Delivery:
         """Notice where the process has stood still; call it every PULSE_SECONDS."""
         now = self._clock.monotonic()
         if now - self._pulsed_at > STILL_SECONDS:
-            self._unread.note(self._pulsed_at, now)
+            self._unread.note(self._pulsed_at, now + AFTER_SECONDS)
         self._pulsed_at = now
 
     def tick(self) -> None:

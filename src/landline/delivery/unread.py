@@ -4,31 +4,35 @@ It waits in its socket while the process stands still, and while its connection 
 send that matters: its sender may have left meanwhile and repeated it through another server.
 """
 
+from collections import deque
 from typing import Final
 
 # Two pulses further apart than this: the process has stood still. Shorter stands go unseen.
 STILL_SECONDS: Final = 0.15
 PULSE_SECONDS: Final = 0.1
-# What has waited is read soon afterwards; a crowd takes the longer, the longer it had to gather.
-LEAST_SECONDS: Final = 0.25
-MOST_SECONDS: Final = 10.0
+# All sockets are read within this long after it; what then waits its turn is known by connection.
+AFTER_SECONDS: Final = 0.25
+
+_STRETCHES: Final = 4  # the last ones: what was read longer ago than that is in the log
 
 
 class Unread:
-    """The last time in which nothing was read, and for how long it counts."""
+    """The last stretches of time in which nothing was read."""
 
-    __slots__ = ("_began", "_until")
+    __slots__ = ("_stretches",)
 
     def __init__(self) -> None:
-        self._began = 0.0
-        self._until = float("-inf")
+        self._stretches: deque[tuple[float, float]] = deque(maxlen=_STRETCHES)
 
-    def note(self, began: float, ended: float) -> None:
-        """Nothing was read from `began` to `ended`, which is now."""
-        if began > self._until:  # otherwise what waited before may still be there
-            self._began = began
-        self._until = ended + min(MOST_SECONDS, max(LEAST_SECONDS, 2 * (ended - began)))
+    def note(self, began: float, until: float) -> None:
+        """What is read from `began` until `until` may have waited since `began`."""
+        if self._stretches and self._stretches[-1][0] == began:
+            self._stretches.pop()  # it goes on
+        self._stretches.append((began, until))
 
     def since(self, read_at: float) -> float:
         """Return from when a frame may be that was read then."""
-        return self._began if self._began <= read_at <= self._until else read_at
+        return min(
+            (began for began, until in self._stretches if began <= read_at <= until),
+            default=read_at,
+        )

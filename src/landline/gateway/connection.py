@@ -24,8 +24,8 @@ PING_AFTER_SECONDS = 20.0
 PONG_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 3.0
 
-# A socket that is not read for longer than this has frames of that age; see `delivery.unread`.
-UNREAD_SECONDS = 0.05
+# A socket that has been read for so long, and had nothing, was empty.
+EMPTY_AFTER_SECONDS = 0.5
 
 # A message in more pieces than this is an attack on the reassembly, not a message.
 FRAGMENTS = 128
@@ -80,7 +80,9 @@ class Connection(WSListener):
         self._closing: asyncio.TimerHandle | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
-        self._unread_since = 0.0  # while the socket is not read
+        # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
+        self._unread_since: float | None = None
+        self._read_again_at = 0.0
         self._heard_at = 0.0
         self._pinged_at: float | None = None
         self._opened_at = 0.0
@@ -121,7 +123,6 @@ class Connection(WSListener):
 
     def take_turn(self, until: float) -> bool:
         """Take frames that wait until the clock says `until`. Returns whether to come back."""
-        self._tell_unread()
         try:
             while self._inbox and not self._is_paused():
                 self._take(self._inbox.popleft())
@@ -131,6 +132,7 @@ class Connection(WSListener):
             log.exception("connection_failed", session=self.session)
             self._inbox.clear()
             self.close(CloseCode.INTERNAL, "internal error")
+        self._tell_unread()
         self._is_in_ring = bool(self._inbox) and not self._is_paused()
         if not self._inbox:
             self._apply_reading()
@@ -156,6 +158,9 @@ class Connection(WSListener):
         """Ping a silent peer; cut one that does not answer. Called about once a second."""
         if self._transport is None or self._closing is not None:
             return
+        is_read = self._transport.underlying_transport.is_reading()
+        if is_read and now - self._read_again_at > EMPTY_AFTER_SECONDS:
+            self._unread_since = None
         if self._pinged_at is not None:
             if now - self._pinged_at > PONG_WITHIN_SECONDS:
                 log.info("connection_silent", session=self.session)
@@ -188,6 +193,14 @@ class Connection(WSListener):
         self._inbox.append(taken)
         if len(self._inbox) == 1:
             self._apply_reading()
+
+    def was_read(self, *, is_empty: bool) -> None:
+        """Bytes of the socket were taken; `is_empty`: all that had come. Called for each read."""
+        if self._unread_since is None:
+            return
+        self._tell_unread()
+        if is_empty and not self._inbox:
+            self._unread_since = None
 
     def on_ws_disconnected(self, transport: WSTransport) -> None:
         """The socket is gone. What waits was not answered, so its sender will say it again."""
@@ -303,14 +316,14 @@ class Connection(WSListener):
         should_pause = bool(self._inbox) or self._is_paused()
         if should_pause and underlying.is_reading():
             underlying.pause_reading()
-            self._unread_since = self._hub.clock.monotonic()
+            if self._unread_since is None:
+                self._unread_since = self._hub.clock.monotonic()
         elif not should_pause and not underlying.is_reading() and not underlying.is_closing():
-            self._tell_unread()
             underlying.resume_reading()
+            self._read_again_at = self._hub.clock.monotonic()
 
     def _tell_unread(self) -> None:
-        """What is taken from now on may have waited since the socket was read for the last time."""
-        if self._hub.clock.monotonic() - self._unread_since > UNREAD_SECONDS:
+        if self._unread_since is not None:
             self._hub.left_unread(self, self._unread_since)
 
     def _is_paused(self) -> bool:

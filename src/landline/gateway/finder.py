@@ -15,7 +15,8 @@ from landline.model import NOWHERE, Positions, join
 from landline.ports import EventLog, MessageStore
 
 FIND_SECONDS = 10.0
-# What is pushed behind a message that is confirmed waits for it, and is live all the same.
+# What is pushed behind a message that is confirmed waits for it, and is live all the same. A
+# repeat that is confirmed then is answered `unavailable`, and repeated.
 CONFIRM_SECONDS = 3.0
 BATCH = 1_000
 

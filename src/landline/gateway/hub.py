@@ -110,6 +110,7 @@ class Hub:
             happened=self._happened,
             sweep_interval=sweep_interval,
         )
+        self._has_others = repeat_seconds > 0  # who may be faster with a repeat
         self._finder = Finder(
             event_log=event_log,
             store=store,
@@ -149,7 +150,8 @@ class Hub:
             for service in (self._members, self._entries, self._replay, self._routes):
                 self._tasks.create_task(service.run())
             self._tasks.create_task(self._tick_for_ever())
-            self._tasks.create_task(self._pulse_for_ever())
+            if self._has_others:
+                self._tasks.create_task(self._pulse_for_ever())
             try:
                 await self._fatal
             finally:
@@ -232,8 +234,9 @@ class Hub:
         self._happened()
 
     def left_unread(self, connection: Connection, since: float) -> None:
-        """A connection's frames have waited since then."""
-        self._delivery.left_unread(connection.session, since)
+        """What a connection has said until now may have waited since then."""
+        if self._has_others:
+            self._delivery.left_unread(connection.session, since)
 
     # Carrying out ----------------------------------------------------------------------------
 

@@ -200,6 +200,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
 
     def __init__(self, answer: Callable[[WSUpgradeRequest], Any]) -> None:
         self._connection: Connection | None = None
+        self._room_bytes = 0
 
         def answer_and_note(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
             response: WSUpgradeResponseWithListener = answer(request)
@@ -226,14 +227,17 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go."""
-        room: memoryview = super().get_buffer(sizehint)
-        return room[:READ_BYTES]
+        room: memoryview = super().get_buffer(sizehint)[:READ_BYTES]
+        self._room_bytes = len(room)
+        return room
 
     def buffer_updated(self, nbytes: int) -> None:
         """Bytes have arrived. Without the call below the next ones overwrite them."""
         connection = self._connection
         if connection is None or connection.is_listening():
             super().buffer_updated(nbytes)
+        if connection is not None:
+            connection.was_read(is_empty=nbytes < self._room_bytes)
 
 
 class _PicowsLog:

@@ -60,7 +60,7 @@ export class Composer {
     } catch (error) {
       trouble = `Not sent. ${error.message}`;
     }
-    if (this.#user !== user || this.#partner !== partner) return;
+    if (this.#partner !== partner) return;
     this.#show();
     if (trouble !== "") problem.textContent = trouble;
   }

@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from landline.delivery import Delivery, memory, sends, unread
+from landline.delivery import Delivery, delivery, memory, sends, unread
 from landline.delivery import decisions as d
 from landline.delivery.receipts import RETRY_SECONDS
 from landline.delivery.sends import SLOW_SECONDS
@@ -308,13 +308,20 @@ def test_a_slow_append_is_live_although_the_store_is_away(bench: Bench) -> None:
     assert [message["offset"] for message in bench.of("b", "message")] == [0, 1]
 
 
-def test_what_may_be_repeated_waits_for_the_store(bench: Bench) -> None:
-    """Its sender has left, or has repeated it here. The sweep has the offset that counts."""
+def test_what_may_be_repeated_waits_for_the_store(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its sender has left or may have, or has repeated it. The sweep has the offset that counts."""
     bench.send("a", "bob", ref="left")
     bench.heart.disconnect("a")
     bench.append()
     bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
     bench.join("a", "alice")
+    monkeypatch.setattr(delivery, "SESSION_FLIGHTS", 1)
+    bench.send("a", "bob", ref="not read")
+    bench.clock.now += SLOW_SECONDS + 0.01
+    bench.append()
+    bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
     bench.send("a", "bob", ref="repeated")
     bench.send("a", "bob", ref="repeated", retry=True)
     bench.append()
@@ -358,14 +365,34 @@ def test_what_waited_in_a_connection_learns_which_position_won(bench: Bench) -> 
     for _ in range(20):
         bench.clock.now += unread.PULSE_SECONDS
         bench.heart.pulse()
-    bench.heart.left_unread("a", since)
     bench.send("a", "bob", ref="r")
+    bench.heart.left_unread("a", since)
     bench.append()
     bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 0), 0))
-    bench.send("b", "a", ref="another's")
+    bench.clock.now += unread.PULSE_SECONDS
+    bench.send("a", "bob", ref="fresh")
+    bench.append()
+    bench.send("b", "alice", ref="another's")
     bench.append()
     assert not bench.has(d.Find)
     bench.heart.left_unread("gone", since)  # it has left meanwhile
+
+
+def test_short_pauses_one_after_the_other_do_not_add_up(bench: Bench) -> None:
+    """Or a sender who fills its window again and again would ask for every send."""
+    for number in range(40):
+        since = bench.clock.now
+        bench.clock.now += 0.08
+        bench.heart.pulse()
+        bench.send("a", "bob", ref=f"r{number}")
+        bench.heart.left_unread("a", since)
+        bench.append()
+    for number in range(10):  # nor do those of the process
+        bench.clock.now += unread.STILL_SECONDS + 0.01
+        bench.heart.pulse()
+        bench.send("a", "bob", ref=f"s{number}")
+        bench.append()
+    assert not bench.has(d.Find)
 
 
 def test_what_only_the_log_has_said_is_no_answer_to_a_repeat(bench: Bench) -> None:

@@ -33,6 +33,7 @@ _BY_SQLSTATE: Final = {
         "the user may not do that ({})",
         "let it own the database, or GRANT it the schema and its tables",
     ),
+    "42704": ("the server does not know what is asked of it ({})", "use PostgreSQL 14 or newer"),
     "42P07": (
         "the schema holds tables of another program ({})",
         "use a database of its own for Landline",
