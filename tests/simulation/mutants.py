@@ -186,7 +186,7 @@ def cleanup_removes_siblings() -> AbstractContextManager[Any]:
 # A session ---------------------------------------------------------------------------------------
 
 
-@mutant("an ack names messages, never a position", "F60", "I8", 3)
+@mutant("an ack names messages, never a position", "F60", "I8", 11)
 def ack_by_position() -> AbstractContextManager[Any]:
     acknowledge = session.Session.acknowledge
 
@@ -252,7 +252,7 @@ def held_messages_dropped() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_go_live_or_on", forget)
 
 
-@mutant("a session is live again when it has what it missed", "session.py", "I2p", 70)
+@mutant("a session is live again when it has what it missed", "session.py", "I2p", 530)
 def missed_not_noted() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_miss", lambda _self, _position: None)
 
@@ -262,7 +262,7 @@ def deaf_while_catching_up() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_is_deaf_for_long", lambda _self: False)
 
 
-@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 3)
+@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 4)
 def live_pushes_forgotten() -> AbstractContextManager[Any]:
     add = memory.Pushed.add
     push = session.Session._push_live
@@ -275,7 +275,7 @@ def live_pushes_forgotten() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_push_live", push_only)
 
 
-@mutant("a session that ends gives its memory back", "delivery/memory.py", "I14", 4)
+@mutant("a session that ends gives its memory back", "delivery/memory.py", "I14", 7)
 def memory_not_given_back() -> AbstractContextManager[Any]:
     return _patch(session.Session, "leave", lambda _self: None)
 
@@ -568,7 +568,7 @@ def trouble_is_poison() -> AbstractContextManager[Any]:
     return _patch(models.ModelMessageStore, "apply", give_up)
 
 
-@mutant("a writer that stands by takes over", "writer.py, F21", "I10 I15 I2b", 23)
+@mutant("a writer that stands by takes over", "writer.py, F21", "I10 I15 I2b", 29)
 def standby_for_ever() -> AbstractContextManager[Any]:
     async def stand_by(self: writer.Writer) -> None:
         while True:
