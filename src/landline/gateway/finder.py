@@ -15,16 +15,18 @@ from landline.model import NOWHERE, Positions, join
 from landline.ports import EventLog, MessageStore
 
 FIND_SECONDS = 10.0
-# What is pushed behind a message that is confirmed waits for it, and is live all the same. A
-# repeat that is confirmed then is answered `unavailable`, and repeated.
+# For who may have been overtaken: what is pushed behind them waits, and is live all the same.
 CONFIRM_SECONDS = 3.0
 BATCH = 1_000
 
 
 class _Line(NamedTuple):
-    """Who waits for one partition. Repeats wait a while longer, so they have a line apart."""
+    """Who waits for one partition, for so long at the most. Repeats that are looked for wait a
+    while longer, so they have a line apart.
+    """
 
     partition: int
+    seconds: float
     is_repeats: bool
 
 
@@ -57,9 +59,11 @@ class Finder:
         """Take a `Find`. Never blocks: the sends in flight are bounded."""
         if decision.target is None:
             conversation = decision.token.record.conversation
-            line = _Line(self._event_log.partition_of(conversation), is_repeats=True)
+            partition = self._event_log.partition_of(conversation)
+            line = _Line(partition, FIND_SECONDS, is_repeats=True)
         else:
-            line = _Line(next(iter(decision.target)), is_repeats=False)
+            seconds = FIND_SECONDS if decision.token.retry else CONFIRM_SECONDS
+            line = _Line(next(iter(decision.target)), seconds, is_repeats=False)
         if (waiting := self._lines.get(line)) is not None:
             waiting.append(decision)
             return
@@ -83,7 +87,7 @@ class Finder:
     async def _find(self, line: _Line, decisions: list[Find]) -> None:
         flights = [decision.token for decision in decisions]
         try:
-            async with asyncio.timeout(FIND_SECONDS if line.is_repeats else CONFIRM_SECONDS):
+            async with asyncio.timeout(line.seconds):
                 target: Positions = NOWHERE
                 if line.is_repeats:
                     target = await self._event_log.ends({line.partition})
