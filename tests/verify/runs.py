@@ -13,21 +13,26 @@ from landline.verify.runner import Options, Progress, Runner
 USERS = 16
 RATE = 200.0
 SECONDS = 5.0
+TRIES = 4  # other tests run beside it
 
 Meanwhile = Callable[[Runner], Awaitable[None]]
 
 
 async def run(*urls: str, meanwhile: Meanwhile | None = None, **options: Any) -> History:
-    """Make a run; `meanwhile` is done beside it."""
+    """Make a run; `meanwhile` is done beside it. Without, again where this machine stood still."""
     asked: dict[str, Any] = {
         "urls": urls, "duration_seconds": SECONDS, "users": USERS, "rate": RATE, "seed": 1,
         "heal_seconds": 10.0,
     }  # fmt: skip
     history = History()
-    runner = Runner(Options(**{**asked, **options}), history, _ignore)
     if meanwhile is None:
-        await runner.run()
+        for _ in range(TRIES):
+            history = History()
+            await Runner(Options(**{**asked, **options}), history, _ignore).run()
+            if not any("this machine is too busy" in why for why in judge(history).reasons):
+                break
         return history
+    runner = Runner(Options(**{**asked, **options}), history, _ignore)
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runner.run())
         tasks.create_task(_call(meanwhile, runner))
