@@ -4,7 +4,6 @@ It waits in its socket while the process stands still, and while its connection 
 send that matters: its sender may have left meanwhile and repeated it through another server.
 """
 
-from collections import deque
 from typing import Final
 
 # Two pulses further apart than this: the process has stood still. Shorter stands go unseen.
@@ -22,13 +21,14 @@ class Unread:
     __slots__ = ("_stretches",)
 
     def __init__(self) -> None:
-        self._stretches: deque[tuple[float, float]] = deque(maxlen=_STRETCHES)
+        self._stretches: tuple[tuple[float, float], ...] = ()  # no room in the many that need none
 
     def note(self, began: float, until: float) -> None:
         """What is read from `began` until `until` may have waited since `began`."""
-        if self._stretches and self._stretches[-1][0] == began:
-            self._stretches.pop()  # it goes on
-        self._stretches.append((began, until))
+        before = self._stretches
+        if before and before[-1][0] == began:
+            before = before[:-1]  # it goes on
+        self._stretches = (*before, (began, until))[-_STRETCHES:]
 
     def since(self, read_at: float) -> float:
         """Return from when a frame may be that was read then."""
