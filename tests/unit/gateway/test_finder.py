@@ -5,6 +5,8 @@ from collections.abc import Collection
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
 from landline.errors import StoreUnavailable
 from landline.gateway.finder import Finder
 from landline.model import Appended, Position, Positions
@@ -34,7 +36,8 @@ class Store:
             self._asked -= 1
 
 
-async def test_many_lines_are_no_crowd_before_the_store() -> None:
+@pytest.mark.parametrize("retry", [False, True])
+async def test_many_lines_are_no_crowd_before_the_store(retry: bool) -> None:
     """A store that keeps each waiting behind all others would have no answer in time for many."""
     found: list[str] = []
     failed: list[str] = []
@@ -52,7 +55,7 @@ async def test_many_lines_are_no_crowd_before_the_store() -> None:
         repeat_seconds=0.0,
     )
     for number in range(LINES):
-        token = SimpleNamespace(record=SimpleNamespace(message_id=str(number)))
+        token = SimpleNamespace(record=SimpleNamespace(message_id=str(number)), retry=retry)
         finder.put(SimpleNamespace(token=token, target={number: 1}))  # type: ignore[arg-type]
     async with asyncio.timeout(60):
         await asyncio.gather(*tasks)
