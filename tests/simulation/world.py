@@ -69,7 +69,7 @@ PROMPT_SECONDS = 1.5
 # Who has waited for a store that is away for this long (and a tick) hears live messages within
 # this long: a message before it may have to be looked for in the store first, which fails.
 DEAF_SECONDS = BOUNDS[session]["DEAF_SECONDS"] + hub.TICK_SECONDS
-HEARD_SECONDS = PROMPT_SECONDS + BOUNDS[finder]["FIND_SECONDS"]
+HEARD_SECONDS = PROMPT_SECONDS + BOUNDS[finder]["CONFIRM_SECONDS"]
 # Within this long after the last fault everything has come to rest.
 REST_SECONDS = 20.0
 # So many sessions may it take each user, where there is room for a few receipts only.

@@ -72,11 +72,13 @@ class Append:
 class Find:
     """Look the message up in the store once that has reached `target`: `Delivery.found`.
 
-    `target` None: what the partition of its conversation holds now.
+    `target` None: what the partition of its conversation holds now. `is_urgent`: others are pushed
+    behind it, so that no answer soon is an answer too.
     """
 
     token: "Flight"
     target: Positions | None
+    is_urgent: bool
 
 
 @dataclass(slots=True)

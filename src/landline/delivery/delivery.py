@@ -283,9 +283,14 @@ class Delivery:
 
     def find_failed(self, flight: Flight, reason: str) -> None:
         """The store did not answer a `Find` in time."""
-        if flight.appended is None or flight.retry:
+        if flight.appended is None or (flight.retry and flight.place is None):
             self._fail(flight, NotAppended(False, reason))
+            return
+        if flight.retry:
+            # Only the store knows its offset. What came behind it is live meanwhile; to push it
+            # after that would be out of order, so the sweep does.
             self._leave_place(flight, None)
+            self._sends.confirm_at_leisure(flight, flight.appended)
             return
         # It is in the log, and who never repeated it is told so. While the store is away no server
         # appends a repeat, so its offset is the one that counts, unless its sender has left before,
@@ -298,8 +303,9 @@ class Delivery:
         self._leave_place(flight, message if is_here else None)
 
     def _leave_place(self, flight: Flight, message: Message | None) -> None:
-        if flight.place is not None:
-            self._deliver(self._line_ups.settle(flight.place, message))
+        place, flight.place = flight.place, None
+        if place is not None:
+            self._deliver(self._line_ups.settle(place, message))
 
     def _accept_message(self, flight: Flight, message: Message, *, is_confirmed: bool) -> None:
         if flight.record.ref is not None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from landline.delivery.decisions import Append, Decision, Find
 from landline.delivery.lineup import Place
-from landline.model import Appended, Message, Position
+from landline.model import Appended, Message, Position, Positions
 from landline.ports import Clock
 from landline.protocol.frames import Send
 from landline.protocol.identity import direct_conversation, message_id
@@ -88,6 +88,12 @@ class Recent:
     is_confirmed: bool
 
 
+def _applied(appended: Appended) -> Positions:
+    """Return how far a store is that knows which position counts."""
+    partition, offset = appended.position
+    return {partition: offset + 1}
+
+
 class Sends:
     """All flights of this server, and the acceptances it remembers."""
 
@@ -137,7 +143,7 @@ class Sends:
         self._flights[record.message_id] = flight
         self._bytes += flight.size_bytes
         if waiter.retry:
-            self._out.append(Find(flight, None))
+            self._out.append(Find(flight, None, is_urgent=False))
         else:
             self._out.append(Append(flight, record.conversation, value))
 
@@ -152,10 +158,13 @@ class Sends:
         self._out.append(Append(flight, flight.record.conversation, flight.record.encode()))
 
     def confirm(self, flight: Flight, appended: Appended) -> None:
-        """Find out which position an appended repeat has got."""
+        """Find out which position an appended message has got, while others wait behind it."""
         flight.appended = appended
-        partition, offset = appended.position
-        self._out.append(Find(flight, {partition: offset + 1}))
+        self._out.append(Find(flight, _applied(appended), is_urgent=True))
+
+    def confirm_at_leisure(self, flight: Flight, appended: Appended) -> None:
+        """Go on finding it out, now that nobody waits behind it any more."""
+        self._out.append(Find(flight, _applied(appended), is_urgent=False))
 
     def land(self, flight: Flight) -> list[Waiter]:
         """End a flight. Returns who waits for its answer."""

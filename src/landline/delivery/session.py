@@ -37,8 +37,11 @@ pushed first. What was pushed ahead is remembered as a cursor of that conversati
 A pull names these cursors, for what was pushed stays pending until it is acknowledged: the next
 turn brings what comes after. A cursor is forgotten when that of the session has passed it, or when
 the store shows that nothing of the conversation below it is pending any more, so that no page can
-bring it again. And of the window a part is kept for others as soon as a conversation is not alone
-in it. A session that waits for acks pulls for them meanwhile, once in QUIET_SECONDS at the most.
+bring it again. A hint that comes late still could. So nothing is taken from a hint that is below a
+cursor which was forgotten: the store has all of that, and a page brings what is pending.
+
+Of the window a part is kept for others as soon as a conversation is not alone in it. A session that
+waits for acks pulls for them meanwhile, once in QUIET_SECONDS at the most.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -100,6 +103,7 @@ class Session:
         "_clock",
         "_counters",
         "_deaf_since",
+        "_forgotten",
         "_held",
         "_is_quiet_missed",
         "_is_shared",
@@ -165,6 +169,7 @@ class Session:
         self._swept_cursor: Positions = NOWHERE
         self._turn: Turn | None = None  # None: a page in the order of the log is enough
         self._ahead: dict[Turn, int] = {}
+        self._forgotten: Positions = NOWHERE  # partition -> the highest of those that were
         self._asked: Mapping[Turn, int] = NO_CURSORS  # those of `_ahead` that the pull named
         self._is_shared = False  # several conversations have met in the window since it was live
         self._is_quiet_missed = False  # a message of one that has little of the window
@@ -185,7 +190,7 @@ class Session:
 
     def offer(self, message: Message | HeldMessage, frame: bytes) -> None:
         """Push a message that has just been appended, or see to it that a pull will."""
-        if self._has(message):
+        if self._has(message) or self._is_late(message):
             return
         if self.state is State.LIVE:
             if self._has_room(message.conversation) and self.pushed.has_room():
@@ -351,6 +356,11 @@ class Session:
             return True
         return bool(self._ahead) and offset < self._ahead.get(_turn_of(message), 0)
 
+    def _is_late(self, message: Message | HeldMessage) -> bool:
+        """Say whether it may have been pushed ahead, which is forgotten. Else a page brings it."""
+        partition, offset = message.position
+        return bool(self._forgotten) and offset < self._forgotten.get(partition, 0)
+
     def _has_room(self, conversation: str) -> bool:
         """Say whether a message of this conversation may be pushed now. One that shares the window
         with others leaves a quarter of it to them.
@@ -424,6 +434,12 @@ class Session:
                 for turn, offset in self._ahead.items()
                 if offset > self.cursor.get(turn.partition, 0)
             }
+        if self._forgotten:
+            self._forgotten = {
+                partition: offset
+                for partition, offset in self._forgotten.items()
+                if offset > self.cursor.get(partition, 0)
+            }
         self.pushed.forget_oldest(self.cursor)
 
     def _forget_turns(self, pending: Pending) -> None:
@@ -438,7 +454,8 @@ class Session:
         if passed:
             self._held.drop(self._has)  # what is known by these cursors alone
             for turn in passed:
-                del self._ahead[turn]
+                offset = self._ahead.pop(turn)
+                self._forgotten = join(self._forgotten, {turn.partition: offset})
 
     def _next_ahead(self) -> Mapping[Turn, int]:
         """Return the cursors of conversations that may be among the next to have their turn."""

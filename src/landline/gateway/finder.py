@@ -15,14 +15,14 @@ from landline.model import NOWHERE, Positions, join
 from landline.ports import EventLog, MessageStore
 
 FIND_SECONDS = 10.0
-# For who may have been overtaken: what is pushed behind them waits, and is live all the same.
+# While others wait behind a message that is confirmed, and are to be live all the same.
 CONFIRM_SECONDS = 3.0
 BATCH = 1_000
 
 
 class _Line(NamedTuple):
-    """Who waits for one partition, for so long at the most. Repeats that are looked for wait a
-    while longer, so they have a line apart.
+    """Who waits for one partition, for so long at the most. Repeats that are looked for let their
+    originals arrive first, so they have a line apart.
     """
 
     partition: int
@@ -62,7 +62,7 @@ class Finder:
             partition = self._event_log.partition_of(conversation)
             line = _Line(partition, FIND_SECONDS, is_repeats=True)
         else:
-            seconds = FIND_SECONDS if decision.token.retry else CONFIRM_SECONDS
+            seconds = CONFIRM_SECONDS if decision.is_urgent else FIND_SECONDS - CONFIRM_SECONDS
             line = _Line(next(iter(decision.target)), seconds, is_repeats=False)
         if (waiting := self._lines.get(line)) is not None:
             waiting.append(decision)

@@ -308,6 +308,37 @@ def test_a_slow_append_is_live_although_the_store_is_away(bench: Bench) -> None:
     assert [message["offset"] for message in bench.of("b", "message")] == [0, 1]
 
 
+def test_a_repeat_that_is_confirmed_holds_nobody_up(bench: Bench) -> None:
+    """While the store is away its own sender waits on, and what is behind it is live."""
+    bench.send("a", "bob", ref="repeated")
+    bench.send("a", "bob", ref="repeated", retry=True)
+    bench.append()
+    bench.send("a", "bob", ref="behind")
+    bench.append()
+    first = bench.pop(d.Find)
+    assert first.is_urgent
+    bench.heart.find_failed(first.token, "the store is away")
+    assert [message["offset"] for message in bench.of("b", "message")] == [1]
+    second = bench.pop(d.Find)
+    assert second.target == first.target
+    assert not second.is_urgent
+    assert not bench.of("a", "error")
+    bench.heart.found(second.token, Appended(Position(0, 0), 0))
+    accepted = [(each["ref"], each["offset"]) for each in bench.of("a", "accepted")]
+    assert accepted == [("behind", 1), ("repeated", 0), ("repeated", 0)]
+    assert [message["offset"] for message in bench.of("b", "message")] == [1], "not out of order"
+
+
+def test_a_repeat_that_nobody_can_confirm_is_unknown(bench: Bench) -> None:
+    bench.send("a", "bob", ref="repeated")
+    bench.send("a", "bob", ref="repeated", retry=True)
+    bench.append()
+    for _ in range(2):
+        bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+    assert [error["outcome"] for error in bench.of("a", "error")] == ["unknown", "unknown"]
+    assert not bench.has(d.Find)
+
+
 def test_what_may_be_repeated_waits_for_the_store(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -62,6 +62,13 @@ class World:
         self.settle()
         return id
 
+    def hint(self, chance: random.Random) -> None:
+        """Hints come late: the store has had these messages for some time."""
+        for id in chance.sample(list(self.messages), min(20, len(self.messages))):
+            message = self.messages[id]
+            self.session.offer(message, frames.message(message, replay=False))
+            self.settle()
+
     def settle(self) -> None:
         """Carry out what the session wants."""
         while self.out:
@@ -109,13 +116,17 @@ class World:
 
     def check(self) -> None:
         """Nothing came twice, and each conversation came in its order."""
-        assert len(set(self.pushed)) == len(self.pushed)
+        self.check_once()
         last: dict[tuple[str, int], int] = defaultdict(lambda: -1)
         for id in self.pushed:
             message = self.messages[id]
             partition, offset = message.position
             assert offset > last[message.conversation, partition]
             last[message.conversation, partition] = offset
+
+    def check_once(self) -> None:
+        """Nothing came twice, and what is remembered for that is bounded."""
+        assert len(set(self.pushed)) == len(self.pushed)
         assert len(self.session._ahead) <= sessions.AHEAD_CONVERSATIONS + sessions.PAGE_ROWS
         assert len(self.session.pushed._positions) <= memory.REMEMBERED_IDS + WINDOW
 
@@ -128,10 +139,11 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("small")
+@pytest.mark.parametrize("are_hints_late", [False, True])
 @pytest.mark.parametrize("partitions", [1, 3])
 @pytest.mark.parametrize("seed", range(3))
 def test_everything_comes_once_and_in_order_and_a_flood_delays_only_itself(
-    seed: int, partitions: int
+    seed: int, partitions: int, are_hints_late: bool
 ) -> None:
     chance = random.Random(seed)
     world = World(partitions)
@@ -152,16 +164,54 @@ def test_everything_comes_once_and_in_order_and_a_flood_delays_only_itself(
         if step % 20 == 0:
             world.sweep()
         world.apply_receipts(chance.choice((0, 2, 2, 6)))
+        if are_hints_late:
+            world.clock.now += 1.0  # so that what is held is pushed before the pages have come
+            world.hint(chance)
         for id in world.pushed[-40:]:
             waiting.pop(id, None)
         assert all(step - since < 120 for since in waiting.values())
-    world.check()
+    check = world.check_once if are_hints_late else world.check  # those come in any order
+    check()
     assert world.caught_up == 1
     while world.unacked:  # the flood is over
         world.acknowledge(16)
         world.apply_receipts(100)
-    world.check()
+        if are_hints_late:
+            world.hint(chance)
+    check()
     assert len(world.pushed) == len(world.messages)
+
+
+@pytest.mark.usefixtures("small")
+def test_what_was_pushed_ahead_does_not_come_again_with_a_late_hint() -> None:
+    """Its receipt is applied, its cursor forgotten, and it is still far behind the flood."""
+    world = World(1)
+    for _ in range(300):
+        world.store("flood", 0)
+    quiet, never_pushed = world.store("quiet", 0), world.store("flood", 0)
+    world.session.begin(dict(world.ends))
+    world.settle()
+    while quiet not in world.pushed or quiet in world.unacked or world.session._ahead:
+        world.acknowledge(4)
+        world.apply_receipts(100)
+    assert quiet not in world.session.pushed
+    world.is_slow = True
+    world.acknowledge(len(world.unacked))
+    world.clock.now += sessions.DEAF_SECONDS + 1
+    pushed = len(world.pushed)
+    assert pushed < 200
+    for id in (quiet, never_pushed):
+        message = world.messages[id]
+        world.session.offer(message, frames.message(message, replay=False))
+        world.settle()
+    assert world.pushed[pushed:] == [never_pushed], "the session hears what is new to it"
+    world.is_slow = False
+    world.answer()
+    world.settle()
+    while world.unacked:
+        world.acknowledge(4)
+        world.apply_receipts(100)
+    assert sorted(world.pushed) == sorted(world.messages)
 
 
 @pytest.mark.usefixtures("small")

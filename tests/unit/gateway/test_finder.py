@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from landline.delivery.decisions import Find
 from landline.errors import StoreUnavailable
 from landline.gateway.finder import Finder
 from landline.model import Appended, Position, Positions
@@ -36,8 +37,8 @@ class Store:
             self._asked -= 1
 
 
-@pytest.mark.parametrize("retry", [False, True])
-async def test_many_lines_are_no_crowd_before_the_store(retry: bool) -> None:
+@pytest.mark.parametrize("is_urgent", [False, True])
+async def test_many_lines_are_no_crowd_before_the_store(is_urgent: bool) -> None:
     """A store that keeps each waiting behind all others would have no answer in time for many."""
     found: list[str] = []
     failed: list[str] = []
@@ -55,8 +56,8 @@ async def test_many_lines_are_no_crowd_before_the_store(retry: bool) -> None:
         repeat_seconds=0.0,
     )
     for number in range(LINES):
-        token = SimpleNamespace(record=SimpleNamespace(message_id=str(number)), retry=retry)
-        finder.put(SimpleNamespace(token=token, target={number: 1}))  # type: ignore[arg-type]
+        token: Any = SimpleNamespace(record=SimpleNamespace(message_id=str(number)))
+        finder.put(Find(token, {number: 1}, is_urgent=is_urgent))
     async with asyncio.timeout(60):
         await asyncio.gather(*tasks)
     assert not failed
