@@ -76,14 +76,20 @@ class Writer:
         async with asyncio.timeout(APPLY_SECONDS):
             reader = await self._event_log.open_reader(self.applied)
         try:
-            while True:
+            if self.trouble is not None and await self._has_nothing_to_apply():
                 self._works()
+            while True:
                 stretches = await self._read(reader)
                 if not stretches or not await self._apply_in_time(stretches):
                     return
                 self.applied = join(self.applied, {each.partition: each.end for each in stretches})
+                self._works()
         finally:
             await reader.close()
+
+    async def _has_nothing_to_apply(self) -> bool:
+        async with asyncio.timeout(ASK_SECONDS):
+            return covers(self.applied, await self._event_log.ends())
 
     async def _read(self, reader: LogReader) -> Sequence[Stretch]:
         """Return what comes next, or nothing when the store has gone back meanwhile.
@@ -176,6 +182,7 @@ class Writer:
         return is_applied
 
     def _works(self) -> None:
+        """Trouble is over. That the store answers is not enough: it has to take something."""
         if self.trouble is not None:
             log.info("writer_continues")
             self.trouble = None

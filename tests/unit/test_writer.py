@@ -117,6 +117,43 @@ async def test_a_store_that_is_away_is_waited_for_and_quarantines_nothing() -> N
     assert (store.contents, store.quarantined) == (["text", "text"], [])
 
 
+async def test_a_store_that_answers_and_takes_nothing_is_trouble_all_the_time() -> None:
+    """Not only between two tries: `/readyz` and whoever waits for the writer ask at any time."""
+    log, store = Log(record(1)), Store()
+    it = Writer(log, store)  # type: ignore[arg-type]
+    seen: list[str | None] = []
+
+    def fail() -> None:
+        seen.append(it.trouble)
+        if len(seen) < 6:
+            raise StoreUnavailable("the disk is full")
+
+    store.before_apply = fail
+    task = asyncio.create_task(it.run())
+    await until(lambda: store.next == 1, "it is applied")
+    await until(lambda: it.trouble is None, "it says that it works")
+    task.cancel()
+    assert seen == [None, *["the disk is full"] * 5]
+
+
+async def test_trouble_is_over_when_there_is_nothing_to_apply() -> None:
+    log, store = Log(), Store()
+    answers = iter([StoreUnavailable("away")] * 3)
+    applied = store.applied
+
+    async def ask() -> Positions:
+        for error in answers:
+            raise error
+        return await applied()
+
+    store.applied = ask  # type: ignore[method-assign]
+    it = Writer(log, store)  # type: ignore[arg-type]
+    task = asyncio.create_task(it.run())
+    await until(lambda: it.trouble == "away", "it is in trouble")
+    await until(lambda: it.trouble is None, "it says that it works")
+    task.cancel()
+
+
 @pytest.mark.parametrize("most", [1, 3, 100])
 @pytest.mark.parametrize("error", [TimeoutError, StoreUnavailable], ids=lambda it: it.__name__)
 async def test_a_batch_that_the_store_cannot_take_in_time_is_tried_smaller(
