@@ -197,18 +197,37 @@ class Chat:
     async def close(self) -> None:
         """Send the last acknowledgements and close. Drafts in an outbox file stay there, also those
         that were on their way into it.
+
+        Where this is cancelled, the chat is left all the same; the file is free a moment later.
         """
-        if self._task is not None:
-            with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
-                    while self._is_welcome.is_set() and (self._acks or self._unacked):
-                        self._has_work.set()
-                        await asyncio.sleep(0.005)
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        try:
+            await self._write_last_acks()
+        finally:
+            try:
+                await self._disconnect()
+            finally:
+                await self._close_outbox()
+
+    async def _write_last_acks(self) -> None:
+        if self._task is None:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(CLOSE_SECONDS):
+                while self._is_welcome.is_set() and (self._acks or self._unacked):
+                    self._has_work.set()
+                    await asyncio.sleep(0.005)
+
+    async def _disconnect(self) -> None:
+        try:
+            if self._task is not None:
+                self._task.cancel()
+                await asyncio.wait({self._task})
+        finally:
             self._task = None
-        self._repeats.clear()
-        self._end(ChatClosed("the chat was left"))
+            self._repeats.clear()
+            self._end(ChatClosed("the chat was left"))
+
+    async def _close_outbox(self) -> None:
         try:
             await self._wait_for_kept()
             await self._keep_handed()

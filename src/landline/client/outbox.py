@@ -145,8 +145,9 @@ class FileOutbox:
         """Close the file, which unlocks it. Closing it again does nothing."""
         if not self._is_closed:
             self._is_closed = True
-            await self._run(self._close)
-            self._thread.shutdown()
+            closing = self._begin(self._close)
+            self._thread.shutdown(wait=False)  # at once: whoever waits here may be cancelled
+            await asyncio.shield(closing)
 
     # On the thread ---------------------------------------------------------------------------
 
@@ -228,6 +229,8 @@ class FileOutbox:
             self._connection = None
 
     async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+        if self._is_closed:
+            raise ClientError(f"the outbox {self._path} is closed")
         change = _Change(statement, rows)
         self._waiting.append(change)
         await self._run(self._apply_waiting)  # turns are in order: this one is the last for it
@@ -239,9 +242,10 @@ class FileOutbox:
 
     async def _run(self, call: Callable[[Unpack[A]], R], *args: *A) -> R:
         # Shielded: what was begun is done, also when whoever waits for it is cancelled.
-        return await asyncio.shield(
-            asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
-        )
+        return await asyncio.shield(self._begin(call, *args))
+
+    def _begin(self, call: Callable[[Unpack[A]], R], *args: *A) -> asyncio.Future[R]:
+        return asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
 
 def _make_directories(directory: Path) -> None:

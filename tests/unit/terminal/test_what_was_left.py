@@ -114,8 +114,9 @@ class Piped:
 
 
 async def end(running: "asyncio.Task[int]") -> None:
-    """A signal comes."""
-    running.cancel()
+    """A signal comes; another one would change nothing, see `_ended_by_signals`."""
+    if not running.cancelling():
+        running.cancel()
     async with asyncio.timeout(WAIT_SECONDS):
         await asyncio.wait({running})
     assert running.cancelled()

@@ -1,0 +1,90 @@
+"""A chat that is left lets go of everything, also where whoever leaves it is told to hurry."""
+
+import asyncio
+import itertools
+import json
+import threading
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.server import ServerConnection
+
+import landline
+from landline.client import Chat, ChatClosed, OutboxInUse
+from landline.client.outbox import Draft, FileOutbox
+from support.peer import until
+from support.scripted import ID, Scripted, scripted, tell, welcome
+
+WAIT_SECONDS = 20.0
+LINES = 5
+
+
+async def answers_nothing(seen: Scripted, socket: ServerConnection) -> None:
+    """Push one message, and answer none."""
+    await welcome(socket)
+    await tell(
+        socket, type="message", id=ID, conversation="dm:a:b", sender="b", to="a",
+        content="hi", time="2026-01-02T03:04:05.678Z", offset=1,
+    )  # fmt: skip
+    async for text in socket:
+        seen.sessions[-1].append(json.loads(text))
+
+
+def tasks_of_chats() -> set[str]:
+    return {name for t in asyncio.all_tasks() if (name := t.get_name()).startswith("landline-")}
+
+
+def threads_of_outboxes() -> list[str]:
+    return [t.name for t in threading.enumerate() if t.name.startswith("outbox")]
+
+
+async def drafts_in(path: Path, url: str) -> list[Draft]:
+    """Return the drafts of a file as soon as it is free."""
+    again = FileOutbox(path, "a", url)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            with suppress(OutboxInUse):
+                drafts, _handed = await again.open()
+                await again.close()
+                return list(drafts)
+            await asyncio.sleep(0.01)
+
+
+async def leave(chat: Chat, gaps: tuple[int, ...], is_free: threading.Event) -> None:
+    """Leave a chat, and be cancelled again and again after so many turns of the loop."""
+    leaving = asyncio.create_task(chat.close())
+    for turns in gaps:
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        leaving.cancel()
+    is_free.set()
+    async with asyncio.timeout(WAIT_SECONDS):
+        await asyncio.wait({leaving})
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["free disk", "busy disk"])
+@pytest.mark.parametrize("gaps", list(itertools.product([1, 2, 5, 20], [0, 1, 3], [1])))
+async def test_one_that_is_left_in_a_hurry_lets_go_of_everything(
+    gaps: tuple[int, ...], tmp_path: Path, *, is_busy: bool
+) -> None:
+    is_free = threading.Event()
+    path = tmp_path / "a.db"
+    async with scripted(answers_nothing) as server:
+        chat = landline.connect(server.url, username="a", outbox=path)
+        await chat.__aenter__()
+        sends = [chat.begin("b", str(number)) for number in range(LINES)]
+        await until(lambda: len(server.frames) == LINES, "they are under way")
+        chat.acknowledge(await asyncio.wait_for(anext(chat), WAIT_SECONDS))
+        if is_busy:
+            assert isinstance(chat._outbox, FileOutbox)
+            chat._outbox._thread.submit(is_free.wait, WAIT_SECONDS)
+            sends.append(chat.begin("b", str(LINES)))
+            await asyncio.sleep(0)  # it is on its way into the file
+        await leave(chat, gaps, is_free)
+        await until(lambda: not tasks_of_chats(), "nothing goes on")
+        assert [draft.content for draft in await drafts_in(path, server.url)] == [
+            str(number) for number in range(len(sends))
+        ]
+        await until(lambda: not threads_of_outboxes(), "no thread is left")
+        assert all(isinstance(send.answer.exception(), ChatClosed) for send in sends)
