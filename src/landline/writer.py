@@ -9,6 +9,7 @@ overtaken stands by, and takes over when the store stops moving although there i
 import asyncio
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 from landline.errors import LogUnavailable, StoreRefused, StoreUnavailable
 from landline.model import NOWHERE, Batch, Positions, Quarantined, Stretch, covers, join
@@ -31,8 +32,10 @@ STAND_BY_SECONDS = 1.0
 # A partition that lags and has not moved for so many looks is applied by nobody: whoever applies
 # the others may be cut off from its broker.
 STUCK_LOOKS = 10
-# How often a writer that has nothing to apply looks whether the store is still where it left it.
+# How often a writer that has nothing to apply looks whether the store is still where it left it,
+# and where it was in trouble, whether that is over.
 LOOK_SECONDS = 5.0
+LOOK_IN_TROUBLE_SECONDS = 0.5
 _FIRST_BACKOFF_SECONDS = 0.05
 _LAST_BACKOFF_SECONDS = 2.0
 
@@ -76,8 +79,6 @@ class Writer:
         async with asyncio.timeout(APPLY_SECONDS):
             reader = await self._event_log.open_reader(self.applied)
         try:
-            if self.trouble is not None and await self._has_nothing_to_apply():
-                self._works()
             while True:
                 stretches = await self._read(reader)
                 if not stretches or not await self._apply_in_time(stretches):
@@ -88,8 +89,15 @@ class Writer:
             await reader.close()
 
     async def _has_nothing_to_apply(self) -> bool:
-        async with asyncio.timeout(ASK_SECONDS):
-            return covers(self.applied, await self._event_log.ends())
+        """Say whether the log is applied to its end; where it does not answer, that is not so."""
+        with suppress(LogUnavailable, TimeoutError):
+            async with asyncio.timeout(ASK_SECONDS):
+                return covers(self.applied, await self._event_log.ends())
+        return False
+
+    @property
+    def _look_seconds(self) -> float:
+        return LOOK_SECONDS if self.trouble is None else LOOK_IN_TROUBLE_SECONDS
 
     async def _read(self, reader: LogReader) -> Sequence[Stretch]:
         """Return what comes next, or nothing when the store has gone back meanwhile.
@@ -99,9 +107,11 @@ class Writer:
         """
         reading = asyncio.ensure_future(reader.read(self._limit))
         try:
-            while not (await asyncio.wait({reading}, timeout=LOOK_SECONDS))[0]:
+            while not (await asyncio.wait({reading}, timeout=self._look_seconds))[0]:
                 if not covers(await self._ask_applied(), self.applied):
                     return ()
+                if self.trouble is not None and await self._has_nothing_to_apply():
+                    self._works()
             return reading.result()
         finally:
             if reading.done():

@@ -40,7 +40,7 @@ BOUNDS: dict[Any, dict[str, Any]] = {
         "FAREWELL_SECONDS": 1.0,
     },
     replay: {"STORE_SECONDS": 1.5, "PART_SECONDS": 0.5, "SWEEP_QUERIES": 3, "PAGES_AT_ONCE": 4},
-    finder: {"FIND_SECONDS": 2.0, "CONFIRM_SECONDS": 1.0},
+    finder: {"FIND_SECONDS": 3.0, "CONFIRM_SECONDS": 1.0},
     retention: {"WATCH_SECONDS": 1.0, "ASK_SECONDS": 1.0},
     writer: {
         "BATCH_ENTRIES": 5,

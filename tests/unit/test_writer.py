@@ -3,11 +3,12 @@
 import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
+from unittest import mock
 
 import pytest
 
 from landline import writer
-from landline.errors import LogLost, StoreRefused, StoreUnavailable
+from landline.errors import LogLost, LogUnavailable, StoreRefused, StoreUnavailable
 from landline.model import Batch, Entry, Position, Positions, Stretch
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
@@ -152,6 +153,52 @@ async def test_trouble_is_over_when_there_is_nothing_to_apply() -> None:
     await until(lambda: it.trouble == "away", "it is in trouble")
     await until(lambda: it.trouble is None, "it says that it works")
     task.cancel()
+
+
+async def test_a_log_that_does_not_tell_its_ends_hinders_no_writer() -> None:
+    """Whether trouble is over is asked beside the work, not before it."""
+    log, store = Log(record(1), record(2)), Store()
+    failures = iter([StoreUnavailable("deadlock")] * 2)
+
+    def fail() -> None:
+        for error in failures:
+            raise error
+
+    store.before_apply = fail
+    log.ends = mock.AsyncMock(side_effect=LogUnavailable("a broker is silent"))  # type: ignore[method-assign]
+    it = Writer(log, store)  # type: ignore[arg-type]
+    task = asyncio.create_task(it.run())
+    await until(lambda: store.next == 2, "all is applied")
+    await until(lambda: it.trouble is None, "it says that it works")
+    task.cancel()
+
+
+async def test_trouble_ends_when_the_log_tells_again_that_there_is_nothing() -> None:
+    log, store = Log(), Store()
+    answers = iter([StoreUnavailable("away")])
+    applied, ends = store.applied, log.ends
+    asked = 0
+
+    async def ask() -> Positions:
+        for error in answers:
+            raise error
+        return await applied()
+
+    async def tell() -> Positions:
+        nonlocal asked
+        asked += 1
+        if asked < 3:
+            raise LogUnavailable("a broker is silent")
+        return await ends()
+
+    store.applied = ask  # type: ignore[method-assign]
+    log.ends = tell  # type: ignore[method-assign]
+    it = Writer(log, store)  # type: ignore[arg-type]
+    task = asyncio.create_task(it.run())
+    await until(lambda: it.trouble == "away", "it is in trouble")
+    await until(lambda: it.trouble is None, "it says that it works")
+    task.cancel()
+    assert asked == 3
 
 
 @pytest.mark.parametrize("most", [1, 3, 100])

@@ -198,43 +198,46 @@ class Chat:
         """Send the last acknowledgements and close. Drafts in an outbox file stay there, also those
         that were on their way into it.
 
-        Where this is cancelled, the chat is left all the same; the file is free a moment later.
+        Where it is cancelled while it waits, the chat is left all the same, without the rest of the
+        acknowledgements, and the file is free as soon as the disk has done what was begun.
         """
         try:
-            await self._write_last_acks()
+            await self._finish()
         finally:
-            try:
-                await self._disconnect()
-            finally:
-                await self._close_outbox()
+            self._leave()
 
-    async def _write_last_acks(self) -> None:
-        if self._task is None:
-            return
-        with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
-                while self._is_welcome.is_set() and (self._acks or self._unacked):
-                    self._has_work.set()
-                    await asyncio.sleep(0.005)
-
-    async def _disconnect(self) -> None:
+    async def _finish(self) -> None:
+        if self._task is not None:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(CLOSE_SECONDS):
+                    while self._is_welcome.is_set() and (self._acks or self._unacked):
+                        self._has_work.set()
+                        await asyncio.sleep(0.005)
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        self._stop()
+        await self._wait_for_kept()
         try:
-            if self._task is not None:
-                self._task.cancel()
-                await asyncio.wait({self._task})
-        finally:
-            self._task = None
-            self._repeats.clear()
-            self._end(ChatClosed("the chat was left"))
-
-    async def _close_outbox(self) -> None:
-        try:
-            await self._wait_for_kept()
             await self._keep_handed()
             await self._forget_answered()
-        finally:
-            await self._outbox.close()  # after all that was begun: its turns are in order
-            await self._wait_for_kept()
+        except ClientError:
+            await self._outbox.close()
+            raise
+        await self._outbox.close()  # after all that was begun: its turns are in order
+        await self._wait_for_kept()
+
+    def _stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+        self._repeats.clear()
+        self._end(ChatClosed("the chat was left"))
+
+    def _leave(self) -> None:
+        """Let go of everything without waiting for anything."""
+        self._stop()
+        self._outbox.begin_to_close()
+        self._unkept.clear()
+        self._answered.clear()
 
     # Sending ---------------------------------------------------------------------------------
 

@@ -49,8 +49,11 @@ class Outbox(Protocol):
     async def hand(self, ids: Sequence[str]) -> None:
         """Note messages as handed; called before they are acknowledged."""
 
+    def begin_to_close(self) -> None:
+        """Let go of the file, if there is one, as soon as all is done that was begun."""
+
     async def close(self) -> None:
-        """Let go of the file, if there is one."""
+        """Let go of the file, if there is one, and wait for that."""
 
 
 class MemoryOutbox:
@@ -68,6 +71,9 @@ class MemoryOutbox:
 
     async def hand(self, ids: Sequence[str]) -> None:
         """The chat itself remembers the ids."""
+
+    def begin_to_close(self) -> None:
+        """There is nothing to let go of."""
 
     async def close(self) -> None:
         """There is nothing to let go of."""
@@ -96,7 +102,7 @@ class FileOutbox:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
         self._connection: sqlite3.Connection | None = None
         self._waiting: deque[_Change] = deque()
-        self._is_closed = False
+        self._closing: asyncio.Future[None] | None = None
 
     async def open(self) -> tuple[Sequence[Draft], Iterable[str]]:
         """Open or make the file. Raises: OutboxInUse, ForeignOutbox, ClientError."""
@@ -141,13 +147,17 @@ class FileOutbox:
             [(HANDED_IDS,)],
         )
 
+    def begin_to_close(self) -> None:
+        """Have the file closed, which unlocks it, after all that was begun."""
+        if self._closing is None:
+            self._closing = self._begin(self._close)
+            self._thread.shutdown(wait=False)
+
     async def close(self) -> None:
         """Close the file, which unlocks it. Closing it again does nothing."""
-        if not self._is_closed:
-            self._is_closed = True
-            closing = self._begin(self._close)
-            self._thread.shutdown(wait=False)  # at once: whoever waits here may be cancelled
-            await asyncio.shield(closing)
+        self.begin_to_close()
+        assert self._closing is not None
+        await asyncio.shield(self._closing)
 
     # On the thread ---------------------------------------------------------------------------
 
@@ -229,7 +239,7 @@ class FileOutbox:
             self._connection = None
 
     async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
-        if self._is_closed:
+        if self._closing is not None:
             raise ClientError(f"the outbox {self._path} is closed")
         change = _Change(statement, rows)
         self._waiting.append(change)
