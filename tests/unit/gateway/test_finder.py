@@ -40,7 +40,7 @@ class Store:
 
 def finder_of(store: Any, delivery: Any, tasks: list[asyncio.Task[None]]) -> Finder:
     return Finder(
-        event_log=SimpleNamespace(),  # type: ignore[arg-type]
+        event_log=SimpleNamespace(),
         store=store,
         delivery=delivery,
         spawn=lambda work: tasks.append(asyncio.create_task(work)),
