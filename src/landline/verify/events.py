@@ -5,7 +5,8 @@ Who records keeps two rules, on which the checks rely. What a client does (`Invo
 sees (`Ok`, `Recv`, ...) after they arrived. And the order of events is the order of time.
 
 A sample's `what` may name its source after a colon: `rss:ws-1`, `applied:7`. `stall` says for how
-many seconds until then the clients themselves stood still, on a machine that was too busy. A
+many seconds until then the clients themselves stood still, on a machine that was too busy.
+`directory_failures:ws-1` counts how often the directory gave a server no answer since its start. A
 nemesis' name begins with what it strikes (`kafka-kill`, `redis-flush`, `server-kill`), and the
 `detail` of one that strikes a server is the server's name as in `welcome`.
 """

@@ -5,7 +5,7 @@ once an `ok` has told it; before, and for ever where no answer came, the id is m
 of the same sender, conversation and content.
 """
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -297,6 +297,24 @@ class Evidence:
     def stalled(self, start: float, end: float) -> float:
         """Return for how many seconds between two times the clients themselves stood still."""
         return max(0.0, self._stood_still(end) - self._stood_still(start))
+
+    def lost_hints(self, start: float, end: float) -> bool:
+        """Say whether the directory gave a server no answer between two times, by its own count."""
+        return any(
+            values[bisect_left(times, end)] > values[bisect_right(times, start) - 1]
+            for times, values in self._directory_failures
+        )
+
+    @cached_property
+    def _directory_failures(self) -> list[tuple[list[float], list[float]]]:
+        """For each server its times and counts, with a 0 before the first and the last for ever."""
+        found = []
+        for what, samples in self.samples.items():
+            if what.startswith("directory_failures:"):
+                values = [sample.value for _, sample in samples]
+                times = [sample.t for _, sample in samples]
+                found.append(([-inf, *times, inf], [0.0, *values, values[-1]]))
+        return found
 
     def after(self, start: float, seconds: float) -> float:
         """Return when so many seconds have gone by in which the clients did not stand still."""

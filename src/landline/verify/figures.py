@@ -109,6 +109,7 @@ class _Counting:
         self._users: set[str] = set()
         self._answered: set[tuple[str, str]] = set()
         self._received: set[tuple[str, str]] = set()
+        self._directory_failures: dict[str, float] = {}
         self._bins: dict[int, Bin] = defaultdict(Bin)
         result.seconds = _clients_stopped(history)
         result.bin_seconds = max(0.25, result.seconds / _COLUMNS)
@@ -170,9 +171,8 @@ class _Counting:
                 self._take_recv(event)
             case Status(ids=ids):
                 counts["receipts"] += len(ids)
-            case Sample(what="stall", value=seconds):
-                counts["stalls"] += 1
-                self.result.stalled_seconds += seconds
+            case Sample():
+                self._take_sample(event)
             case MessageRecord() | MessageRow():
                 counts["records" if isinstance(event, MessageRecord) else "rows"] += 1
             case _:
@@ -196,6 +196,16 @@ class _Counting:
         counts["sent"] += 1
         counts["sent under load"] += event.t <= self._load_ends
         self._bin(event.t).sent += 1
+
+    def _take_sample(self, sample: Sample) -> None:
+        counts, what, value = self.result.counts, sample.what, sample.value
+        if what == "stall":
+            counts["stalls"] += 1
+            self.result.stalled_seconds += value
+        elif what.startswith("directory_failures:"):
+            before = self._directory_failures.get(what, value)
+            counts["directory failures"] += max(0, int(value - before))
+            self._directory_failures[what] = value
 
     def _take_failure(self, event: Rejected | Unknown) -> None:
         self.result.counts[event.kind] += 1

@@ -1,4 +1,4 @@
-"""What a server says of itself: memory and open files, and whether it is ready."""
+"""What a server says of itself: memory, open files, lost hints, and whether it is ready."""
 
 import asyncio
 import re
@@ -7,12 +7,17 @@ from typing import Final
 from urllib.parse import urljoin
 
 _ASK_SECONDS: Final = 2.0
-_METERS: Final = {"process_resident_memory_bytes": "rss", "process_open_fds": "fds"}
+_METERS: Final = {
+    "process_resident_memory_bytes": "rss",
+    "process_open_fds": "fds",
+    "landline_directory_failures_total": "directory_failures",
+}
 _LINE: Final = re.compile(r"^(\w+) ([0-9.e+]+)$", re.MULTILINE)
 
 
 async def read_meters(url: str) -> dict[str, float]:
-    """Return `rss` in bytes and the number of `fds`, of the server with this WebSocket.
+    """Return `rss` in bytes, the number of `fds`, and how often the directory gave no answer
+    (`directory_failures`), of the server with this WebSocket.
 
     Empty where it does not say: it is away, keeps its metrics to itself, or does not run on Linux.
     """

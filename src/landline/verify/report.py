@@ -149,6 +149,14 @@ def counted(numbers: Figures) -> Iterator[tuple[str, str]]:
                 f"{numbers.stalled_seconds:.1f} s: no server is blamed for that time"
             ),
         )
+    if counts["directory failures"]:
+        yield (
+            "no hints",
+            (
+                f"{counts['directory failures']:,} times, the directory (Redis) gave a server no "
+                "answer: those messages came with the sweep"
+            ),
+        )
     yield "accepted in", latencies(numbers.accepted_after) + " (from the first try)"
     if numbers.flooded_after:
         yield "", latencies(numbers.flooded_after) + " (the same, beside a flood)"

@@ -908,6 +908,30 @@ def test_nobody_is_deaf_where_the_clients_stood_still_just_before() -> None:
     assert "I2c" not in {each.invariant for each in check(tape.events).violations}
 
 
+@pytest.mark.parametrize(
+    ("counts", "is_excused"),
+    [
+        ([(-2, 3), (-0.5, 3), (1, 4)], True),
+        ([(-0.5, 0), (20, 1)], True),  # the server did not say when
+        ([(-9, 0), (-8, 7), (-0.5, 7), (9, 7), (10, 8)], False),  # at other times
+        ([(-0.5, 7), (9, 0)], False),  # it was started again
+        ([], False),
+    ],
+)
+def test_nobody_is_deaf_whose_server_had_no_answer_from_redis(
+    counts: list[tuple[float, float]], is_excused: bool
+) -> None:
+    tape = Tape()
+    deaf_while_the_store_is_away(tape)
+    struck = [each.t for each in tape.all(e.Nemesis, name="postgres-away")]
+    tape.events += [
+        e.Sample(min(struck) + at, "directory_failures:ws-1", count) for at, count in counts
+    ]
+    tape.sort()
+    found = {each.invariant for each in check(tape.events).violations}
+    assert ("I2c" not in found) == is_excused
+
+
 @breaks("I11")
 def accepted_by_a_log_that_keeps_nothing(tape: Tape) -> str:
     ok = tape.message()
