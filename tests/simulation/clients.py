@@ -6,6 +6,7 @@ stores what it receives and then acknowledges. Everything it sees goes into the 
 
 import asyncio
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any
@@ -59,6 +60,7 @@ class Link:
         self._up: deque[ClientFrame | BadFrame] = deque()
         self._is_down_due = self._is_up_due = False
         self._is_server_reading = True
+        self._end: int | None = None  # has come, behind frames that the server does not read yet
         self._unread_since: float | None = None
         self._is_full = False
         self._is_server_open = True
@@ -98,6 +100,8 @@ class Link:
         """Take frames again."""
         self._is_server_reading = True
         self._move_up()
+        if self._end is not None:
+            self._later_at_server(0.0, self._read_end, self._end)
 
     def beat(self, now: float) -> None:
         """A black hole is noticed by itself, see `fall_into_black_hole`."""
@@ -130,13 +134,26 @@ class Link:
         self._world.note("disconnect", user=self.user, c=self.session, code=code, by=by)
         self.client.lost(self)
         if not self._is_black_hole:
-            if by != "client" or self._weather.strikes("network", 0.5):
+            is_cut = by != "client" or self._weather.strikes("network", 0.5)
+            if is_cut:
                 self._up.clear()
-            self._later_at_server(self._weather.delay(), self._end_comes, code or 1006)
+            close = self._close_at_server if is_cut else self._read_end
+            self._later_at_server(self._weather.delay(), self._end_comes, close, code or 1006)
 
-    def _end_comes(self, code: int) -> None:
-        """The client's end has reached the server, which reads it after the frames before it."""
-        self._later_at_server(self._weather.delay(), self._close_at_server, code)
+    def _end_comes(self, close: Callable[[int], None], code: int) -> None:
+        """The client's end has reached the server."""
+        self._later_at_server(self._weather.delay(), close, code)
+
+    def _read_end(self, code: int) -> None:
+        """The server reads the end after the frames before it. While it reads nothing, as where
+        too many sends are in flight, it does not see the end either.
+        """
+        self._end = None
+        self._arrive_up()
+        if self._is_server_reading:
+            self._close_at_server(code)
+        else:
+            self._end = code
 
     def _send_down(self, item: bytes | tuple[int, str]) -> None:
         if not self.is_open:

@@ -34,8 +34,8 @@ def tasks_of_chats() -> set[str]:
     return {name for t in asyncio.all_tasks() if (name := t.get_name()).startswith("landline-")}
 
 
-def threads_of_outboxes() -> list[str]:
-    return [t.name for t in threading.enumerate() if t.name.startswith("outbox")]
+def threads_of_outboxes() -> set[threading.Thread]:
+    return {t for t in threading.enumerate() if t.name.startswith("outbox")}
 
 
 async def drafts_in(path: Path, url: str) -> list[Draft]:
@@ -70,6 +70,7 @@ async def test_one_that_is_left_in_a_hurry_lets_go_of_everything(
     turns: int, times: int, tmp_path: Path, *, is_busy: bool
 ) -> None:
     is_free = threading.Event()
+    others = threads_of_outboxes()
     path = tmp_path / "a.db"
     async with scripted(answers_nothing) as server:
         chat = landline.connect(server.url, username="a", outbox=path)
@@ -92,5 +93,5 @@ async def test_one_that_is_left_in_a_hurry_lets_go_of_everything(
         assert [draft.content for draft in await drafts_in(path, server.url)] == [
             str(number) for number in range(len(sends))
         ]
-        await until(lambda: not threads_of_outboxes(), "no thread is left")
+        await until(lambda: threads_of_outboxes() <= others, "no thread is left")
         assert all(isinstance(send.answer.exception(), ChatClosed) for send in sends)
