@@ -213,7 +213,7 @@ class Chat:
                     while self._is_welcome.is_set() and (self._acks or self._unacked):
                         self._has_work.set()
                         await asyncio.sleep(0.005)
-            self._task.cancel()
+            self._disconnect()
             await asyncio.wait({self._task})
         self._stop()
         await self._wait_for_kept()
@@ -226,9 +226,12 @@ class Chat:
         await self._outbox.close()  # after all that was begun: its turns are in order
         await self._wait_for_kept()
 
-    def _stop(self) -> None:
-        if self._task is not None:
+    def _disconnect(self) -> None:
+        if self._task is not None and not self._task.cancelling():  # it may be saying goodbye
             self._task.cancel()
+
+    def _stop(self) -> None:
+        self._disconnect()
         self._repeats.clear()
         self._end(ChatClosed("the chat was left"))
 

@@ -127,7 +127,9 @@ class FileOutbox:
             ) from error
 
     async def add(self, draft: Draft) -> None:
-        """Write the draft and sync."""
+        """Write the draft and sync. Raises: ClientError."""
+        if self._closing is not None:
+            raise ClientError(f"the outbox {self._path} is closed")
         await self._write(
             "INSERT INTO outbox (ref, recipient, content) VALUES (?, ?, ?)",
             [(draft.ref, draft.to, draft.content)],
@@ -240,7 +242,7 @@ class FileOutbox:
 
     async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if self._closing is not None:
-            raise ClientError(f"the outbox {self._path} is closed")
+            return  # what is forgotten or handed after the end comes again, and is known by its id
         change = _Change(statement, rows)
         self._waiting.append(change)
         await self._run(self._apply_waiting)  # turns are in order: this one is the last for it

@@ -138,7 +138,10 @@ class Terminal:
             raise group.exceptions[0] from None
         finally:
             if has_begun:
-                # Not before the chat is closed: answers come until then, and lines get kept.
+                # Not before the chat is closed: answers come until then, and lines get kept. A
+                # signal may have come while it was being closed.
+                with suppress(ClientError):
+                    await chat.close()
                 self._note_left(chat)
             self._tell_left()
         return 1 if self._left else 0
@@ -330,6 +333,8 @@ class Terminal:
             ours.add(send.draft.ref)
             if not self._is_settled(line, send):
                 why = "no answer yet; it is kept and goes out next time"
+                if not send.is_kept:
+                    why = "no answer yet; nobody waited for it to be in the outbox: look next time"
                 self._left.add(number, send.draft.content, why)
         self._open.clear()
         for draft in chat.unanswered:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from math import inf
 from typing import Any, NamedTuple
+from urllib.parse import urlsplit
 
 from landline.verify.events import (
     Ack,
@@ -298,22 +299,26 @@ class Evidence:
         """Return for how many seconds between two times the clients themselves stood still."""
         return max(0.0, self._stood_still(end) - self._stood_still(start))
 
-    def lost_hints(self, start: float, end: float) -> bool:
-        """Say whether the directory gave a server no answer between two times, by its own count."""
-        return any(
-            values[bisect_left(times, end)] > values[bisect_right(times, start) - 1]
-            for times, values in self._directory_failures
-        )
+    def lost_hints(self, c: str, start: float, end: float) -> bool:
+        """Say whether the directory gave the server of a session no answer between two times, by
+        the server's own count.
+        """
+        server = urlsplit(self.sessions[c].connect.url).netloc
+        if server not in self._directory_failures:
+            return False
+        times, values = self._directory_failures[server]
+        return values[bisect_left(times, end)] > values[bisect_right(times, start) - 1]
 
     @cached_property
-    def _directory_failures(self) -> list[tuple[list[float], list[float]]]:
+    def _directory_failures(self) -> dict[str, tuple[list[float], list[float]]]:
         """For each server its times and counts, with a 0 before the first and the last for ever."""
-        found = []
+        found = {}
         for what, samples in self.samples.items():
-            if what.startswith("directory_failures:"):
+            kind, _, server = what.partition(":")
+            if kind == "directory_failures":
                 values = [sample.value for _, sample in samples]
                 times = [sample.t for _, sample in samples]
-                found.append(([-inf, *times, inf], [0.0, *values, values[-1]]))
+                found[server] = ([-inf, *times, inf], [0.0, *values, values[-1]])
         return found
 
     def after(self, start: float, seconds: float) -> float:

@@ -19,7 +19,8 @@ async def read_meters(url: str) -> dict[str, float]:
     """Return `rss` in bytes, the number of `fds`, and how often the directory gave no answer
     (`directory_failures`), of the server with this WebSocket.
 
-    Empty where it does not say: it is away, keeps its metrics to itself, or does not run on Linux.
+    What it does not say is missing: it is away, keeps its metrics to itself, or does not run on
+    Linux.
     """
     try:
         text = await asyncio.to_thread(

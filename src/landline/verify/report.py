@@ -154,7 +154,7 @@ def counted(numbers: Figures) -> Iterator[tuple[str, str]]:
             "no hints",
             (
                 f"{counts['directory failures']:,} times, the directory (Redis) gave a server no "
-                "answer: those messages came with the sweep"
+                "answer; what it was asked for came with the sweep"
             ),
         )
     yield "accepted in", latencies(numbers.accepted_after) + " (from the first try)"

@@ -114,7 +114,7 @@ class Piped:
 
 
 async def end(running: "asyncio.Task[int]") -> None:
-    """A signal comes; another one would change nothing, see `_ended_by_signals`."""
+    """A signal comes, if none has come yet."""
     if not running.cancelling():
         running.cancel()
     async with asyncio.timeout(WAIT_SECONDS):
@@ -207,6 +207,40 @@ async def test_a_signal_while_the_disk_is_busy(tmp_path: Path) -> None:
         await piped.check()
         assert len(piped.named()) + piped.ticks.total() == LINES
         assert set(piped.named().values()) <= {"no answer yet; it is kept and goes out next time"}
+
+
+@pytest.mark.parametrize("is_full", [False, True], ids=["free disk", "full disk"])
+async def test_another_signal_while_it_is_being_left(tmp_path: Path, *, is_full: bool) -> None:
+    """As SIGTERM after Ctrl-C. What is said of a line waits for the disk all the same."""
+    is_free = asyncio.Event()
+    add = FileOutbox.add
+
+    async def add_late(self: FileOutbox, draft: Draft) -> None:
+        await is_free.wait()
+        if is_full:
+            raise ClientError("the disk is full")
+        await add(self, draft)
+
+    async with scripted(answering(LINES)) as server:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(FileOutbox, "add", add_late)
+            piped = Piped(server.url, tmp_path / "a.db")
+            chat, running = piped.open()
+            try:
+                await until(lambda: len(chat.unanswered) == LINES, "all came")
+                running.cancel()
+                await until(lambda: chat._ended is not None, "it is being left")
+                running.cancel()
+                for _ in range(10):
+                    await asyncio.sleep(0)
+                is_free.set()
+                await end(running)
+            finally:
+                is_free.set()
+                await piped.close()
+        await piped.check()
+        assert len(piped.named()) == LINES
+        assert not is_full or all("the disk is full" in why for why in piped.named().values())
 
 
 @pytest.mark.parametrize("ticks", [0, 1, 7, LINES - 1])

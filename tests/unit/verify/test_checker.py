@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cache
 from itertools import pairwise
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import pytest
 
@@ -909,24 +910,27 @@ def test_nobody_is_deaf_where_the_clients_stood_still_just_before() -> None:
 
 
 @pytest.mark.parametrize(
-    ("counts", "is_excused"),
+    ("is_its_own", "counts", "is_excused"),
     [
-        ([(-2, 3), (-0.5, 3), (1, 4)], True),
-        ([(-0.5, 0), (20, 1)], True),  # the server did not say when
-        ([(-9, 0), (-8, 7), (-0.5, 7), (9, 7), (10, 8)], False),  # at other times
-        ([(-0.5, 7), (9, 0)], False),  # it was started again
-        ([], False),
+        (True, [(-2, 3), (-0.5, 3), (1, 4)], True),
+        (True, [(-0.5, 0), (20, 1)], True),  # the server did not say when
+        (True, [(-9, 0), (-8, 7), (-0.5, 7), (9, 7), (10, 8)], False),  # at other times
+        (True, [(-0.5, 7), (9, 0)], False),  # it was started again
+        (True, [], False),
+        (False, [(-2, 3), (-0.5, 3), (1, 4)], False),  # another server
     ],
 )
 def test_nobody_is_deaf_whose_server_had_no_answer_from_redis(
-    counts: list[tuple[float, float]], is_excused: bool
+    is_its_own: bool, counts: list[tuple[float, float]], is_excused: bool
 ) -> None:
     tape = Tape()
-    deaf_while_the_store_is_away(tape)
+    ok = tape.one(e.Ok, id=deaf_while_the_store_is_away(tape))
+    url = tape.one(e.Connect, c=ok.c).url
+    if not is_its_own:
+        url = next(each.url for each in tape.all(e.Connect) if each.url != url)
+    what = f"directory_failures:{urlsplit(url).netloc}"
     struck = [each.t for each in tape.all(e.Nemesis, name="postgres-away")]
-    tape.events += [
-        e.Sample(min(struck) + at, "directory_failures:ws-1", count) for at, count in counts
-    ]
+    tape.events += [e.Sample(min(struck) + at, what, count) for at, count in counts]
     tape.sort()
     found = {each.invariant for each in check(tape.events).violations}
     assert ("I2c" not in found) == is_excused

@@ -55,7 +55,7 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
             continue
         if evidence.stalled(send.tries[0].invoke.t - _NEAR_SECONDS, ok.t + _NEAR_SECONDS):
             continue  # the servers ask Redis with short deadlines, and may have stood still too
-        if evidence.lost_hints(send.tries[0].invoke.t - _NEAR_SECONDS, until):
+        if evidence.lost_hints(ok.c, send.tries[0].invoke.t - _NEAR_SECONDS, until):
             continue  # Redis was late: the sweep delivers, once the store is back
         if evidence.had_auto_session(send.to, send.at, None):
             continue  # it may have been lost with a connection, and counts as delivered
