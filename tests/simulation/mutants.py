@@ -332,7 +332,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
     "a repeat waits for its original; one that took long, or whose sender has left, asks the store",
     "F04, delivery/sends.py",
     "I7",
-    171,
+    426,
 )
 def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
