@@ -41,7 +41,7 @@ _EXAMPLES = """\
 try it:
   landline serve                       start a server, then open http://127.0.0.1:8081/
   landline chat --as alice --to bob    or chat from a terminal
-  landline chat --as bob               in another one"""
+  landline chat --as bob --to alice    in another one"""
 
 _SERVE_DESCRIPTION = """\
 Run a server. Without options it is complete: one process, its messages in files
@@ -60,11 +60,12 @@ as 500ms, 60s or 2m. Ctrl-C or SIGTERM stops the server without losing anything.
 
 _CHAT_DESCRIPTION = """\
 Chat from a terminal. Write a line to send it; a tick says that the server has it
-for good, two ticks that it was delivered. /help lists the commands, Ctrl-D ends.
+for good, two ticks that it was delivered while you were connected. /help lists the
+commands, Ctrl-D ends. Only one chat of a name at a server can run at a time.
 
 In a pipe every line is sent (UTF-8, at most 16,384 bytes). Exit code 0: all of them
 were accepted. 1: some were not, and standard error names them; what has no answer
-yet is kept and goes out with the next chat of the same user at the same server."""
+yet is kept and goes out with the next chat of the same user at the same address."""
 
 _CHAT_EXAMPLES = """\
 examples:
@@ -177,7 +178,7 @@ def _migrate(arguments: argparse.Namespace) -> int:
 def _audit(arguments: argparse.Namespace) -> int:
     limit = arguments.limit
     if not (limit.isascii() and limit.isdecimal() and len(limit) <= _DIGITS):
-        raise ConfigError(f"--limit {printable(limit)} is not a number: give e.g. 100")
+        raise ConfigError(f"--limit {printable(limit)} is not a number from 0 on: give e.g. 100")
     settings = load_for_audit(_given(arguments), os.environ)
     from landline.app import audit  # noqa: PLC0415 - only what a command needs is imported
 
@@ -505,8 +506,8 @@ def _add_verify(commands: Any, shape: dict[str, Any]) -> None:
         "--for",
         metavar="DURATION",
         default="60s",
-        help="of the load; with --faults or --flood give it a minute, much less is refused"
-        " (default: %(default)s)",
+        help="of the load; with --faults or --flood give it a minute: what leaves no time for a"
+        " fault or a flood is refused (default: %(default)s)",
     )
     add("--users", metavar="N", default="100", help="how many users (default: %(default)s)")
     add("--rate", metavar="N", default="500", help="messages a second (default: %(default)s)")

@@ -64,7 +64,7 @@ async def test_enter_tries_at_once_and_the_reason_is_a_sentence(typed: bytes) ->
             on_event=terminal.show_event,
         )  # fmt: skip
         running = asyncio.create_task(terminal.run(chat))
-        why = f"-- reconnecting (nothing listens at 127.0.0.1:{port})\n"
+        why = f"-- connecting (nothing listens at 127.0.0.1:{port})\n"
         await until(lambda: why in screen.getvalue(), "it has found nobody")
         async with scripted(accept_all, port):
             os.write(ours, typed)

@@ -180,8 +180,8 @@ async def test_without_a_server_what_is_left_is_named_and_goes_out_next_time(
     assert ended.returncode == 1
     assert ended.stderr.decode() == (
         "landline: 2 lines were not accepted\n"
-        "  line 1: no answer yet; it is kept and goes out next time: one\n"
-        "  line 2: no answer yet; it is kept and goes out next time: two\n"
+        "  line 1: no answer yet; it is kept and goes out with the next chat at this address: one\n"
+        "  line 2: no answer yet; it is kept and goes out with the next chat at this address: two\n"
     )
     server.start()
     ended = await chats.pipe(b"three")
@@ -305,7 +305,10 @@ async def test_a_refusal_names_what_was_left(server: ServerProcess, chats: Chats
     assert b"line 1: " in ended.stderr
     assert b"landline: the server refused the connection: username is given twice" in ended.stderr
     assert await received(server) == []
-    is_kept = b"line 1: no answer yet; it is kept and goes out next time: one" in ended.stderr
+    is_kept = (
+        b"line 1: no answer yet; it is kept and goes out with the next chat at this address: one"
+        in ended.stderr
+    )
     assert is_kept != (b"line 1: the server refused the connection" in ended.stderr)
     chats.url = server.ws_url
     ended = await chats.pipe(b"")
@@ -402,8 +405,42 @@ async def test_two_chats_of_one_user_at_one_server_are_not_at_once(
     ended = await chats.pipe(b"one\n")
     assert ended.returncode == 1
     assert b"another process uses the outbox" in ended.stderr
+    assert b"only one chat of alice at this server can run at a time" in ended.stderr
     await asyncio.to_thread(first.communicate, b"", WAIT_SECONDS)
     assert first.returncode == 0
+    assert await received(server) == []
+
+
+async def test_a_pipe_waits_for_another_chat_of_its_user_to_end(
+    server: ServerProcess, chats: Chats
+) -> None:
+    """Two jobs that report as the same user may meet."""
+    first = chats.start(subprocess.PIPE, subprocess.PIPE)
+    assert first.stdout is not None
+    await asyncio.to_thread(first.stdout.readline)
+    second = chats.start(subprocess.PIPE, subprocess.PIPE)
+    assert second.stdout is not None
+    assert b"waiting" in await asyncio.to_thread(second.stdout.readline)
+    await asyncio.to_thread(first.communicate, b"one\n", WAIT_SECONDS)
+    _out, errors = await asyncio.to_thread(second.communicate, b"two\n", WAIT_SECONDS)
+    assert (first.returncode, second.returncode, errors) == (0, 0, b"")
+    assert await received(server) == ["one", "two"]
+
+
+async def test_a_pipe_that_is_ended_while_it_waits_says_that_nothing_was_sent(
+    server: ServerProcess, chats: Chats
+) -> None:
+    first = chats.start(subprocess.PIPE, subprocess.PIPE)
+    assert first.stdout is not None
+    await asyncio.to_thread(first.stdout.readline)
+    second = chats.start(subprocess.PIPE, subprocess.PIPE)
+    assert second.stdout is not None
+    assert b"waiting" in await asyncio.to_thread(second.stdout.readline)
+    second.terminate()
+    _out, errors = await asyncio.to_thread(second.communicate, b"two\n", WAIT_SECONDS)
+    assert second.returncode == 128 + signal.SIGTERM
+    assert b"Nothing of the input was sent" in errors
+    await asyncio.to_thread(first.communicate, b"", WAIT_SECONDS)
     assert await received(server) == []
 
 

@@ -110,8 +110,9 @@ class _Screen:
         for partition, (span, applied) in report.partitions.items():
             print(f"{partition:>9} {span.first:>20} {applied:>20} {span.end:>20}")
         print(
-            f"compared {report.records} records of the log with {report.messages} messages and"
-            f" {report.deliveries} deliveries of the store in {seconds:.1f} s"
+            f"compared {report.records} records of the log (messages and receipts) with"
+            f" {report.messages} messages and {report.deliveries} deliveries of the store"
+            f" in {seconds:.1f} s"
         )
         if not report.counts:
             print("log and store agree")

@@ -73,6 +73,7 @@ def load_for_migration(
             raise ConfigError(
                 f"{option.flag} is missing: give {option.flag} {option.kind.metavar},"
                 f" {option.variable}, or {name} in the file of --config"
+                " (an embedded server, without PostgreSQL, brings its file up to date itself)"
             )
     return settings
 

@@ -18,6 +18,7 @@ from landline.client import (
     Disconnected,
     Event,
     MessageRejected,
+    OutboxInUse,
     Rejected,
     connect,
 )
@@ -31,6 +32,9 @@ from landline.terminal.screen import Screen, harmless, time_of_day
 # For as long as no answer comes at all: after the end of the input, and where there is no room for
 # a pipe's next line.
 LAST_ANSWERS_SECONDS = 15.0
+# For how long a pipe waits for another chat of the same user to end, which has the unsent lines.
+OUTBOX_SECONDS = 10.0
+OUTBOX_LOOK_SECONDS = 0.1
 # Lines that wait for their answers at a time; no more are read until then.
 LINES_UNDER_WAY = 1_000
 # Own lines remembered for their second tick; an older one simply does not get it shown.
@@ -62,14 +66,44 @@ async def run_chat(url: str, username: str, to: str | None, outbox: Path | None)
 
 
 async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
+    lines, screen = Input(sys.stdin), Screen(sys.stdout)
+    loop = asyncio.get_running_loop()
+    until = loop.time() + (0.0 if lines.is_terminal else OUTBOX_SECONDS)
+    is_waiting = False
+    while True:
+        try:
+            return await _chat_once(
+                url,
+                username,
+                outbox,
+                Terminal(to, lines, screen, sys.stderr),
+                is_first=not is_waiting,
+            )
+        except OutboxInUse as error:
+            problem = (
+                f"{error}: only one chat of {harmless(username)} at this server can run at a time;"
+                " end the other one, then try again. Nothing of the input was sent"
+            )
+            if loop.time() >= until:
+                raise ClientError(problem) from error
+        if not is_waiting:
+            is_waiting = True
+            screen.show(f"-- waiting up to {OUTBOX_SECONDS:g} s for another chat of yours to end")
+        try:
+            await asyncio.sleep(OUTBOX_LOOK_SECONDS)
+        except asyncio.CancelledError:
+            _say(problem)
+            raise
+
+
+async def _chat_once(
+    url: str, username: str, outbox: Path | None, terminal: "Terminal", *, is_first: bool
+) -> int:
     if outbox is None:
         outbox = default_outbox(url, username)
         note = await asyncio.to_thread(take_over, url, username, outbox)
-        if note is not None and sys.stderr is not None:
-            with suppress(OSError):
-                sys.stderr.write(f"landline: {harmless(note)}\n")
-                sys.stderr.flush()
-    terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr)
+        if note is not None and is_first:
+            _say(harmless(note))
     chat = connect(
         url,
         username=username,
@@ -78,6 +112,13 @@ async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None
         on_event=terminal.show_event,
     )
     return await terminal.run(chat)
+
+
+def _say(text: str) -> None:
+    if sys.stderr is not None:
+        with suppress(OSError):
+            sys.stderr.write(f"landline: {text}\n")
+            sys.stderr.flush()
 
 
 @contextmanager
@@ -150,7 +191,9 @@ class Terminal:
         async with asyncio.TaskGroup() as tasks:
             receiving = tasks.create_task(self._receive(chat))
             if chat.unanswered:
-                self._screen.show(f"-- sending {len(chat.unanswered)} unsent lines of last time")
+                count = len(chat.unanswered)
+                lines = "1 unsent line" if count == 1 else f"{count} unsent lines"
+                self._screen.show(f"-- sending {lines} of last time")
             if self._partner is None:
                 self._screen.show("-- say whom to talk to: /to NAME")
             taking = tasks.create_task(self._take_lines(chat))
@@ -175,7 +218,8 @@ class Terminal:
                 self._is_connected = True
             case Disconnected(reason=reason):
                 if self._is_connected is not False:
-                    self._screen.show(f"-- reconnecting ({harmless(reason)})")
+                    what = "connecting" if self._is_connected is None else "reconnecting"
+                    self._screen.show(f"-- {what} ({harmless(reason)})")
                 self._is_connected = False
             case Accepted(content=content, receipt=receipt):
                 self._screen.show(f"{self._screen.marks.accepted} {harmless(content)}")
@@ -332,14 +376,16 @@ class Terminal:
         for number, (line, send) in self._open.items():
             ours.add(send.draft.ref)
             if not self._is_settled(line, send):
-                why = "no answer yet; it is kept and goes out next time"
+                why = "no answer yet; it is kept and goes out with the next chat at this address"
                 if not send.is_kept:
                     why = "no answer yet; nobody waited for it to be in the outbox: look next time"
                 self._left.add(number, send.draft.content, why)
         self._open.clear()
         for draft in chat.unanswered:
             if draft.ref not in ours:
-                why = "of an earlier time; it is kept and goes out next time"
+                why = (
+                    "of an earlier time; it is kept and goes out with the next chat at this address"
+                )
                 self._left.add(0, draft.content, why)
         if not (self._lines.has_ended or self._lines.is_terminal):
             self._left.unread = self._left.unread or "the rest of the input was not read"

@@ -95,9 +95,13 @@ class Input:
         self.has_ended = False
         self._lines: asyncio.Queue[Line | None] = asyncio.Queue()
         self._room = threading.Semaphore(LINES_AHEAD)
+        self._is_read = False
 
     def start(self) -> None:
-        """Begin to read. The thread is a daemon, for nothing can interrupt a read."""
+        """Begin to read, once. The thread is a daemon, for nothing can interrupt a read."""
+        if self._is_read:
+            return
+        self._is_read = True
         loop = asyncio.get_running_loop()
         with suppress(OSError):
             os.set_blocking(self._descriptor, True)  # others may have left it otherwise

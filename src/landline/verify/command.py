@@ -12,6 +12,7 @@ from pathlib import Path
 
 from landline.errors import BadHistory, ConfigError
 from landline.stack.process import hang_up_with_terminal, interrupt_on_termination
+from landline.verify.checks.liveness import MIN_OK
 from landline.verify.deployments import opened
 from landline.verify.faults import FAULTS, Fault, fitting, left_out
 from landline.verify.history import History, read_history
@@ -48,6 +49,12 @@ def verify(
             f"{options.duration_seconds:g} s, seed {options.seed} (Ctrl-C ends it early)",
             flush=True,
         )
+        if options.duration_seconds * options.rate < MIN_OK:
+            print(
+                f"It takes {MIN_OK} accepted messages to tell, and these are fewer: the verdict"
+                " can only be `fail` or `unknown`",
+                flush=True,
+            )
         runner = Runner(options, history, _progress(), nemesis)
         try:
             try:

@@ -195,6 +195,8 @@ def found_of(verdict: Verdict, invariant: str) -> str:
     finding = verdict.findings[invariant]
     if finding == "not judged":
         return f"not judged: {NEEDED.get(invariant, 'the run ended too early')}"
+    if invariant == "I16" and finding == "violated":
+        return "NOT MET: too little to tell"  # no promise was broken
     count = sum(each.invariant == invariant for each in verdict.violations)
     return f"VIOLATED {count:,} times" if count > 1 else finding.replace("violated", "VIOLATED")
 

@@ -206,7 +206,9 @@ async def test_a_signal_while_the_disk_is_busy(tmp_path: Path) -> None:
             await piped.close()
         await piped.check()
         assert len(piped.named()) + piped.ticks.total() == LINES
-        assert set(piped.named().values()) <= {"no answer yet; it is kept and goes out next time"}
+        assert set(piped.named().values()) <= {
+            "no answer yet; it is kept and goes out with the next chat at this address"
+        }
 
 
 @pytest.mark.parametrize("is_full", [False, True], ids=["free disk", "full disk"])

@@ -14,6 +14,7 @@ import pytest
 
 from landline.verify import events as e
 from landline.verify.checker import check
+from landline.verify.report import found_of
 from support.histories import healthy
 
 E = TypeVar("E", bound=e.Event)
@@ -1210,6 +1211,7 @@ def is_unknown(events: Iterable[e.Event], reason: str) -> bool:
     verdict = check(list(events))
     assert verdict.violations == ()
     assert verdict.findings["I16"] == "violated"
+    assert found_of(verdict, "I16") == "NOT MET: too little to tell"  # nothing is wrong
     return verdict.outcome == "unknown" and any(reason in each for each in verdict.reasons)
 
 

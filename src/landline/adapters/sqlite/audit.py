@@ -43,7 +43,9 @@ def open_audit_file(directory: Path) -> Iterator["SqliteAuditFile"]:
     path = directory / FILE_NAME
     check_file(path)
     if not path.exists() or not path.stat().st_size:
-        raise refused(path, "is not there")
+        raise refused(
+            path, "is not there", "give the directory of a server that has run: its --data-dir"
+        )
     try:
         with closing(connect(path, "ro")) as connection:
             connection.execute("BEGIN")

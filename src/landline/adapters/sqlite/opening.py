@@ -1,5 +1,6 @@
 """How the file `landline.db` is found, checked, locked, and opened: by its server, by an audit."""
 
+import errno
 import fcntl
 import os
 import sqlite3
@@ -28,6 +29,8 @@ PATIENCE_SECONDS = 0.25
 _WAL_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 
+_MAKE_ROOM = "make room on the disk, or choose another directory"
+
 
 class StorageLocked(StorageRefused):
     """Another program has the file locked: nothing is wrong with it."""
@@ -45,8 +48,12 @@ def shm_of(path: Path) -> Path:
 
 def is_locked(error: sqlite3.Error) -> bool:
     """Say whether it is only that somebody else holds a lock."""
+    return _code(error) == sqlite3.SQLITE_BUSY
+
+
+def _code(error: sqlite3.Error) -> int:
     code: int = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
-    return code & 0xFF == sqlite3.SQLITE_BUSY
+    return code & 0xFF
 
 
 def connect(
@@ -230,12 +237,13 @@ def _check_pages(connection: sqlite3.Connection) -> str | None:
     return None if verdict == "ok" else " ".join(str(verdict).split())
 
 
-def refused(path: Path, why: str) -> StorageRefused:
+def refused(
+    path: Path,
+    why: str,
+    remedy: str = "restore a backup, use a matching version, or choose another directory",
+) -> StorageRefused:
     """Return the sentence: what is wrong with the file, and what to do."""
-    return StorageRefused(
-        f"--data-dir {path.parent}: {path.name} {why};"
-        " restore a backup, use a matching version, or choose another directory"
-    )
+    return StorageRefused(f"--data-dir {path.parent}: {path.name} {why}; {remedy}")
 
 
 @contextmanager
@@ -249,6 +257,10 @@ def explained(path: Path, what: str) -> Iterator[None]:
                 f"--data-dir {path.parent}: {path.name} is locked by another program; end that one"
                 " (a backup, a database browser, an open transaction), then start again"
             ) from error
+        if _code(error) == sqlite3.SQLITE_FULL:
+            raise refused(path, f"{what} ({error})", _MAKE_ROOM) from error
         raise refused(path, f"{what} ({error})") from error
     except OSError as error:
+        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
+            raise refused(path, f"{what} ({error.strerror})", _MAKE_ROOM) from error
         raise refused(path, f"{what} ({error.strerror})") from error
