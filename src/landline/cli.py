@@ -61,11 +61,14 @@ as 500ms, 60s or 2m. Ctrl-C or SIGTERM stops the server without losing anything.
 _CHAT_DESCRIPTION = """\
 Chat from a terminal. Write a line to send it; a tick says that the server has it
 for good, two ticks that it was delivered while you were connected. /help lists the
-commands, Ctrl-D ends. Only one chat of a name at a server can run at a time.
+commands, Ctrl-D ends.
 
 In a pipe every line is sent (UTF-8, at most 16,384 bytes). Exit code 0: all of them
 were accepted. 1: some were not, and standard error names them; what has no answer
-yet is kept and goes out with the next chat of the same user at the same address."""
+yet is kept and goes out with the next chat of the same user at the same address.
+
+Only one `landline chat` of a user at an address can run at a time from your account:
+a second one is refused, in a pipe after it has waited up to 20 s for the first to end."""
 
 _CHAT_EXAMPLES = """\
 examples:

@@ -409,6 +409,24 @@ def test_a_read_only_file_system_is_refused(is_used: bool, used: Path, tmp_path:
     assert contents(tmp_path) == before
 
 
+@needs_mounts
+@pytest.mark.parametrize("left", ["0", "4k", "20k"])
+@pytest.mark.parametrize("is_used", [False, True])
+def test_a_full_disk_at_start_is_named(
+    is_used: bool, left: str, used: Path, tmp_path: Path
+) -> None:
+    """SQLite has several errors for it, some of which look like damage."""
+    script = """
+        mount -t tmpfs -o size=8m tmpfs "$0" && head -c "$1" /dev/zero > "$0/spare" || exit 9
+        [ -z "$2" ] || cp -r "$2" "$0/data"
+        cat /dev/zero > "$0/filler" 2>&-; rm "$0/spare"; shift 2; exec "$@"
+    """
+    place = [str(tmp_path), left, str(used) if is_used else ""]
+    said = refused(tmp_path / "data", prefix=[*namespace(), "sh", "-c", script, *place])
+    assert "the disk is full" in said
+    assert "make room on it" in said
+
+
 @needs_compiler
 @pytest.mark.parametrize("call", ["pwrite", "fsync"])
 @pytest.mark.parametrize("is_used", [False, True])

@@ -180,8 +180,8 @@ async def test_without_a_server_what_is_left_is_named_and_goes_out_next_time(
     assert ended.returncode == 1
     assert ended.stderr.decode() == (
         "landline: 2 lines were not accepted\n"
-        "  line 1: no answer yet; it is kept and goes out with the next chat at this address: one\n"
-        "  line 2: no answer yet; it is kept and goes out with the next chat at this address: two\n"
+        "  line 1: no answer yet; it is kept, and your next chat at this address sends it: one\n"
+        "  line 2: no answer yet; it is kept, and your next chat at this address sends it: two\n"
     )
     server.start()
     ended = await chats.pipe(b"three")
@@ -306,7 +306,7 @@ async def test_a_refusal_names_what_was_left(server: ServerProcess, chats: Chats
     assert b"landline: the server refused the connection: username is given twice" in ended.stderr
     assert await received(server) == []
     is_kept = (
-        b"line 1: no answer yet; it is kept and goes out with the next chat at this address: one"
+        b"line 1: no answer yet; it is kept, and your next chat at this address sends it: one"
         in ended.stderr
     )
     assert is_kept != (b"line 1: the server refused the connection" in ended.stderr)
@@ -405,7 +405,7 @@ async def test_two_chats_of_one_user_at_one_server_are_not_at_once(
     ended = await chats.pipe(b"one\n")
     assert ended.returncode == 1
     assert b"another process uses the outbox" in ended.stderr
-    assert b"only one chat of alice at this server can run at a time" in ended.stderr
+    assert b"only one `landline chat` of alice at this address can run at a time" in ended.stderr
     await asyncio.to_thread(first.communicate, b"", WAIT_SECONDS)
     assert first.returncode == 0
     assert await received(server) == []

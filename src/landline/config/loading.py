@@ -70,10 +70,13 @@ def load_for_migration(
     for name, value in needed.items():
         if value is None:
             option = OPTIONS[name]
+            embedded = (
+                " (an embedded server, without PostgreSQL, brings its file up to date itself)"
+            )
             raise ConfigError(
                 f"{option.flag} is missing: give {option.flag} {option.kind.metavar},"
                 f" {option.variable}, or {name} in the file of --config"
-                " (an embedded server, without PostgreSQL, brings its file up to date itself)"
+                + ("" if needs_log else embedded)
             )
     return settings
 

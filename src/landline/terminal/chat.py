@@ -33,7 +33,8 @@ from landline.terminal.screen import Screen, harmless, time_of_day
 # a pipe's next line.
 LAST_ANSWERS_SECONDS = 15.0
 # For how long a pipe waits for another chat of the same user to end, which has the unsent lines.
-OUTBOX_SECONDS = 10.0
+# One that gets no answers ends before that.
+OUTBOX_SECONDS = LAST_ANSWERS_SECONDS + 5.0
 OUTBOX_LOOK_SECONDS = 0.1
 # Lines that wait for their answers at a time; no more are read until then.
 LINES_UNDER_WAY = 1_000
@@ -66,44 +67,38 @@ async def run_chat(url: str, username: str, to: str | None, outbox: Path | None)
 
 
 async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
-    lines, screen = Input(sys.stdin), Screen(sys.stdout)
+    terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr)
     loop = asyncio.get_running_loop()
-    until = loop.time() + (0.0 if lines.is_terminal else OUTBOX_SECONDS)
-    is_waiting = False
-    while True:
-        try:
-            return await _chat_once(
-                url,
-                username,
-                outbox,
-                Terminal(to, lines, screen, sys.stderr),
-                is_first=not is_waiting,
-            )
-        except OutboxInUse as error:
-            problem = (
-                f"{error}: only one chat of {harmless(username)} at this server can run at a time;"
-                " end the other one, then try again. Nothing of the input was sent"
-            )
-            if loop.time() >= until:
-                raise ClientError(problem) from error
-        if not is_waiting:
-            is_waiting = True
-            screen.show(f"-- waiting up to {OUTBOX_SECONDS:g} s for another chat of yours to end")
-        try:
+    until = loop.time() + (0.0 if terminal.is_for_people else OUTBOX_SECONDS)
+    problem: str | None = None
+    try:
+        while True:
+            try:
+                return await _chat_once(url, username, outbox, terminal)
+            except OutboxInUse as error:
+                is_first = problem is None
+                problem = (
+                    f"{error}: only one `landline chat` of {harmless(username)} at this address"
+                    " can run at a time. Nothing of the input was sent or kept; try again when"
+                    " the other one has ended"
+                )
+                if loop.time() >= until:
+                    raise ClientError(problem) from error
+                if is_first:
+                    terminal.wait_for_another(OUTBOX_SECONDS)
             await asyncio.sleep(OUTBOX_LOOK_SECONDS)
-        except asyncio.CancelledError:
-            _say(problem)
-            raise
+    except asyncio.CancelledError:
+        if problem is not None and not terminal.has_begun:
+            terminal.say(problem)
+        raise
 
 
-async def _chat_once(
-    url: str, username: str, outbox: Path | None, terminal: "Terminal", *, is_first: bool
-) -> int:
+async def _chat_once(url: str, username: str, outbox: Path | None, terminal: "Terminal") -> int:
     if outbox is None:
         outbox = default_outbox(url, username)
         note = await asyncio.to_thread(take_over, url, username, outbox)
-        if note is not None and is_first:
-            _say(harmless(note))
+        if note is not None:
+            terminal.say(note)
     chat = connect(
         url,
         username=username,
@@ -112,13 +107,6 @@ async def _chat_once(
         on_event=terminal.show_event,
     )
     return await terminal.run(chat)
-
-
-def _say(text: str) -> None:
-    if sys.stderr is not None:
-        with suppress(OSError):
-            sys.stderr.write(f"landline: {text}\n")
-            sys.stderr.flush()
 
 
 @contextmanager
@@ -164,21 +152,38 @@ class Terminal:
         self._left = Left()
         self._news = asyncio.Event()
         self._is_connected: bool | None = None
+        self._said: set[str] = set()
+        self.has_begun = False  # the chat was entered
+
+    @property
+    def is_for_people(self) -> bool:
+        """Say whether somebody types the lines."""
+        return self._lines.is_terminal
+
+    def say(self, text: str) -> None:
+        """Say something on standard error, once, however often it is found."""
+        if text not in self._said and self._errors is not None:
+            self._said.add(text)
+            with suppress(OSError):
+                print(f"landline: {harmless(text)}", file=self._errors, flush=True)
+
+    def wait_for_another(self, seconds: float) -> None:
+        """Show that another chat has to end first."""
+        self._screen.show(f"-- waiting up to {seconds:g} s for another chat of yours to end")
 
     async def run(self, chat: Chat) -> int:
         """Chat until the input ends, then wait for the last answers. Says at the end what was not
         accepted. Raises: ClientError.
         """
         self._lines.start()
-        has_begun = False
         try:
             async with chat:
-                has_begun = True
+                self.has_begun = True
                 await self._chat(chat)
         except* ClientError as group:
             raise group.exceptions[0] from None
         finally:
-            if has_begun:
+            if self.has_begun:
                 # Not before the chat is closed: answers come until then, and lines get kept. A
                 # signal may have come while it was being closed.
                 with suppress(ClientError):
@@ -376,16 +381,14 @@ class Terminal:
         for number, (line, send) in self._open.items():
             ours.add(send.draft.ref)
             if not self._is_settled(line, send):
-                why = "no answer yet; it is kept and goes out with the next chat at this address"
+                why = "no answer yet; it is kept, and your next chat at this address sends it"
                 if not send.is_kept:
                     why = "no answer yet; nobody waited for it to be in the outbox: look next time"
                 self._left.add(number, send.draft.content, why)
         self._open.clear()
         for draft in chat.unanswered:
             if draft.ref not in ours:
-                why = (
-                    "of an earlier time; it is kept and goes out with the next chat at this address"
-                )
+                why = "of an earlier time; it is kept, and your next chat at this address sends it"
                 self._left.add(0, draft.content, why)
         if not (self._lines.has_ended or self._lines.is_terminal):
             self._left.unread = self._left.unread or "the rest of the input was not read"

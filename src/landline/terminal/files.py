@@ -54,6 +54,10 @@ def take_over(url: str, username: str, outbox: Path) -> str | None:
         raise OutboxInUse(f"another process uses the outbox {before}") from None
     except sqlite3.Error as error:
         raise ClientError(f"cannot use the outbox {before}: {error}; move it away") from error
+    except (ClientError, FileNotFoundError):
+        if before.is_file():
+            raise
+        raise OutboxInUse(f"another process has just taken over the outbox {before}") from None
     except OSError as error:
         raise ClientError(
             f"cannot use the outbox {outbox}: {error.strerror}; set XDG_STATE_HOME to a directory "
@@ -76,7 +80,9 @@ def _is_this_ones(left: Looks, url: str, username: str) -> bool:
 
 
 def _rename(before: Path, outbox: Path) -> None:
-    with closing(sqlite3.connect(before, isolation_level=None, timeout=0)) as connection:
+    # Not made where it is gone: an empty one would take the place of what another process renamed.
+    address = f"{before.as_uri()}?mode=rw"
+    with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=0)) as connection:
         # Applies what a killed process left in the journal, which has the old name.
         connection.executescript("BEGIN EXCLUSIVE; COMMIT;")
         before.rename(outbox)

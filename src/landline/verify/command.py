@@ -51,8 +51,7 @@ def verify(
         )
         if options.duration_seconds * options.rate < MIN_OK:
             print(
-                f"It takes {MIN_OK} accepted messages to tell, and these are fewer: the verdict"
-                " can only be `fail` or `unknown`",
+                f"This may be too short to tell: a verdict takes {MIN_OK} accepted messages",
                 flush=True,
             )
         runner = Runner(options, history, _progress(), nemesis)

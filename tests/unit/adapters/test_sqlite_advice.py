@@ -17,7 +17,7 @@ def test_a_full_database_is_told_to_make_room(tmp_path: Path) -> None:
         connection.execute("PRAGMA max_page_count = 2")
         connection.execute("CREATE TABLE t (a)")
         with (
-            pytest.raises(StorageRefused, match=r"full.*make room on the disk"),
+            pytest.raises(StorageRefused, match=r"full.*make room on it"),
             explained(tmp_path / "a.db", "cannot be used"),
         ):
             connection.execute("INSERT INTO t VALUES (zeroblob(100000))")
@@ -26,7 +26,7 @@ def test_a_full_database_is_told_to_make_room(tmp_path: Path) -> None:
 @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
 def test_a_full_disk_is_told_to_make_room(tmp_path: Path, number: int) -> None:
     with (
-        pytest.raises(StorageRefused, match="make room on the disk"),
+        pytest.raises(StorageRefused, match="make room on it"),
         explained(tmp_path / "a.db", "cannot be made"),
     ):
         raise OSError(number, "no room")

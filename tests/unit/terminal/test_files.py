@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from landline.client import ClientError, OutboxInUse
+from landline.client.looking import Looks, look
 from landline.client.outbox import Draft, FileOutbox
 from landline.terminal.files import default_outbox, take_over
 
@@ -118,6 +119,29 @@ def test_it_is_left_alone_while_an_earlier_version_uses_it(before: Path) -> None
             take_over(URL, "alice", default_outbox(URL, "alice"))
         connection.execute("COMMIT")
     assert before.is_file()
+
+
+@pytest.mark.parametrize("moment", ["before it is looked at", "after it was looked at"])
+async def test_one_that_somebody_else_takes_over_meanwhile_is_not_emptied(
+    before: Path, moment: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several pipes may have waited for the same chat of an earlier version to end."""
+    outbox = default_outbox(URL, "alice")
+
+    def meanwhile(path: Path) -> Looks:
+        if moment.startswith("before"):
+            before.rename(outbox)
+            return look(path)
+        looks = look(path)
+        before.rename(outbox)
+        return looks
+
+    monkeypatch.setattr("landline.terminal.files.look", meanwhile)
+    with pytest.raises(OutboxInUse, match="another process"):
+        take_over(URL, "alice", outbox)
+    assert await kept(outbox) == [Draft("r1", "bob", "unsent")]
+    assert not before.exists()  # noqa: ASYNC240 - a file of the test
+    take_over(URL, "alice", outbox)  # there is nothing more to do
 
 
 def test_a_file_that_is_no_outbox_is_named(state: Path) -> None:

@@ -207,7 +207,7 @@ async def test_a_signal_while_the_disk_is_busy(tmp_path: Path) -> None:
         await piped.check()
         assert len(piped.named()) + piped.ticks.total() == LINES
         assert set(piped.named().values()) <= {
-            "no answer yet; it is kept and goes out with the next chat at this address"
+            "no answer yet; it is kept, and your next chat at this address sends it"
         }
 
 

@@ -29,7 +29,9 @@ PATIENCE_SECONDS = 0.25
 _WAL_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
 
-_MAKE_ROOM = "make room on the disk, or choose another directory"
+# With less room than this, what cannot be read or written is taken for the doing of a full disk:
+# SQLite has several errors for that, and a quota looks like a broken disk.
+_FULL_BYTES = 128 * 1024
 
 
 class StorageLocked(StorageRefused):
@@ -152,6 +154,8 @@ def lock_directory(directory: Path) -> int:
             directory.chmod(0o700)  # whatever the umask
         descriptor = os.open(directory / LOCK_NAME, os.O_RDWR | os.O_CREAT, 0o600)
     except OSError as error:
+        if _is_full(directory, error):
+            raise _full(directory, error) from error
         raise StorageRefused(
             f"--data-dir {directory}: cannot be written ({error.strerror});"
             " choose a directory that this user may write to"
@@ -237,13 +241,32 @@ def _check_pages(connection: sqlite3.Connection) -> str | None:
     return None if verdict == "ok" else " ".join(str(verdict).split())
 
 
-def refused(
-    path: Path,
-    why: str,
-    remedy: str = "restore a backup, use a matching version, or choose another directory",
-) -> StorageRefused:
+def refused(path: Path, why: str, remedy: str = "") -> StorageRefused:
     """Return the sentence: what is wrong with the file, and what to do."""
-    return StorageRefused(f"--data-dir {path.parent}: {path.name} {why}; {remedy}")
+    usual = "restore a backup, use a matching version, or choose another directory"
+    return StorageRefused(f"--data-dir {path.parent}: {path.name} {why}; {remedy or usual}")
+
+
+def _full(directory: Path, error: Exception) -> StorageRefused:
+    why = error.strerror if isinstance(error, OSError) else error
+    return StorageRefused(
+        f"--data-dir {directory}: the disk is full ({why}); make room on it,"
+        " or choose another directory"
+    )
+
+
+def _is_full(directory: Path, error: Exception) -> bool:
+    """Say whether an error is that of a full disk, or of a user who has no more of it."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.ENOSPC, errno.EDQUOT}
+    code = _code(error) if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_ERROR
+    if code != sqlite3.SQLITE_IOERR:
+        return code == sqlite3.SQLITE_FULL
+    try:
+        room = os.statvfs(directory)
+    except OSError:
+        return False
+    return room.f_bavail * room.f_frsize < _FULL_BYTES
 
 
 @contextmanager
@@ -257,10 +280,12 @@ def explained(path: Path, what: str) -> Iterator[None]:
                 f"--data-dir {path.parent}: {path.name} is locked by another program; end that one"
                 " (a backup, a database browser, an open transaction), then start again"
             ) from error
-        if _code(error) == sqlite3.SQLITE_FULL:
-            raise refused(path, f"{what} ({error})", _MAKE_ROOM) from error
+        if _is_full(path.parent, error):
+            raise _full(path.parent, error) from error
+        if _code(error) == sqlite3.SQLITE_IOERR:  # of the disk, which says nothing of the file
+            what = "cannot be read or written"
         raise refused(path, f"{what} ({error})") from error
     except OSError as error:
-        if error.errno in {errno.ENOSPC, errno.EDQUOT}:
-            raise refused(path, f"{what} ({error.strerror})", _MAKE_ROOM) from error
+        if _is_full(path.parent, error):
+            raise _full(path.parent, error) from error
         raise refused(path, f"{what} ({error.strerror})") from error
