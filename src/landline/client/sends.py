@@ -19,7 +19,7 @@ from landline.client.events import Receipt
 from landline.client.outbox import Draft
 
 # Sends without an answer at the server; it reads no more than these.
-IN_FLIGHT = 256
+IN_FLIGHT = 128
 FIRST_REPEAT_SECONDS = 0.5
 LAST_REPEAT_SECONDS = 5.0
 # What a server may ask for; beyond it somebody has a wrong unit.

@@ -48,8 +48,10 @@ from landline.protocol.frames import Ack, BadFrame, ClientFrame, Send
 from landline.protocol.hints import StatusHint
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
 
-# Sends of one session that may be in flight before its connection is not read any further.
-SESSION_FLIGHTS = 256
+# Sends of one session that may be in flight before its connection is not read any further: about
+# what others wait behind. With 256 of one that floods they waited up to 145 ms, with this up to
+# 90 (`python -m bench.floods --kinds sends`).
+SESSION_FLIGHTS = 128
 # The same in bytes: one session's large messages must not make a commit long for everybody.
 SESSION_FLIGHT_BYTES = 256 * 1024
 # A write buffer that does not shrink for this long: the peer reads nothing, or is gone.

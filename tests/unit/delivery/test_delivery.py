@@ -450,10 +450,10 @@ def test_too_many_flights_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPa
 
 
 def test_a_session_with_many_sends_in_flight_is_not_read_further(bench: Bench) -> None:
-    for number in range(256):
+    for number in range(128):
         bench.send("a", "bob", ref=f"r{number}")
     assert bench.pop(d.PauseReading) == d.PauseReading("a")
-    for _ in range(127):
+    for _ in range(63):
         bench.append()
     assert not bench.has(d.ResumeReading)
     bench.append()
