@@ -39,12 +39,12 @@ run: $(READY_SERVER) ## start the server on http://127.0.0.1:8081 (Ctrl-C stops 
 	@exec $(BIN)/landline serve $(ARGS)
 
 cluster: $(READY) ## start Kafka, PostgreSQL, Redis and two servers on them (Ctrl-C stops it all)
-	@exec $(BIN)/python -m landline.stack $(ARGS)
+	@exec $(BIN)/python -m landline_stack $(ARGS)
 
 test: $(READY) ## run the whole suite, on real servers and in a real browser too
 	@scripts/ensure-chromium
 	@scripts/ensure-proxies
-	@$(BIN)/python -m landline.stack --prepare || echo 'The tests that need it will be skipped.' >&2
+	@$(BIN)/python -m landline_stack --prepare || echo 'The tests that need it will be skipped.' >&2
 	@exec $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 test-long: $(READY) ## the faults of a cluster again, with whoever is away staying away for a minute

@@ -20,9 +20,9 @@ from picows import ws_connect
 
 from bench.idle import share
 from bench.speed import Chatter, Tally
-from landline.stack import Stack
-from landline.stack.cluster import LandlineServer
-from landline.stack.ports import free_port
+from landline_stack import Stack
+from landline_stack.cluster import LandlineServer
+from landline_stack.ports import free_port
 
 IDLE_SECONDS = 15.0
 SETTLE_SECONDS = 5.0

@@ -9,7 +9,7 @@ import psutil
 import uvloop
 from picows import WSListener, ws_connect
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.cluster import ClusterServer
 from support.server import ServerProcess
 

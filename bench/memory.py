@@ -10,7 +10,7 @@ import psutil
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.cluster import ClusterServer
 
 CONTENT = "x" * 16_384

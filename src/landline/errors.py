@@ -3,14 +3,11 @@
     LandlineError
     ├── StartupError            the server cannot start: one sentence, exit code 2
     │   ├── ConfigError         an option has a value that cannot work
-    │   ├── StorageRefused      the data directory cannot be used as it is
-    │   └── StackError          a server of the local stack did not start
-    │       └── Missing         this machine has not what it needs
+    │   └── StorageRefused      the data directory cannot be used as it is
     ├── Unavailable             a dependency does not answer now; asking again later may work
     │   ├── LogUnavailable
     │   ├── StoreUnavailable
     │   └── DirectoryUnavailable
-    ├── BadHistory              a history of `landline verify` cannot be read or written
     ├── LogLost                 the log does not hold what it held: stop, a person must decide
     └── StoreRefused            something can never be stored, however often it is tried
 
@@ -35,14 +32,6 @@ class StorageRefused(StartupError):
     """The data directory is in use, damaged, from a newer version, or not writable."""
 
 
-class StackError(StartupError):
-    """A server of the local stack did not start."""
-
-
-class Missing(StackError):
-    """This machine has not what a server of the stack needs; the sentence says what to install."""
-
-
 class Unavailable(LandlineError):
     """A dependency does not answer now. Nothing is known to be wrong with the data."""
 
@@ -57,10 +46,6 @@ class StoreUnavailable(Unavailable):
 
 class DirectoryUnavailable(Unavailable):
     """The directory cannot be asked now: no hint."""
-
-
-class BadHistory(LandlineError):
-    """A history cannot be read or written; the sentence names file, line and reason."""
 
 
 class LogLost(LandlineError):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.faults import Fleet
 from support.stack import stack_or_skip
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin, check_fates, first_line
 from support.peer import Peer, until
 from support.stack import alter_topic

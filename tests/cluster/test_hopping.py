@@ -10,9 +10,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from landline_stack.proxy import Proxy
 from support.cluster import Cluster, Servers
 from support.peer import Peer, until, until_caught_up
-from support.proxy import Proxy
 
 # Real servers on a machine that may be busy.
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -81,7 +81,7 @@ async def test_a_message_amid_the_handshake_is_replayed(cluster: Cluster, redis_
 
     The server gives Redis a fifth of a second, which a busy machine may miss: so a few tries.
     """
-    async with Proxy(urlsplit(redis_url).port or 0) as line:
+    with Proxy("redis", urlsplit(redis_url).port or 0) as line:
         held_up = f"redis://127.0.0.1:{line.port}{urlsplit(redis_url).path}"
         writer = cluster.server("writer", "--roles", "writer")
         here = cluster.server("ws-1", "--roles", "gateway")

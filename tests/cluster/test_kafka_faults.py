@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 import psutil
 import pytest
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.cluster import delete_topics
 from support.faults import (
     AWAY_SECONDS,

@@ -7,9 +7,9 @@ from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from landline.stack import Stack
-from landline.stack.process import Server
-from landline.stack.stack import together
+from landline_stack import Stack
+from landline_stack.process import Server
+from landline_stack.stack import together
 from support.faults import MESSAGES, Fleet, admin, check_fates, talking
 from support.peer import WAIT_SECONDS, Peer, until
 from support.server import ServerProcess

@@ -5,7 +5,7 @@ import asyncio
 from confluent_kafka import TopicPartition
 from confluent_kafka.cimpl import NewPartitions
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.cluster import delete_topics
 from support.faults import (
     KAFKA_SECONDS,

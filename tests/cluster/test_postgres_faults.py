@@ -7,7 +7,7 @@ from functools import partial
 
 import pytest
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.faults import AWAY_SECONDS, Fleet, check_fates, first_line, pushes, talking
 from support.peer import Peer, until, until_caught_up
 

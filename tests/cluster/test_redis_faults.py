@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import pytest
 from redis.asyncio import Redis
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.faults import STRANDED_SECONDS, Fleet, check_fates, immediate_again, pushes, talking
 from support.peer import Peer, until, until_caught_up
 

@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from landline.stack import Stack
-from landline.stack.ports import free_port
+from landline_stack import Stack
+from landline_stack.ports import free_port
 from support.faults import MESSAGES, Fleet, admin, refused
 from support.server import ServerProcess
 from support.stack import create_topic

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from landline.ports import Directory
-from landline.stack.redis import RedisServer
+from landline_stack.redis import RedisServer
 from simulation.good_weather import ModelCluster
 from support.directories import DirectoryCluster, MemoryCluster, RedisCluster
 

@@ -15,7 +15,7 @@ from landline.adapters.kafka import KafkaCluster
 from landline.errors import LogLost
 from landline.model import Appended, AppendResult, Entry, NotAppended, Position
 from landline.ports import EventLog
-from landline.stack import Stack
+from landline_stack import Stack
 from simulation.good_weather import ModelHome
 from support.event_logs import (
     Appends,

@@ -29,8 +29,8 @@ from landline.adapters.kafka.topics import RECORD_BYTES, inspect_topic
 from landline.errors import LogLost, LogUnavailable
 from landline.model import OFFSET_BITS, Appended, NotAppended, Position
 from landline.protocol.partitions import partition_of
-from landline.stack import Stack
-from landline.stack.kafka import KafkaNode
+from landline_stack import Stack
+from landline_stack.kafka import KafkaNode
 from support.event_logs import (
     Appends,
     Follower,

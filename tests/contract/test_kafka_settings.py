@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 from landline.adapters.kafka import KafkaCluster, event_log
 from landline.model import Appended
 from landline.protocol.times import LAST_TIME_MS
-from landline.stack import Stack
+from landline_stack import Stack
 from support.event_logs import Appends, KafkaHome, append_all
 from support.peer import until
 from support.stack import KAFKA_SECONDS, MakeTopic, alter_topic

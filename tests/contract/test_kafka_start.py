@@ -13,10 +13,10 @@ from landline.adapters.kafka.security import read_security
 from landline.adapters.kafka.topics import RECORD_BYTES
 from landline.errors import LogUnavailable
 from landline.model import Appended
-from landline.stack import Missing, Stack
-from landline.stack.jars import JarCache
-from landline.stack.java import find_java
-from landline.stack.kafka import KafkaNode, new_cluster_id
+from landline_stack import Missing, Stack
+from landline_stack.jars import JarCache
+from landline_stack.java import find_java
+from landline_stack.kafka import KafkaNode, new_cluster_id
 from support.event_logs import Appends, KafkaHome, read_all
 from support.peer import until
 from support.stack import MakeTopic, create_topic, stack_or_skip

@@ -17,8 +17,8 @@ from landline.config.values import SecretUrl
 from landline.errors import LogUnavailable, StartupError, StoreUnavailable
 from landline.model import LogIdentity, PendingQuery, Position, Positions, covers
 from landline.protocol.records import MessageRecord, ReceiptRecord
-from landline.stack import Stack
 from landline.writer import Writer
+from landline_stack import Stack
 from support.event_logs import append_all
 from support.peer import until
 from support.postgres import execute, fetch

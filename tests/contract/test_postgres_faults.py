@@ -1,7 +1,7 @@
 """The PostgreSQL store when the server, or the line to it, fails: never a hang, never a loss."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 
 import pytest
 
@@ -9,9 +9,9 @@ from landline.adapters.postgres import PostgresMessageStore, message_store, migr
 from landline.config.values import SecretUrl
 from landline.errors import StoreRefused, StoreUnavailable
 from landline.model import Batch, LogIdentity, Message, PendingQuery, Position, Receipt
-from landline.stack.postgres import PostgresServer
+from landline_stack.postgres import PostgresServer
+from landline_stack.proxy import Proxy
 from support.postgres import execute, fetch
-from support.proxy import Proxy
 
 pytestmark = pytest.mark.stack
 
@@ -211,8 +211,8 @@ async def test_a_restored_backup_is_brought_up_again_from_the_log(
 
 
 @pytest.fixture
-async def proxy(postgres: PostgresServer) -> AsyncIterator[Proxy]:
-    async with Proxy(postgres.port) as proxy:
+def proxy(postgres: PostgresServer) -> Iterator[Proxy]:
+    with Proxy("postgres", postgres.port) as proxy:
         yield proxy
 
 
@@ -254,7 +254,7 @@ async def test_a_line_cut_before_the_statement_arrived_leaves_nothing_behind(
     proxy.hold_questions()
     applying = asyncio.ensure_future(distant.apply([batch]))
     async with asyncio.timeout(SECONDS):
-        await proxy.held.wait()
+        await asyncio.to_thread(proxy.has_held.wait)
         proxy.cut()
         with pytest.raises(StoreUnavailable):
             await applying

@@ -14,8 +14,8 @@ from landline.adapters.postgres import PostgresMessageStore, check, message_stor
 from landline.config.values import SecretUrl
 from landline.errors import StartupError, StoreUnavailable
 from landline.model import Batch, LogIdentity, Message, PendingQuery, Position
-from landline.stack.ports import free_port
-from landline.stack.postgres import PostgresServer
+from landline_stack.ports import free_port
+from landline_stack.postgres import PostgresServer
 from support.postgres import execute
 
 pytestmark = pytest.mark.stack

@@ -21,8 +21,8 @@ from landline.adapters.postgres.migrations import SCHEMA_VERSION
 from landline.config.values import SecretUrl
 from landline.errors import StartupError, StoreUnavailable
 from landline.model import FIRST_TURN, Batch, LogIdentity, Message, PendingQuery, Position
-from landline.stack.ports import free_port
-from landline.stack.postgres import PostgresServer
+from landline_stack.ports import free_port
+from landline_stack.postgres import PostgresServer
 from support.postgres import execute, fetch
 
 pytestmark = pytest.mark.stack

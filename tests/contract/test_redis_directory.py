@@ -19,7 +19,7 @@ from structlog.testing import capture_logs
 from landline.adapters.redis import RedisDirectory, check
 from landline.adapters.redis.line import Command
 from landline.errors import DirectoryUnavailable, StartupError
-from landline.stack.redis import RedisServer
+from landline_stack.redis import RedisServer
 from support.directories import SHORT_BEAT_SECONDS, Running, until_lookup
 from support.peer import until
 

@@ -11,7 +11,7 @@ import pytest
 from landline.adapters.kafka import KafkaCluster, KafkaRoutingBus
 from landline.adapters.memory import Exchange, MemoryRoutingBus
 from landline.ports import RoutingBus
-from landline.stack import Stack
+from landline_stack import Stack
 from simulation.good_weather import ModelBuses
 from support.peer import WAIT_SECONDS
 from support.stack import MakeTopic

@@ -11,10 +11,10 @@ import pytest
 import landline
 from landline.client import Chat, Disconnected, Event
 from landline.client.backoff import Backoff
-from landline.stack.ports import free_port
 from landline.terminal.chat import Terminal
 from landline.terminal.lines import Input
 from landline.terminal.screen import Screen
+from landline_stack.ports import free_port
 from support.peer import until
 from support.scripted import ID, accept_all, scripted
 

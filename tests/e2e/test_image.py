@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 from support.pages import read
 from support.peer import Peer, until
 

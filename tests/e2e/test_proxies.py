@@ -17,7 +17,7 @@ import trustme
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 from support.pages import ROOT, code_blocks, read
 from support.peer import until
 from support.server import ServerProcess

@@ -21,7 +21,7 @@ from pathlib import Path
 
 import pytest
 
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 from support.disk import Disk, FaultyDisk, TinyDisk, namespace
 from support.peer import Peer, until
 from support.server import ServerProcess

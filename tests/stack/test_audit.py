@@ -11,8 +11,8 @@ from confluent_kafka import Producer
 import landline
 from landline.adapters.kafka import MESSAGES
 from landline.adapters.postgres.migrations import SCHEMA_VERSION
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
+from landline_stack import LandlineServer, Stack
+from landline_stack.ports import free_port
 from support.postgres import execute, fetch
 from support.stack import KAFKA_SECONDS, stack_or_skip
 

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import landline
-from landline.errors import StackError
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
+from landline_stack import LandlineServer, Stack
+from landline_stack.errors import StackError
+from landline_stack.ports import free_port
 from support.parent import SECONDS, Parent
 from support.stack import stack_or_skip
 
@@ -33,7 +33,7 @@ def ports() -> tuple[int, int]:
 @pytest.fixture(scope="module")
 def cluster(ports: tuple[int, int]) -> Iterator[Parent]:
     stack_or_skip()
-    parent = Parent("-m", "landline.stack", "--ports", ",".join(map(str, ports)))
+    parent = Parent("-m", "landline_stack", "--ports", ",".join(map(str, ports)))
     try:
         parent.wait_for("press Ctrl-C to stop")
         yield parent
@@ -122,7 +122,7 @@ def taken() -> Iterator[int]:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "landline.stack", *arguments],
+        [sys.executable, "-m", "landline_stack", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

@@ -20,9 +20,9 @@ from redis import Redis
 
 import landline
 from landline.adapters.postgres.migrations import load_migrations
-from landline.stack import LandlineServer, Stack
-from landline.stack.kafka import KafkaNode
-from landline.stack.ports import free_port
+from landline_stack import LandlineServer, Stack
+from landline_stack.kafka import KafkaNode
+from landline_stack.ports import free_port
 from support.pages import code_blocks, read
 from support.postgres import execute
 from support.stack import KAFKA_SECONDS, stack_or_skip

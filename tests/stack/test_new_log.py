@@ -10,9 +10,9 @@ from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
 from landline.adapters.kafka import MESSAGES
-from landline.errors import StackError
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
+from landline_stack import LandlineServer, Stack
+from landline_stack.errors import StackError
+from landline_stack.ports import free_port
 from support.peer import Frame, Peer, until
 from support.stack import KAFKA_SECONDS, stack_or_skip
 

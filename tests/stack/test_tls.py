@@ -21,11 +21,11 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from landline.errors import Missing
-from landline.stack import Stack
-from landline.stack.jars import JarCache
-from landline.stack.java import find_java
-from landline.stack.kafka import KafkaNode, new_cluster_id
+from landline_stack import Stack
+from landline_stack.errors import Missing
+from landline_stack.jars import JarCache
+from landline_stack.java import find_java
+from landline_stack.kafka import KafkaNode, new_cluster_id
 from support.faults import refused
 from support.peer import Peer, until
 from support.server import ServerProcess

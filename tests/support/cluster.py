@@ -14,7 +14,7 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.server import ServerProcess
 from support.stack import KAFKA_SECONDS
 

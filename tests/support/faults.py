@@ -14,7 +14,7 @@ from typing import Any
 import asyncpg
 from confluent_kafka.admin import AdminClient
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.cluster import TOPICS, delete_topics
 from support.peer import Peer, until
 from support.server import ServerProcess

@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from landline.config.values import SecretUrl
-from landline.errors import Missing
-from landline.stack.postgres import PostgresServer
+from landline_stack.errors import Missing
+from landline_stack.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ import urllib.request
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 
 START_SECONDS = 30.0
 STOP_SECONDS = 20.0

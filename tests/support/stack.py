@@ -25,13 +25,13 @@ from confluent_kafka.admin import (
 from confluent_kafka.cimpl import NewTopic
 from redis import Redis
 
-from landline.errors import Missing
-from landline.stack import Stack
-from landline.stack.jars import JarCache
+from landline_stack import Stack
+from landline_stack.errors import Missing
+from landline_stack.jars import JarCache
 
 KAFKA_SECONDS = 60.0
 
-_DATABASES = 64  # of Redis, see landline.stack.redis; number 0 is left alone
+_DATABASES = 64  # of Redis, see landline_stack.redis; number 0 is left alone
 
 _numbers = count()
 

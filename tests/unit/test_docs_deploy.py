@@ -15,7 +15,7 @@ from landline.config.loading import load_for_migration
 from landline.config.settings import OPTIONS
 from landline.errors import ConfigError
 from landline.observability.metrics import AUDIT_METRICS, METRICS
-from landline.stack.jars import KAFKA_VERSION
+from landline_stack.jars import KAFKA_VERSION
 from support.pages import ROOT, code_blocks, read
 
 COMPOSE: dict[str, Any] = yaml.safe_load(read("compose.yaml"))

@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from landline.verify.history import History
-from landline.verify.judge import judge
-from landline.verify.report import lines
-from landline.verify.runner import Options, Progress, Runner
+from landline_verify.history import History
+from landline_verify.judge import judge
+from landline_verify.report import lines
+from landline_verify.runner import Options, Progress, Runner
 
 # Twice as much as has to happen (500 accepted messages): machines stand still, too.
 USERS = 16

@@ -12,9 +12,9 @@ from threading import Thread
 
 import pytest
 
-from landline.stack.ports import free_port
-from landline.verify.command import check_file
-from landline.verify.history import History
+from landline_stack.ports import free_port
+from landline_verify.command import check_file
+from landline_verify.history import History
 from support.server import ServerProcess
 from support.standin import Standin
 from verify.runs import run

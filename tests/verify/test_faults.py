@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from landline import cli
-from landline.verify import clock, disk, faults
-from landline.verify.deployments import KINDS, Deployment
-from landline.verify.faults import FAULTS, Fault, Rest, Strike, fitting, left_out
-from landline.verify.nemesis import Nemesis, Planned, make_plan
+from landline_verify import clock, disk, faults
+from landline_verify.deployments import KINDS, Deployment
+from landline_verify.faults import FAULTS, Fault, Rest, Strike, fitting, left_out
+from landline_verify.nemesis import Nemesis, Planned, make_plan
 
 
 @pytest.fixture
@@ -120,7 +120,7 @@ def test_a_disk_lies_below_a_program_and_recovers(tmp_path: Path) -> None:
     """A commit that failed is in the file; while the disk is broken nothing can be read."""
     code = """
 from contextlib import closing
-from landline.verify.disk import Disk
+from landline_verify.disk import Disk
 import sqlite3, sys
 
 def tried(*statements, between=lambda: None):

@@ -11,9 +11,9 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from landline import cli
-from landline.verify import flood
-from landline.verify.judge import judge
-from landline.verify.report import lines
+from landline_verify import flood
+from landline_verify.judge import judge
+from landline_verify.report import lines
 from support.standin import Frame, Session, Standin
 from verify.runs import run
 
@@ -43,7 +43,7 @@ async def flooded(kind: str, *bounds: str) -> tuple[Sink, int]:
     sink = Sink()
     async with serve(sink.take, "127.0.0.1", 0, max_size=2**20) as server:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "landline.verify.flood", kind, address(server), "noah", *bounds,
+            sys.executable, "-m", "landline_verify.flood", kind, address(server), "noah", *bounds,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with asyncio.timeout(SECONDS):

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from browser.window import Window
-from landline.verify.events import (
+from landline_verify.events import (
     Connect,
     Disconnect,
     Event,
@@ -19,10 +19,10 @@ from landline.verify.events import (
     Rejected,
     Run,
 )
-from landline.verify.figures import figures
-from landline.verify.judge import judge
-from landline.verify.page import page
-from landline.verify.report import counted
+from landline_verify.figures import figures
+from landline_verify.judge import judge
+from landline_verify.page import page
+from landline_verify.report import counted
 
 pytest_plugins = ["browser.conftest"]
 

@@ -11,20 +11,20 @@ import asyncpg
 import pytest
 from confluent_kafka import Producer
 
-from landline.errors import StartupError
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
-from landline.verify.events import (
+from landline_stack import LandlineServer, Stack
+from landline_stack.ports import free_port
+from landline_verify.errors import VerifyError
+from landline_verify.events import (
     ForeignRecord,
     MessageRecord,
     MessageRow,
     Ok,
     QuarantineRow,
 )
-from landline.verify.file import check_directory
-from landline.verify.judge import judge
-from landline.verify.report import lines
-from landline.verify.runner import Runner
+from landline_verify.file import check_directory
+from landline_verify.judge import judge
+from landline_verify.report import lines
+from landline_verify.runner import Runner
 from support.server import ServerProcess
 from support.stack import stack_or_skip
 from verify.runs import accepted, expect_pass, run
@@ -55,11 +55,11 @@ def test_the_file_of_another_server_is_not_taken_for_its_own(tmp_path: Path) -> 
         server.start()
         other.start()
         check_directory(server.data_dir, [server.ws_url])
-        with pytest.raises(StartupError, match="is not that of the server at"):
+        with pytest.raises(VerifyError, match="is not that of the server at"):
             check_directory(other.data_dir, [server.ws_url])
-        with pytest.raises(StartupError, match="no server was ever started there"):
+        with pytest.raises(VerifyError, match="no server was ever started there"):
             check_directory(tmp_path, [server.ws_url])
-        with pytest.raises(StartupError, match="on this machine"):
+        with pytest.raises(VerifyError, match="on this machine"):
             check_directory(server.data_dir, ["ws://192.0.2.7:8081/ws/chat"])
     finally:
         server.kill()
@@ -169,9 +169,9 @@ async def test_a_log_or_store_that_cannot_be_read_is_said_before_the_run(
     own: Stack, servers: list[LandlineServer]
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    with pytest.raises(StartupError, match="--postgres: the store cannot be read"):
+    with pytest.raises(VerifyError, match="--postgres: the store cannot be read"):
         await run(*urls(servers), postgres=f"postgresql://x@{nobody}/x")
-    with pytest.raises(StartupError, match=re.escape(f"--kafka {nobody}: the log ")):
+    with pytest.raises(VerifyError, match=re.escape(f"--kafka {nobody}: the log ")):
         await run(*urls(servers), kafka=nobody)
 
 

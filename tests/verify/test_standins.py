@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from landline.verify.judge import judge
-from landline.verify.report import lines
-from landline.verify.runner import Runner
-from landline.verify.verdict import Verdict
+from landline_verify.judge import judge
+from landline_verify.report import lines
+from landline_verify.runner import Runner
+from landline_verify.verdict import Verdict
 from support.peer import until
 from support.standin import Fault, Standin
 from verify.runs import accepted, expect_pass, run

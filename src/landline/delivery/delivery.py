@@ -1,7 +1,8 @@
 """The whole of delivery on one server: events and results go in, decisions come out.
 
-Call a method for what happened, then carry out `take_decisions()` in order and feed the results
-back in. No method waits, none raises for what a client or a dependency does.
+Call a method for what happened, as often as something does; then `end_turn()`, carry out
+`take_decisions()` in order, and feed the results back in. No method waits, none raises for what a
+client or a dependency does.
 
 Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 
@@ -13,12 +14,13 @@ Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 """
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
 
+from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     Close,
     Decision,
     PauseReading,
+    ReadPending,
     Register,
     ResumeReading,
     RouteMessage,
@@ -26,10 +28,11 @@ from landline.delivery.decisions import (
     Transmit,
     Unregister,
 )
+from landline.delivery.flights import Flight, ReceiptBatch, Waiter
 from landline.delivery.lineup import LineUps
 from landline.delivery.memory import Memory
-from landline.delivery.receipts import ReceiptBatch, Receipts, Told
-from landline.delivery.sends import SLOW_SECONDS, Flight, Recent, Sends, Waiter
+from landline.delivery.receipts import Receipts, Told
+from landline.delivery.sends import SLOW_SECONDS, Recent, Sends
 from landline.delivery.session import Session
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import (
@@ -56,29 +59,6 @@ SESSION_FLIGHTS = 128
 SESSION_FLIGHT_BYTES = 256 * 1024
 # A write buffer that does not shrink for this long: the peer reads nothing, or is gone.
 WRITE_TIMEOUT_SECONDS = 10.0
-
-
-@dataclass(slots=True)
-class Counters:
-    """What happened since the start, for the metrics."""
-
-    sessions_opened: int = 0
-    accepted: int = 0
-    rejected: int = 0
-    unknown: int = 0
-    repeated: int = 0
-    pushed_live: int = 0
-    pushed_replay: int = 0
-    pushed_sweep: int = 0
-    acknowledged: int = 0
-    acks_ignored: int = 0
-    receipts: int = 0
-    bad_frames: int = 0
-    errors: dict[ErrorCode, int] = field(default_factory=dict)
-
-    def error(self, code: ErrorCode) -> None:
-        """Count an error frame."""
-        self.errors[code] = self.errors.get(code, 0) + 1
 
 
 class Delivery:
@@ -112,9 +92,12 @@ class Delivery:
         self.counters = Counters()
         self.memory = Memory()
 
-    def take_decisions(self) -> list[Decision]:
-        """Return what to do now, in order. Receipts that came together leave together."""
+    def end_turn(self) -> None:
+        """Append the receipts that came together in this turn of the loop, in one record each."""
         self._receipts.flush()
+
+    def take_decisions(self) -> list[Decision]:
+        """Return what is decided and not taken yet, in order."""
         if not self._out:
             return []
         decisions = self._out.copy()
@@ -239,18 +222,16 @@ class Delivery:
             session.reading_paused = True
             self._out.append(PauseReading(session.id))
 
-    def appended(self, token: Flight | ReceiptBatch, result: AppendResult) -> None:
-        """The log has answered an `Append`."""
-        if isinstance(token, ReceiptBatch):
-            self._receipt_appended(token, result)
-        elif isinstance(result, NotAppended):
-            self._fail(token, result)
-        elif token.retry or self._may_be_repeated_elsewhere(token):
-            token.place = self._line_ups.take_place(token.record.conversation)
-            self._sends.confirm(token, result)
+    def message_appended(self, flight: Flight, result: AppendResult) -> None:
+        """The log has answered an `AppendMessage`."""
+        if isinstance(result, NotAppended):
+            self._fail(flight, result)
+        elif flight.retry or self._may_be_repeated_elsewhere(flight):
+            flight.place = self._line_ups.take_place(flight.record.conversation)
+            self._sends.confirm(flight, result, is_urgent=True)
         else:
-            message = token.message(*result)
-            self._accept_message(token, message, is_confirmed=False)
+            message = flight.message(*result)
+            self._accept_message(flight, message, is_confirmed=False)
             self._deliver(self._line_ups.arrive(message))
 
     def _may_be_repeated_elsewhere(self, flight: Flight) -> bool:
@@ -268,31 +249,42 @@ class Delivery:
         since = self._unread.since(since)
         return not is_anybody_here or self._clock.monotonic() - since > SLOW_SECONDS
 
-    def found(self, flight: Flight, stored: Appended | None) -> None:
-        """The store has answered a `Find`."""
+    def original_found(self, flight: Flight, stored: Appended | None) -> None:
+        """The store has answered a `FindOriginal`; None: there is none, so this is the original."""
         if stored is None:
-            if flight.appended is None:
-                self._sends.append_after_all(flight)
-            else:  # in the log, applied, and not in the store: that cannot be, so do not guess
-                self._fail(flight, NotAppended(False, "the store does not know the message"))
-                self._leave_place(flight, None)
+            self._sends.append_after_all(flight)
+            return
+        self.counters.repeated += 1
+        self._accept_message(flight, flight.message(*stored), is_confirmed=True)
+
+    def original_unknown(self, flight: Flight, reason: str) -> None:
+        """The store did not answer a `FindOriginal` in time."""
+        self._fail(flight, NotAppended(False, reason))
+
+    def position_confirmed(self, flight: Flight, stored: Appended | None) -> None:
+        """The store has answered a `ConfirmPosition`."""
+        assert flight.appended is not None, "only what is in the log is confirmed"
+        if stored is None:  # in the log, applied, and not in the store: cannot be, so do not guess
+            self._fail(flight, NotAppended(False, "the store does not know the message"))
+            self._leave_place(flight, None)
             return
         message = flight.message(*stored)
         self.counters.repeated += 1
         self._accept_message(flight, message, is_confirmed=True)
-        is_ours = flight.appended is not None and stored.position == flight.appended.position
+        is_ours = stored.position == flight.appended.position
         self._leave_place(flight, message if is_ours else None)
 
-    def find_failed(self, flight: Flight, reason: str) -> None:
-        """The store did not answer a `Find` in time."""
-        if flight.appended is None or (flight.retry and flight.place is None):
+    def position_unknown(self, flight: Flight, reason: str) -> None:
+        """The store did not answer a `ConfirmPosition` in time."""
+        assert flight.appended is not None, "only what is in the log is confirmed"
+        if flight.retry and flight.place is None:
             self._fail(flight, NotAppended(False, reason))
             return
         if flight.retry:
             # Only the store knows its offset. What came behind it is live meanwhile; to push it
             # after that would be out of order, so the sweep does.
             self._leave_place(flight, None)
-            self._sends.confirm_at_leisure(flight, flight.appended)
+            self._sends.confirm(flight, flight.appended, is_urgent=False)
             return
         # It is in the log, and who never repeated it is told so. While the store is away no server
         # appends a repeat, so its offset is the one that counts, unless its sender has left before,
@@ -397,33 +389,24 @@ class Delivery:
         else:
             self._tell_status(hint)
 
-    def page(self, session_id: str, pending: Pending) -> None:
+    def page(self, session_id: str, query: PendingQuery, pending: Pending) -> None:
         """The store has answered a `ReadPending`."""
-        if session := self._sessions.get(session_id):
-            self.counters.pushed_replay += session.page(pending, self._receipts.is_settled)
+        if session := self._sessions.pop(session_id, None):
+            self._sessions[session_id] = session  # to the end of the queue of the sweep
+            session.page(query, pending, self._receipts.is_settled)
 
     def applied(self, session_id: str) -> None:
         """The store has reached the target of an `AwaitApplied`."""
         if session := self._sessions.get(session_id):
             session.pull()
 
-    def sweep(self) -> list[tuple[str, PendingQuery]]:
-        """Return what to ask the store for, per session: `swept` takes the answers.
+    def sweep(self) -> list[ReadPending]:
+        """Return what to ask the store for: of each session that is up to date, what it has missed.
 
-        Those come first that were swept longest ago.
+        Those come first that had an answer longest ago.
         """
-        queries = []
-        for session in self._sessions.values():
-            query = session.sweep_query()
-            if query is not None:
-                queries.append((session.id, query))
-        return queries
-
-    def swept(self, session_id: str, pending: Pending) -> None:
-        """The store has answered one of the sweep's queries."""
-        if session := self._sessions.pop(session_id, None):
-            self._sessions[session_id] = session  # to the end of the queue
-            self.counters.pushed_sweep += session.swept(pending, self._receipts.is_settled)
+        queries = ((session.id, session.sweep_query()) for session in self._sessions.values())
+        return [ReadPending(id, query, is_sweep=True) for id, query in queries if query is not None]
 
     # Receipts --------------------------------------------------------------------------------
 
@@ -434,7 +417,8 @@ class Delivery:
         self._receipts.take(session.user, acknowledged)
         session.resume()
 
-    def _receipt_appended(self, batch: ReceiptBatch, result: AppendResult) -> None:
+    def receipts_appended(self, batch: ReceiptBatch, result: AppendResult) -> None:
+        """The log has answered an `AppendReceipts`."""
         if not isinstance(result, Appended):
             self._receipts.not_appended(batch)
             return

@@ -10,11 +10,11 @@ A client that repeats a send may have been accepted already. So a repeat is neve
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from landline.delivery.decisions import Append, Decision, Find
-from landline.delivery.lineup import Place
-from landline.model import Appended, Message, Position, Positions
+from landline.delivery.decisions import AppendMessage, ConfirmPosition, Decision, FindOriginal
+from landline.delivery.flights import Flight, Waiter
+from landline.model import Appended, Message, Position
 from landline.ports import Clock
 from landline.protocol.frames import Send
 from landline.protocol.identity import direct_conversation, message_id
@@ -36,44 +36,6 @@ SLOW_SECONDS = 0.35
 
 
 @dataclass(slots=True)
-class Waiter:
-    """A session that waits for the answer to its send, of so many bytes in the log."""
-
-    session: str
-    ref: str | None
-    retry: bool
-    size_bytes: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """A message between its send and its answer. `started_at`: when the send was taken; `appended`:
-    in the log, not confirmed yet.
-    """
-
-    record: MessageRecord
-    size_bytes: int
-    retry: bool
-    started_at: float
-    waiters: list[Waiter] = field(default_factory=list)
-    appended: Appended | None = None
-    place: Place | None = None  # among the messages of its conversation, while it is confirmed
-
-    def message(self, position: Position, time_ms: int) -> Message:
-        """Return the message, now that the log has given it a place."""
-        record = self.record
-        return Message(
-            record.message_id,
-            record.conversation,
-            record.sender,
-            record.recipients,
-            record.content,
-            position,
-            time_ms,
-        )
-
-
-@dataclass(slots=True)
 class Recent:
     """An acceptance of a message, for whoever repeats it.
 
@@ -86,12 +48,6 @@ class Recent:
     time_ms: int
     noted_at: float
     is_confirmed: bool
-
-
-def _applied(appended: Appended) -> Positions:
-    """Return how far a store is that knows which position counts."""
-    partition, offset = appended.position
-    return {partition: offset + 1}
 
 
 class Sends:
@@ -143,9 +99,9 @@ class Sends:
         self._flights[record.message_id] = flight
         self._bytes += flight.size_bytes
         if waiter.retry:
-            self._out.append(Find(flight, None, is_urgent=False))
+            self._out.append(FindOriginal(flight))
         else:
-            self._out.append(Append(flight, record.conversation, value))
+            self._out.append(AppendMessage(flight, value))
 
     def join(self, flight: Flight, waiter: Waiter) -> None:
         """Wait for a flight that is under way; for a repeat its position will be confirmed."""
@@ -155,16 +111,14 @@ class Sends:
 
     def append_after_all(self, flight: Flight) -> None:
         """Append a repeat whose original is not in the log."""
-        self._out.append(Append(flight, flight.record.conversation, flight.record.encode()))
+        self._out.append(AppendMessage(flight, flight.record.encode()))
 
-    def confirm(self, flight: Flight, appended: Appended) -> None:
-        """Find out which position an appended message has got, while others wait behind it."""
+    def confirm(self, flight: Flight, appended: Appended, *, is_urgent: bool) -> None:
+        """Find out whether an appended message has the position that counts. `is_urgent`: others
+        wait behind it.
+        """
         flight.appended = appended
-        self._out.append(Find(flight, _applied(appended), is_urgent=True))
-
-    def confirm_at_leisure(self, flight: Flight, appended: Appended) -> None:
-        """Go on finding it out, now that nobody waits behind it any more."""
-        self._out.append(Find(flight, _applied(appended), is_urgent=False))
+        self._out.append(ConfirmPosition(flight, appended.position, is_urgent=is_urgent))
 
     def land(self, flight: Flight) -> list[Waiter]:
         """End a flight. Returns who waits for its answer."""

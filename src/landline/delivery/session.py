@@ -47,8 +47,8 @@ waits for acks pulls for them meanwhile, once in QUIET_SECONDS at the most.
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from heapq import nsmallest
-from typing import TYPE_CHECKING
 
+from landline.delivery.counters import Counters
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
 from landline.delivery.memory import Held, HeldMessage, Memory, Pushed
 from landline.delivery.unread import Unread
@@ -68,9 +68,6 @@ from landline.model import (
 from landline.ports import Clock
 from landline.protocol import frames
 from landline.protocol.limits import WINDOW
-
-if TYPE_CHECKING:
-    from landline.delivery.delivery import Counters
 
 # Rows of one page: at 16 KiB of content each, a page is 1 MiB at the most.
 PAGE_ROWS = 64
@@ -142,7 +139,7 @@ class Session:
         out: list[Decision],
         clock: Clock,
         memory: Memory,
-        counters: "Counters",
+        counters: Counters,
     ) -> None:
         self.id = id
         self.user = user
@@ -170,7 +167,7 @@ class Session:
         self._turn: Turn | None = None  # None: a page in the order of the log is enough
         self._ahead: dict[Turn, int] = {}
         self._forgotten: Positions = NOWHERE  # partition -> the highest of those that were
-        self._asked: Mapping[Turn, int] = NO_CURSORS  # those of `_ahead` that the pull named
+        self._asked: PendingQuery | None = None  # what the last pull asked for
         self._is_shared = False  # several conversations have met in the window since it was live
         self._is_quiet_missed = False  # a message of one that has little of the window
         self._pulled_at = -QUIET_SECONDS
@@ -260,12 +257,21 @@ class Session:
         self.pulling = True
         self._pulled_at = self._clock.monotonic()
         self._is_quiet_missed = False
-        query = PendingQuery(self.user, self.cursor, min(room, PAGE_ROWS), self._turn)
-        self._asked = self._next_ahead()
-        self._out.append(ReadPending(self.id, query._replace(cursors=self._asked)))
+        limit = min(room, PAGE_ROWS)
+        cursors = self._next_ahead()
+        self._asked = PendingQuery(self.user, self.cursor, limit, self._turn, cursors=cursors)
+        self._out.append(ReadPending(self.id, self._asked))
 
-    def page(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
-        """Push a page and decide what comes next. Returns how many messages were pushed."""
+    def page(
+        self, query: PendingQuery, pending: Pending, is_settled: Callable[[str, str], bool]
+    ) -> None:
+        """Push what the store has answered to a pull or to the sweep; decide what comes next."""
+        if query is self._asked:
+            self._counters.pushed_replay += self._pulled(pending, is_settled)
+        elif self.state is State.LIVE and not self.pulling:
+            self._counters.pushed_sweep += self._swept(pending, is_settled)
+
+    def _pulled(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
         pushed = self._push_rows(pending, is_settled)
         is_all = pending.complete and pushed is not None
         self._turn = None if is_all else pending.turn or self._turn or FIRST_TURN
@@ -311,10 +317,8 @@ class Session:
             return None
         return PendingQuery(self.user, self.cursor, max(1, min(self.room, PAGE_ROWS)))
 
-    def swept(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
-        """Push what the fast path has missed. Returns how many messages that were."""
-        if self.state is not State.LIVE or self.pulling:
-            return 0
+    def _swept(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
+        """Push what the fast path has missed."""
         pushed = self._push_rows(pending, is_settled)
         if pushed is None or not pending.complete:
             self._lag()
@@ -444,11 +448,11 @@ class Session:
 
     def _forget_turns(self, pending: Pending) -> None:
         """Forget conversations that had their turn and have nothing pending below their cursor."""
-        if pending.turn is None:
+        if pending.turn is None or self._asked is None:
             return
         passed = [
             turn
-            for turn in self._asked
+            for turn in self._asked.cursors
             if (pending.turn == FIRST_TURN or turn <= pending.turn) and turn not in pending.below
         ]
         if passed:

@@ -13,9 +13,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
-from typing import NamedTuple
 
-from landline.model import PendingQuery
+from landline.delivery.decisions import ReadPending
 
 # How often one that fails is tried.
 FIRST_RETRY_SECONDS = 0.2
@@ -29,20 +28,12 @@ APART_SECONDS = 60.0
 REMEMBERED = 1_000
 
 
-class Wanted(NamedTuple):
-    """What a session is to be told: a page it waits for, or what the sweep finds."""
-
-    session: str
-    query: PendingQuery
-    is_sweep: bool = False
-
-
 @dataclass(eq=False)
 class Mailbox:
     """One that is asked for by itself. `wait` is 0 unless its last answer failed to come."""
 
     name: str
-    waiting: dict[str, Wanted] = field(default_factory=dict)  # by session: nobody waits twice
+    waiting: dict[str, ReadPending] = field(default_factory=dict)  # by session: nobody waits twice
     asked: int = 0
     is_slow: bool = False
     wait: float = 0.0
@@ -102,7 +93,7 @@ class Apart:
         """Return how many sessions wait."""
         return sum(len(mailbox.waiting) for mailbox in self._mailboxes.values())
 
-    def put(self, wanted: Wanted) -> None:
+    def put(self, wanted: ReadPending) -> None:
         """Take what is to be asked for by itself."""
         mailbox = self._get(wanted.query.mailbox)
         _wait(mailbox, wanted)
@@ -115,7 +106,7 @@ class Apart:
         for mailbox in self._mailboxes.values():
             self._forget_gone(mailbox)
 
-    async def take(self, line: Line) -> tuple[Mailbox, Wanted]:
+    async def take(self, line: Line) -> tuple[Mailbox, ReadPending]:
         """Return whose turn it is in a line, and its session that has waited longest. One of
         `answered`, `failed` has to follow.
         """
@@ -139,7 +130,7 @@ class Apart:
         if mailbox.name in self._idle and not is_slow and now >= mailbox.apart_until:
             self._forget(mailbox)
 
-    def failed(self, mailbox: Mailbox, wanted: Wanted, *, needs_time: bool) -> None:
+    def failed(self, mailbox: Mailbox, wanted: ReadPending, *, needs_time: bool) -> None:
         """No answer has come. `needs_time`: it may come to one who is patient."""
         mailbox.asked -= 1
         if not wanted.is_sweep:  # the next sweep asks again
@@ -148,7 +139,7 @@ class Apart:
         self._note_idle(mailbox)
         self._line_up(mailbox)
 
-    def add_bad(self, wanted: Wanted, *, needs_time: bool) -> None:
+    def add_bad(self, wanted: ReadPending, *, needs_time: bool) -> None:
         """A mailbox was found in the request of many that had no answer."""
         mailbox = self._get(wanted.query.mailbox)
         if not mailbox.wait:
@@ -203,7 +194,7 @@ class Apart:
             self.quick.put(mailbox, mailbox.due)
 
 
-def _wait(mailbox: Mailbox, wanted: Wanted) -> None:
+def _wait(mailbox: Mailbox, wanted: ReadPending) -> None:
     """Have a session wait. It waits for one thing, and for its page rather than for the sweep: the
     sweep comes again, but who waits for a page is not swept.
     """

@@ -1,4 +1,4 @@
-"""Reads from the store what sessions are owed: pages for those that catch up, the sweep for all.
+"""Reads from the store what sessions are owed: pages for those that pull, the sweep for all.
 
 Many mailboxes are asked for at once, in a bounded number of requests with a bounded answer. When a
 request fails although the store answers others, one of its mailboxes is bad: its rows cannot be
@@ -10,12 +10,15 @@ answer by then is asked for one by one. A bad mailbox is asked for by itself fro
 import asyncio
 import random
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
+from typing import Any
 
+from landline.backoff import Backoff
 from landline.delivery import Delivery
-from landline.delivery.decisions import ReadPending
+from landline.delivery.decisions import AwaitApplied, ReadPending
 from landline.errors import StoreUnavailable
-from landline.gateway.apart import Apart, Line, Mailbox, Wanted
+from landline.gateway.apart import Apart, Line, Mailbox
 from landline.gateway.batcher import Batcher
 from landline.model import NOWHERE, Pending, PendingQuery
 from landline.observability.logging import get_logger
@@ -37,17 +40,15 @@ PAGES_AT_ONCE = 32
 SWEEP_QUERIES = 256
 ANSWER_BYTES = 4 * 1024 * 1024
 
-_FIRST_BACKOFF_SECONDS = 0.1
-_LAST_BACKOFF_SECONDS = 2.0
 _TROUBLE = (TimeoutError, StoreUnavailable)
 # Nobody has this name: does the store answer at all?
-_PROBE = Wanted("", PendingQuery("", NOWHERE, 1))
+_PROBE = ReadPending("", PendingQuery("", NOWHERE, 1))
 
 log = get_logger(__name__)
 
 
 class Replay:
-    """Carries out `ReadPending`, and sweeps."""
+    """Carries out `ReadPending` and `AwaitApplied`, and sweeps."""
 
     def __init__(
         self,
@@ -55,20 +56,23 @@ class Replay:
         store: MessageStore,
         delivery: Delivery,
         is_connected: Callable[[str], bool],
+        spawn: Callable[[Coroutine[Any, Any, None]], asyncio.Task[None]],
         happened: Callable[[], None],
         sweep_interval: float,
     ) -> None:
-        """`is_connected` says whether a session is still there; `happened` is told after answers
-        were given.
+        """`is_connected` says whether a session is still there; `spawn` makes a task that the hub
+        owns; `happened` is told after answers were given.
         """
         self._store = store
         self._delivery = delivery
         self._is_connected = is_connected
+        self._spawn = spawn
         self._happened = happened
         self._sweep_interval = sweep_interval
         self._loop = asyncio.get_running_loop()
         self._pages = Batcher(self._read_pages, PAGES_AT_ONCE)
         self._apart = Apart(is_connected)
+        self._waits: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
         """Serve until cancelled."""
@@ -82,9 +86,18 @@ class Replay:
     def put(self, decision: ReadPending) -> None:
         """Take a `ReadPending`. Never blocks: a session waits for one page at a time."""
         if decision.query.mailbox in self._apart:
-            self._apart.put(Wanted(decision.session, decision.query))
+            self._apart.put(decision)
         else:
             self._pages.put(decision)
+
+    def await_applied(self, decision: AwaitApplied) -> None:
+        """Take an `AwaitApplied`. A session waits once at a time."""
+        self._waits[decision.session] = self._spawn(self._wait_applied(decision))
+
+    def forget(self, session: str) -> None:
+        """Wait for a session no more: it is gone."""
+        if (wait := self._waits.pop(session, None)) is not None:
+            wait.cancel()
 
     def forget_gone(self, count: int) -> None:
         """Forget sessions that are gone, if more wait than the `count` that are there."""
@@ -97,17 +110,37 @@ class Replay:
 
     async def _read_pages(self, decisions: list[ReadPending]) -> None:
         """Ask until the store answers. The sessions concerned wait; nothing is skipped."""
-        pages = [Wanted(decision.session, decision.query) for decision in decisions]
-        backoff = _FIRST_BACKOFF_SECONDS
-        while pages := self._together(pages):
+        backoff = Backoff()
+        while decisions := self._together(decisions):
             try:
-                await self._ask(pages)
+                await self._ask(decisions)
             except _TROUBLE as error:
                 log.warning("waiting", what="replay", reason=str(error) or "no answer in time")
             else:
                 return
-            await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
-            backoff = min(backoff * 2, _LAST_BACKOFF_SECONDS)
+            await backoff.wait()
+
+    # Waiting for the writer ------------------------------------------------------------------
+
+    async def _wait_applied(self, decision: AwaitApplied) -> None:
+        # Not for ever: a partition that lags keeps nobody from what is applied of the others.
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._sweep_interval):
+                await self._until_applied(decision)
+        self._waits.pop(decision.session, None)
+        self._delivery.applied(decision.session)
+        self._happened()
+
+    async def _until_applied(self, decision: AwaitApplied) -> None:
+        backoff = Backoff()
+        while True:
+            try:
+                await self._store.wait_applied(decision.target)
+            except StoreUnavailable as error:
+                log.warning("waiting", what="catching_up", reason=str(error))
+            else:
+                return
+            await backoff.wait()
 
     # The sweep -------------------------------------------------------------------------------
 
@@ -129,16 +162,15 @@ class Replay:
         """Ask for every session, those first that have waited longest: when the store stops
         answering in the middle, the next sweep goes on where this one stopped.
         """
-        queries = self._delivery.sweep()
+        swept = self._together(self._delivery.sweep())
         self._happened()
-        swept = self._together([Wanted(*each, is_sweep=True) for each in queries])
         for start in range(0, len(swept), SWEEP_QUERIES):
             if chunk := self._together(swept[start : start + SWEEP_QUERIES]):
                 await self._ask(chunk)
 
     # Asking for many -------------------------------------------------------------------------
 
-    def _together(self, wanted: Sequence[Wanted]) -> list[Wanted]:
+    def _together(self, wanted: Sequence[ReadPending]) -> list[ReadPending]:
         """Return those that may be in one request; the others are asked for by themselves."""
         together = []
         for each in wanted:
@@ -150,7 +182,7 @@ class Replay:
                 together.append(each)
         return together
 
-    async def _ask(self, wanted: Sequence[Wanted]) -> None:
+    async def _ask(self, wanted: Sequence[ReadPending]) -> None:
         """Give everybody an answer, or leave it to those who ask for them one by one.
 
         Raises: StoreUnavailable or TimeoutError when the store answers nobody.
@@ -163,7 +195,7 @@ class Replay:
         else:
             self._give(wanted, answers)
 
-    async def _divide(self, wanted: Sequence[Wanted]) -> None:
+    async def _divide(self, wanted: Sequence[ReadPending]) -> None:
         """Ask for either half by itself, and so on; large parts first: most are in those that are
         well. One that is alone has another try.
         """
@@ -188,17 +220,16 @@ class Replay:
             else:
                 self._give(part, answers)
 
-    async def _try(self, wanted: Sequence[Wanted], seconds: float) -> Sequence[Pending]:
+    async def _try(self, wanted: Sequence[ReadPending], seconds: float) -> Sequence[Pending]:
         share = ANSWER_BYTES // len(wanted)
         async with asyncio.timeout(seconds):
             return await self._store.pending(
                 [each.query._replace(limit_bytes=share) for each in wanted]
             )
 
-    def _give(self, wanted: Sequence[Wanted], answers: Sequence[Pending]) -> None:
+    def _give(self, wanted: Sequence[ReadPending], answers: Sequence[Pending]) -> None:
         for each, pending in zip(wanted, answers, strict=True):
-            give = self._delivery.swept if each.is_sweep else self._delivery.page
-            give(each.session, pending)
+            self._delivery.page(each.session, each.query, pending)
         self._happened()
 
     # Asking for one --------------------------------------------------------------------------
@@ -207,7 +238,7 @@ class Replay:
         while True:
             await self._read_apart(*await self._apart.take(line), seconds)
 
-    async def _read_apart(self, mailbox: Mailbox, wanted: Wanted, seconds: float) -> None:
+    async def _read_apart(self, mailbox: Mailbox, wanted: ReadPending, seconds: float) -> None:
         began = self._loop.time()
         is_first = not mailbox.wait
         try:
@@ -223,7 +254,7 @@ class Replay:
             self._give([wanted], answers)
 
 
-def _halves(wanted: Sequence[Wanted]) -> list[Sequence[Wanted]]:
+def _halves(wanted: Sequence[ReadPending]) -> list[Sequence[ReadPending]]:
     middle = len(wanted) // 2
     return [part for part in (wanted[:middle], wanted[middle:]) if part]
 

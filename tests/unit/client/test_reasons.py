@@ -9,7 +9,7 @@ from landline.client import ConnectionFailed
 from landline.client.address import read_address
 from landline.client.dialing import DialFailed, dial
 from landline.client.reasons import why_closed, why_refused, why_unreachable
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from landline.stack import ports
-from landline.stack.ports import free_port, is_listening, is_open, problem_with
+from landline_stack import ports
+from landline_stack.ports import free_port, is_listening, is_open, problem_with
 
 
 def test_another_process_is_not_given_it() -> None:

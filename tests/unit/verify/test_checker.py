@@ -12,9 +12,9 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from landline.verify import events as e
-from landline.verify.checker import check
-from landline.verify.report import found_of
+from landline_verify import events as e
+from landline_verify.checker import check
+from landline_verify.report import found_of
 from support.histories import healthy
 
 E = TypeVar("E", bound=e.Event)

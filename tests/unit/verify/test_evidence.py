@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.verify import events as e
-from landline.verify.evidence import Evidence
+from landline_verify import events as e
+from landline_verify.evidence import Evidence
 
 SECONDS = st.floats(0.0, 9.0).map(lambda value: round(value, 2))
 

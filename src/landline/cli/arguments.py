@@ -1,0 +1,107 @@
+"""Arguments of the commands: options of the server's table, and values that must be sound."""
+
+import argparse
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+from landline.config.loading import printable
+from landline.config.settings import CONFIG_FILE, Option
+from landline.config.values import FILE, FLAG, Kind, T, UnfitValue, check_characters
+from landline.errors import ConfigError
+from landline.protocol.identity import BadName, check_user_name
+
+DEFAULT_URL = "ws://127.0.0.1:8081/ws/chat"
+
+# What every parser of ours has in common.
+SHAPE: dict[str, Any] = {
+    "formatter_class": argparse.RawDescriptionHelpFormatter,
+    "allow_abbrev": False,  # an abbreviation breaks when the next option arrives
+}
+
+# No number of ours is longer.
+_DIGITS = 12
+
+
+def add_option(group: argparse._ActionsContainer, option: Option) -> None:
+    """Add an option of the server's table."""
+    default = f"; default: {option.default}" if option.default not in {"", "none", "false"} else ""
+    text = f"{option.doc}{default} [{option.variable}]".replace("%", "%%")
+    if option.kind is FLAG:
+        flags = (option.flag, f"--no-{option.name}")
+        for flag, value in zip(flags, ("true", "false"), strict=True):
+            group.add_argument(
+                flag,
+                dest=destination(option.name),
+                action="store_const",
+                const=value,
+                help=text if value == "true" else argparse.SUPPRESS,
+            )
+    else:
+        # Kept as text: one reader for command line, environment and file.
+        group.add_argument(option.flag, metavar=option.kind.metavar, help=text)
+
+
+def given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, str]:
+    """Return which of these options of the server's table were given, as text."""
+    values = {name: getattr(arguments, destination(name)) for name in (*names, CONFIG_FILE.name)}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def destination(name: str) -> str:
+    """Return the attribute that has the value of an option."""
+    return name.replace("-", "_")
+
+
+def value(flag: str, text: str, kind: Kind[T]) -> T:
+    """Return an argument that is read as an option of the server's is. Raises: ConfigError."""
+    try:
+        check_characters(text)
+        return kind.parse(text)
+    except UnfitValue as error:
+        raise ConfigError(
+            f"{flag} {printable(text) or repr('')} {error.problem}: {error.remedy}"
+        ) from None
+
+
+def path_of(flag: str) -> Callable[[str], Path]:
+    """Return what reads an option that is a path, as those of the server are read."""
+    return lambda text: value(flag, text, FILE)
+
+
+def number(flag: str, text: str, least: int, most: int, more: str = "") -> int:
+    """Return a number within these bounds; `more` explains them. Raises: ConfigError."""
+    if not is_number(text) or not least <= int(text) <= most:
+        raise ConfigError(
+            f"{flag} {printable(text) or repr('')} is not a number from {least} to {most}{more}"
+        )
+    return int(text)
+
+
+def is_number(text: str) -> bool:
+    """Say whether this is a number that is not too long to be read."""
+    return text.isascii() and text.isdigit() and len(text) <= _DIGITS
+
+
+def check_name(flag: str, name: str) -> None:
+    """Raises: ConfigError where this is no name that a user may have."""
+    try:
+        check_user_name(name)
+    except BadName as error:
+        raise ConfigError(f"{flag} {printable(name) or repr('')}: {error}") from None
+
+
+def check_url(url: str) -> None:
+    """Raises: ConfigError where no client could connect to this address."""
+    from landline.client.address import read_address  # noqa: PLC0415 - for those who use it
+    from landline.client.errors import Refused  # noqa: PLC0415
+
+    if not url.startswith(("ws://", "wss://")):
+        raise ConfigError(
+            f"--url {printable(url)} is not a WebSocket address: "
+            f"give one that starts with ws:// or wss://, e.g. {DEFAULT_URL}"
+        )
+    try:
+        read_address(url)
+    except Refused as error:
+        raise ConfigError(f"--url {printable(url)}: {error}") from None

@@ -1,0 +1,28 @@
+"""What one server counts of its deliveries, for the metrics."""
+
+from dataclasses import dataclass, field
+
+from landline.protocol.codes import ErrorCode
+
+
+@dataclass(slots=True)
+class Counters:
+    """What happened since the start, for the metrics."""
+
+    sessions_opened: int = 0
+    accepted: int = 0
+    rejected: int = 0
+    unknown: int = 0
+    repeated: int = 0
+    pushed_live: int = 0
+    pushed_replay: int = 0
+    pushed_sweep: int = 0
+    acknowledged: int = 0
+    acks_ignored: int = 0
+    receipts: int = 0
+    bad_frames: int = 0
+    errors: dict[ErrorCode, int] = field(default_factory=dict)
+
+    def error(self, code: ErrorCode) -> None:
+        """Count an error frame."""
+        self.errors[code] = self.errors.get(code, 0) + 1
