@@ -16,10 +16,9 @@ from unittest import mock
 
 from landline import writer
 from landline.delivery import delivery, memory, receipts, sends, session
-from landline.delivery.decisions import Append
+from landline.delivery.decisions import AppendMessage
 from landline.errors import StoreRefused, StoreUnavailable
-from landline.gateway import finder, hub, replay
-from landline.gateway.apart import Wanted
+from landline.gateway import hub, membership, repeats, replay
 from landline.model import (
     NOWHERE,
     Appended,
@@ -80,15 +79,16 @@ def barrier_ignored() -> AbstractContextManager[Any]:
 
 @mutant("the ends are read after the directory knows the session", "design 2 (3), F44", "I2p", 8000)
 def ends_before_register() -> AbstractContextManager[Any]:
-    keep, enter = hub.Hub._keep_directory, hub.Hub._read_ends
+    tell = membership.Membership._tell_directory
+    enter = membership.Membership._read_ends
     known: dict[str, Positions] = {}
 
-    async def first_the_ends(self: hub.Hub, decisions: Any) -> None:
-        ends = await self._with_backoff("log_ends", self._ends)
+    async def first_the_ends(self: membership.Membership, decisions: Any) -> None:
+        ends = await self._ends()
         known.update((decision.session, ends) for decision in decisions)
-        await keep(self, decisions)
+        await tell(self, decisions)
 
-    async def with_known(self: hub.Hub, decisions: Any) -> None:
+    async def with_known(self: membership.Membership, decisions: Any) -> None:
         for decision in decisions:
             answer = mock.AsyncMock(return_value=known[decision.session])
             with _patch(self, "_ends", answer):
@@ -97,8 +97,8 @@ def ends_before_register() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
         with (
-            _patch(hub.Hub, "_keep_directory", first_the_ends),
-            _patch(hub.Hub, "_read_ends", with_known),
+            _patch(membership.Membership, "_tell_directory", first_the_ends),
+            _patch(membership.Membership, "_read_ends", with_known),
         ):
             yield
 
@@ -113,9 +113,8 @@ def sweep_off() -> AbstractContextManager[Any]:
 @mutant("a replay that failed is tried again", "F65", "I15 I2 I2b I2c", 3)
 def replay_gives_up() -> AbstractContextManager[Any]:
     async def once(self: replay.Replay, decisions: Any) -> None:
-        pages = [Wanted(decision.session, decision.query) for decision in decisions]
         with suppress(TimeoutError, StoreUnavailable):
-            self._give(pages, await self._try(pages, replay.STORE_SECONDS))
+            self._give(decisions, await self._try(decisions, replay.STORE_SECONDS))
 
     return _patch(replay.Replay, "_read_pages", once)
 
@@ -225,8 +224,8 @@ def cursor_passes_a_cut_page() -> AbstractContextManager[Any]:
     def all_of_it(self: session.Session, pending: Pending, is_settled: Any) -> Any:
         return push(self, dataclasses.replace(pending, complete=True), is_settled)
 
-    def page(self: session.Session, pending: Pending, is_settled: Any) -> int:
-        return turn(self, dataclasses.replace(pending, complete=True), is_settled)
+    def page(self: session.Session, query: PendingQuery, pending: Pending, settled: Any) -> None:
+        turn(self, query, dataclasses.replace(pending, complete=True), settled)
 
     turn = session.Session.page
 
@@ -315,17 +314,17 @@ def repeat_not_looked_up() -> AbstractContextManager[Any]:
 
 @mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 316)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
-    appended = delivery.Delivery.appended
+    appended = delivery.Delivery.message_appended
 
-    def believe(self: delivery.Delivery, token: Any, result: Any) -> None:
-        if not (isinstance(token, sends.Flight) and token.retry):
-            appended(self, token, result)
+    def believe(self: delivery.Delivery, flight: Any, result: Any) -> None:
+        if not flight.retry:
+            appended(self, flight, result)
             return
-        token.retry = False
+        flight.retry = False
         with _patch(delivery.Delivery, "_may_be_repeated_elsewhere", lambda *_: False):
-            appended(self, token, result)  # it is no slow original either
+            appended(self, flight, result)  # it is no slow original either
 
-    return _patch(delivery.Delivery, "appended", believe)
+    return _patch(delivery.Delivery, "message_appended", believe)
 
 
 @mutant(
@@ -338,13 +337,13 @@ def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
         no_doubts = _patch(delivery.Delivery, "_may_be_repeated_elsewhere", lambda *_: False)
-        with no_doubts, _patch(finder.Finder, "_let_originals_arrive", mock.AsyncMock()):
+        with no_doubts, _patch(repeats.Repeats, "_let_originals_arrive", mock.AsyncMock()):
             yield
 
     return switch()
 
 
-@mutant("a repeat waits for its own partition, no other", "gateway/finder.py", "I12", 18)
+@mutant("a repeat waits for its own partition, no other", "gateway/repeats.py", "I12", 18)
 def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     ends = models.ModelEventLog.ends
     return _patch(models.ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
@@ -352,30 +351,29 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
 
 @mutant("the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 6800)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
-    appended = delivery.Delivery.appended
+    appended = delivery.Delivery.message_appended
 
-    def die(self: delivery.Delivery, token: Any, result: Any) -> None:
-        waiters = token.waiters if isinstance(token, sends.Flight) else None
-        if waiters is None or any(each.session in self._sessions for each in waiters):
-            appended(self, token, result)
+    def die(self: delivery.Delivery, flight: Any, result: Any) -> None:
+        if any(each.session in self._sessions for each in flight.waiters):
+            appended(self, flight, result)
         else:
-            self._sends.land(token)
+            self._sends.land(flight)
 
-    return _patch(delivery.Delivery, "appended", die)
+    return _patch(delivery.Delivery, "message_appended", die)
 
 
 @mutant("nothing is refused after it was accepted", "design 3.1, F71", "I3 I12", 0)
 def refused_after_append() -> AbstractContextManager[Any]:
-    appended = delivery.Delivery.appended
+    appended = delivery.Delivery.message_appended
 
-    def refuse(self: delivery.Delivery, token: Any, result: Any) -> None:
+    def refuse(self: delivery.Delivery, flight: Any, result: Any) -> None:
         is_full = isinstance(result, Appended) and result.position.offset % 10 == 9
-        if isinstance(token, sends.Flight) and not token.retry and is_full:
-            self._fail(token, NotAppended(True, "the recipient's mailbox is full"))
+        if not flight.retry and is_full:
+            self._fail(flight, NotAppended(True, "the recipient's mailbox is full"))
         else:
-            appended(self, token, result)
+            appended(self, flight, result)
 
-    return _patch(delivery.Delivery, "appended", refuse)
+    return _patch(delivery.Delivery, "message_appended", refuse)
 
 
 @mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 3)
@@ -403,17 +401,17 @@ def accepted_before_append() -> AbstractContextManager[Any]:
 
 @mutant("a message is pushed after the log's acknowledgement", "spec 4.1", "I11 I1 I3", 0)
 def pushed_before_append() -> AbstractContextManager[Any]:
-    append = hub.Hub._append
+    carry_out = hub.Hub._carry_out
 
-    def push_first(self: hub.Hub, decision: Append) -> None:
-        token = decision.token
-        if isinstance(token, sends.Flight):
+    def push_first(self: hub.Hub, decision: Any, written: Any) -> None:
+        if isinstance(decision, AppendMessage):
             log: models.Log = self._event_log._log  # type: ignore[attr-defined]
-            self._delivery._push_local(token.message(*_guess(log, decision.key)))
+            flight = decision.flight
+            self._delivery._push_local(flight.message(*_guess(log, flight.record.conversation)))
             self._happened()
-        append(self, decision)
+        carry_out(self, decision, written)
 
-    return _patch(hub.Hub, "_append", push_first)
+    return _patch(hub.Hub, "_carry_out", push_first)
 
 
 def _guess(log: models.Log, key: str) -> Appended:

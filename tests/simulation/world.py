@@ -17,7 +17,7 @@ import structlog
 
 from landline import retention, writer
 from landline.delivery import delivery, memory, receipts, sends, session, unread
-from landline.gateway import finder, hub, replay
+from landline.gateway import hub, membership, repeats, replay
 from landline.model import PendingQuery
 from landline.protocol.identity import direct_conversation, message_id
 from landline.protocol.records import MessageRecord, decode_record
@@ -34,13 +34,10 @@ BOUNDS: dict[Any, dict[str, Any]] = {
     delivery: {"SESSION_FLIGHTS": 4, "WRITE_TIMEOUT_SECONDS": 2.0},
     sends: {"FLIGHTS": 14},
     receipts: {"RECEIPTS_PER_RECORD": 4},
-    hub: {
-        "LOG_SECONDS": 1.0,
-        "DRAIN_SECONDS": 3.0,
-        "FAREWELL_SECONDS": 1.0,
-    },
+    hub: {"DRAIN_SECONDS": 3.0, "FAREWELL_SECONDS": 1.0},
+    membership: {"LOG_SECONDS": 1.0},
     replay: {"STORE_SECONDS": 1.5, "PART_SECONDS": 0.5, "SWEEP_QUERIES": 3, "PAGES_AT_ONCE": 4},
-    finder: {"FIND_SECONDS": 3.0, "CONFIRM_SECONDS": 1.0},
+    repeats: {"FIND_SECONDS": 3.0, "CONFIRM_SECONDS": 1.0},
     retention: {"WATCH_SECONDS": 1.0, "ASK_SECONDS": 1.0},
     writer: {
         "BATCH_ENTRIES": 5,
@@ -69,7 +66,7 @@ PROMPT_SECONDS = 1.5
 # Who has waited for a store that is away for this long (and a tick) hears live messages within
 # this long: a message before it may have to be looked for in the store first, which fails.
 DEAF_SECONDS = BOUNDS[session]["DEAF_SECONDS"] + hub.TICK_SECONDS
-HEARD_SECONDS = PROMPT_SECONDS + BOUNDS[finder]["CONFIRM_SECONDS"]
+HEARD_SECONDS = PROMPT_SECONDS + BOUNDS[repeats]["CONFIRM_SECONDS"]
 # Within this long after the last fault everything has come to rest.
 REST_SECONDS = 20.0
 # So many sessions may it take each user, where there is room for a few receipts only.
@@ -367,7 +364,7 @@ class World:
         left = {
             "sessions": process.delivery.session_count,
             "flights": process.delivery.flight_count,
-            "waits": len(process.hub._waits),
+            "waits": len(process.hub._replay._waits),
             "held bytes": process.delivery.memory.held.used_bytes,
             "bytes of ids": process.delivery.memory.pushed.used_bytes,
             "connections": process.hub.connection_count,

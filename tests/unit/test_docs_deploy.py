@@ -9,7 +9,7 @@ import yaml
 
 from landline.adapters.kafka.topics import RECORD_BYTES, RETENTION_MS
 from landline.api.http import Http, Readiness
-from landline.cli import _COMMAND_OPTIONS
+from landline.cli import COMMANDS
 from landline.config import load
 from landline.config.loading import load_for_migration
 from landline.config.settings import OPTIONS
@@ -117,7 +117,7 @@ def test_servers_get_settings_that_are_good() -> None:
 
 def test_the_schema_is_migrated_before_servers_start() -> None:
     [command] = SERVICES["migrate"]["command"]
-    assert command in _COMMAND_OPTIONS
+    assert command in COMMANDS
     settings = load_for_migration({}, environment(SERVICES["migrate"]), needs_log=True)
     assert str(settings.postgres) == "postgresql://landline:***@postgres:5432/landline"
 

@@ -17,7 +17,7 @@ from landline.errors import ConfigError, LandlineError, StartupError
 # What a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
 
-_COMMANDS = {"serve": serve, "chat": chat, "migrate": migrate, "audit": audit, "verify": verify}
+COMMANDS = {"serve": serve, "chat": chat, "migrate": migrate, "audit": audit, "verify": verify}
 
 _DESCRIPTION = """\
 A chat server and client. A message that was acknowledged to its sender reaches
@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = _Parser(prog="landline", description=_DESCRIPTION, epilog=_EXAMPLES, **SHAPE)
     parser.add_argument("--version", action=_ShowVersion, nargs=0, help="print the version")
     commands = parser.add_subparsers(dest="command", title="commands", metavar="COMMAND")
-    for command in _COMMANDS.values():
+    for command in COMMANDS.values():
         command.add(commands)
     return parser
 
@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
 def _refuse(argument: str, command: str | None) -> NoReturn:
     name, names = "landline", tuple[str, ...]()
     if command is not None:
-        name, names = f"landline {command}", _COMMANDS[command].OPTION_NAMES
+        name, names = f"landline {command}", COMMANDS[command].OPTION_NAMES
     flags = [OPTIONS[each].flag for each in names]
     meant = get_close_matches(argument.partition("=")[0], flags, 1)
     hint = f"did you mean {meant[0]}?" if meant else f"see {name} --help"

@@ -57,7 +57,7 @@ class Unregister:
 
 @dataclass(slots=True)
 class AppendMessage:
-    """Append a message to the log, with its conversation as the key: `Delivery.message_appended`."""
+    """Append a message to the log, keyed by its conversation: `Delivery.message_appended`."""
 
     flight: Flight
     value: bytes
@@ -65,7 +65,7 @@ class AppendMessage:
 
 @dataclass(slots=True)
 class AppendReceipts:
-    """Append receipts to the log, with their conversation as the key: `receipts_appended`."""
+    """Append receipts to the log, keyed by their conversation: `Delivery.receipts_appended`."""
 
     batch: ReceiptBatch
     value: bytes

@@ -195,6 +195,7 @@ class Hub:
         self._meters.closes[label] = self._meters.closes.get(label, 0) + 1
         self._connections.pop(connection.session, None)
         self._delivery.disconnect(connection.session)
+        self._replay.forget(connection.session)
         self._happened()
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
@@ -238,26 +239,22 @@ class Hub:
         for connection in written:
             self._check_written(connection)
 
-    def _carry_out(self, decision: Decision, written: list[Connection]) -> None:  # noqa: C901 - a table
-        """Carry out a decision; add who was written to, where that is the delivery. The frequent
-        ones come first.
+    def _carry_out(self, decision: Decision, written: list[Connection]) -> None:
+        """Carry out a decision, and note to whom something was written. What is frequent comes
+        first.
         """
         match decision:
-            case Transmit():
+            case Transmit() | PauseReading() | ResumeReading() | Close():
                 if (connection := self._connections.get(decision.session)) is not None:
-                    connection.transmit(decision.frame)
+                    _order(connection, decision)
                     if connection.auto_ack:
                         written.append(connection)
             case AppendMessage(flight, value):
-                self._append(
-                    flight.record.conversation,
-                    value,
-                    partial(self._delivery.message_appended, flight),
-                )
+                tell = partial(self._delivery.message_appended, flight)
+                self._append(flight.record.conversation, value, tell)
             case AppendReceipts(batch, value):
-                self._append(
-                    batch.conversation, value, partial(self._delivery.receipts_appended, batch)
-                )
+                tell = partial(self._delivery.receipts_appended, batch)
+                self._append(batch.conversation, value, tell)
             case RouteMessage() | RouteStatus():
                 self._routing.put(decision)
             case ReadPending():
@@ -268,20 +265,8 @@ class Hub:
                 self._repeats.find(decision)
             case ConfirmPosition():
                 self._repeats.confirm(decision)
-            case PauseReading():
-                if (connection := self._connections.get(decision.session)) is not None:
-                    connection.pause_reading()
-            case ResumeReading():
-                if (connection := self._connections.get(decision.session)) is not None:
-                    connection.resume_reading()
-            case Register():
+            case Register() | Unregister():
                 self._membership.put(decision)
-            case Unregister():
-                self._replay.forget(decision.session)
-                self._membership.put(decision)
-            case Close():
-                if (connection := self._connections.get(decision.session)) is not None:
-                    connection.close(decision.code, decision.reason)
             case _:
                 assert_never(decision)
 
@@ -339,3 +324,19 @@ class Hub:
         deadline = self.clock.monotonic() + seconds
         while not is_so() and self.clock.monotonic() < deadline:  # noqa: ASYNC110 - at the end, once
             await asyncio.sleep(0.01)
+
+
+def _order(
+    connection: Connection, decision: Transmit | PauseReading | ResumeReading | Close
+) -> None:
+    match decision:
+        case Transmit():
+            connection.transmit(decision.frame)
+        case PauseReading():
+            connection.pause_reading()
+        case ResumeReading():
+            connection.resume_reading()
+        case Close():
+            connection.close(decision.code, decision.reason)
+        case _:
+            assert_never(decision)

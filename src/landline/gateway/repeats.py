@@ -1,7 +1,7 @@
 """Repeats: what became of their originals, and which position of a message counts.
 
 The store knows, once it has applied what lies in the partition of the send's own conversation. So
-each partition has lines of its own: one that stands still holds up nobody but those who wait for it.
+each partition has lines of its own: one that stands still holds up only those who wait for it.
 """
 
 import asyncio

@@ -20,6 +20,9 @@ from support.clock import Clock
 LOST = NotAppended(certain=False, reason="no answer")
 REFUSED = NotAppended(certain=True, reason="the log is behind")
 
+APPENDS = d.AppendMessage | d.AppendReceipts
+ASKS = d.FindOriginal | d.ConfirmPosition
+
 
 class Bench:
     """A heart with its decisions sorted: frames per session, and the rest in order."""
@@ -40,6 +43,7 @@ class Bench:
 
     def take(self) -> None:
         """Take decisions: frames go to the clients, the rest waits in `asked`."""
+        self.heart.end_turn()
         for decision in self.heart.take_decisions():
             if isinstance(decision, d.Transmit):
                 frame = orjson.loads(decision.frame)
@@ -47,15 +51,15 @@ class Bench:
             else:
                 self.asked.append(decision)
 
-    def pop(self, kind: type[Any]) -> Any:
+    def pop(self, kind: Any) -> Any:
         """Return the oldest decision of a kind that waits."""
         self.take()
         for index, decision in enumerate(self.asked):
             if isinstance(decision, kind):
                 return self.asked.pop(index)
-        raise AssertionError(f"no {kind.__name__} in {self.asked}")
+        raise AssertionError(f"no {kind} in {self.asked}")
 
-    def has(self, kind: type[Any]) -> bool:
+    def has(self, kind: Any) -> bool:
         """Say whether a decision of a kind waits."""
         self.take()
         return any(isinstance(decision, kind) for decision in self.asked)
@@ -69,9 +73,10 @@ class Bench:
 
     def page(self, session: str, *messages: Message, complete: bool = True) -> None:
         """Answer the session's page."""
-        assert self.pop(d.ReadPending).session == session
+        asked = self.pop(d.ReadPending)
+        assert asked.session == session
         until = {0: messages[-1].position.offset + 1} if messages else {}
-        self.heart.page(session, Pending(messages, complete, {0: self.end}, until))
+        self.heart.page(session, asked.query, Pending(messages, complete, {0: self.end}, until))
         self.take()
 
     def send(self, session: str, to: str, content: str = "text", **fields: Any) -> None:
@@ -81,14 +86,17 @@ class Bench:
 
     def append(self, result: NotAppended | None = None) -> Appended | NotAppended:
         """Let the log answer the oldest append."""
-        append = self.pop(d.Append)
+        append = self.pop(APPENDS)
         answer: Appended | NotAppended
         if result is None:
             answer = Appended(Position(0, self.end), self.clock.wall_ms())
             self.end += 1
         else:
             answer = result
-        self.heart.appended(append.token, answer)
+        if isinstance(append, d.AppendMessage):
+            self.heart.message_appended(append.flight, answer)
+        else:
+            self.heart.receipts_appended(append.batch, answer)
         self.take()
         return answer
 
@@ -173,7 +181,7 @@ def test_the_fate_of_a_send(
 ) -> None:
     bench.send("a", "bob", ref="r", retry=retry)
     if retry:
-        bench.heart.found(bench.pop(d.Find).token, None)
+        bench.heart.original_found(bench.pop(d.FindOriginal).flight, None)
     bench.append(result)
     (error,) = bench.of("a", "error")
     assert (error["code"], error["outcome"], error["ref"]) == (code, outcome, "r")
@@ -193,46 +201,45 @@ def test_after_its_sender_has_left_a_message_with_a_ref_is_confirmed_first(bench
     appended = bench.append()
     assert isinstance(appended, Appended)
     assert not bench.of("b", "message")
-    bench.heart.found(bench.pop(d.Find).token, appended)
+    bench.heart.position_confirmed(bench.pop(d.ConfirmPosition).flight, appended)
     assert len(bench.of("b", "message")) == 1
 
 
 def test_a_repeat_that_is_in_the_log_is_answered_with_the_original(bench: Bench) -> None:
     bench.send("a", "bob", ref="r", retry=True)
-    find = bench.pop(d.Find)
-    assert find.target is None
-    bench.heart.found(find.token, Appended(Position(0, 42), 1_000))
+    found = Appended(Position(0, 42), 1_000)
+    bench.heart.original_found(bench.pop(d.FindOriginal).flight, found)
     (accepted,) = bench.of("a", "accepted")
     assert (accepted["offset"], accepted["time"]) == (42, "1970-01-01T00:00:01.000Z")
     assert not bench.of("b", "message")
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
 
 
 def test_a_repeat_that_is_not_in_the_log_is_appended_and_confirmed(bench: Bench) -> None:
     bench.send("a", "bob", ref="r", retry=True)
-    bench.heart.found(bench.pop(d.Find).token, None)
+    bench.heart.original_found(bench.pop(d.FindOriginal).flight, None)
     appended = bench.append()
     assert isinstance(appended, Appended)
     assert not bench.of("a", "accepted")
-    find = bench.pop(d.Find)
-    assert find.target == {0: appended.position.offset + 1}
-    bench.heart.found(find.token, appended)
+    confirm = bench.pop(d.ConfirmPosition)
+    assert confirm.position == appended.position
+    bench.heart.position_confirmed(confirm.flight, appended)
     assert len(bench.of("a", "accepted")) == len(bench.of("b", "message")) == 1
 
 
 def test_a_repeat_that_was_overtaken_takes_the_others_position(bench: Bench) -> None:
     bench.send("a", "bob", ref="r", retry=True)
-    bench.heart.found(bench.pop(d.Find).token, None)
+    bench.heart.original_found(bench.pop(d.FindOriginal).flight, None)
     bench.end = 9
     bench.append()
-    bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 4), 0))
+    bench.heart.position_confirmed(bench.pop(d.ConfirmPosition).flight, Appended(Position(0, 4), 0))
     assert bench.of("a", "accepted")[0]["offset"] == 4
     assert not bench.of("b", "message"), "whoever appended the original pushes it"
 
 
 def test_a_store_that_does_not_answer_leaves_a_repeat_unknown(bench: Bench) -> None:
     bench.send("a", "bob", ref="r", retry=True)
-    bench.heart.find_failed(bench.pop(d.Find).token, "no answer")
+    bench.heart.original_unknown(bench.pop(d.FindOriginal).flight, "no answer")
     assert bench.of("a", "error")[0]["outcome"] == "unknown"
 
 
@@ -242,10 +249,10 @@ def test_the_same_send_twice_at_once_is_one_append(bench: Bench) -> None:
     bench.append()
     first, *others = bench.of("a", "accepted")
     assert others == [first, first]
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
     bench.send("a", "bob", ref="r")
     assert bench.of("a", "accepted") == [first] * 4
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
 
 
 def test_a_repeat_that_joins_its_original_learns_which_position_won(bench: Bench) -> None:
@@ -254,7 +261,7 @@ def test_a_repeat_that_joins_its_original_learns_which_position_won(bench: Bench
     bench.end = 9
     bench.append()
     assert not bench.of("a", "accepted"), "another server may have been faster"
-    bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 4), 0))
+    bench.heart.position_confirmed(bench.pop(d.ConfirmPosition).flight, Appended(Position(0, 4), 0))
     assert [accepted["offset"] for accepted in bench.of("a", "accepted")] == [4, 4]
     assert not bench.of("b", "message"), "whoever appended the original pushes it"
 
@@ -267,7 +274,7 @@ def test_an_append_that_took_long_learns_which_position_won(bench: Bench) -> Non
     bench.append()
     assert not bench.of("a", "accepted")
     assert not bench.of("b", "message")
-    bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 4), 0))
+    bench.heart.position_confirmed(bench.pop(d.ConfirmPosition).flight, Appended(Position(0, 4), 0))
     assert [accepted["offset"] for accepted in bench.of("a", "accepted")] == [4]
     assert not bench.of("b", "message"), "the other server pushes it"
 
@@ -283,13 +290,13 @@ def test_what_comes_behind_a_message_that_is_confirmed_is_accepted_and_waits(
     bench.append()
     assert [accepted["ref"] for accepted in bench.of("a", "accepted")] == ["fast"]
     assert not bench.of("b", "message")
-    slow = bench.pop(d.Find).token
+    slow = bench.pop(d.ConfirmPosition).flight
     bench.send("a", "bob", ref="slower")
     bench.clock.now += SLOW_SECONDS + 0.01
     bench.append()
-    bench.heart.found(slow, Appended(Position(0, 0), 0))
+    bench.heart.position_confirmed(slow, Appended(Position(0, 0), 0))
     assert [message["offset"] for message in bench.of("b", "message")] == [0, 1]
-    bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 2), 0))
+    bench.heart.position_confirmed(bench.pop(d.ConfirmPosition).flight, Appended(Position(0, 2), 0))
     bench.send("a", "bob", ref="last")
     bench.append()
     assert [message["offset"] for message in bench.of("b", "message")] == [0, 1, 2, 3]
@@ -303,7 +310,7 @@ def test_a_slow_append_is_live_although_the_store_is_away(bench: Bench) -> None:
     bench.send("a", "bob", ref="behind")
     bench.append()
     assert not bench.of("b", "message")
-    bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+    bench.heart.position_unknown(bench.pop(d.ConfirmPosition).flight, "the store is away")
     assert [accepted["ref"] for accepted in bench.of("a", "accepted")] == ["behind", "slow"]
     assert [message["offset"] for message in bench.of("b", "message")] == [0, 1]
 
@@ -315,15 +322,15 @@ def test_a_repeat_that_is_confirmed_holds_nobody_up(bench: Bench) -> None:
     bench.append()
     bench.send("a", "bob", ref="behind")
     bench.append()
-    first = bench.pop(d.Find)
+    first = bench.pop(d.ConfirmPosition)
     assert first.is_urgent
-    bench.heart.find_failed(first.token, "the store is away")
+    bench.heart.position_unknown(first.flight, "the store is away")
     assert [message["offset"] for message in bench.of("b", "message")] == [1]
-    second = bench.pop(d.Find)
-    assert second.target == first.target
+    second = bench.pop(d.ConfirmPosition)
+    assert second.position == first.position
     assert not second.is_urgent
     assert not bench.of("a", "error")
-    bench.heart.found(second.token, Appended(Position(0, 0), 0))
+    bench.heart.position_confirmed(second.flight, Appended(Position(0, 0), 0))
     accepted = [(each["ref"], each["offset"]) for each in bench.of("a", "accepted")]
     assert accepted == [("behind", 1), ("repeated", 0), ("repeated", 0)]
     assert [message["offset"] for message in bench.of("b", "message")] == [1], "not out of order"
@@ -334,9 +341,9 @@ def test_a_repeat_that_nobody_can_confirm_is_unknown(bench: Bench) -> None:
     bench.send("a", "bob", ref="repeated", retry=True)
     bench.append()
     for _ in range(2):
-        bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+        bench.heart.position_unknown(bench.pop(d.ConfirmPosition).flight, "the store is away")
     assert [error["outcome"] for error in bench.of("a", "error")] == ["unknown", "unknown"]
-    assert not bench.has(d.Find)
+    assert not bench.has(ASKS)
 
 
 def test_what_may_be_repeated_waits_for_the_store(
@@ -346,17 +353,17 @@ def test_what_may_be_repeated_waits_for_the_store(
     bench.send("a", "bob", ref="left")
     bench.heart.disconnect("a")
     bench.append()
-    bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+    bench.heart.position_unknown(bench.pop(d.ConfirmPosition).flight, "the store is away")
     bench.join("a", "alice")
     monkeypatch.setattr(delivery, "SESSION_FLIGHTS", 1)
     bench.send("a", "bob", ref="not read")
     bench.clock.now += SLOW_SECONDS + 0.01
     bench.append()
-    bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+    bench.heart.position_unknown(bench.pop(d.ConfirmPosition).flight, "the store is away")
     bench.send("a", "bob", ref="repeated")
     bench.send("a", "bob", ref="repeated", retry=True)
     bench.append()
-    bench.heart.find_failed(bench.pop(d.Find).token, "the store is away")
+    bench.heart.position_unknown(bench.pop(d.ConfirmPosition).flight, "the store is away")
     assert not bench.of("b", "message")
 
 
@@ -369,14 +376,14 @@ def test_after_a_pause_every_append_learns_which_position_won(bench: Bench, seco
     bench.clock.now += SLOW_SECONDS - 0.2 + 0.01 if seconds < SLOW_SECONDS else 0.0
     bench.send("a", "bob", ref="r")
     bench.append()
-    bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 0), 0))
+    bench.heart.position_confirmed(bench.pop(d.ConfirmPosition).flight, Appended(Position(0, 0), 0))
     assert len(bench.of("b", "message")) == 1
     for _ in range(120):
         bench.clock.now += unread.PULSE_SECONDS
         bench.heart.pulse()
     bench.send("a", "bob", ref="s")
     bench.append()
-    assert not bench.has(d.Find)
+    assert not bench.has(ASKS)
     assert len(bench.of("a", "accepted")) == 2
 
 
@@ -387,7 +394,7 @@ def test_a_pause_counts_although_it_is_noticed_only_after_the_frames(bench: Benc
     bench.send("a", "bob", ref="r")
     bench.heart.pulse()
     bench.append()
-    assert bench.has(d.Find)
+    assert bench.has(ASKS)
 
 
 def test_what_waited_in_a_connection_learns_which_position_won(bench: Bench) -> None:
@@ -399,13 +406,13 @@ def test_what_waited_in_a_connection_learns_which_position_won(bench: Bench) -> 
     bench.send("a", "bob", ref="r")
     bench.heart.left_unread("a", since)
     bench.append()
-    bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 0), 0))
+    bench.heart.position_confirmed(bench.pop(d.ConfirmPosition).flight, Appended(Position(0, 0), 0))
     bench.clock.now += unread.PULSE_SECONDS
     bench.send("a", "bob", ref="fresh")
     bench.append()
     bench.send("b", "alice", ref="another's")
     bench.append()
-    assert not bench.has(d.Find)
+    assert not bench.has(ASKS)
     bench.heart.left_unread("gone", since)  # it has left meanwhile
 
 
@@ -423,7 +430,7 @@ def test_short_pauses_one_after_the_other_do_not_add_up(bench: Bench) -> None:
         bench.heart.pulse()
         bench.send("a", "bob", ref=f"s{number}")
         bench.append()
-    assert not bench.has(d.Find)
+    assert not bench.has(ASKS)
 
 
 def test_what_only_the_log_has_said_is_no_answer_to_a_repeat(bench: Bench) -> None:
@@ -432,10 +439,11 @@ def test_what_only_the_log_has_said_is_no_answer_to_a_repeat(bench: Bench) -> No
     bench.append()
     for _ in range(2):  # the second answer is remembered
         bench.send("a", "bob", ref="r", retry=True)
-        if bench.has(d.Find):
-            bench.heart.found(bench.pop(d.Find).token, Appended(Position(0, 4), 0))
+        if bench.has(d.FindOriginal):
+            original = Appended(Position(0, 4), 0)
+            bench.heart.original_found(bench.pop(d.FindOriginal).flight, original)
     assert [accepted["offset"] for accepted in bench.of("a", "accepted")] == [9, 4, 4]
-    assert not bench.has(d.Find)
+    assert not bench.has(d.FindOriginal)
 
 
 def test_too_many_flights_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -562,7 +570,7 @@ def test_the_first_of_two_sessions_delivers_and_the_sender_hears_it_once(bench: 
     bench.heart.receive("b2", Ack((id,)))
     bench.append()
     bench.heart.receive("b", Ack((id,)))
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
     assert len(bench.of("a", "status")) == 1
 
 
@@ -571,7 +579,7 @@ def test_a_receipt_that_the_log_refused_is_tried_again_later(bench: Bench) -> No
     bench.append()
     bench.heart.receive("b", Ack((bench.of("b", "message")[0]["id"],)))
     bench.append(LOST)
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
     assert not bench.heart.is_drained()
     bench.clock.now += RETRY_SECONDS
     bench.append()
@@ -584,7 +592,7 @@ def test_an_ack_of_what_this_session_was_not_pushed_counts_for_nothing(bench: Be
     bench.append()
     id = bench.of("b", "message")[0]["id"]
     bench.heart.receive("a", Ack((id,)))
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
     assert bench.heart.counters.acks_ignored == 1
 
 
@@ -592,7 +600,7 @@ def test_with_ack_auto_written_is_delivered(bench: Bench) -> None:
     bench.join("c", "carol", auto_ack=True)
     bench.send("a", "carol", ref="r")
     bench.append()
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
     bench.heart.written("c")
     bench.append()
     assert len(bench.of("a", "status")) == 1
@@ -614,10 +622,10 @@ def test_a_repeated_record_with_another_offset_is_not_pushed_again(bench: Bench)
 
 
 def test_the_sweep_finds_what_no_hint_told(bench: Bench) -> None:
-    queries = dict(bench.heart.sweep())
-    assert queries["b"].mailbox == "bob"
+    (asked,) = [asked for asked in bench.heart.sweep() if asked.session == "b"]
+    assert asked.query.mailbox == "bob"
     bench.end = 10
-    bench.heart.swept("b", Pending((message(5),), True, {0: 10}))
+    bench.heart.page("b", asked.query, Pending((message(5),), True, {0: 10}))
     (pushed,) = bench.of("b", "message")
     assert pushed["replay"] is True
     bench.heart.routed(message(5))
@@ -723,8 +731,8 @@ def test_sends_that_are_refused_never_reach_the_log(bench: Bench) -> None:
     bench.heart.refuse_sends("the store is too far behind")
     bench.send("a", "bob", ref="1")
     bench.send("a", "bob", ref="2", retry=True)
-    assert not bench.has(d.Append)
-    assert not bench.has(d.Find)
+    assert not bench.has(APPENDS)
+    assert not bench.has(ASKS)
     first, repeat = bench.of("a", "error")
     assert (first["code"], first["outcome"], first["ref"]) == ("busy", "rejected", "1")
     assert (repeat["code"], repeat["outcome"], repeat["ref"]) == ("unavailable", "unknown", "2")
@@ -739,5 +747,5 @@ def test_a_drain_is_not_taken_back_by_a_store_that_has_caught_up(bench: Bench) -
     bench.heart.drain()
     bench.heart.refuse_sends(None)
     bench.send("a", "bob")
-    assert not bench.has(d.Append)
+    assert not bench.has(APPENDS)
     assert bench.of("a", "error")[0]["code"] == "busy"

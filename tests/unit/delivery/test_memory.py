@@ -61,6 +61,7 @@ class Crowd:
 
     def take(self) -> None:
         """Carry decisions out, as far as a step is needed for it."""
+        self.heart.end_turn()
         for decision in self.heart.take_decisions():
             if isinstance(decision, d.ReadPending):
                 self.asked[decision.session] = decision
@@ -68,8 +69,8 @@ class Crowd:
                 id = decision.frame.split(b'"id":"')[1][:36].decode()
                 self.pushed[decision.session].append(id)
                 self.unacked[decision.session].append(id)
-            elif isinstance(decision, d.Append):
-                self.acked.update(decision.token.senders)  # type: ignore[union-attr]
+            elif isinstance(decision, d.AppendReceipts):
+                self.acked.update(decision.batch.senders)
 
     def connect(self, name: str) -> None:
         self.leave(name)
@@ -104,7 +105,7 @@ class Crowd:
         rows.sort(key=lambda each: each.position)
         is_complete = len(rows) <= query.limit
         applied = {0: self.applied, 1: self.applied}
-        self.heart.page(name, Pending(tuple(rows[: query.limit]), is_complete, applied))
+        self.heart.page(name, query, Pending(tuple(rows[: query.limit]), is_complete, applied))
 
     def catch_up(self, name: str) -> None:
         self.heart.applied(name)

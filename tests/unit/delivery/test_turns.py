@@ -9,8 +9,8 @@ import pytest
 
 from landline.delivery import memory
 from landline.delivery import session as sessions
+from landline.delivery.counters import Counters
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
-from landline.delivery.delivery import Counters
 from landline.delivery.session import Session
 from landline.model import Message, PendingQuery, Position
 from landline.protocol import frames
@@ -91,15 +91,16 @@ class World:
         """Let the store answer what was read."""
         for _ in range(len(self.reads)):
             self.answered += 1
-            page = answer(self.pending.values(), self.reads.popleft(), dict(self.ends))
-            self.session.page(page, lambda _id, _user: False)
+            query = self.reads.popleft()
+            page = answer(self.pending.values(), query, dict(self.ends))
+            self.session.page(query, page, lambda _id, _user: False)
 
     def sweep(self) -> None:
         """Nobody told the session anything; the sweep looks."""
         query = self.session.sweep_query()
         if query is not None:
             page = answer(self.pending.values(), query, dict(self.ends))
-            self.session.swept(page, lambda _id, _user: False)
+            self.session.page(query, page, lambda _id, _user: False)
         self.settle()
 
     def acknowledge(self, count: int) -> None:

@@ -15,8 +15,8 @@ from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStor
 from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
 from landline.errors import DirectoryUnavailable, LogUnavailable
-from landline.gateway import finder
 from landline.gateway import hub as hubs
+from landline.gateway import repeats
 from landline.gateway.hub import Hub
 from landline.model import Appended, Position, Positions
 from landline.protocol.frames import Send
@@ -80,7 +80,7 @@ async def test_who_leaves_is_told_though_who_comes_was_not(tmp_path: Path) -> No
     """A directory asserts what it was told: a session it never heard the end of would stay."""
     database, directory = Database(tmp_path, lambda _why: None), Away()
     hub = make_hub(database, directory)
-    await hub._keep_directory([Register("s2", "alice"), Unregister("s1", "bob")])
+    await hub._membership._tell_directory([Register("s2", "alice"), Unregister("s1", "bob")])
     assert directory.left == [("bob", "s1")]
     await database.close()
 
@@ -92,7 +92,7 @@ async def test_a_session_does_not_wait_for_ever_for_a_partition_that_is_stuck(
     database = Database(tmp_path, lambda _why: None)
     hub = make_hub(database, Away(), store=Stuck(database))
     async with asyncio.timeout(20):
-        await hub._wait_applied(AwaitApplied("s1", {0: 5}))
+        await hub._replay._wait_applied(AwaitApplied("s1", {0: 5}))
     await database.close()
 
 
@@ -110,7 +110,9 @@ async def test_clients_that_come_and_give_up_while_the_log_is_away_leave_nothing
         await asyncio.sleep(0)
         hub.closed(client, 1006)
         await asyncio.sleep(0)
-    await until(lambda: len(directory.left) == 200 and not hub._entries, "all to be forgotten")
+    await until(
+        lambda: len(directory.left) == 200 and not hub._membership._joining, "all to be forgotten"
+    )
     running.cancel()
     await asyncio.wait({running})
     await database.close()
@@ -142,7 +144,7 @@ async def test_a_repeat_does_not_wait_for_the_partition_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither for the one that is stuck, nor behind those who wait for it."""
-    monkeypatch.setattr(finder, "FIND_SECONDS", 0.3)
+    monkeypatch.setattr(repeats, "FIND_SECONDS", 0.3)
     database = Database(tmp_path, lambda _why: None)
     hub = make_hub(database, Away(), event_log=Wide(database), store=Knowing(database))
     running = asyncio.create_task(hub.run())

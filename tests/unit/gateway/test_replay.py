@@ -25,19 +25,24 @@ class Bookkeeper:
 
     def __init__(self, users: Sequence[str]) -> None:
         self.paged: list[str] = []
-        self.swept_: list[str] = []
+        self.swept: list[str] = []
+        self._sweeping: list[PendingQuery] = []
         self.users = list(users)
 
-    def page(self, session: str, _pending: Pending) -> None:
-        self.paged.append(session)
-
-    def sweep(self) -> list[tuple[str, PendingQuery]]:
-        return [(user, query(user.partition("#")[0])) for user in self.users]
-
-    def swept(self, session: str, _pending: Pending) -> None:
-        self.swept_.append(session)
+    def page(self, session: str, asked: PendingQuery, _pending: Pending) -> None:
+        if not any(asked is each for each in self._sweeping):
+            self.paged.append(session)
+            return
+        self.swept.append(session)
         self.users.remove(session)
         self.users.append(session)
+
+    def sweep(self) -> list[ReadPending]:
+        swept = [
+            ReadPending(user, query(user.partition("#")[0]), is_sweep=True) for user in self.users
+        ]
+        self._sweeping += [each.query for each in swept]
+        return swept
 
 
 class Store:
@@ -76,6 +81,7 @@ def make(
         store=cast("MessageStore", store),
         delivery=cast("Delivery", heart),
         is_connected=lambda session: session not in gone,
+        spawn=asyncio.create_task,
         happened=lambda: None,
         sweep_interval=interval if sweeps else 3_600.0,
     )
@@ -139,7 +145,7 @@ async def test_a_sweep_goes_past_a_bad_mailbox(hangs: bool) -> None:
     users = [f"u{number}" for number in range(600)]
     made, heart = make(Store("u5", "u300", hangs=hangs), users, sweeps=True)
     well = set(users) - {"u5", "u300"}
-    await while_running(made, lambda: set(heart.swept_) == well, "all others are swept")
+    await while_running(made, lambda: set(heart.swept) == well, "all others are swept")
 
 
 async def test_a_store_that_is_away_makes_no_mailbox_bad() -> None:
@@ -168,7 +174,7 @@ async def test_a_sweep_goes_on_where_the_last_one_stopped(monkeypatch: pytest.Mo
 
     users = [f"u{number}" for number in range(100)]
     made, heart = make(Tired(), users, sweeps=True)
-    await while_running(made, lambda: set(heart.swept_) == set(users), "everybody is swept")
+    await while_running(made, lambda: set(heart.swept) == set(users), "everybody is swept")
 
 
 @pytest.mark.parametrize("count", [1, 31, 600])
@@ -181,7 +187,7 @@ async def test_an_answer_has_a_bound_in_bytes(count: int, sweeps: bool) -> None:
     if not sweeps:
         for user in users:
             made.put(ReadPending(user, query(user)))
-    answered: Any = heart.swept_ if sweeps else heart.paged
+    answered: Any = heart.swept if sweeps else heart.paged
     await while_running(made, lambda: set(answered) == set(users), "everybody is answered")
     for queries in store.asked:
         assert sum(each.limit_bytes for each in queries) <= ANSWER_BYTES
@@ -260,7 +266,7 @@ def test_bad_mailboxes_do_not_delay_the_sweep_of_others(bad: list[str], sessions
                 if session == "well":
                     at.append(loop.time())
 
-        heart.swept_ = Watch()
+        heart.swept = Watch()
         await run_for(made, 300.0)
         gaps = [later - before for before, later in pairwise(at[2:])]
         assert len(gaps) > 20
@@ -270,7 +276,7 @@ def test_bad_mailboxes_do_not_delay_the_sweep_of_others(bad: list[str], sessions
 
 
 @pytest.mark.parametrize(("others", "seconds"), [(["bad"], 40.0), (names(50), 90.0)])
-def test_a_mailbox_that_is_well_again_is_swept_although_others_are_not(
+def test_a_mailbox_that_is_well_again_is_sweptalthough_others_are_not(
     others: list[str], seconds: float
 ) -> None:
     async def main() -> None:
@@ -279,13 +285,13 @@ def test_a_mailbox_that_is_well_again_is_swept_although_others_are_not(
         made, heart = make(store, [*bad, "other", "well"], sweeps=True, interval=10.0)
         running = asyncio.create_task(made.run())
         await asyncio.sleep(100.0)
-        assert "other" not in heart.swept_
+        assert "other" not in heart.swept
         del store.seconds["other"]
         await asyncio.sleep(seconds)
-        assert "other" in heart.swept_
-        before = heart.swept_.count("other")
+        assert "other" in heart.swept
+        before = heart.swept.count("other")
         await asyncio.sleep(100.0)
-        assert heart.swept_.count("other") >= before + 7
+        assert heart.swept.count("other") >= before + 7
         running.cancel()
         await asyncio.wait({running})
 
@@ -326,7 +332,7 @@ def test_a_sweep_where_every_other_mailbox_is_bad_ends() -> None:
         store = Timed(**dict.fromkeys(names(256)[::2], HANGS))
         made, heart = make(store, [*names(256), "well"], sweeps=True, interval=10.0)
         await run_for(made, 30.0)
-        assert "well" in heart.swept_
+        assert "well" in heart.swept
 
     in_virtual_time(main())
 
@@ -439,8 +445,8 @@ def test_a_page_is_answered_whatever_a_sweep_does_that_began_before(
 @pytest.mark.parametrize("is_asked", [True, False])
 async def test_a_session_waits_for_its_page_rather_than_for_the_sweep(is_asked: bool) -> None:
     waiting = apart.Apart(lambda _session: True)
-    page = apart.Wanted("bob", query("bob"))
-    sweep = page._replace(is_sweep=True)
+    page = ReadPending("bob", query("bob"))
+    sweep = ReadPending("bob", query("bob"), is_sweep=True)
     waiting.put(sweep)
     waiting.put(page)
     if is_asked:

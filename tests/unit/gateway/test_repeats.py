@@ -1,4 +1,4 @@
-"""The lines of the finder ask the store one after the other."""
+"""The lines of repeats ask the store one after the other."""
 
 import asyncio
 from collections.abc import Collection
@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
-from landline.delivery.decisions import Find
+from landline.delivery.decisions import ConfirmPosition
 from landline.errors import StoreUnavailable
-from landline.gateway import finder
-from landline.gateway.finder import Finder
+from landline.gateway import repeats
+from landline.gateway.repeats import Repeats
 from landline.model import Appended, Position, Positions
 
 LINES = 24
@@ -38,9 +38,10 @@ class Store:
             self._asked -= 1
 
 
-def finder_of(store: Any, delivery: Any, tasks: list[asyncio.Task[None]]) -> Finder:
-    return Finder(
-        event_log=SimpleNamespace(),
+def repeats_of(store: Any, delivery: Any, tasks: list[asyncio.Task[None]]) -> Repeats:
+    event_log: Any = SimpleNamespace()
+    return Repeats(
+        event_log=event_log,
         store=store,
         delivery=delivery,
         spawn=lambda work: tasks.append(asyncio.create_task(work)),
@@ -49,41 +50,44 @@ def finder_of(store: Any, delivery: Any, tasks: list[asyncio.Task[None]]) -> Fin
     )
 
 
+def confirmation(name: str, partition: int, *, is_urgent: bool) -> ConfirmPosition:
+    flight: Any = SimpleNamespace(record=SimpleNamespace(message_id=name))
+    return ConfirmPosition(flight, Position(partition, 0), is_urgent=is_urgent)
+
+
 @pytest.mark.parametrize("is_urgent", [False, True])
 async def test_many_lines_are_no_crowd_before_the_store(is_urgent: bool) -> None:
     """A store that keeps each waiting behind all others would have no answer in time for many."""
-    found: list[str] = []
-    failed: list[str] = []
+    confirmed: list[str] = []
+    unknown: list[str] = []
     tasks: list[asyncio.Task[None]] = []
-    delivery: Any = SimpleNamespace(
-        found=lambda flight, _stored: found.append(flight.record.message_id),
-        find_failed=lambda flight, _why: failed.append(flight.record.message_id),
+    delivery = SimpleNamespace(
+        position_confirmed=lambda flight, _stored: confirmed.append(flight.record.message_id),
+        position_unknown=lambda flight, _why: unknown.append(flight.record.message_id),
     )
-    it = finder_of(Store(), delivery, tasks)
+    it = repeats_of(Store(), delivery, tasks)
     for number in range(LINES):
-        token: Any = SimpleNamespace(record=SimpleNamespace(message_id=str(number)))
-        it.put(Find(token, {number: 1}, is_urgent=is_urgent))
+        it.confirm(confirmation(str(number), number, is_urgent=is_urgent))
     async with asyncio.timeout(60):
         await asyncio.gather(*tasks)
-    assert not failed
-    assert sorted(found, key=int) == [str(number) for number in range(LINES)]
+    assert not unknown
+    assert sorted(confirmed, key=int) == [str(number) for number in range(LINES)]
 
 
 async def test_who_holds_others_up_is_told_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
     """The store hangs. Who is waited for gives up soon; who waits alone goes on."""
-    monkeypatch.setattr(finder, "CONFIRM_SECONDS", 0.05)
-    monkeypatch.setattr(finder, "FIND_SECONDS", 60.0)
-    failed: list[Any] = []
+    monkeypatch.setattr(repeats, "CONFIRM_SECONDS", 0.05)
+    monkeypatch.setattr(repeats, "FIND_SECONDS", 60.0)
+    unknown: list[Any] = []
     tasks: list[asyncio.Task[None]] = []
     store = SimpleNamespace(wait_applied=lambda _target: asyncio.Event().wait())
-    delivery = SimpleNamespace(find_failed=lambda flight, _why: failed.append(flight))
-    it = finder_of(store, delivery, tasks)
-    for kind in (False, True):
-        token: Any = SimpleNamespace(record=SimpleNamespace(message_id=str(kind)))
-        it.put(Find(token, {0: 1}, is_urgent=kind))
+    delivery = SimpleNamespace(position_unknown=lambda flight, _why: unknown.append(flight))
+    it = repeats_of(store, delivery, tasks)
+    for is_urgent in (False, True):
+        it.confirm(confirmation(str(is_urgent), 0, is_urgent=is_urgent))
     alone, waited_for = tasks
     async with asyncio.timeout(20):
         await waited_for
-    assert [flight.record.message_id for flight in failed] == ["True"]
+    assert [flight.record.message_id for flight in unknown] == ["True"]
     assert not alone.done()
     alone.cancel()
