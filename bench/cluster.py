@@ -99,7 +99,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Stack() as stack:
         servers = [
-            LandlineServer(name, free_port(), stack, Path(folder) / name)
+            LandlineServer.on(stack, name, Path(folder) / name)
             for name in ("ws-1", "ws-2")
         ]
         try:

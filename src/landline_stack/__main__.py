@@ -51,7 +51,7 @@ def _run(directory: Path | None, brokers: int, ports: Sequence[int]) -> None:
     progress = Progress()
     with Stack(directory, brokers=brokers, progress=progress) as stack:
         servers: list[Server] = [
-            LandlineServer(f"ws-{number}", port, stack, stack.directory / f"ws-{number}")
+            LandlineServer.on(stack, f"ws-{number}", stack.directory / f"ws-{number}", port=port)
             for number, port in enumerate(ports, 1)
         ]
         try:

@@ -2,9 +2,7 @@
 
 import resource
 import shutil
-import sys
 import threading
-import urllib.request
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -12,9 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Final, Literal
 
-from landline_stack.cluster import LandlineServer
+from landline_stack.landline import LandlineServer
 from landline_stack.kafka import KafkaNode
-from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
 from landline_stack.process import Server
 from landline_stack.proxy import Proxy
@@ -37,8 +34,8 @@ Equipment = Literal["clock", "disk", "hosts"]
 _FULL_BYTES: Final = 4_096
 
 
-class EmbeddedServer(Server):
-    """`landline serve` on a data directory of its own, or on a disk that can be made to lie."""
+class EmbeddedServer(LandlineServer):
+    """A server with a file of its own, on a disk that can be full, or be made to lie."""
 
     def __init__(
         self,
@@ -47,30 +44,13 @@ class EmbeddedServer(Server):
         *,
         has_disk: bool = False,
     ) -> None:
-        super().__init__("embedded", directory)
-        self.port = free_port()
-        self._more_environment = environment or {}
-        self._has_disk = has_disk
-
-    @property
-    def address(self) -> str:
-        """Return where clients find it."""
-        return f"http://127.0.0.1:{self.port}/"
-
-    @property
-    def data_dir(self) -> Path:
-        """Return where its file is."""
-        return self.directory / "data"
-
-    def is_ready(self) -> bool:
-        """Say whether it answers 200 to /readyz, and not somebody else on its port."""
-        if not self.is_listening(self.port):
-            return False
-        try:
-            with urllib.request.urlopen(f"{self.address}readyz", timeout=2):  # noqa: S310 - http
-                return self.is_running
-        except OSError:
-            return False
+        self.data_dir = directory / "data"
+        self._broken = directory / "disk-is-broken"
+        program = ("landline_verify.disk", str(self._broken)) if has_disk else ("landline",)
+        arguments = ("--server-id", "embedded", "--data-dir", str(self.data_dir))
+        super().__init__(
+            "embedded", directory, arguments, environment=environment, program=program
+        )
 
     def fill_disk(self) -> None:
         """Let its files grow no more: to who writes it is a full disk, with another number."""
@@ -89,20 +69,6 @@ class EmbeddedServer(Server):
     def mend_disk(self) -> None:
         """Let its disk work again."""
         self._broken.unlink(missing_ok=True)
-
-    @property
-    def _broken(self) -> Path:
-        return self.directory / "disk-is-broken"
-
-    def _command(self) -> Sequence[str]:
-        program = ["landline_verify.disk", str(self._broken)] if self._has_disk else ["landline"]
-        return [
-            sys.executable, "-m", *program, "serve", "--server-id", self.name,
-            "--port", str(self.port), "--data-dir", str(self.data_dir),
-        ]  # fmt: skip
-
-    def _environment(self) -> Mapping[str, str]:
-        return self._more_environment
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,14 +165,14 @@ def _cluster(
     ]
     store = {"LANDLINE_POSTGRES": _through(stack.postgres, hosts)} if hosts else {}
     servers = [
-        LandlineServer(
-            name, free_port(), stack, directory / name,
+        LandlineServer.on(
+            stack, name, directory / name,
             environment={**(clocks[name].environment() if name in clocks else {}), **store},
         )
         for name in names
     ]  # fmt: skip
-    writer = LandlineServer(
-        "writer-1", free_port(), stack, directory / "writer-1", roles="writer", environment=store
+    writer = LandlineServer.on(
+        stack, "writer-1", directory / "writer-1", roles="writer", environment=store
     )
     for each in (*servers, writer):
         exits.enter_context(each)

@@ -32,7 +32,7 @@ def own() -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def ws_1(own: Stack) -> Iterator[LandlineServer]:
     """The server that writes what is audited."""
-    with LandlineServer("ws-1", free_port(), own, own.directory / "ws-1") as server:
+    with LandlineServer.on(own, "ws-1", own.directory / "ws-1") as server:
         yield server
 
 

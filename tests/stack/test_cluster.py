@@ -149,7 +149,7 @@ def test_somebody_else_who_answers_is_not_taken_for_the_server(
     stack: Stack, taken: int, tmp_path: Path
 ) -> None:
     """He may come between the look at the port and the start, or while a server is away."""
-    server = LandlineServer("ws-1", taken, stack, tmp_path / "ws-1")
+    server = LandlineServer.on(stack, "ws-1", tmp_path / "ws-1", port=taken)
     try:
         with pytest.raises(StackError, match="ended while it started") as caught:
             server.start()

@@ -49,7 +49,7 @@ async def only_message(url: str, user: str) -> Frame:
 
 
 async def test_users_get_nothing_twice_and_miss_nothing(own: Stack) -> None:
-    server = LandlineServer("ws-1", free_port(), own, own.directory / "ws-1")
+    server = LandlineServer.on(own, "ws-1", own.directory / "ws-1")
     url = f"ws://127.0.0.1:{server.port}/ws/chat"
     await asyncio.to_thread(server.start)
     try:

@@ -99,7 +99,7 @@ def servers(own: Stack) -> Iterator[list[LandlineServer]]:
     """Two servers of one cluster."""
     with ExitStack() as exits:
         yield [
-            exits.enter_context(LandlineServer(name, free_port(), own, own.directory / name))
+            exits.enter_context(LandlineServer.on(own, name, own.directory / name))
             for name in ("ws-1", "ws-2")
         ]
 
