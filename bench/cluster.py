@@ -20,9 +20,7 @@ from picows import ws_connect
 
 from bench.idle import share
 from bench.speed import Chatter, Tally
-from landline_stack import Stack
-from landline_stack.cluster import LandlineServer
-from landline_stack.ports import free_port
+from landline_stack import LandlineServer, Stack
 
 IDLE_SECONDS = 15.0
 SETTLE_SECONDS = 5.0
@@ -98,10 +96,7 @@ def main() -> None:
     parser.add_argument("--pipelines", type=int, nargs="+", default=[1, 4])
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, Stack() as stack:
-        servers = [
-            LandlineServer.on(stack, name, Path(folder) / name)
-            for name in ("ws-1", "ws-2")
-        ]
+        servers = [LandlineServer.on(stack, name, Path(folder) / name) for name in ("ws-1", "ws-2")]
         try:
             for server in servers:
                 server.start()

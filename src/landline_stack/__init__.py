@@ -6,8 +6,8 @@
 `python -m landline_stack` is the same as a command.
 """
 
-from landline_stack.landline import LandlineServer
 from landline_stack.errors import Missing, StackError
+from landline_stack.landline import LandlineServer
 from landline_stack.process import Server
 from landline_stack.progress import Progress, Silence
 from landline_stack.stack import Stack

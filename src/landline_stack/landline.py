@@ -61,27 +61,33 @@ class LandlineServer(Server):
             arguments.append("--allow-unsafe")
         # There is a password in it, and a command line can be read by everybody.
         secret = {"LANDLINE_POSTGRES": stack.postgres_url}
-        return cls(name, directory, arguments, port=port, environment=secret | (environment or {}))
+        return cls(
+            name, directory, arguments, port=port, environment={**secret, **(environment or {})}
+        )
 
+    @property
+    def url(self) -> str:
+        """Return where its pages are."""
+        return f"http://127.0.0.1:{self.port}"
 
     @property
     def address(self) -> str:
-        """Return where its page is."""
-        return f"http://127.0.0.1:{self.port}/"
+        """Return where people find it."""
+        return f"{self.url}/"
 
     @property
-    def websocket(self) -> str:
+    def ws_url(self) -> str:
         """Return where its clients connect."""
         return f"ws://127.0.0.1:{self.port}/ws/chat"
 
     def is_ready(self) -> bool:
         """Say whether it answers 200 to /readyz, and not somebody else on its port."""
-        return self.is_listening(self.port) and self.get("readyz")[0] == 200 and self.is_running
+        return self.is_listening(self.port) and self.get("/readyz")[0] == 200 and self.is_running
 
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a page; status 0 where nobody answers."""
         try:
-            with urllib.request.urlopen(self.address + path, timeout=2) as answer:  # noqa: S310
+            with urllib.request.urlopen(self.url + path, timeout=2) as answer:  # noqa: S310
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

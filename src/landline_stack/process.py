@@ -172,7 +172,7 @@ class Server(ABC):
             if not self._is_wanted:
                 raise StackError(f"{self.name} was stopped while it started")
             if not self.is_running:
-                code = self._process.exit_code() if self._process is not None else None
+                code = self.exit_code()
                 raise StackError(f"{self.name} ended while it started ({code=}){self._evidence()}")
             if time.monotonic() > deadline:
                 self.kill()
@@ -232,9 +232,18 @@ class Server(ABC):
         """
         return self.is_running and is_listening(self.pid, port)
 
+    def exit_code(self) -> int | None:
+        """Return its exit code, 128 + n where signal n has ended it; None unless it has ended."""
+        return self._process.exit_code() if self._process is not None else None
+
+    def wait(self, timeout: float) -> int:
+        """Wait until it ends by itself. Raises: subprocess.TimeoutExpired."""
+        assert self._process is not None
+        return self._process.wait(timeout)
+
     def how_it_ended(self) -> str:
         """Return a sentence for who is to read it, with the last lines of its log."""
-        code = self._process.exit_code() if self._process is not None else None
+        code = self.exit_code()
         return f"{self.name} has ended ({code=}){self._evidence()}"
 
     @property

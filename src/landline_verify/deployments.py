@@ -10,8 +10,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory, mkdtemp
 from typing import Final, Literal
 
-from landline_stack.landline import LandlineServer
 from landline_stack.kafka import KafkaNode
+from landline_stack.landline import LandlineServer
 from landline_stack.postgres import PostgresServer
 from landline_stack.process import Server
 from landline_stack.proxy import Proxy
@@ -48,9 +48,7 @@ class EmbeddedServer(LandlineServer):
         self._broken = directory / "disk-is-broken"
         program = ("landline_verify.disk", str(self._broken)) if has_disk else ("landline",)
         arguments = ("--server-id", "embedded", "--data-dir", str(self.data_dir))
-        super().__init__(
-            "embedded", directory, arguments, environment=environment, program=program
-        )
+        super().__init__("embedded", directory, arguments, environment=environment, program=program)
 
     def fill_disk(self) -> None:
         """Let its files grow no more: to who writes it is a full disk, with another number."""

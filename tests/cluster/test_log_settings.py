@@ -48,7 +48,7 @@ async def test_the_guard_goes_by_the_brokers_clock_and_by_the_settings_of_now(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(_CLOCK.format(days * DAY))
     server = fleet.server()
-    server.env["PYTHONPATH"] = str(tmp_path)
+    server.environment["PYTHONPATH"] = str(tmp_path)
     await asyncio.to_thread(server.start)
     async with connect(f"{server.ws_url}?username=alice") as alice:
         assert await is_taken(alice, "before")

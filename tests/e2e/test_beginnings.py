@@ -53,9 +53,8 @@ def launched(directory: Path, args: Sequence[str] = ()) -> Iterator[ServerProces
 
 
 async def ends_well(server: ServerProcess, number: signal.Signals) -> None:
-    assert server.process is not None
-    server.process.send_signal(number)
-    assert await asyncio.to_thread(server.process.wait, 15) == 0, server.log()
+    server.signal(number)
+    assert await asyncio.to_thread(server.wait, 15) == 0, server.log()
     assert "Traceback" not in server.log()
 
 
@@ -132,8 +131,7 @@ def test_a_place_where_nobody_can_listen_is_told_with_its_remedy(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with launched(tmp_path / "data", ["--host", host, "--insecure", "--port", str(port)]) as it:
-            assert it.process is not None
-            assert it.process.wait(30) == 2
+            assert it.wait(30) == 2
             assert remedy in it.log()
             assert ("--port," in it.log()) == ("--port" in remedy)
 
@@ -154,6 +152,5 @@ def test_a_server_that_is_there_already_is_named_with_its_process(tmp_path: Path
 def refusal(server: ServerProcess, directory: Path) -> str:
     """Return what another server says that is to have the same port."""
     with launched(directory, ["--port", str(server.port)]) as other:
-        assert other.process is not None
-        assert other.process.wait(30) == 2, other.log()
+        assert other.wait(30) == 2, other.log()
         return other.log().splitlines()[-1]

@@ -402,12 +402,11 @@ async def test_an_attack_costs_bounded_memory(
 async def test_a_second_signal_ends_a_drain_that_a_client_holds_up(server: ServerProcess) -> None:
     """A client that does not answer the goodbye costs seconds; a second SIGTERM does not wait."""
     async with opened(server.port) as raw:
-        assert server.process is not None
-        server.process.terminate()
+        server.signal(signal.SIGTERM)
         await until(lambda: '"draining"' in server.log(), "the server drains")
         assert await raw.close_code() == 1012
-        server.process.terminate()
-        assert await asyncio.to_thread(server.process.wait, 30) == 128 + signal.SIGTERM
+        server.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(server.wait, 30) == 128 + signal.SIGTERM
 
 
 # --- acknowledgements -----------------------------------------------------------------------------

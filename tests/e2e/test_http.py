@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 import struct
 from collections.abc import Sequence
@@ -390,8 +391,7 @@ async def test_a_server_that_starts_is_alive_not_ready_and_lets_nobody_in(tmp_pa
 
 async def test_a_server_that_drains_says_so_and_lets_nobody_in(server: ServerProcess) -> None:
     async with opened(server.port) as raw:  # which will not answer the goodbye
-        assert server.process is not None
-        server.process.terminate()
+        server.signal(signal.SIGTERM)
         await until(lambda: '"draining"' in server.log(), "the server drains")
         status, body = server.get("/readyz")
         assert (status, json.loads(body)["problems"]) == (503, {"server": "draining"})
@@ -400,4 +400,4 @@ async def test_a_server_that_drains_says_so_and_lets_nobody_in(server: ServerPro
             answer = await late.upgrade(request(server.port))
             assert (answer.status, answer.headers["retry-after"]) == (503, "1")
         assert await raw.close_code() == 1012
-        assert await asyncio.to_thread(server.process.wait, 30) == 0
+        assert await asyncio.to_thread(server.wait, 30) == 0

@@ -7,6 +7,7 @@ different servers.
 import asyncio
 import json
 import random
+import signal
 from collections import Counter
 
 import psutil
@@ -288,11 +289,9 @@ async def test_a_second_signal_ends_it_at_once_and_loses_nothing(servers: Server
         for number in range(500):
             await alice.send("bob", f"message {number}")
         await until(lambda: len(alice.accepted) > 100, "some are accepted")
-        process = servers.here.process
-        assert process is not None
-        process.terminate()
-        process.terminate()
-        assert await asyncio.to_thread(process.wait, 10) is not None
+        servers.here.signal(signal.SIGTERM)
+        servers.here.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(servers.here.wait, 10) is not None
         accepted = alice.accepted_ids
     servers.start()
     async with Peer(servers.there.ws_url, "bob") as bob:

@@ -136,7 +136,7 @@ async def in_front(
 ) -> AsyncIterator[Proxy]:
     """Run the page's proxy in front of a server, and of whatever listens on the port `other`."""
     server.stop()
-    server.args = ["--allowed-origins", ORIGIN]
+    server.arguments = ["--allowed-origins", ORIGIN]
     server.start()
     directory = tmp_path / name
     directory.mkdir()

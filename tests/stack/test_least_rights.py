@@ -3,7 +3,7 @@
 import asyncio
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -144,31 +144,24 @@ async def run(*arguments: str) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-class ModestServer(LandlineServer):
-    """A server with the rights of the page and no others."""
-
-    def __init__(self, stack: Stack, config: Path) -> None:
-        super().__init__("ws-1", free_port(), stack, stack.directory / "ws-1")
-        self._config = config
-
-    def _command(self) -> Sequence[str]:
-        command = list(super()._command())
-        [node] = self._stack.brokers
-        assert isinstance(node, GuardedNode)
-        command[command.index("--kafka") + 1] = f"127.0.0.1:{node.client_port}"
-        redis = f"redis://landline:{PASSWORD}@{self._stack.redis_url.partition('://')[2]}"
-        command[command.index("--redis") + 1] = redis
-        return [*command, "--kafka-config", str(self._config)]
-
-    def _environment(self) -> Mapping[str, str]:
-        return {"LANDLINE_POSTGRES": with_user(self._stack, "landline_server")}
+def modest_server(stack: Stack, config: Path) -> LandlineServer:
+    """Return a server with the rights of the page and no others."""
+    server = LandlineServer.on(stack, "ws-1", stack.directory / "ws-1")
+    [node] = stack.brokers
+    assert isinstance(node, GuardedNode)
+    redis = f"redis://landline:{PASSWORD}@{stack.redis_url.partition('://')[2]}"
+    for option, value in (("--kafka", f"127.0.0.1:{node.client_port}"), ("--redis", redis)):
+        server.arguments[server.arguments.index(option) + 1] = value
+    server.arguments += ["--kafka-config", str(config)]
+    server.environment = {"LANDLINE_POSTGRES": with_user(stack, "landline_server")}
+    return server
 
 
 async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path) -> None:
     await grant_postgres(guarded)
     await asyncio.to_thread(grant_kafka, guarded)
     await asyncio.to_thread(grant_redis, guarded)
-    with ModestServer(guarded, kafka_config(tmp_path / "server", "landline")) as server:
+    with modest_server(guarded, kafka_config(tmp_path / "server", "landline")) as server:
         url = f"ws://127.0.0.1:{server.port}/ws/chat"
         async with (
             landline.connect(url, username="alice") as alice,

@@ -12,7 +12,6 @@ from confluent_kafka.cimpl import NewPartitions
 from landline.adapters.kafka import MESSAGES
 from landline_stack import LandlineServer, Stack
 from landline_stack.errors import StackError
-from landline_stack.ports import free_port
 from support.peer import Frame, Peer, until
 from support.stack import KAFKA_SECONDS, stack_or_skip
 

@@ -217,10 +217,10 @@ async def test_an_authority_that_is_not_theirs_is_told_in_a_line(
     server = neighbours.server(tmp_path / "a", papers)
     other = neighbours.server(tmp_path / "b", Papers(wrong.ca, papers.certificate, papers.key))
     if who == "kafka":
-        server.args = other.args
+        server.arguments = other.arguments
     else:
         name = f"LANDLINE_{who.upper()}"
-        server.env[name] = other.env[name]
+        server.environment[name] = other.environment[name]
     lines = await refused(server)
     assert 1 <= len(lines) <= 2, lines
     assert f"--{who}" in lines[0], lines

@@ -72,12 +72,14 @@ class Servers:
     def start(self) -> None:
         """Start those that do not run, all at once, and wait until they are ready."""
         with ThreadPoolExecutor(len(self.every)) as pool:
-            list(pool.map(ServerProcess.start, (each for each in self.every if not each.is_alive)))
+            list(
+                pool.map(ServerProcess.start, (each for each in self.every if not each.is_running))
+            )
 
     def stop(self) -> list[int]:
         """Ask all of them to end, at once, and return their exit codes."""
         with ThreadPoolExecutor(len(self.every)) as pool:
-            return list(pool.map(ServerProcess.stop, self.every))
+            return list(pool.map(ServerProcess.end, self.every))
 
     def kill(self) -> None:
         """End all of them the hard way."""

@@ -221,11 +221,8 @@ async def until_logged(server: ServerProcess, event: str, seconds: float = 60.0)
 
 async def ended(server: ServerProcess, seconds: float = 60.0) -> int:
     """Wait until a server ends by itself and return its exit code."""
-    process = server.process
-    assert process is not None
-    await until(lambda: process.poll() is not None, "the server ends", seconds)
-    assert process.returncode is not None
-    return process.returncode
+    await until(lambda: server.exit_code() is not None, "the server ends", seconds)
+    return server.wait(seconds)
 
 
 async def refused(server: ServerProcess) -> list[str]:
