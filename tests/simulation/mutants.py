@@ -15,7 +15,7 @@ from typing import Any
 from unittest import mock
 
 from landline import writer
-from landline.delivery import delivery, memory, receipts, sends, session
+from landline.delivery import delivery, memory, receipts, sends, session, window
 from landline.delivery.decisions import AppendMessage
 from landline.errors import StoreRefused, StoreUnavailable
 from landline.gateway import hub, membership, repeats, replay
@@ -131,7 +131,7 @@ def no_turns() -> AbstractContextManager[Any]:
     pull = session.Session.pull
 
     def in_the_order_of_the_log(self: session.Session) -> None:
-        self._turn = None
+        self.ahead.turn = None
         pull(self)
 
     return _patch(session.Session, "pull", in_the_order_of_the_log)
@@ -143,7 +143,7 @@ def pushed_ahead_forgotten() -> AbstractContextManager[Any]:
 
     def forget(self: session.Session, pending: Pending, is_settled: Any) -> Any:
         pushed = push(self, pending, is_settled)
-        self._ahead.clear()
+        self.ahead._cursors.clear()
         return pushed
 
     return _patch(session.Session, "_push_rows", forget)
@@ -187,29 +187,36 @@ def cleanup_removes_siblings() -> AbstractContextManager[Any]:
 
 @mutant("an ack names messages, never a position", "F60", "I8", 11)
 def ack_by_position() -> AbstractContextManager[Any]:
-    acknowledge = session.Session.acknowledge
+    acknowledge = window.Window.acknowledge
 
-    def up_to(self: session.Session, ids: Sequence[str]) -> Any:
-        outstanding = list(self.outstanding)
-        last = max((outstanding.index(id) for id in ids if id in outstanding), default=-1)
-        return acknowledge(self, outstanding[: last + 1])
+    def up_to(self: window.Window, ids: Sequence[str]) -> Any:
+        known = self.ids()
+        last = max((known.index(id) for id in ids if id in known), default=-1)
+        return acknowledge(self, known[: last + 1])
 
-    return _patch(session.Session, "acknowledge", up_to)
+    return _patch(window.Window, "acknowledge", up_to)
 
 
 @mutant("an ack counts for what this session was pushed", "F69", "I8", 1)
 def acks_of_anything() -> AbstractContextManager[Any]:
-    acknowledge = session.Session.acknowledge
+    take = receipts.Receipts.take
+    acknowledge = delivery.Delivery._acknowledge
 
-    def anything(self: session.Session, ids: Sequence[str]) -> Any:
-        return acknowledge(self, ids) or [(id, f"dm:{self.user}:{self.user}", "") for id in ids]
+    def anything(self: delivery.Delivery, session: session.Session, ids: Sequence[str]) -> None:
+        made_up = [(id, f"dm:{session.user}:{session.user}", "") for id in ids]
 
-    return _patch(session.Session, "acknowledge", anything)
+        def take_them(self: receipts.Receipts, recipient: str, acknowledged: Any) -> None:
+            take(self, recipient, acknowledged or made_up)
+
+        with _patch(receipts.Receipts, "take", take_them):
+            acknowledge(self, session, tuple(ids))
+
+    return _patch(delivery.Delivery, "_acknowledge", anything)
 
 
 @mutant("at most `window` messages are outstanding", "design 3.6, F63", "I14", 1)
 def window_unbounded() -> AbstractContextManager[Any]:
-    return _patch(session.Session, "room", property(lambda _self: 1_000))
+    return _patch(window.Window, "room", property(lambda _self: 1_000))
 
 
 @mutant("a session is pushed a message once", "design 3.10, F06", "I5", 0)
@@ -284,9 +291,9 @@ def memory_not_given_back() -> AbstractContextManager[Any]:
 
 @mutant("a timeout is `unknown`, never `rejected`", "design 3.1, F01", "I3 I12", 3)
 def timeout_is_rejection() -> AbstractContextManager[Any]:
-    fail = delivery.Delivery._fail
+    fail = sends.Sends._fail
     return _patch(
-        delivery.Delivery,
+        sends.Sends,
         "_fail",
         lambda self, flight, result: fail(self, flight, NotAppended(True, result.reason)),
     )
@@ -294,37 +301,36 @@ def timeout_is_rejection() -> AbstractContextManager[Any]:
 
 @mutant("a repeat is never answered `rejected`", "sends.py, F01", "I12 I3", 28)
 def repeat_is_rejected() -> AbstractContextManager[Any]:
-    refuse = delivery.Delivery._refuse
+    refuse = sends.Sends._refuse
 
-    def always(self: delivery.Delivery, waiters: Any, reason: str) -> None:
+    def always(self: sends.Sends, waiters: Any, reason: str) -> None:
         refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], reason)
 
-    return _patch(delivery.Delivery, "_refuse", always)
+    return _patch(sends.Sends, "_refuse", always)
 
 
 @mutant("a repeat is looked up in the store first", "design 3.10", "I7", 3)
 def repeat_not_looked_up() -> AbstractContextManager[Any]:
-    start = sends.Sends.start
+    start = sends.Sends._start
 
     def at_once(self: sends.Sends, record: Any, waiter: Any) -> None:
         start(self, record, dataclasses.replace(waiter, retry=False))
 
-    return _patch(sends.Sends, "start", at_once)
+    return _patch(sends.Sends, "_start", at_once)
 
 
 @mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 316)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
-    appended = delivery.Delivery.message_appended
+    appended = sends.Sends.appended
 
-    def believe(self: delivery.Delivery, flight: Any, result: Any) -> None:
+    def believe(self: sends.Sends, flight: Any, result: Any) -> Any:
         if not flight.retry:
-            appended(self, flight, result)
-            return
+            return appended(self, flight, result)
         flight.retry = False
-        with _patch(delivery.Delivery, "_may_be_repeated_elsewhere", lambda *_: False):
-            appended(self, flight, result)  # it is no slow original either
+        with _patch(sends.Sends, "_may_be_repeated_elsewhere", lambda *_: False):
+            return appended(self, flight, result)  # it is no slow original either
 
-    return _patch(delivery.Delivery, "message_appended", believe)
+    return _patch(sends.Sends, "appended", believe)
 
 
 @mutant(
@@ -336,7 +342,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
 def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
-        no_doubts = _patch(delivery.Delivery, "_may_be_repeated_elsewhere", lambda *_: False)
+        no_doubts = _patch(sends.Sends, "_may_be_repeated_elsewhere", lambda *_: False)
         with no_doubts, _patch(repeats.Repeats, "_let_originals_arrive", mock.AsyncMock()):
             yield
 
@@ -351,41 +357,41 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
 
 @mutant("the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 6800)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
-    appended = delivery.Delivery.message_appended
+    appended = sends.Sends.appended
 
-    def die(self: delivery.Delivery, flight: Any, result: Any) -> None:
+    def die(self: sends.Sends, flight: Any, result: Any) -> Any:
         if any(each.session in self._sessions for each in flight.waiters):
-            appended(self, flight, result)
-        else:
-            self._sends.land(flight)
+            return appended(self, flight, result)
+        self._flights.land(flight)
+        return ()
 
-    return _patch(delivery.Delivery, "message_appended", die)
+    return _patch(sends.Sends, "appended", die)
 
 
 @mutant("nothing is refused after it was accepted", "design 3.1, F71", "I3 I12", 0)
 def refused_after_append() -> AbstractContextManager[Any]:
-    appended = delivery.Delivery.message_appended
+    appended = sends.Sends.appended
 
-    def refuse(self: delivery.Delivery, flight: Any, result: Any) -> None:
+    def refuse(self: sends.Sends, flight: Any, result: Any) -> Any:
         is_full = isinstance(result, Appended) and result.position.offset % 10 == 9
-        if not flight.retry and is_full:
-            self._fail(flight, NotAppended(True, "the recipient's mailbox is full"))
-        else:
-            appended(self, flight, result)
+        if flight.retry or not is_full:
+            return appended(self, flight, result)
+        self._fail(flight, NotAppended(True, "the recipient's mailbox is full"))
+        return ()
 
-    return _patch(delivery.Delivery, "message_appended", refuse)
+    return _patch(sends.Sends, "appended", refuse)
 
 
 @mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 3)
 def drain_rejects() -> AbstractContextManager[Any]:
-    drain = delivery.Delivery.drain
+    drain = sends.Sends.drain
 
-    def at_once(self: delivery.Delivery) -> None:
+    def at_once(self: sends.Sends) -> None:
         drain(self)
-        for flight in list(self._sends._flights.values()):
+        for flight in list(self._flights):
             self._fail(flight, NotAppended(True, "restarting"))
 
-    return _patch(delivery.Delivery, "drain", at_once)
+    return _patch(sends.Sends, "drain", at_once)
 
 
 @mutant("`accepted` comes after the log's acknowledgement", "spec 4.1, F12", "I11 I1", 0)
@@ -460,7 +466,7 @@ def delivered_when_pushed() -> AbstractContextManager[Any]:
 
     def acknowledge_first(self: delivery.Delivery) -> Any:
         for each in list(self._sessions.values()):
-            self._acknowledge(each, tuple(each.outstanding))
+            self._acknowledge(each, each.window.ids())
         return take(self)
 
     return _patch(delivery.Delivery, "take_decisions", acknowledge_first)

@@ -16,7 +16,18 @@ from typing import Any
 import structlog
 
 from landline import retention, writer
-from landline.delivery import delivery, memory, receipts, sends, session, unread
+from landline.delivery import (
+    acceptances,
+    ahead,
+    delivery,
+    flights,
+    intake,
+    memory,
+    receipts,
+    session,
+    unread,
+    window,
+)
 from landline.gateway import hub, membership, repeats, replay
 from landline.model import PendingQuery
 from landline.protocol.identity import direct_conversation, message_id
@@ -29,10 +40,13 @@ from simulation.process import Process
 
 # Small bounds and short deadlines, so that short schedules reach every edge.
 BOUNDS: dict[Any, dict[str, Any]] = {
-    session: {"WINDOW": 6, "PAGE_ROWS": 3, "DEAF_SECONDS": 1.0, "AHEAD_CONVERSATIONS": 2},
+    session: {"WINDOW": 6, "PAGE_ROWS": 3, "DEAF_SECONDS": 1.0},
+    window: {"WINDOW": 6},
+    ahead: {"AHEAD_CONVERSATIONS": 2},
     memory: {"HELD_MESSAGES": 3, "REMEMBERED_IDS": 4, "PUSHED_IDS": 12, "OWN_IDS": 5},
-    delivery: {"SESSION_FLIGHTS": 4, "WRITE_TIMEOUT_SECONDS": 2.0},
-    sends: {"FLIGHTS": 14},
+    delivery: {"WRITE_TIMEOUT_SECONDS": 2.0},
+    intake: {"SESSION_FLIGHTS": 4},
+    flights: {"FLIGHTS": 14},
     receipts: {"RECEIPTS_PER_RECORD": 4},
     hub: {"DRAIN_SECONDS": 3.0, "FAREWELL_SECONDS": 1.0},
     membership: {"LOG_SECONDS": 1.0},
@@ -49,7 +63,8 @@ BOUNDS: dict[Any, dict[str, Any]] = {
 }
 CRAMPED: dict[Any, dict[str, Any]] = {
     memory: {"HELD_BYTES": 1_600, "ALL_HELD_BYTES": 2_400, "ALL_PUSHED_BYTES": 6 * 320},
-    sends: {"RECENT_IDS": 3, "RECENT_SECONDS": 2.0, "FLIGHTS": 5},
+    acceptances: {"REMEMBERED_ACCEPTANCES": 3, "REMEMBERED_SECONDS": 2.0},
+    flights: {"FLIGHTS": 5},
     receipts: {
         "QUEUED_RECEIPTS": 4,
         "SETTLED_RECEIPTS": 6,

@@ -8,11 +8,8 @@ import orjson
 import pytest
 
 from landline.config import Settings
-from landline.delivery.delivery import (
-    SESSION_FLIGHT_BYTES,
-    SESSION_FLIGHTS,
-    WRITE_TIMEOUT_SECONDS,
-)
+from landline.delivery.delivery import WRITE_TIMEOUT_SECONDS
+from landline.delivery.intake import SESSION_FLIGHT_BYTES, SESSION_FLIGHTS
 from landline.gateway.connection import FRAGMENTS, PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
 from landline.gateway.doorway import HANDSHAKE_SECONDS
 from landline.gateway.listener import WEBSOCKET_PATHS

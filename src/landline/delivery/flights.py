@@ -1,10 +1,15 @@
 """What is on its way into the log: messages, and batches of receipts."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from landline.delivery.lineup import Place
 from landline.model import Appended, Message, Position
 from landline.protocol.records import MessageRecord
+
+# What may be on its way to the log at once. The log bounds itself too; this bound is ours.
+FLIGHTS = 32_768
+FLIGHT_BYTES = 32 * 1024 * 1024
 
 
 @dataclass(slots=True)
@@ -45,6 +50,40 @@ class Flight:
             position,
             time_ms,
         )
+
+
+class Flights:
+    """The messages of this server that are in flight, by their ids."""
+
+    __slots__ = ("_bytes", "_flights")
+
+    def __init__(self) -> None:
+        self._flights: dict[str, Flight] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def __iter__(self) -> Iterator[Flight]:
+        return iter(self._flights.values())
+
+    def get(self, message_id: str) -> Flight | None:
+        """Return the flight of this message, if it is under way."""
+        return self._flights.get(message_id)
+
+    def is_full(self) -> bool:
+        """Say whether another flight would exceed the bounds."""
+        return len(self._flights) >= FLIGHTS or self._bytes >= FLIGHT_BYTES
+
+    def start(self, flight: Flight) -> None:
+        """Take in a flight."""
+        self._flights[flight.record.message_id] = flight
+        self._bytes += flight.size_bytes
+
+    def land(self, flight: Flight) -> None:
+        """End a flight."""
+        if self._flights.pop(flight.record.message_id, None) is not None:
+            self._bytes -= flight.size_bytes
 
 
 @dataclass(slots=True, eq=False)

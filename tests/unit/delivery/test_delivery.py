@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 import pytest
 
-from landline.delivery import Delivery, delivery, memory, sends, unread
+from landline.delivery import Delivery, flights, intake, memory, unread
 from landline.delivery import decisions as d
 from landline.delivery.receipts import RETRY_SECONDS
 from landline.delivery.sends import SLOW_SECONDS
@@ -355,7 +355,7 @@ def test_what_may_be_repeated_waits_for_the_store(
     bench.append()
     bench.heart.position_unknown(bench.pop(d.ConfirmPosition).flight, "the store is away")
     bench.join("a", "alice")
-    monkeypatch.setattr(delivery, "SESSION_FLIGHTS", 1)
+    monkeypatch.setattr(intake, "SESSION_FLIGHTS", 1)
     bench.send("a", "bob", ref="not read")
     bench.clock.now += SLOW_SECONDS + 0.01
     bench.append()
@@ -447,7 +447,7 @@ def test_what_only_the_log_has_said_is_no_answer_to_a_repeat(bench: Bench) -> No
 
 
 def test_too_many_flights_are_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sends, "FLIGHTS", 2)
+    monkeypatch.setattr(flights, "FLIGHTS", 2)
     for ref in ("r1", "r2", "r3"):
         bench.send("a", "bob", ref=ref)
     (error,) = bench.of("a", "error")

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from landline.delivery import memory
+from landline.delivery import ahead, memory, window
 from landline.delivery import session as sessions
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
@@ -106,7 +106,7 @@ class World:
     def acknowledge(self, count: int) -> None:
         """Acknowledge the oldest ones."""
         ids = [self.unacked.popleft() for _ in range(min(count, len(self.unacked)))]
-        self.receipts += [id for id, *_ in self.session.acknowledge(ids)]
+        self.receipts += [id for id, *_ in self.session.window.acknowledge(ids)]
         self.session.resume()
         self.settle()
 
@@ -128,15 +128,17 @@ class World:
     def check_once(self) -> None:
         """Nothing came twice, and what is remembered for that is bounded."""
         assert len(set(self.pushed)) == len(self.pushed)
-        assert len(self.session._ahead) <= sessions.AHEAD_CONVERSATIONS + sessions.PAGE_ROWS
+        assert len(self.session.ahead) <= ahead.AHEAD_CONVERSATIONS + sessions.PAGE_ROWS
         assert len(self.session.pushed._positions) <= memory.REMEMBERED_IDS + WINDOW
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "REMEMBERED_IDS", 8)
-    for name, value in {"WINDOW": 16, "PAGE_ROWS": 8, "AHEAD_CONVERSATIONS": 6}.items():
-        monkeypatch.setattr(sessions, name, value)
+    monkeypatch.setattr(ahead, "AHEAD_CONVERSATIONS", 6)
+    monkeypatch.setattr(sessions, "PAGE_ROWS", 8)
+    for module in (sessions, window):
+        monkeypatch.setattr(module, "WINDOW", 16)
 
 
 @pytest.mark.usefixtures("small")
@@ -192,7 +194,7 @@ def test_what_was_pushed_ahead_does_not_come_again_with_a_late_hint() -> None:
     quiet, never_pushed = world.store("quiet", 0), world.store("flood", 0)
     world.session.begin(dict(world.ends))
     world.settle()
-    while quiet not in world.pushed or quiet in world.unacked or world.session._ahead:
+    while quiet not in world.pushed or quiet in world.unacked or world.session.ahead:
         world.acknowledge(4)
         world.apply_receipts(100)
     assert quiet not in world.session.pushed
@@ -310,7 +312,7 @@ def test_what_is_held_is_looked_through_once_however_many_cursors_a_page_forgets
     drop = memory.Held.drop
 
     def count(self: memory.Held, is_known: Callable[[memory.HeldMessage], bool]) -> None:
-        calls.append(len(world.session._ahead))
+        calls.append(len(world.session.ahead))
         drop(self, is_known)
 
     monkeypatch.setattr(memory.Held, "drop", count)
@@ -321,7 +323,7 @@ def test_what_is_held_is_looked_through_once_however_many_cursors_a_page_forgets
         world.store(f"quiet{number:02}", 0)
     world.session.begin(dict(world.ends))
     world.settle()
-    assert len(world.session._ahead) == 20
+    assert len(world.session.ahead) == 20
     world.unacked = deque(id for id in world.unacked if world.messages[id].conversation != "flood")
     world.acknowledge(20)
     world.apply_receipts(20)
@@ -330,7 +332,7 @@ def test_what_is_held_is_looked_through_once_however_many_cursors_a_page_forgets
         world.session.pull()
         world.settle()
     assert 1 <= len(calls) <= 2
-    assert not world.session._ahead
+    assert not world.session.ahead
 
 
 def test_a_conversation_that_is_not_alone_leaves_room_for_others() -> None:
