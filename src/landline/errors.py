@@ -11,7 +11,7 @@
     ├── LogLost                 the log does not hold what it held: stop, a person must decide
     └── StoreRefused            something can never be stored, however often it is tried
 
-What a *client* did wrong is not in this tree: see `landline.protocol.frames.BadFrame`, and
+What a *client* did wrong is not in this tree: see `landline.protocol.client_frames.BadFrame`, and
 `landline.protocol.records.BadRecord` for what stands in the log.
 """
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 
+from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome
-from landline.protocol.frames import Ack, BadFrame, ClientFrame, Ping, Send
 from simulation.models import OUTSIDE
 
 if TYPE_CHECKING:

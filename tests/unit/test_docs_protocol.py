@@ -10,13 +10,14 @@ import pytest
 from landline.config import Settings
 from landline.delivery.delivery import WRITE_TIMEOUT_SECONDS
 from landline.delivery.intake import SESSION_FLIGHT_BYTES, SESSION_FLIGHTS
-from landline.gateway.connection import FRAGMENTS, PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
 from landline.gateway.doorway import HANDSHAKE_SECONDS
+from landline.gateway.fragments import FRAGMENTS
+from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
 from landline.gateway.listener import WEBSOCKET_PATHS
 from landline.model import Message, Position
-from landline.protocol import frames, limits
+from landline.protocol import limits, server_frames
+from landline.protocol.client_frames import Ack, BadFrame, Ping, Send, decode
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome
-from landline.protocol.frames import BadFrame, decode
 from support.pages import ROOT, code_blocks, read, section, table
 
 PAGE = read("docs/protocol.md")
@@ -29,17 +30,17 @@ CLIENT_TYPES = {"send", "ack", "ping"}
 SERVER_FRAMES: list[dict[str, Any]] = [
     orjson.loads(frame)
     for frame in (
-        frames.welcome(user="alice", server="ws-1", session="s", durability="sqlite:fsync"),
-        frames.accepted(ref="r", id=ID, conversation="dm:a:b", offset=1, time_ms=0),
-        frames.accepted(ref=None, id=ID, conversation="dm:a:b", offset=1, time_ms=0),
-        frames.message(MESSAGE, replay=False),
-        frames.message(MESSAGE, replay=True),
-        frames.caught_up(0),
-        frames.status(ids=[ID], user="bob", time="t"),
-        frames.error(ErrorCode.BUSY, "why", outcome=Outcome.REJECTED, ref="r"),
-        frames.error(ErrorCode.BAD_REF, "why", outcome=Outcome.REJECTED),
-        frames.error(ErrorCode.UNKNOWN_TYPE, "why"),
-        frames.PONG,
+        server_frames.welcome(user="alice", server="ws-1", session="s", durability="sqlite:fsync"),
+        server_frames.accepted(ref="r", id=ID, conversation="dm:a:b", offset=1, time_ms=0),
+        server_frames.accepted(ref=None, id=ID, conversation="dm:a:b", offset=1, time_ms=0),
+        server_frames.message(MESSAGE, replay=False),
+        server_frames.message(MESSAGE, replay=True),
+        server_frames.caught_up(0),
+        server_frames.status(ids=[ID], user="bob", time="t"),
+        server_frames.error(ErrorCode.BUSY, "why", outcome=Outcome.REJECTED, ref="r"),
+        server_frames.error(ErrorCode.BAD_REF, "why", outcome=Outcome.REJECTED),
+        server_frames.error(ErrorCode.UNKNOWN_TYPE, "why"),
+        server_frames.PONG,
     )
 ]
 
@@ -58,7 +59,7 @@ def is_from_client(example: dict[str, Any]) -> bool:
 
 def test_every_example_of_a_client_frame_is_taken() -> None:
     taken = [decode(json.dumps(example)) for example in EXAMPLES if is_from_client(example)]
-    assert {type(frame) for frame in taken} == {frames.Send, frames.Ack, frames.Ping}
+    assert {type(frame) for frame in taken} == {Send, Ack, Ping}
 
 
 def test_every_example_of_a_server_frame_is_one_that_the_server_makes() -> None:
@@ -89,7 +90,7 @@ def test_the_errors_in_the_page_are_those_that_such_frames_get() -> None:
         with pytest.raises(BadFrame) as caught:
             decode(json.dumps(frame))
         bad = caught.value
-        answer = frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
+        answer = server_frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
         errors.append(orjson.loads(answer))
     assert [example for example in EXAMPLES if example.get("type") == "error"] == errors
 
@@ -108,7 +109,7 @@ def test_every_close_code_is_in_the_table_and_no_other() -> None:
 SAYS_SO = [
     *(ROOT / "src" / "landline" / "delivery").glob("*.py"),
     *(ROOT / "src" / "landline" / "gateway").glob("*.py"),
-    ROOT / "src" / "landline" / "protocol" / "frames.py",
+    ROOT / "src" / "landline" / "protocol" / "client_frames.py",
 ]
 
 

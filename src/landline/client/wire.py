@@ -9,8 +9,8 @@ import orjson
 from landline.client.errors import ClientError, MessageRejected
 from landline.client.events import Delivered, Message, Receipt
 from landline.client.outbox import Draft
+from landline.protocol.client_frames import BadFrame, decode
 from landline.protocol.codes import ErrorCode
-from landline.protocol.frames import BadFrame, decode
 from landline.protocol.limits import FRAME_BYTES, PROTOCOL_VERSION
 
 

@@ -33,9 +33,9 @@ from landline.delivery.sends import Sends
 from landline.delivery.session import Session
 from landline.model import Appended, AppendResult, Message, Pending, PendingQuery, Positions
 from landline.ports import Clock
-from landline.protocol import frames
+from landline.protocol import server_frames
+from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode, Outcome
-from landline.protocol.frames import Ack, BadFrame, ClientFrame, Send
 from landline.protocol.hints import StatusHint
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
 
@@ -102,7 +102,7 @@ class Delivery:
         self._sessions[session_id] = session
         self._users.setdefault(user, {})[session_id] = session
         self.counters.sessions_opened += 1
-        welcome = frames.welcome(
+        welcome = server_frames.welcome(
             user=user, server=self._server_id, session=session_id, durability=self._durability
         )
         self._out.append(Transmit(session_id, welcome))
@@ -157,7 +157,7 @@ class Delivery:
         elif isinstance(frame, Ack):
             self._acknowledge(session, frame.ids)
         else:
-            self._out.append(Transmit(session_id, frames.PONG))
+            self._out.append(Transmit(session_id, server_frames.PONG))
 
     def receive_bad(self, session_id: str, bad: BadFrame) -> None:
         """A client has sent a frame that cannot be taken: say so; the connection lives on."""
@@ -168,7 +168,7 @@ class Delivery:
         if bad.outcome is Outcome.REJECTED:
             self.counters.rejected += 1
         self.counters.error(bad.code)
-        error = frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
+        error = server_frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
         self._out.append(Transmit(session_id, error))
         if session.intake.take_bad():
             self._close(session, CloseCode.POLICY, f"{BAD_FRAMES_IN_A_ROW} bad frames in a row")
@@ -206,7 +206,7 @@ class Delivery:
         frame = b""
         for recipient in message.recipients:
             for session in self._users.get(recipient, {}).values():
-                frame = frame or frames.message(message, replay=False)
+                frame = frame or server_frames.message(message, replay=False)
                 session.offer(message, frame)
 
     def routed(self, hint: Message | StatusHint) -> None:
@@ -266,7 +266,7 @@ class Delivery:
         # The recipient's sessions on two servers may both acknowledge: that is two receipts.
         ids = self._told.note_new(hint.ids, hint.user)
         if ids:
-            frame = frames.status(ids=ids, user=hint.user, time=hint.time)
+            frame = server_frames.status(ids=ids, user=hint.user, time=hint.time)
             self._out.extend(Transmit(session_id, frame) for session_id in sessions)
 
     # Time and the end ------------------------------------------------------------------------

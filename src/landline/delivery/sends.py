@@ -31,9 +31,9 @@ from landline.delivery.session import Session
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import Appended, AppendResult, Message, NotAppended
 from landline.ports import Clock
-from landline.protocol import frames
+from landline.protocol import server_frames
+from landline.protocol.client_frames import Send
 from landline.protocol.codes import ErrorCode, Outcome
-from landline.protocol.frames import Send
 from landline.protocol.identity import direct_conversation, message_id
 from landline.protocol.records import MessageRecord
 from landline.protocol.times import rfc3339
@@ -230,7 +230,7 @@ class Sends:
         for waiter in waiters:
             self._counters.accepted += 1
             if waiter.session in self._sessions:
-                frame = frames.accepted(
+                frame = server_frames.accepted(
                     ref=waiter.ref,
                     id=message_id,
                     conversation=accepted.conversation,
@@ -264,7 +264,7 @@ class Sends:
 
     def _answer_error(self, waiter: Waiter, code: ErrorCode, outcome: Outcome, reason: str) -> None:
         self._counters.error(code)
-        error = frames.error(code, reason, outcome=outcome, ref=waiter.ref)
+        error = server_frames.error(code, reason, outcome=outcome, ref=waiter.ref)
         self._out.append(Transmit(waiter.session, error))
 
     def _land(self, flight: Flight) -> None:

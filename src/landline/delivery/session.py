@@ -54,7 +54,7 @@ from landline.model import (
     join,
 )
 from landline.ports import Clock
-from landline.protocol import frames
+from landline.protocol import server_frames
 from landline.protocol.limits import WINDOW
 
 # Rows of one page: at 16 KiB of content each, a page is 1 MiB at the most.
@@ -252,7 +252,7 @@ class Session:
     def _note_caught_up(self) -> None:
         if not self.is_caught_up and self.barrier is not None and covers(self.cursor, self.barrier):
             self.is_caught_up = True
-            self._out.append(Transmit(self.id, frames.caught_up(self.replayed)))
+            self._out.append(Transmit(self.id, server_frames.caught_up(self.replayed)))
 
     def resume(self) -> None:
         """Go on after the window opened: pull in good time, not page by single message."""
@@ -334,7 +334,7 @@ class Session:
                 if not is_ahead:
                     left.setdefault(partition, offset)
                 continue
-            self._push(message, frames.message(message, replay=True))
+            self._push(message, server_frames.message(message, replay=True))
             pushed += 1
             if not self.is_caught_up:
                 self.replayed += 1

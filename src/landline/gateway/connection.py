@@ -6,11 +6,13 @@ from typing import NamedTuple, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from landline.gateway.fragments import BadFragment, Fragments
+from landline.gateway.heartbeat import Heartbeat
 from landline.gateway.turns import Turns
 from landline.observability.logging import get_logger
 from landline.ports import Clock
+from landline.protocol.client_frames import BadFrame, ClientFrame, decode
 from landline.protocol.codes import CloseCode
-from landline.protocol.frames import BadFrame, ClientFrame, decode
 from landline.protocol.limits import FRAME_BYTES
 
 # When this much waits to be written the session gets nothing more until it has drained.
@@ -19,15 +21,10 @@ WRITE_LOW_BYTES = 64 * 1024
 # Answers are written all the same; a peer that lets them pile up to here reads nothing at all.
 WRITE_LIMIT_BYTES = 1024 * 1024
 
-PING_AFTER_SECONDS = 20.0
-PONG_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 3.0
 
 # A socket that has been read for so long, and had nothing, was empty.
 EMPTY_AFTER_SECONDS = 0.5
-
-# A message in more pieces than this is an attack on the reassembly, not a message.
-FRAGMENTS = 128
 
 # What a close frame may hold (RFC 6455, section 7.4, and IANA's registry), and the words for
 # one that is empty and one that never came; those two are never sent.
@@ -76,6 +73,9 @@ class Connection(WSListener):
 
     Frames are taken in turns (`landline.gateway.turns`): what arrives beyond a turn waits in
     `_inbox`, and the socket is not read meanwhile. So the inbox holds one read at the most.
+
+    It has many attributes because picows calls one object for all that happens on a socket, and
+    the log says all of it in one line at the end.
     """
 
     def __init__(
@@ -99,16 +99,14 @@ class Connection(WSListener):
         self.turn_until = 0.0
         self._inbox: deque[_Frame] = deque()
         self._is_in_ring = False
-        self._fragments: list[bytes] = []
-        self._fragment_bytes = 0
+        self._fragments = Fragments()
         self._closing: asyncio.TimerHandle | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
         # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
         self._unread_since: float | None = None
         self._read_again_at = 0.0
-        self._heard_at = 0.0
-        self._pinged_at: float | None = None
+        self._heartbeat = Heartbeat()
         self._opened_at = 0.0
         self._frames_in = 0
         self._frames_out = 0
@@ -185,12 +183,11 @@ class Connection(WSListener):
         is_read = self._transport.underlying_transport.is_reading()
         if is_read and now - self._read_again_at > EMPTY_AFTER_SECONDS:
             self._unread_since = None
-        if self._pinged_at is not None:
-            if now - self._pinged_at > PONG_WITHIN_SECONDS:
-                log.info("connection_silent", session=self.session)
-                self.abort()
-        elif now - self._heard_at > PING_AFTER_SECONDS and not self._is_paused():
-            self._pinged_at = now
+        if self._heartbeat.is_gone(now):
+            log.info("connection_silent", session=self.session)
+            self.abort()
+        elif self._heartbeat.is_ping_due(now) and not self._is_paused():
+            self._heartbeat.pinged(now)
             self._transport.send_ping()
 
     # What the peer does (picows calls these) ------------------------------------------------------
@@ -199,14 +196,15 @@ class Connection(WSListener):
         """The upgrade is done."""
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        self._opened_at = self._heard_at = self._owner.clock.monotonic()
+        self._opened_at = self._owner.clock.monotonic()
+        self._heartbeat.heard(self._opened_at)
         self._owner.opened(self)
         log.info("connection_opened", session=self.session, user=self.user, **self._from)
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         """A WebSocket frame has arrived."""
-        now = self._heard_at = self._owner.clock.monotonic()
-        self._pinged_at = None
+        now = self._owner.clock.monotonic()
+        self._heartbeat.heard(now)
         if self._closing is None and (frame.rsv1 or frame.rsv2 or frame.rsv3):
             self._end(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
             return
@@ -296,21 +294,13 @@ class Connection(WSListener):
 
     def _take_fragment(self, frame: _Frame) -> None:
         is_first = frame.kind == WSMsgType.TEXT
-        if is_first == bool(self._fragments):
-            self._end(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
+        try:
+            message = self._fragments.add(frame.payload, is_first=is_first, is_final=frame.is_final)
+        except BadFragment as bad:
+            self._end(bad.code, bad.reason)
             return
-        self._fragments.append(frame.payload)
-        self._fragment_bytes += len(frame.payload)
-        if self._fragment_bytes > FRAME_BYTES or len(self._fragments) > FRAGMENTS:
-            self._end(
-                CloseCode.TOO_LARGE,
-                f"a message has at most {FRAME_BYTES} bytes in {FRAGMENTS} fragments",
-            )
-        elif frame.is_final:
-            payload = b"".join(self._fragments)
-            self._fragments.clear()
-            self._fragment_bytes = 0
-            self._take_text(payload)
+        if message is not None:
+            self._take_text(message)
 
     def _end(self, code: CloseCode, reason: str) -> None:
         """The peer broke the WebSocket protocol: this connection has nothing more to say."""

@@ -40,7 +40,7 @@ from landline.gateway.turns import Turns
 from landline.model import AppendResult
 from landline.observability.metrics import Histogram, Value, close_code_label
 from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
-from landline.protocol.frames import BadFrame, ClientFrame
+from landline.protocol.client_frames import BadFrame, ClientFrame
 
 DRAIN_SECONDS = 8.0
 FAREWELL_SECONDS = 3.5

@@ -11,7 +11,7 @@ from landline.delivery import Delivery, memory, session
 from landline.delivery import decisions as d
 from landline.delivery.session import DEAF_SECONDS, PAGE_ROWS
 from landline.model import Message, Pending, PendingQuery, Position, Positions
-from landline.protocol.frames import Ack
+from landline.protocol.client_frames import Ack
 from landline.protocol.limits import WINDOW
 from support.clock import Clock
 

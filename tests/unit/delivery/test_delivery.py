@@ -11,8 +11,8 @@ from landline.delivery import decisions as d
 from landline.delivery.receipts import RETRY_SECONDS
 from landline.delivery.sends import SLOW_SECONDS
 from landline.model import Appended, Message, NotAppended, Pending, Position
+from landline.protocol.client_frames import Ack, BadFrame, Ping, Send, decode
 from landline.protocol.codes import CloseCode
-from landline.protocol.frames import Ack, BadFrame, Ping, Send, decode
 from landline.protocol.hints import StatusHint
 from landline.protocol.limits import WINDOW
 from support.clock import Clock

@@ -11,8 +11,8 @@ from landline.delivery import Delivery, memory
 from landline.delivery import decisions as d
 from landline.delivery.memory import Budget, Held, Pushed
 from landline.model import Message, Pending, Position
-from landline.protocol.frames import Ack
-from landline.protocol.frames import message as encode
+from landline.protocol.client_frames import Ack
+from landline.protocol.server_frames import message as encode
 from support.clock import Clock
 
 SESSIONS = ("a", "b", "c")

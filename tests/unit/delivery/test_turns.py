@@ -13,7 +13,7 @@ from landline.delivery.counters import Counters
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
 from landline.delivery.session import Session
 from landline.model import Message, PendingQuery, Position
-from landline.protocol import frames
+from landline.protocol import server_frames
 from landline.protocol.limits import WINDOW
 from support.clock import Clock
 from support.owed import answer
@@ -58,7 +58,7 @@ class World:
         """Somebody's message has been appended, is offered, and applied."""
         id = self.store(conversation, 0)
         message = self.messages[id]
-        self.session.offer(message, frames.message(message, replay=False))
+        self.session.offer(message, server_frames.message(message, replay=False))
         self.settle()
         return id
 
@@ -66,7 +66,7 @@ class World:
         """Hints come late: the store has had these messages for some time."""
         for id in chance.sample(list(self.messages), min(20, len(self.messages))):
             message = self.messages[id]
-            self.session.offer(message, frames.message(message, replay=False))
+            self.session.offer(message, server_frames.message(message, replay=False))
             self.settle()
 
     def settle(self) -> None:
@@ -205,7 +205,7 @@ def test_what_was_pushed_ahead_does_not_come_again_with_a_late_hint() -> None:
     assert pushed < 200
     for id in (quiet, never_pushed):
         message = world.messages[id]
-        world.session.offer(message, frames.message(message, replay=False))
+        world.session.offer(message, server_frames.message(message, replay=False))
         world.settle()
     assert world.pushed[pushed:] == [never_pushed], "the session hears what is new to it"
     world.is_slow = False

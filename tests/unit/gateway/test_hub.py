@@ -19,7 +19,7 @@ from landline.gateway import hub as hubs
 from landline.gateway import repeats
 from landline.gateway.hub import Hub
 from landline.model import Appended, Position, Positions
-from landline.protocol.frames import Send
+from landline.protocol.client_frames import Send
 from support.peer import until
 
 

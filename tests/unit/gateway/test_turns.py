@@ -10,8 +10,8 @@ from picows.picows import _make_test_ws_frame
 
 from landline.gateway.connection import Connection
 from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS, Turns
+from landline.protocol.client_frames import BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode
-from landline.protocol.frames import BadFrame, ClientFrame, Ping, Send
 
 FLOOD = 500
 ID = "6f1c2a1e-3d0b-4c57-9a0e-5f4f1d3c2b1a"

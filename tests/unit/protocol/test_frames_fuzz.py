@@ -13,10 +13,10 @@ from hypothesis import strategies as st
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
 from landline.delivery.sends import record_of
 from landline.model import Appended, AppendResult, PendingQuery
-from landline.protocol import frames
+from landline.protocol import client_frames, server_frames
+from landline.protocol.client_frames import Ack, BadFrame, Ping, Send
 from landline.protocol.codes import Outcome
 from landline.protocol.fold import fold
-from landline.protocol.frames import Ack, BadFrame, Ping, Send
 from landline.protocol.identity import is_message_id
 from landline.protocol.records import MessageRecord, decode_record
 from landline.protocol.times import rfc3339
@@ -72,7 +72,7 @@ def mutated(draw: st.DrawFn) -> str:
 def check(text: str) -> Send | None:
     """Decode; whatever comes of it must fit the protocol. Returns the send, if it is one."""
     try:
-        frame = frames.decode(text)
+        frame = client_frames.decode(text)
     except BadFrame as bad:
         check_refusal(bad)
         return None
@@ -88,7 +88,7 @@ def check_refusal(bad: BadFrame) -> None:
     """A ref is named only to say that its send is rejected, and the answer can be written."""
     assert bad.outcome is Outcome.REJECTED or (bad.outcome is None and bad.ref is None)
     answer: dict[str, Any] = orjson.loads(
-        frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
+        server_frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
     )
     assert answer["code"] == bad.code
     assert answer.get("ref") == bad.ref

@@ -1,4 +1,4 @@
-"""Frames: what a client may say, what the server answers, and the one validator of both.
+"""Client frames: what a client may say, and the one validator of it.
 
 Whatever `decode` lets through can be stored by every store: the writer checks records with the
 same functions (`landline.protocol.records`).
@@ -6,14 +6,13 @@ same functions (`landline.protocol.records`).
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import orjson
 
-from landline.model import Message
 from landline.protocol.codes import ErrorCode, Outcome
 from landline.protocol.identity import (
     BadName,
@@ -25,14 +24,10 @@ from landline.protocol.identity import (
 from landline.protocol.limits import (
     ACK_IDS,
     CONTENT_BYTES,
-    FRAME_BYTES,
     JSON_DEPTH,
-    PROTOCOL_VERSION,
     REF_BYTES,
     UNKNOWN_BYTES,
-    WINDOW,
 )
-from landline.protocol.times import rfc3339
 
 _INTEGERS = range(-(2**63), 2**64)
 # The fields of all frames of a client, with what JSON makes of them when they are meant.
@@ -320,82 +315,3 @@ def _concerned(frame: Mapping[str, Any]) -> tuple[Outcome | None, str | None]:
         return None, None
     ref = frame.get("ref")
     return Outcome.REJECTED, ref if isinstance(ref, str) and is_ref(ref) else None
-
-
-# Server frames ------------------------------------------------------------------------------
-
-PONG = b'{"type":"pong"}'
-
-
-def welcome(*, user: str, server: str, session: str, durability: str) -> bytes:
-    """Return the first frame of every session."""
-    return orjson.dumps(
-        {
-            "type": "welcome",
-            "user": user,
-            "server": server,
-            "session": session,
-            "protocol": PROTOCOL_VERSION,
-            "durability": durability,
-            "limits": {
-                "content_bytes": CONTENT_BYTES,
-                "frame_bytes": FRAME_BYTES,
-                "window": WINDOW,
-            },
-        }
-    )
-
-
-def accepted(*, ref: str | None, id: str, conversation: str, offset: int, time_ms: int) -> bytes:
-    """Return the answer to a send whose message is durably in the log."""
-    frame: dict[str, Any] = {"type": "accepted"}
-    if ref is not None:
-        frame["ref"] = ref
-    frame |= {
-        "id": id,
-        "conversation": conversation,
-        "offset": offset,
-        "time": rfc3339(time_ms),
-    }
-    return orjson.dumps(frame)
-
-
-def message(message: Message, *, replay: bool) -> bytes:
-    """Return a message as it is pushed to a recipient."""
-    frame: dict[str, Any] = {
-        "type": "message",
-        "id": message.id,
-        "conversation": message.conversation,
-        "sender": message.sender,
-        "to": message.recipients[0],
-        "content": message.content,
-        "time": rfc3339(message.time_ms),
-        "offset": message.position.offset,
-    }
-    if replay:
-        frame["replay"] = True
-    return orjson.dumps(frame)
-
-
-def caught_up(replayed: int) -> bytes:
-    """Return the frame that says: all that was owed when the session began has been pushed."""
-    return orjson.dumps({"type": "caught_up", "replayed": replayed})
-
-
-def status(*, ids: Sequence[str], user: str, time: str) -> bytes:
-    """Return the news for a sender that `user` has acknowledged these messages."""
-    return orjson.dumps(
-        {"type": "status", "ids": ids, "user": user, "status": "DELIVERED", "time": time}
-    )
-
-
-def error(
-    code: ErrorCode, message: str, *, outcome: Outcome | None = None, ref: str | None = None
-) -> bytes:
-    """Return an error frame."""
-    frame: dict[str, Any] = {"type": "error", "code": code, "message": message}
-    if outcome is not None:
-        frame["outcome"] = outcome
-    if ref is not None:
-        frame["ref"] = ref
-    return orjson.dumps(frame)
