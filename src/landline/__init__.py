@@ -7,9 +7,9 @@ from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from landline.client import Chat, Message, Receipt, connect
+    from landline.client import Acceptance, Chat, Message, connect
 
-__all__ = ["Chat", "Message", "Receipt", "__version__", "connect"]
+__all__ = ["Chat", "Message", "Acceptance", "__version__", "connect"]
 
 __version__ = _version("landline")
 

@@ -3,13 +3,13 @@
     LandlineError
     ├── StartupError            the server cannot start: one sentence, exit code 2
     │   ├── ConfigError         an option has a value that cannot work
-    │   └── StorageRefused      the data directory cannot be used as it is
+    │   └── UnusableDataDirectory      the data directory cannot be used as it is
     ├── Unavailable             a dependency does not answer now; asking again later may work
     │   ├── LogUnavailable
     │   ├── StoreUnavailable
     │   └── DirectoryUnavailable
     ├── LogLost                 the log does not hold what it held: stop, a person must decide
-    └── StoreRefused            something can never be stored, however often it is tried
+    └── Unstorable            something can never be stored, however often it is tried
 
 What a *client* did wrong is not in this tree: see `landline.protocol.client_frames.BadFrame`, and
 `landline.protocol.records.BadRecord` for what stands in the log.
@@ -28,7 +28,7 @@ class ConfigError(StartupError):
     """An option has a value that cannot work; the sentence names option, value and remedy."""
 
 
-class StorageRefused(StartupError):
+class UnusableDataDirectory(StartupError):
     """The data directory is in use, damaged, from a newer version, or not writable."""
 
 
@@ -55,5 +55,5 @@ class LogLost(LandlineError):
     """
 
 
-class StoreRefused(LandlineError):
+class Unstorable(LandlineError):
     """The data itself cannot be stored, and trying again is no use. Nothing was changed."""

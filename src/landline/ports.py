@@ -110,7 +110,7 @@ class MessageStore(Protocol):
         join: applying any stretch again, in any order, changes nothing; a delivery never goes
         back; a message keeps its lowest position. A receipt counts only for a recipient of its
         message, and may come before it.
-        Raises: StoreUnavailable (try again; it may have been applied), StoreRefused (something
+        Raises: StoreUnavailable (try again; it may have been applied), Unstorable (something
         in these batches can never be stored; nothing was changed).
         """
 

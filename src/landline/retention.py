@@ -15,8 +15,8 @@ from landline.observability.metrics import Value
 from landline.ports import EventLog, MessageStore
 
 # What somebody changes counts within 10 s; the log reads its settings every 3 s.
-WATCH_SECONDS = 2.0
-ASK_SECONDS = 10.0
+RETENTION_WATCH_SECONDS = 2.0
+LOG_ANSWER_SECONDS = 10.0
 # Shares of the retention time that the oldest record which is not applied has used up.
 WARN_SHARE = 0.5
 REFUSE_SHARE = 0.8
@@ -54,11 +54,11 @@ class RetentionWatch:
         while True:
             self._tell()  # whether or not log and store answer
             try:
-                async with asyncio.timeout(ASK_SECONDS):
+                async with asyncio.timeout(LOG_ANSWER_SECONDS):
                     await self._look()
             except (Unavailable, TimeoutError):
                 pass  # whoever needs log or store says so; what was found last still holds
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(RETENTION_WATCH_SECONDS)
 
     def health(self) -> str | None:
         """Return why sends are refused, if so."""
@@ -103,7 +103,7 @@ class RetentionWatch:
         and the log gets older all the same.
         """
         try:
-            async with asyncio.timeout(ASK_SECONDS / 2):
+            async with asyncio.timeout(LOG_ANSWER_SECONDS / 2):
                 self._applied = await self._store.applied()
         except (Unavailable, TimeoutError):
             return False

@@ -8,8 +8,8 @@
 
 from landline_stack.errors import Missing, StackError
 from landline_stack.landline import LandlineServer
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.progress import Progress, Silence
 from landline_stack.stack import Stack
 
-__all__ = ["LandlineServer", "Missing", "Progress", "Server", "Silence", "Stack", "StackError"]
+__all__ = ["LandlineServer", "Missing", "Progress", "StackServer", "Silence", "Stack", "StackError"]

@@ -12,7 +12,7 @@ from typing import Final
 
 from landline_stack.errors import StackError
 from landline_stack.ports import free_port
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 
 # Measured on two cores: the quick compiler alone starts a broker in 1.3 s instead of 3.4 s, and it
 # needs 310 MB. Counters in a shared file and a second garbage collector thread help nobody here.
@@ -41,7 +41,7 @@ _LOG4J: Final = """\
 """
 
 
-class KafkaNode(Server):
+class KafkaNode(StackServer):
     """One node of a cluster."""
 
     def __init__(self, node: int, directory: Path, java: Path) -> None:

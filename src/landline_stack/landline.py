@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Self
 
 from landline_stack.ports import free_port
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.stack import Stack
 
 
-class LandlineServer(Server):
+class LandlineServer(StackServer):
     """`landline serve` with these arguments, on a port that it keeps.
 
     `program`: what is run in the place of `landline`; `prefix`: what runs it. Arguments and

@@ -13,7 +13,7 @@ from typing import Final
 from landline_stack import guard
 from landline_stack.errors import Missing
 from landline_stack.ports import free_port, is_open
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.wheels import HOW_TO_INSTALL, find_in_wheel
 
 USER: Final = "landline"
@@ -41,7 +41,7 @@ def find_postgres() -> Path:
     raise Missing(f"there is no PostgreSQL here: {HOW_TO_INSTALL}")
 
 
-class PostgresServer(Server):
+class PostgresServer(StackServer):
     """A PostgreSQL cluster with an empty database `landline`."""
 
     STOP_ORDER = guard.INTERRUPT  # "fast shutdown": it does not wait for its clients

@@ -103,7 +103,7 @@ class GuardedProcess:
         self.wait()
 
 
-class Server(ABC):
+class StackServer(ABC):
     """One server of the stack; the same one again after `kill` and `start`: port and data stay."""
 
     START_SECONDS = 90.0

@@ -38,7 +38,7 @@ class Proxy:
         self._target = target
         self._mode: Mode = "flow"
         self._mode_changed = asyncio.Event()
-        self._lines: set[_Line] = set()
+        self._lines: set[_ProxiedConnection] = set()
         self._loop = asyncio.new_event_loop()
         self._is_over = asyncio.Event()
         self._is_ready = threading.Event()
@@ -116,7 +116,7 @@ class Proxy:
         if mode == "flow":
             self._reset(lambda line: line.has_lost)
 
-    def _reset(self, is_meant: Callable[["_Line"], bool]) -> None:
+    def _reset(self, is_meant: Callable[["_ProxiedConnection"], bool]) -> None:
         for line in self._lines:
             if is_meant(line):
                 line.task.cancel()
@@ -124,7 +124,7 @@ class Proxy:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None
-        line = _Line(task)
+        line = _ProxiedConnection(task)
         self._lines.add(line)
         writers = [writer]
         # Cancelled is who is cut. Nobody above this task waits to hear of it.
@@ -161,7 +161,7 @@ class Proxy:
         self,
         source: asyncio.StreamReader,
         sink: asyncio.StreamWriter,
-        line: "_Line",
+        line: "_ProxiedConnection",
         direction: Direction,
     ) -> None:
         with suppress(OSError):
@@ -177,7 +177,9 @@ class Proxy:
             sink.close()
             await sink.wait_closed()  # what it has taken is still passed on
 
-    async def _write(self, data: bytes, sink: asyncio.StreamWriter, line: "_Line") -> None:
+    async def _write(
+        self, data: bytes, sink: asyncio.StreamWriter, line: "_ProxiedConnection"
+    ) -> None:
         rest = memoryview(data)
         while rest:
             if self._mode == "silence":
@@ -191,7 +193,7 @@ class Proxy:
                 await asyncio.sleep(_SLOW_SECONDS)
 
 
-class _Line:
+class _ProxiedConnection:
     """One connection; whether something was lost on it."""
 
     def __init__(self, task: "asyncio.Task[None]") -> None:

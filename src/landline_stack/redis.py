@@ -7,7 +7,7 @@ from pathlib import Path
 
 from landline_stack.errors import Missing
 from landline_stack.ports import free_port
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.wheels import HOW_TO_INSTALL, find_in_wheel
 
 # Redis itself first; then Valkey, its heir, which speaks the same protocol.
@@ -26,7 +26,7 @@ def find_redis() -> Path:
     raise Missing(f"there is no Redis here: {HOW_TO_INSTALL}, or put redis-server on the PATH")
 
 
-class RedisServer(Server):
+class RedisServer(StackServer):
     """A Redis without persistence."""
 
     def __init__(self, directory: Path) -> None:

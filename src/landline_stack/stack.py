@@ -17,7 +17,7 @@ from landline_stack.jars import JarCache
 from landline_stack.java import find_java
 from landline_stack.kafka import KafkaNode, new_cluster_id
 from landline_stack.postgres import PostgresServer
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.progress import Progress
 from landline_stack.redis import RedisServer
 
@@ -91,7 +91,7 @@ class Stack:
         return self.redis.url
 
     @property
-    def servers(self) -> list[Server]:
+    def servers(self) -> list[StackServer]:
         """Return all its servers."""
         return [*self.brokers, *(each for each in (self._postgres, self._redis) if each)]
 
@@ -120,9 +120,9 @@ class Stack:
         """End all of them; politely where there are data that somebody may want again."""
         try:
             if self._is_temporary:
-                together(self.servers, Server.give_up)
+                together(self.servers, StackServer.give_up)
             else:
-                together(self.servers, Server.stop)
+                together(self.servers, StackServer.stop)
         except BaseException:
             self._give_up()
             raise
@@ -189,11 +189,11 @@ def _temporary() -> Path:
     return Path(tempfile.gettempdir()) / f"landline-stack-{secrets.token_hex(4)}"
 
 
-def start_together(servers: Sequence[Server], progress: Progress) -> None:
+def start_together(servers: Sequence[StackServer], progress: Progress) -> None:
     """Start servers at once; the first that fails stops the others. Raises: StackError."""
     began, lock, waiting = time.monotonic(), threading.Lock(), {server.name for server in servers}
 
-    def start(server: Server) -> None:
+    def start(server: StackServer) -> None:
         server.start()
         with lock:
             waiting.remove(server.name)
@@ -204,7 +204,7 @@ def start_together(servers: Sequence[Server], progress: Progress) -> None:
     together(servers, start)
 
 
-def together(servers: Sequence[Server], action: Callable[[Server], object]) -> None:
+def together(servers: Sequence[StackServer], action: Callable[[StackServer], object]) -> None:
     """Do something to all of them at once. On the first error, or Ctrl-C, all are ended."""
     if not servers:
         return

@@ -115,7 +115,7 @@ BEHAVIOURS: Final[dict[str, Life]] = {
     "absent": absent,
 }
 # Beside them, where a fault asks for it.
-FLOOD: Final[dict[str, Life]] = {"flooder": steady, "flooded": flooded}
+FLOOD_LIVES: Final[dict[str, Life]] = {"flooder": steady, "flooded": flooded}
 # Who sends nothing that is lost when nobody is there to send it: the rest of the users.
 _MORE: Final = ("steady", "dropping", "hopping", "steady", "offline", "several")
 

@@ -31,7 +31,7 @@ def obstacle() -> str | None:
     return None
 
 
-class Clock:
+class ServerClock:
     """The clock of a server, `offset` seconds from that of the machine. Timers do not notice."""
 
     def __init__(self, file: Path) -> None:

@@ -20,7 +20,7 @@ from landline_verify.judge import judge
 from landline_verify.nemesis import Nemesis, make_plan
 from landline_verify.page import page
 from landline_verify.report import lines
-from landline_verify.runner import Options, Progress, Runner
+from landline_verify.runner import Options, Runner, RunProgress
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 2}
 
@@ -187,12 +187,12 @@ def _raise_file_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
-def _progress() -> Callable[[Progress], None]:
+def _progress() -> Callable[[RunProgress], None]:
     """Return what shows progress: one line that changes on a terminal, otherwise a few lines."""
     is_terminal = sys.stdout.isatty()
     shown: tuple[str, float] = ("", 0.0)
 
-    def show(progress: Progress) -> None:
+    def show(progress: RunProgress) -> None:
         nonlocal shown
         text = (
             f"{progress.seconds:6.1f} s  {progress.phase:<5}  sent {progress.sent:,}"

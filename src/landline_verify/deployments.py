@@ -13,14 +13,14 @@ from typing import Final, Literal
 from landline_stack.kafka import KafkaNode
 from landline_stack.landline import LandlineServer
 from landline_stack.postgres import PostgresServer
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.proxy import Proxy
 from landline_stack.redis import RedisServer
 from landline_stack.stack import Stack
-from landline_verify.clock import Clock
+from landline_verify.clock import ServerClock
 
 BROKERS: Final = {"cluster": 1, "cluster3": 3}
-KINDS: Final = ("embedded", *BROKERS)
+DEPLOYMENT_KINDS: Final = ("embedded", *BROKERS)
 
 # Brokers delete nothing, also where a fault lets the log keep very little: what a run finds missing
 # has to be the servers' doing.
@@ -79,14 +79,14 @@ class Deployment:
     """
 
     kind: str
-    servers: Sequence[Server]
+    servers: Sequence[StackServer]
     proxies: Sequence[Proxy]
     embedded: Sequence[EmbeddedServer] = ()
-    writers: Sequence[Server] = ()
+    writers: Sequence[StackServer] = ()
     brokers: Sequence[KafkaNode] = ()
     postgres: Sequence[PostgresServer] = ()
     redis: Sequence[RedisServer] = ()
-    clocks: Mapping[str, Clock] = field(default_factory=dict)
+    clocks: Mapping[str, ServerClock] = field(default_factory=dict)
     hosts: Sequence[Proxy] = ()
     flood: threading.Event = field(default_factory=threading.Event)
 
@@ -111,7 +111,7 @@ class Deployment:
         return next((server.data_dir for server in self.embedded), None)
 
     @property
-    def everything(self) -> list[Server]:
+    def everything(self) -> list[StackServer]:
         """Return every server, those first that others need."""
         return [*self.brokers, *self.postgres, *self.redis, *self.servers, *self.writers]
 
@@ -126,7 +126,7 @@ class Deployment:
 
 @contextmanager
 def opened(kind: str, equipment: Collection[Equipment] = ()) -> Iterator[Deployment]:
-    """Start one of `KINDS` for the length of a `with` block. Raises: StackError."""
+    """Start one of `DEPLOYMENT_KINDS` for the length of a `with` block. Raises: StackError."""
     with ExitStack() as exits:
         directory = Path(exits.enter_context(TemporaryDirectory(prefix="landline-verify-")))
         directory.chmod(0o711)  # root's PostgreSQL runs as nobody, who has to pass
@@ -189,8 +189,10 @@ def _cluster(
 
 def _clocks(
     directory: Path, names: Sequence[str], equipment: Collection[Equipment]
-) -> dict[str, Clock]:
-    return {name: Clock(directory / f"{name}.clock") for name in names if "clock" in equipment}
+) -> dict[str, ServerClock]:
+    return {
+        name: ServerClock(directory / f"{name}.clock") for name in names if "clock" in equipment
+    }
 
 
 def _through(postgres: PostgresServer, hosts: Sequence[Proxy]) -> str:

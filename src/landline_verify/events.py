@@ -187,7 +187,7 @@ class Error(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class Nemesis(Event):
+class FaultEvent(Event):
     """A fault begins or ends."""
 
     kind = "nemesis"
@@ -301,8 +301,8 @@ class Dump(Event):
     complete: bool
 
 
-KINDS: tuple[type[Event], ...] = (
+EVENT_KINDS: tuple[type[Event], ...] = (
     Run, Phase, Connect, Live, Disconnect, Invoke, Ok, Rejected, Unknown, Recv, Ack, Status, Error,
-    Nemesis, Sample, MessageRecord, ReceiptsRecord, ForeignRecord, MessageRow, DeliveryRow,
+    FaultEvent, Sample, MessageRecord, ReceiptsRecord, ForeignRecord, MessageRow, DeliveryRow,
     AppliedRow, QuarantineRow, Dump,
 )  # fmt: skip

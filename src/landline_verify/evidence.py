@@ -22,11 +22,11 @@ from landline_verify.events import (
     Disconnect,
     Dump,
     Event,
+    FaultEvent,
     Invoke,
     Live,
     MessageRecord,
     MessageRow,
-    Nemesis,
     Ok,
     Phase,
     QuarantineRow,
@@ -205,7 +205,7 @@ class Session:
 
 
 @dataclass(slots=True)
-class Strike:
+class FaultSpan:
     """One fault from its start to its stop; infinity where it was never stopped."""
 
     at: int
@@ -237,7 +237,7 @@ class Evidence:
         self.messages: dict[str, Message] = {}
         self.sessions: dict[str, Session] = {}
         self.sessions_of: defaultdict[str, list[Session]] = defaultdict(list)
-        self.strikes: list[Strike] = []
+        self.strikes: list[FaultSpan] = []
         self.samples: defaultdict[str, list[tuple[int, Sample]]] = defaultdict(list)
         self.records: list[tuple[int, Record]] = []
         self.applied: list[tuple[int, AppliedRow]] = []
@@ -383,7 +383,7 @@ class Evidence:
             Recv: self._take_recv,
             Ack: self._take_ack,
             Status: self._take_status,
-            Nemesis: self._take_nemesis,
+            FaultEvent: self._take_nemesis,
             Sample: lambda at, event: self.samples[event.what].append((at, event)),
             Dump: lambda _, event: self.dumps.update({event.what: event.complete}),
             AppliedRow: lambda at, event: self.applied.append((at, event)),
@@ -470,9 +470,9 @@ class Evidence:
         for id in event.ids:
             self._message(id).statuses.append((at, event))
 
-    def _take_nemesis(self, at: int, event: Nemesis) -> None:
+    def _take_nemesis(self, at: int, event: FaultEvent) -> None:
         if event.phase == "start":
-            self.strikes.append(Strike(at, event.name, event.detail, event.t))
+            self.strikes.append(FaultSpan(at, event.name, event.detail, event.t))
             return
         open_strikes = [each for each in self.strikes if each.stop == inf]
         for strike in reversed(open_strikes):

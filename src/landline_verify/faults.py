@@ -15,15 +15,21 @@ from confluent_kafka.admin import AdminClient
 
 from landline_stack.errors import StackError
 from landline_stack.kafka import KafkaNode
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.proxy import Proxy
 from landline_stack.redis import RedisServer
 from landline_verify import clock, disk
-from landline_verify.deployments import BROKERS, KINDS, Deployment, EmbeddedServer, Equipment
+from landline_verify.deployments import (
+    BROKERS,
+    DEPLOYMENT_KINDS,
+    Deployment,
+    EmbeddedServer,
+    Equipment,
+)
 from landline_verify.dumps import TOPIC
 from landline_verify.settings import TopicSetting
 
-_ALL: Final = tuple(KINDS)
+_ALL: Final = tuple(DEPLOYMENT_KINDS)
 _CLUSTERS: Final = tuple(BROKERS)
 _ASK_SECONDS: Final = 10.0
 _HOUR: Final = 3_600
@@ -142,7 +148,7 @@ def _leader_of(brokers: str) -> int:
     return leaders.most_common(1)[0][0]
 
 
-def _drain(server: Server) -> None:
+def _drain(server: StackServer) -> None:
     """End it politely. Raises: StackError, where it does not end as it promises."""
     code = server.stop()
     if code != 0:
@@ -251,11 +257,11 @@ def _flood(deployment: Deployment, _number: int) -> Strike:
 # The parts of a deployment -----------------------------------------------------------------------
 
 
-def _servers(deployment: Deployment) -> Sequence[Server]:
+def _servers(deployment: Deployment) -> Sequence[StackServer]:
     return deployment.servers
 
 
-def _writers(deployment: Deployment) -> Sequence[Server]:
+def _writers(deployment: Deployment) -> Sequence[StackServer]:
     return deployment.writers
 
 
@@ -263,7 +269,7 @@ def _brokers(deployment: Deployment) -> Sequence[KafkaNode]:
     return deployment.brokers
 
 
-def _postgres(deployment: Deployment) -> Sequence[Server]:
+def _postgres(deployment: Deployment) -> Sequence[StackServer]:
     return deployment.postgres
 
 
@@ -278,31 +284,31 @@ def _embedded(deployment: Deployment) -> Sequence[EmbeddedServer]:
 FAULTS: Final = (
     Fault(
         "server-kill", "SIGKILL of a server with clients; started again",
-        _ALL, (0.2, 4.0), 2.0, _one_of(_servers, Server.kill, Server.start),
+        _ALL, (0.2, 4.0), 2.0, _one_of(_servers, StackServer.kill, StackServer.start),
     ),
     Fault(
         "server-pause", "SIGSTOP of a server: its sockets stay open, nobody answers",
-        _ALL, (2.0, 8.0), 0.1, _one_of(_servers, Server.pause, Server.resume),
+        _ALL, (2.0, 8.0), 0.1, _one_of(_servers, StackServer.pause, StackServer.resume),
     ),
     Fault(
         "server-drain", "SIGTERM of a server, which answers, says goodbye and ends; started again",
-        _ALL, (0.1, 2.0), 2.0, _one_of(_servers, _drain, Server.start),
+        _ALL, (0.1, 2.0), 2.0, _one_of(_servers, _drain, StackServer.start),
     ),
     Fault(
         "writer-kill", "SIGKILL of the server that only writes the store; started again",
-        _CLUSTERS, (1.0, 6.0), 2.0, _one_of(_writers, Server.kill, Server.start),
+        _CLUSTERS, (1.0, 6.0), 2.0, _one_of(_writers, StackServer.kill, StackServer.start),
     ),
     Fault(
         "writer-pause", "SIGSTOP of the server that only writes the store",
-        _CLUSTERS, (3.0, 12.0), 0.1, _one_of(_writers, Server.pause, Server.resume),
+        _CLUSTERS, (3.0, 12.0), 0.1, _one_of(_writers, StackServer.pause, StackServer.resume),
     ),
     Fault(
         "kafka-kill", "SIGKILL of a broker; started again",
-        _CLUSTERS, (1.0, 8.0), 5.0, _one_of(_brokers, Server.kill, Server.start),
+        _CLUSTERS, (1.0, 8.0), 5.0, _one_of(_brokers, StackServer.kill, StackServer.start),
     ),
     Fault(
         "kafka-pause", "SIGSTOP of a broker: it hangs, with its connections open",
-        _CLUSTERS, (3.0, 12.0), 0.1, _one_of(_brokers, Server.pause, Server.resume),
+        _CLUSTERS, (3.0, 12.0), 0.1, _one_of(_brokers, StackServer.pause, StackServer.resume),
     ),
     Fault(
         "kafka-leader-kill", "SIGKILL of the broker that leads most partitions; started again",
@@ -310,19 +316,19 @@ FAULTS: Final = (
     ),
     Fault(
         "postgres-kill", "SIGKILL of PostgreSQL and all its processes; started again",
-        _CLUSTERS, (1.0, 8.0), 1.0, _one_of(_postgres, Server.kill, Server.start),
+        _CLUSTERS, (1.0, 8.0), 1.0, _one_of(_postgres, StackServer.kill, StackServer.start),
     ),
     Fault(
         "postgres-pause", "SIGSTOP of PostgreSQL and all its processes: queries hang",
-        _CLUSTERS, (3.0, 8.0), 0.1, _one_of(_postgres, Server.pause, Server.resume),
+        _CLUSTERS, (3.0, 8.0), 0.1, _one_of(_postgres, StackServer.pause, StackServer.resume),
     ),
     Fault(
         "redis-kill", "SIGKILL of Redis; started again, empty",
-        _CLUSTERS, (0.2, 8.0), 0.2, _one_of(_redis, Server.kill, Server.start),
+        _CLUSTERS, (0.2, 8.0), 0.2, _one_of(_redis, StackServer.kill, StackServer.start),
     ),
     Fault(
         "redis-pause", "SIGSTOP of Redis: look-ups hang",
-        _CLUSTERS, (2.0, 8.0), 0.1, _one_of(_redis, Server.pause, Server.resume),
+        _CLUSTERS, (2.0, 8.0), 0.1, _one_of(_redis, StackServer.pause, StackServer.resume),
     ),
     Fault(
         "redis-flush", "FLUSHALL: nobody is found any more",

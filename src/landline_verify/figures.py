@@ -9,11 +9,11 @@ from landline_verify.events import (
     Connect,
     Disconnect,
     Event,
+    FaultEvent,
     Invoke,
     Live,
     MessageRecord,
     MessageRow,
-    Nemesis,
     Ok,
     Phase,
     Recv,
@@ -25,13 +25,13 @@ from landline_verify.events import (
 )
 
 # Such faults are clients that send as fast as they can.
-FLOOD = "flood"
+FLOOD_PREFIX = "flood"
 # So many columns does the picture of a run have; fewer where a second is too long for that.
 _COLUMNS = 120
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
+class TimeSpan:
     """A fault, or a phase of the run, on the time axis."""
 
     name: str
@@ -64,8 +64,8 @@ class Figures:
     accepted_after: list[float] = field(default_factory=list)
     received_after: list[float] = field(default_factory=list)
     flooded_after: list[float] = field(default_factory=list)  # answers beside a flood
-    phases: list[Span] = field(default_factory=list)
-    faults: list[Span] = field(default_factory=list)
+    phases: list[TimeSpan] = field(default_factory=list)
+    faults: list[TimeSpan] = field(default_factory=list)
     bins: list[Bin] = field(default_factory=list)
     bin_seconds: float = 1.0
     seconds: float = 0.0
@@ -114,7 +114,7 @@ class _Counting:
         result.seconds = _clients_stopped(history)
         result.bin_seconds = max(0.25, result.seconds / _COLUMNS)
         self._take_spans(history)
-        self._floods = [each for each in result.faults if each.name.startswith(FLOOD)]
+        self._floods = [each for each in result.faults if each.name.startswith(FLOOD_PREFIX)]
         self._load_ends = max((e.stop for e in result.phases if e.name == "load"), default=0.0)
         for event in history:
             self._take(event)
@@ -125,21 +125,21 @@ class _Counting:
         phases = [event for event in history if isinstance(event, Phase)]
         ends = [*(phase.t for phase in phases[1:]), self.result.seconds]
         self.result.phases = [
-            Span(phase.name, phase.t, end)
+            TimeSpan(phase.name, phase.t, end)
             for phase, end in zip(phases, ends, strict=True)
             if phase.name != "end"
         ]
-        begun: dict[str, list[Nemesis]] = defaultdict(list)
+        begun: dict[str, list[FaultEvent]] = defaultdict(list)
         for event in history:
-            if isinstance(event, Nemesis) and event.phase == "start":
+            if isinstance(event, FaultEvent) and event.phase == "start":
                 begun[event.name].append(event)
-            elif isinstance(event, Nemesis) and begun[event.name]:
+            elif isinstance(event, FaultEvent) and begun[event.name]:
                 start = begun[event.name].pop()
-                self.result.faults.append(Span(event.name, start.t, event.t, start.detail))
+                self.result.faults.append(TimeSpan(event.name, start.t, event.t, start.detail))
         for starts in begun.values():
             for start in starts:
                 self.result.faults.append(
-                    Span(start.name, start.t, self.result.seconds, start.detail)
+                    TimeSpan(start.name, start.t, self.result.seconds, start.detail)
                 )
         self.result.faults.sort(key=lambda span: span.start)
 

@@ -23,7 +23,7 @@ from websockets.frames import Frame, Opcode
 from websockets.uri import parse_uri
 
 from landline_verify.clients import Recorder
-from landline_verify.events import Nemesis, Sample
+from landline_verify.events import FaultEvent, Sample
 
 # The load begins before it and goes on after it.
 CALM_SECONDS: Final = 3.0
@@ -79,7 +79,7 @@ def _fragments(_user: str) -> list[Frame]:
     ]
 
 
-KINDS: Final[dict[str, Callable[[str], list[Frame]]]] = {
+FLOOD_KINDS: Final[dict[str, Callable[[str], list[Frame]]]] = {
     "junk": _junk, "acks": _acks, "bad": _bad, "sends": _sends, "pings": _pings,
     "fragments": _fragments,
 }  # fmt: skip
@@ -99,7 +99,7 @@ async def flood(kind: str, url: str, user: str, seconds: float, recorder: Record
     name, seconds = f"flood-{kind}", min(seconds, LONGEST_SECONDS)
     program = [sys.executable, "-m", __name__, kind, url, user, str(seconds), str(MOST_FRAMES)]
     process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
-    recorder.record(Nemesis(recorder.now(), name, "start", url))
+    recorder.record(FaultEvent(recorder.now(), name, "start", url))
     assert process.stdout is not None
     count = 0.0
     try:
@@ -114,7 +114,7 @@ async def flood(kind: str, url: str, user: str, seconds: float, recorder: Record
                 process.kill()
             await process.wait()
         recorder.record(Sample(recorder.now(), f"flood:{kind}", count))
-        recorder.record(Nemesis(recorder.now(), name, "stop", url))
+        recorder.record(FaultEvent(recorder.now(), name, "stop", url))
 
 
 # In the other process ----------------------------------------------------------------------------
@@ -124,7 +124,7 @@ class _Flood:
     """One client, which comes again when it is thrown out."""
 
     def __init__(self, kind: str, url: str, user: str, seconds: float, frames: int) -> None:
-        self._frames = KINDS[kind](user)
+        self._frames = FLOOD_KINDS[kind](user)
         self._address = f"{url}?username={quote(user, safe='')}"
         self._end = time.monotonic() + seconds
         self._left = frames

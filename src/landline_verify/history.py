@@ -23,7 +23,7 @@ from typing import (
 import orjson
 
 from landline_verify.errors import BadHistory
-from landline_verify.events import KINDS, VERSION, Event, Run
+from landline_verify.events import EVENT_KINDS, VERSION, Event, Run
 
 # So many lines are held at a time while they are written: some 2 MB.
 CHUNK_EVENTS: Final = 10_000
@@ -259,5 +259,5 @@ def _decoder(cls: type[Event]) -> _Decoder:
 
 
 _DECODERS: dict[tuple[object, ...], _Decoder] = {
-    (cls.kind, cls.variant[1]) if cls.variant else (cls.kind,): _decoder(cls) for cls in KINDS
+    (cls.kind, cls.variant[1]) if cls.variant else (cls.kind,): _decoder(cls) for cls in EVENT_KINDS
 }

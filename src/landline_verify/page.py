@@ -28,7 +28,7 @@ _HEIGHT = 100.0
 # What the latencies' logarithmic axis begins with.
 _SHORTEST_SECONDS = 0.0001
 
-Line = tuple[str, str, list[float | None]]  # its name, its classes, a value for each column
+Curve = tuple[str, str, list[float | None]]  # its name, its classes, a value for each column
 
 
 def page(history: Sequence[Event], verdict: Verdict) -> str:
@@ -138,7 +138,7 @@ def _round_up(value: float) -> float:
     return float(next(power * each for each in (1, 2, 5, 10) if power * each >= value))
 
 
-def _strip(numbers: Figures, title: str, lines: Sequence[Line], scale: Scale) -> str:
+def _strip(numbers: Figures, title: str, lines: Sequence[Curve], scale: Scale) -> str:
     # The load decides about the scale: what the final phase replays at once would dwarf it.
     loaded = slice(ceil(max(numbers.load_seconds, 1) / numbers.bin_seconds))
     values = [value for _, _, line in lines for value in line[loaded] if value is not None]
@@ -161,7 +161,7 @@ def _strip(numbers: Figures, title: str, lines: Sequence[Line], scale: Scale) ->
     )
 
 
-def _polylines(numbers: Figures, line: Line, place: Callable[[float], float]) -> str:
+def _polylines(numbers: Figures, line: Curve, place: Callable[[float], float]) -> str:
     """Return a line with gaps where there is no value."""
     _, classes, values = line
     runs: list[list[str]] = [[]]
@@ -190,7 +190,7 @@ def _spans(numbers: Figures) -> str:
     )
 
 
-def _hovers(numbers: Figures, lines: Sequence[Line]) -> str:
+def _hovers(numbers: Figures, lines: Sequence[Curve]) -> str:
     """Return what the pointer finds: a column for each value, which tells it."""
     width = _x(numbers, numbers.bin_seconds)
     shown = []

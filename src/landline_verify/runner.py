@@ -14,18 +14,18 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from landline_verify.behaviours import BEHAVIOURS, FLOOD, FLOODER_RATE, behaviour_of, steady
+from landline_verify.behaviours import BEHAVIOURS, FLOOD_LIVES, FLOODER_RATE, behaviour_of, steady
 from landline_verify.clients import ANSWER_SECONDS, NotLandline, Recorder, User, probe, unanswered
 from landline_verify.dumps import EPOCH_BITS, STORE_ERRORS, Log, Store, dump
 from landline_verify.errors import VerifyError
 from landline_verify.events import VERSION, Invoke, Ok, Phase, Run, Sample
-from landline_verify.events import Nemesis as NemesisEvent
+from landline_verify.events import FaultEvent as NemesisEvent
 from landline_verify.file import dump_file, log_end
 from landline_verify.flood import CALM_SECONDS, flood
 from landline_verify.history import History
 from landline_verify.load import Load
 from landline_verify.meters import read_meters, read_ready
-from landline_verify.nemesis import Nemesis
+from landline_verify.nemesis import FaultEvent
 
 # Landline's default; what a message may be late by where a hint was lost.
 SWEEP_SECONDS = 10.0
@@ -76,7 +76,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Progress:
+class RunProgress:
     """How far a run is."""
 
     seconds: float
@@ -95,8 +95,8 @@ class Runner:
         self,
         options: Options,
         history: History,
-        show: Callable[[Progress], None],
-        nemesis: Nemesis | None = None,
+        show: Callable[[RunProgress], None],
+        nemesis: FaultEvent | None = None,
     ) -> None:
         self._options = options
         self._nemesis = nemesis
@@ -265,9 +265,9 @@ class Runner:
                 self._recorder.record(Sample(now, "stall", round(late, 3)))
             before = now
 
-    def progress(self) -> Progress:
+    def progress(self) -> RunProgress:
         """Return how far it is."""
-        return Progress(
+        return RunProgress(
             self._recorder.now(),
             self._phase,
             self._load.made,
@@ -316,7 +316,7 @@ class Runner:
             return None
         flooder, flooded = (
             User(f"{self._run_id}-{life}", life, self._recorder, random.Random(chance.random()))  # noqa: S311 - likewise
-            for life in FLOOD
+            for life in FLOOD_LIVES
         )
         return flooder, flooded
 
@@ -382,7 +382,7 @@ class Runner:
             raise _first(group) from None
 
 
-_LIVES: Final = {**BEHAVIOURS, **FLOOD}
+_LIVES: Final = {**BEHAVIOURS, **FLOOD_LIVES}
 # What a stopped run still takes for each of the last steps.
 _STOPPED_SECONDS: Final = 3.0
 

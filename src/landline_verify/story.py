@@ -11,10 +11,10 @@ from landline_verify.events import (
     Connect,
     Disconnect,
     Event,
+    FaultEvent,
     Invoke,
     Live,
     MessageRecord,
-    Nemesis,
     Ok,
     Phase,
     ReceiptsRecord,
@@ -98,7 +98,7 @@ class _Subject:
         """Say whether an event belongs to the time and people of this story."""
         if isinstance(event, Connect | Live | Disconnect):
             return event.user in self.people
-        return isinstance(event, Nemesis | Phase)
+        return isinstance(event, FaultEvent | Phase)
 
 
 def _is_dump(event: Event) -> bool:

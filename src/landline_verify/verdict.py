@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-Outcome = Literal["pass", "fail", "unknown"]
+VerdictOutcome = Literal["pass", "fail", "unknown"]
 Finding = Literal["held", "violated", "not judged"]
 
 # The invariants in the order in which a report lists them, each with its name.
@@ -53,7 +53,7 @@ class Verdict:
     store, samples, faults), which by itself is no reason.
     """
 
-    outcome: Outcome
+    outcome: VerdictOutcome
     violations: tuple[Violation, ...]
     counts: Mapping[str, int]
     reasons: tuple[str, ...]

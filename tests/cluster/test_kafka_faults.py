@@ -101,8 +101,8 @@ async def test_the_routing_topic_deleted_costs_latency_only(fleet: Fleet) -> Non
     async with Peer(ws1.ws_url, "alice") as alice, Peer(ws2.ws_url, "bob") as bob:
         await immediate_again(alice, bob, ws2)
         await asyncio.to_thread(delete_topics, fleet.stack.kafka_servers, [ROUTING])
-        receipt = await alice.send_and_wait("bob", "without it")
-        await until(lambda: receipt["id"] in bob.received, "bob has it", STRANDED_SECONDS)
+        acceptance = await alice.send_and_wait("bob", "without it")
+        await until(lambda: acceptance["id"] in bob.received, "bob has it", STRANDED_SECONDS)
         assert not alice.errors
         await asyncio.to_thread(create_topic, admin(fleet.stack), ROUTING, partitions=32)
         await immediate_again(alice, bob, ws2)

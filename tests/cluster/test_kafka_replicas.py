@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import pytest
 
 from landline_stack import Stack
-from landline_stack.process import Server
+from landline_stack.process import StackServer
 from landline_stack.stack import together
 from support.faults import MESSAGES, Fleet, admin, check_fates, talking
 from support.peer import WAIT_SECONDS, Peer, until
@@ -87,7 +87,7 @@ async def test_with_two_of_three_brokers_down_nothing_is_accepted(fleet: Fleet) 
         async with talking(alice, friends):
             await until(lambda: len(alice.accepted) > 100, "sends work")
             down = fleet.stack.brokers[1:]
-            await asyncio.to_thread(together, down, Server.kill)
+            await asyncio.to_thread(together, down, StackServer.kill)
             await until(lambda: "log" in ws1.get("/readyz")[1], "/readyz names it")
             accepted = len(alice.accepted)
             errors = len(alice.errors)
@@ -98,7 +98,7 @@ async def test_with_two_of_three_brokers_down_nothing_is_accepted(fleet: Fleet) 
                 30.0,
             )
             assert len(alice.accepted) == accepted
-            await asyncio.to_thread(together, down, Server.start)
+            await asyncio.to_thread(together, down, StackServer.start)
             await until(lambda: len(alice.accepted) > accepted + 200, "sends work again")
         await check_fates(alice, friends)
         await fleet.until_stored(alice.accepted_ids)

@@ -86,8 +86,8 @@ def has_heard(recipient: Peer, count: int, sender: Peer) -> bool:
 
 async def bob_is_live(alice: Peer, bob: Peer) -> None:
     await until_caught_up(bob)
-    receipt = await alice.send_and_wait("bob", "warm up")
-    await until(lambda: receipt["id"] in bob.received, "bob has it")
+    acceptance = await alice.send_and_wait("bob", "warm up")
+    await until(lambda: acceptance["id"] in bob.received, "bob has it")
 
 
 @pytest.mark.timeout(120 + 2 * AWAY_SECONDS)

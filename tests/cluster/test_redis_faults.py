@@ -53,9 +53,9 @@ async def full(stack: Stack) -> AsyncIterator[None]:
 
 async def reaches(sender: Peer, recipient: Peer) -> None:
     """Send a message and see it arrive as soon as the contract says."""
-    receipt = await sender.send_and_wait(recipient.user, f"for {recipient.user} in time")
+    acceptance = await sender.send_and_wait(recipient.user, f"for {recipient.user} in time")
     await until(
-        lambda: receipt["id"] in recipient.received,
+        lambda: acceptance["id"] in recipient.received,
         f"{recipient.user} is reached",
         STRANDED_SECONDS,
     )

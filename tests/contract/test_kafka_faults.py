@@ -21,10 +21,10 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewPartitions
 
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog, KafkaRoutingBus
-from landline.adapters.kafka.cluster import POLL_SECONDS
+from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS
 from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS
-from landline.adapters.kafka.reader import LOOK_SECONDS, KafkaLogReader
-from landline.adapters.kafka.routing_bus import WATCH_SECONDS
+from landline.adapters.kafka.reader import STUCK_LOOK_SECONDS, KafkaLogReader
+from landline.adapters.kafka.routing_bus import BUS_WATCH_SECONDS
 from landline.adapters.kafka.topics import RECORD_BYTES, inspect_topic
 from landline.errors import LogLost, LogUnavailable
 from landline.model import OFFSET_BITS, Appended, NotAppended, Position
@@ -328,7 +328,7 @@ async def test_a_reader_whom_nobody_asks_is_not_stuck(topics: Topics) -> None:
     event_log = await topics.open(partitions=4)
     follower = await Follower.open(event_log, {})
     entries = await append_all(event_log, records(100))
-    await asyncio.sleep(3 * LOOK_SECONDS)
+    await asyncio.sleep(3 * STUCK_LOOK_SECONDS)
     await follower.read_until(await event_log.ends())
     assert by_partition(follower.entries) == in_order(entries)
 
@@ -744,10 +744,10 @@ async def test_hints_flow_again_after_librdkafka_has_lost_sight_of_the_partition
     await until_heard(bus, heard)
     (first,) = consumers
     first.is_deaf = True
-    await asyncio.sleep(2 * POLL_SECONDS)
+    await asyncio.sleep(2 * KAFKA_POLL_SECONDS)
     await until_heard(bus, heard)
     assert len(consumers) == 2
-    await asyncio.sleep(3 * WATCH_SECONDS)
+    await asyncio.sleep(3 * BUS_WATCH_SECONDS)
     assert len(consumers) == 2, "one that hears all is not given up"
 
 

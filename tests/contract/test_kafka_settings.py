@@ -39,7 +39,7 @@ CHANGES = {
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_log, "WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(event_log, "LOG_WATCH_SECONDS", 0.05)
     monkeypatch.setattr(event_log, "SETTINGS_SECONDS", 0.05)
 
 

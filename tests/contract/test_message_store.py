@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from landline.errors import StoreRefused
+from landline.errors import Unstorable
 from landline.model import (
     FIRST_TURN,
     NOWHERE,
@@ -568,7 +568,7 @@ async def test_what_can_never_be_stored_is_refused_and_changes_nothing(
     """
     poison = Batch(0, 0, 2, (message(1, 0), message(2, 1, content="a lone \ud800")))
     before = await dump(stores)
-    with pytest.raises(StoreRefused):
+    with pytest.raises(Unstorable):
         await store.apply([poison])
     assert await dump(stores) == before
     assert await store.apply([Batch(0, 0, 2, (message(1, 0),))])

@@ -10,7 +10,7 @@ from confluent_kafka.cimpl import NewPartitions
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog
 from landline.adapters.kafka.topics import Topic, find_topic
 from landline.adapters.postgres import PostgresMessageStore, migrate
-from landline.adapters.postgres.migrations import SCHEMA_VERSION, load_migrations
+from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION, load_migrations
 from landline.app import migrate as command
 from landline.config import Settings
 from landline.config.values import SecretUrl
@@ -213,7 +213,7 @@ async def test_the_store_is_not_moved_when_the_rest_cannot_be_applied(
 ) -> None:
     await deployment.append(*map(sent, range(5)))
     await raise_partitions(stack, deployment.topic, 6)
-    monkeypatch.setattr(command, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(command, "STANDSTILL_SECONDS", 0.5)
 
     async def refuse(_store: PostgresMessageStore, _batches: object) -> bool:
         raise StoreUnavailable("the disk is full")
@@ -293,8 +293,8 @@ async def test_the_schema_is_made_and_then_left_alone(
     settings = Settings(postgres=SecretUrl(postgres_url))
     await command._migrate(settings)
     runs = "".join(f"runs {script.name}\n" for script in load_migrations())
-    done = f"schema is at version {SCHEMA_VERSION}"
-    assert capsys.readouterr().out == f"{runs}{done}; {SCHEMA_VERSION} migrations run\n"
+    done = f"schema is at version {POSTGRES_SCHEMA_VERSION}"
+    assert capsys.readouterr().out == f"{runs}{done}; {POSTGRES_SCHEMA_VERSION} migrations run\n"
     await command._migrate(settings)
     assert capsys.readouterr().out == f"{done}; nothing to do\n"
     with pytest.raises(StartupError, match="not written from any log yet"):

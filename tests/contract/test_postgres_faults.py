@@ -7,7 +7,7 @@ import pytest
 
 from landline.adapters.postgres import PostgresMessageStore, message_store, migrate
 from landline.config.values import SecretUrl
-from landline.errors import StoreRefused, StoreUnavailable
+from landline.errors import StoreUnavailable, Unstorable
 from landline.model import Batch, LogIdentity, Message, PendingQuery, Position, Receipt
 from landline_stack.postgres import PostgresServer
 from landline_stack.proxy import Proxy
@@ -64,7 +64,7 @@ async def store(
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
     """Deadlines that a test can wait for."""
-    for name in ("WRITE_SECONDS", "REPLAY_SECONDS", "ASK_SECONDS"):
+    for name in ("WRITER_LANE_SECONDS", "REPLAY_SECONDS", "ASKER_LANE_SECONDS"):
         monkeypatch.setattr(message_store, name, 0.5)
 
 
@@ -339,7 +339,7 @@ async def test_what_can_never_be_stored_is_refused_and_nothing_was_changed(
 ) -> None:
     await execute(database.reveal(), _FAIL.format(code))
     bad = Batch(1, 0, 1, (message(2, 0, partition=1, content="bad"),))
-    with pytest.raises(StoreRefused) as refusal:
+    with pytest.raises(Unstorable) as refusal:
         await store.apply([Batch(0, 0, 1, (message(1, 0),)), bad])
     assert "DETAIL" not in str(refusal.value)
     assert store.health() is None
@@ -350,7 +350,7 @@ async def test_what_can_never_be_stored_is_refused_and_nothing_was_changed(
 @pytest.mark.parametrize("text", ["a\x00b", "\ud800"], ids=["nul", "surrogate"])
 async def test_text_that_cannot_be_kept_is_refused(store: PostgresMessageStore, text: str) -> None:
     """No validator lets such text through; should one do so, the writer must hear of it."""
-    with pytest.raises(StoreRefused) as refusal:
+    with pytest.raises(Unstorable) as refusal:
         await store.apply([Batch(0, 0, 1, (message(1, 0, content=f"secret {text}"),))])
     assert "secret" not in str(refusal.value)
     assert (await store.applied())[0] == 0

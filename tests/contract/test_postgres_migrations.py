@@ -12,7 +12,7 @@ import pytest
 from landline.adapters.postgres import PostgresMessageStore, message_store, migrate, migrations
 from landline.adapters.postgres.audit import open_audit_store
 from landline.adapters.postgres.lane import connect
-from landline.adapters.postgres.migrations import LOCK_KEY, SCHEMA_VERSION
+from landline.adapters.postgres.migrations import LOCK_KEY, POSTGRES_SCHEMA_VERSION
 from landline.adapters.postgres.migrations.script import Script
 from landline.adapters.postgres.pages import pending_arguments
 from landline.config.values import SecretUrl
@@ -108,10 +108,10 @@ def add(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
     """Adds a migration to those that there are."""
 
     def change(text: str) -> None:
-        script = Script(f"{SCHEMA_VERSION + 1:04d}_added.sql", text)
+        script = Script(f"{POSTGRES_SCHEMA_VERSION + 1:04d}_added.sql", text)
         scripts = [*migrations.load_migrations(), script]
         monkeypatch.setattr(migrations, "load_migrations", lambda: scripts)
-        monkeypatch.setattr(migrations, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        monkeypatch.setattr(migrations, "POSTGRES_SCHEMA_VERSION", POSTGRES_SCHEMA_VERSION + 1)
 
     return change
 
@@ -173,7 +173,7 @@ async def test_servers_of_both_versions_start_and_write_while_an_index_is_built(
         assert not any(task.done() for task in starting)
         await holder.execute("COMMIT")
         async with asyncio.timeout(SECONDS):
-            assert sorted(await asyncio.gather(*starting)) == [0, 0, SCHEMA_VERSION - 1]
+            assert sorted(await asyncio.gather(*starting)) == [0, 0, POSTGRES_SCHEMA_VERSION - 1]
     finally:
         await holder.close()
         await store.close()
@@ -204,22 +204,24 @@ async def test_only_a_migration_that_says_so_keeps_older_servers_out(
     with monkeypatch.context() as newer:
         scripts = [
             *migrations.load_migrations(),
-            Script(f"{SCHEMA_VERSION + 1:04d}_a.sql", "SELECT 1;"),
+            Script(f"{POSTGRES_SCHEMA_VERSION + 1:04d}_a.sql", "SELECT 1;"),
             Script(
-                f"{SCHEMA_VERSION + 2:04d}_b.sql",
-                f"-- landline: needs {SCHEMA_VERSION + 1}\nSELECT 1;",
+                f"{POSTGRES_SCHEMA_VERSION + 2:04d}_b.sql",
+                f"-- landline: needs {POSTGRES_SCHEMA_VERSION + 1}\nSELECT 1;",
             ),
         ]
         newer.setattr(migrations, "load_migrations", lambda: scripts)
-        newer.setattr(migrations, "SCHEMA_VERSION", SCHEMA_VERSION + 1)
+        newer.setattr(migrations, "POSTGRES_SCHEMA_VERSION", POSTGRES_SCHEMA_VERSION + 1)
         assert await migrate(database) == 1
         newer.undo()
         assert await migrate(database) == 0  # this version goes on on the schema of the next one
     monkeypatch.setattr(migrations, "load_migrations", lambda: scripts)
     with monkeypatch.context() as newest:
-        newest.setattr(migrations, "SCHEMA_VERSION", SCHEMA_VERSION + 2)
+        newest.setattr(migrations, "POSTGRES_SCHEMA_VERSION", POSTGRES_SCHEMA_VERSION + 2)
         assert await migrate(database) == 1
-    with pytest.raises(StartupError, match=f"newer Landline \\(schema {SCHEMA_VERSION + 1}"):
+    with pytest.raises(
+        StartupError, match=f"newer Landline \\(schema {POSTGRES_SCHEMA_VERSION + 1}"
+    ):
         await migrate(database)
 
 
@@ -245,7 +247,7 @@ async def test_rows_that_a_damaged_index_let_in_twice_are_joined_as_the_runbook_
     page = section(read("docs/runbook.md"), "## Rows that are there twice")
     [join] = code_blocks(page, "sql")
     await execute(database.reveal(), join)
-    assert await migrate(database) == SCHEMA_VERSION - 1
+    assert await migrate(database) == POSTGRES_SCHEMA_VERSION - 1
     rows = "SELECT recipient, delivered_at, log_partition, log_offset FROM deliveries"
     assert await fetch(database.reveal(), rows) == [("bob", "2025", 0, 7)]
 
@@ -380,7 +382,7 @@ async def test_conversations_take_turns_once_every_pending_row_has_its_own(
     for an older message of the same conversation may be among them.
     """
     with monkeypatch.context() as before:
-        before.setattr(migrations, "SCHEMA_VERSION", 2)
+        before.setattr(migrations, "POSTGRES_SCHEMA_VERSION", 2)
         await migrate(database)
         as_before()
         old = PostgresMessageStore(database, "ws-old")

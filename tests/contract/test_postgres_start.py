@@ -17,7 +17,7 @@ from landline.adapters.postgres import (
     pages,
 )
 from landline.adapters.postgres.lane import connect
-from landline.adapters.postgres.migrations import SCHEMA_VERSION
+from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
 from landline.config.values import SecretUrl
 from landline.errors import StartupError, StoreUnavailable
 from landline.model import FIRST_TURN, Batch, LogIdentity, Message, PendingQuery, Position
@@ -68,7 +68,7 @@ async def refusal(url: SecretUrl) -> str:
 
 async def test_a_good_server_passes_before_and_after_its_migration(database: SecretUrl) -> None:
     assert await check(database) == []
-    assert await migrate(database) == SCHEMA_VERSION
+    assert await migrate(database) == POSTGRES_SCHEMA_VERSION
     assert await check(database) == []
 
 
@@ -109,7 +109,7 @@ async def test_a_server_that_cannot_be_reached_is_named_with_the_reason(
 async def test_a_server_that_does_not_answer_is_given_up(
     postgres: PostgresServer, database: SecretUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("landline.adapters.postgres.lane.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("landline.adapters.postgres.lane.LANE_CONNECT_SECONDS", 0.3)
     postgres.pause()
     try:
         assert "no answer" in await refusal(database)
@@ -270,7 +270,7 @@ async def test_a_session_with_another_encoding_is_not_used(
 async def test_the_schema_may_be_named_in_the_url(database: SecretUrl) -> None:
     await execute(database.reveal(), "CREATE SCHEMA chat")
     url = SecretUrl(f"{database.reveal()}?search_path=chat")
-    assert await migrate(url) == SCHEMA_VERSION
+    assert await migrate(url) == POSTGRES_SCHEMA_VERSION
     assert await check(url) == []
     found = await fetch(database.reveal(), "SELECT to_regclass('chat.messages') IS NOT NULL")
     assert found == [(True,)]
@@ -281,9 +281,9 @@ async def test_the_schema_may_be_named_in_the_url(database: SecretUrl) -> None:
 
 async def test_servers_that_start_at_once_migrate_once(database: SecretUrl) -> None:
     counts = await asyncio.gather(*(migrate(database) for _ in range(6)))
-    assert sorted(counts) == [0] * 5 + [SCHEMA_VERSION]
+    assert sorted(counts) == [0] * 5 + [POSTGRES_SCHEMA_VERSION]
     numbers = await fetch(database.reveal(), "SELECT number FROM landline_migrations ORDER BY 1")
-    assert numbers == [(number,) for number in range(1, SCHEMA_VERSION + 1)]
+    assert numbers == [(number,) for number in range(1, POSTGRES_SCHEMA_VERSION + 1)]
 
 
 async def test_the_schema_of_a_newer_landline_is_refused(database: SecretUrl) -> None:
@@ -390,7 +390,9 @@ async def test_turns_walk_indexes_too(store: PostgresMessageStore, database: Sec
     await execute(database.reveal(), "ANALYZE")
     connection = await connect(database, "landline-ws-1", 30.0)
     queries = [PendingQuery("bob", {0: 1, 3: 2}, 10, FIRST_TURN)] * 3
-    rows = await connection.fetch(f"EXPLAIN {pages.TURNS}", *pages.turns_arguments(queries))
+    rows = await connection.fetch(
+        f"EXPLAIN {pages.PAGES_IN_TURNS}", *pages.turns_arguments(queries)
+    )
     await connection.close()
     plan = "\n".join(row[0] for row in rows)
     assert "Seq Scan on deliveries" not in plan

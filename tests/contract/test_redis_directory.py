@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from landline.adapters.redis import RedisDirectory, check
-from landline.adapters.redis.line import Command
+from landline.adapters.redis.connections import Command
 from landline.errors import DirectoryUnavailable, StartupError
 from landline_stack.redis import RedisServer
 from support.directories import SHORT_BEAT_SECONDS, Running, until_lookup

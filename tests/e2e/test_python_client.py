@@ -26,16 +26,16 @@ async def test_the_ten_lines_of_the_readme(server: ServerProcess) -> None:
         landline.connect(server.ws_url, username="alice", on_event=events.append) as alice,
         landline.connect(server.ws_url, username="bob") as bob,
     ):
-        receipt = await alice.send("bob", "hello")
+        acceptance = await alice.send("bob", "hello")
         async for message in bob:
             assert (message.sender, message.to, message.content) == ("alice", "bob", "hello")
-            assert (message.id, message.offset) == (receipt.id, receipt.offset)
-            assert message.time == receipt.time
+            assert (message.id, message.offset) == (acceptance.id, acceptance.offset)
+            assert message.time == acceptance.time
             assert not message.replay
             break
         bob.acknowledge(message)
         await until(
-            lambda: Delivered((receipt.id,), "bob") in events, "alice hears of the delivery"
+            lambda: Delivered((acceptance.id,), "bob") in events, "alice hears of the delivery"
         )
 
 
@@ -103,11 +103,11 @@ async def test_a_thousand_sends_through_three_restarts(server: ServerProcess) ->
             await asyncio.sleep(0.05)
             await asyncio.to_thread(server.kill if kill else server.stop)
             await asyncio.to_thread(server.start)
-        receipts = await asyncio.gather(*sends)
+        acceptances = await asyncio.gather(*sends)
         await until(lambda: len(set(received)) == 1_000, "bob has all")
         receiving.cancel()
         await asyncio.wait({receiving})
-    assert len({receipt.id for receipt in receipts}) == 1_000
+    assert len({acceptance.id for acceptance in acceptances}) == 1_000
     assert max(Counter(received).values()) == 1
 
 

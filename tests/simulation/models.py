@@ -21,8 +21,8 @@ from landline.errors import (
     LandlineError,
     LogLost,
     LogUnavailable,
-    StoreRefused,
     StoreUnavailable,
+    Unstorable,
 )
 from landline.model import (
     Appended,
@@ -404,7 +404,7 @@ class Store:
         """Apply batches in one transaction each."""
         for batch in batches:
             if not self.unstorable.isdisjoint(message.id for message in batch.messages):
-                raise StoreRefused("a message that cannot be stored")
+                raise Unstorable("a message that cannot be stored")
         is_all = False not in [self.apply_one(batch) for batch in batches]
         self.watch(dict(self.applied))
         waiting, self.waiting = self.waiting, []

@@ -17,7 +17,7 @@ from unittest import mock
 from landline import writer
 from landline.delivery import delivery, memory, receipts, sends, session, window
 from landline.delivery.decisions import AppendMessage
-from landline.errors import StoreRefused, StoreUnavailable
+from landline.errors import StoreUnavailable, Unstorable
 from landline.gateway import hub, membership, repeats, replay
 from landline.model import (
     NOWHERE,
@@ -567,7 +567,7 @@ def trouble_is_poison() -> AbstractContextManager[Any]:
         try:
             return await apply(self, batches)
         except StoreUnavailable as error:
-            raise StoreRefused(str(error)) from error
+            raise Unstorable(str(error)) from error
 
     return _patch(models.ModelMessageStore, "apply", give_up)
 

@@ -52,11 +52,11 @@ BOUNDS: dict[Any, dict[str, Any]] = {
     membership: {"LOG_SECONDS": 1.0},
     replay: {"STORE_SECONDS": 1.5, "PART_SECONDS": 0.5, "SWEEP_QUERIES": 3, "PAGES_AT_ONCE": 4},
     repeats: {"FIND_SECONDS": 3.0, "CONFIRM_SECONDS": 1.0},
-    retention: {"WATCH_SECONDS": 1.0, "ASK_SECONDS": 1.0},
+    retention: {"RETENTION_WATCH_SECONDS": 1.0, "LOG_ANSWER_SECONDS": 1.0},
     writer: {
         "BATCH_ENTRIES": 5,
         "APPLY_SECONDS": 2.0,
-        "ASK_SECONDS": 1.0,
+        "STORE_ANSWER_SECONDS": 1.0,
         "STAND_BY_SECONDS": 0.5,
         "_LAST_BACKOFF_SECONDS": 0.5,
     },

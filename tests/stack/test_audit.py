@@ -9,8 +9,8 @@ import pytest
 from confluent_kafka import Producer
 
 import landline
-from landline.adapters.kafka import MESSAGES
-from landline.adapters.postgres.migrations import SCHEMA_VERSION
+from landline.adapters.kafka import MESSAGES_TOPIC
+from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
 from landline_stack import LandlineServer, Stack
 from landline_stack.ports import free_port
 from support.postgres import execute, fetch
@@ -141,7 +141,7 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
     receipt += '"recipient":"mallory","delivered_at":"2026"}'
     producer = Producer({"bootstrap.servers": own.kafka_servers, "acks": "all"})
     for value in (receipt % id, receipt % id.replace(id[:8], "f" * 8), "garbage"):
-        producer.produce(MESSAGES, value, partition=3)
+        producer.produce(MESSAGES_TOPIC, value, partition=3)
     assert await asyncio.to_thread(producer.flush, KAFKA_SECONDS) == 0
     async with asyncio.timeout(60):
         while not await fetch(own.postgres_url, "SELECT 1 FROM quarantine"):  # noqa: ASYNC110
@@ -157,9 +157,7 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
 async def test_what_cannot_be_audited_is_exit_code_2(own: Stack, postgres_url: str) -> None:
     code, said = await audit(own, "--postgres", postgres_url)
     assert (code, len(said)) == (2, 1)
-    needed = (
-        f"its schema is at version 0, this Landline needs {SCHEMA_VERSION}; run landline migrate"
-    )
+    needed = f"its schema is at version 0, this Landline needs {POSTGRES_SCHEMA_VERSION}; run landline migrate"
     assert needed in said[0]
     code, said = await audit(own, "--kafka", f"127.0.0.1:{free_port()}")
     assert code == 2

@@ -69,10 +69,10 @@ async def test_two_users_on_two_servers_chat_until_it_is_all_stopped(
 
         heard = await asyncio.gather(talk(alice, "bob"), talk(bob, "alice"))
         assert [sorted(each, key=int) for each in heard] == [list(map(str, range(COUNT)))] * 2
-        receipt = await alice.send("carol", "for later")
+        acceptance = await alice.send("carol", "for later")
     async with landline.connect(urls[1], username="carol") as carol:
         async for message in carol:
-            assert message.id == receipt.id
+            assert message.id == acceptance.id
             break
     for port in ports:
         ready = await asyncio.to_thread(read, port, "/readyz")

@@ -9,7 +9,7 @@ import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from landline.adapters.kafka import MESSAGES
+from landline.adapters.kafka import MESSAGES_TOPIC
 from landline_stack import LandlineServer, Stack
 from landline_stack.errors import StackError
 from support.peer import Frame, Peer, until
@@ -66,7 +66,7 @@ async def test_users_get_nothing_twice_and_miss_nothing(own: Stack) -> None:
         assert (code, "there is nothing to move to" in said) == (2, True), said
 
         admin = AdminClient({"bootstrap.servers": own.kafka_servers})
-        for raised in admin.create_partitions([NewPartitions(MESSAGES, 45)]).values():
+        for raised in admin.create_partitions([NewPartitions(MESSAGES_TOPIC, 45)]).values():
             await asyncio.to_thread(raised.result, KAFKA_SECONDS)
         with pytest.raises(StackError, match="run `landline migrate --new-log`"):
             await asyncio.to_thread(server.start)

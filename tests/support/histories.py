@@ -131,11 +131,11 @@ class Simulation:
         self, name: str, detail: str, start: float, stop: float, act: Callable[[bool], None]
     ) -> None:
         def begin() -> None:
-            self._record(e.Nemesis(self._now, name, "start", detail))
+            self._record(e.FaultEvent(self._now, name, "start", detail))
             act(True)
 
         def end() -> None:
-            self._record(e.Nemesis(self._now, name, "stop", detail))
+            self._record(e.FaultEvent(self._now, name, "stop", detail))
             act(False)
 
         self._at(start, begin)

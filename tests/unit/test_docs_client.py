@@ -9,7 +9,7 @@ import pytest
 
 from landline import client
 from landline.client import backoff, chat, dialing, outbox, sends
-from landline.client.events import Event, Message, Receipt
+from landline.client.events import Acceptance, Event, Message
 from landline.protocol import limits
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.terminal import chat as terminal
@@ -43,8 +43,8 @@ def test_every_event_is_in_the_table_with_its_fields() -> None:
         assert f"`{event.__name__}({fields})`" in rows
 
 
-def test_every_field_of_a_message_and_a_receipt_is_named() -> None:
-    for kind, heading in ((Message, "## Receiving"), (Receipt, "## Sending")):
+def test_every_field_of_a_message_and_an_acceptance_is_named() -> None:
+    for kind, heading in ((Message, "## Receiving"), (Acceptance, "## Sending")):
         for field in dataclasses.fields(kind):
             assert f"`{field.name}`" in section(PAGE, heading), field.name
 
@@ -56,7 +56,7 @@ def test_every_field_of_a_message_and_a_receipt_is_named() -> None:
         ("sends without an answer at the server", sends.IN_FLIGHT),
         ("messages not handed out yet", limits.WINDOW),
         ("ids remembered against repeats", outbox.HANDED_IDS),
-        ("first connection", chat.CONNECT_SECONDS),
+        ("first connection", chat.CONNECT_TIMEOUT_SECONDS),
         ("answer to a send", chat.ANSWER_SECONDS),
         ("time between tries to connect", backoff.LAST_SECONDS),
         ("time between tries of a send that the server could not take", sends.LAST_REPEAT_SECONDS),
@@ -71,14 +71,14 @@ def test_every_limit_is_in_the_table_with_its_value(what: str, limit: float) -> 
 def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
     for words in (
         f"(the last\n  {outbox.HANDED_IDS:,} are remembered)",
-        f"first connection ({chat.CONNECT_SECONDS:g})",
+        f"first connection ({chat.CONNECT_TIMEOUT_SECONDS:g})",
         f"up to {backoff.FIRST_SECONDS} s",
         f"on this machine itself, {backoff.LAST_SECONDS_HERE:g} s at most",
         f"a session that lasted {backoff.LASTING_SECONDS:g} s",
         f"up to {sends.FIRST_REPEAT_SECONDS} s, 1 s, 2 s ... {sends.LAST_REPEAT_SECONDS:g} s",
         f"status 400, 401 or 403 with the header `{': '.join(FINAL_REFUSAL)}`",
         f"answer for {chat.ANSWER_SECONDS:g} s",
-        f"for up to {chat.CLOSE_SECONDS:g} s",
+        f"for up to {chat.LEAVE_SECONDS:g} s",
         "close codes\n" + ", ".join(str(int(code)) for code in sorted(chat._FATAL_CLOSES)),
     ):
         assert words in PAGE, words

@@ -54,7 +54,7 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(retention, "WATCH_SECONDS", 0.001)
+    monkeypatch.setattr(retention, "RETENTION_WATCH_SECONDS", 0.001)
     made = World()
     running = asyncio.create_task(made.watch.run())
     yield made
@@ -148,7 +148,7 @@ async def test_a_log_that_ends_below_what_was_applied_three_times_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """F26. A leader that was elected a moment ago may say so once or twice."""
-    monkeypatch.setattr(retention, "WATCH_SECONDS", 0)
+    monkeypatch.setattr(retention, "RETENTION_WATCH_SECONDS", 0)
     world = World()
     world.end = 99
     for _ in range(2):

@@ -8,7 +8,7 @@ from unittest import mock
 import pytest
 
 from landline import writer
-from landline.errors import LogLost, LogUnavailable, StoreRefused, StoreUnavailable
+from landline.errors import LogLost, LogUnavailable, StoreUnavailable, Unstorable
 from landline.model import Batch, Entry, Position, Positions, Stretch
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
@@ -73,7 +73,7 @@ class Store:
         self.before_apply()
         (batch,) = batches
         if any(message.content == POISON for message in batch.messages):
-            raise StoreRefused("no column holds this")
+            raise Unstorable("no column holds this")
         if batch.start != self.next:
             return False
         self.next = batch.end
@@ -85,7 +85,7 @@ class Store:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "STAND_BY_SECONDS", 0.005)
-    monkeypatch.setattr(writer, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(writer, "STANDBY_LOOK_SECONDS", 0.005)
     monkeypatch.setattr(writer, "_LAST_BACKOFF_SECONDS", 0.01)
 
 

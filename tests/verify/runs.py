@@ -7,7 +7,7 @@ from typing import Any
 from landline_verify.history import History
 from landline_verify.judge import judge
 from landline_verify.report import lines
-from landline_verify.runner import Options, Progress, Runner
+from landline_verify.runner import Options, Runner, RunProgress
 
 # Twice as much as has to happen (500 accepted messages): machines stand still, too.
 USERS = 16
@@ -57,5 +57,5 @@ async def _call(meanwhile: Meanwhile, runner: Runner) -> None:
     await meanwhile(runner)
 
 
-def _ignore(_: Progress) -> None:
+def _ignore(_: RunProgress) -> None:
     pass

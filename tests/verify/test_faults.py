@@ -14,7 +14,7 @@ import pytest
 
 from landline import cli
 from landline_verify import clock, disk, faults
-from landline_verify.deployments import KINDS, Deployment
+from landline_verify.deployments import DEPLOYMENT_KINDS, Deployment
 from landline_verify.faults import FAULTS, Fault, Rest, Strike, fitting, left_out
 from landline_verify.nemesis import Nemesis, Planned, make_plan
 
@@ -25,7 +25,7 @@ def no_faketime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_library", lambda: None)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DEPLOYMENT_KINDS)
 def test_a_plan_is_made_by_its_seed_alone(kind: str) -> None:
     """Every fault comes before any comes again, and all of them fit into the time."""
     known = fitting(kind)
@@ -90,7 +90,7 @@ def test_what_cannot_be_is_refused_in_two_lines(
 
 @pytest.mark.skipif(clock.obstacle() is not None, reason=str(clock.obstacle()))
 def test_a_clock_is_stepped_and_timers_do_not_notice(tmp_path: Path) -> None:
-    own = clock.Clock(tmp_path / "clock")
+    own = clock.ServerClock(tmp_path / "clock")
     code = "import time\nwhile input(): print(time.time(), time.monotonic(), flush=True)"
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -221,7 +221,7 @@ async def test_what_began_with_a_fault_may_last_longer() -> None:
         "one", lambda: done.append("harm"), lambda: done.append("heal"),
         Rest("postgres-pause", 0.01, lambda: done.append("rest")),
     )  # fmt: skip
-    fault = Fault("settings-retention", "", KINDS, (0.0, 0.0), 0.0, lambda *_: strike)
+    fault = Fault("settings-retention", "", DEPLOYMENT_KINDS, (0.0, 0.0), 0.0, lambda *_: strike)
     nemesis = Nemesis(Deployment("cluster", [], []), [Planned(fault, 0.0, 0.01, 0)])
     await nemesis.run(lambda name, phase, _: done.append((name, phase)))
     assert done == [

@@ -63,7 +63,7 @@ def kinds_of(frames: Sequence[str | bytes]) -> Counter[str]:
     return counted
 
 
-@pytest.mark.parametrize("kind", flood.KINDS)
+@pytest.mark.parametrize("kind", flood.FLOOD_KINDS)
 async def test_a_flood_is_what_it_is_called_and_ends_by_itself(kind: str) -> None:
     """After its last frame: the time that it was given is longer than the test's."""
     sink, count = await flooded(kind, "3600", "100")

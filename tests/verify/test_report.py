@@ -10,9 +10,9 @@ from landline_verify.events import (
     Connect,
     Disconnect,
     Event,
+    FaultEvent,
     Invoke,
     Live,
-    Nemesis,
     Ok,
     Phase,
     Recv,
@@ -44,7 +44,7 @@ def history(*, lost: bool) -> list[Event]:
     for number in range(29):
         at, id = 1.0 + number, f"id-{number}"
         if number == 10:
-            events.append(Nemesis(at, "redis-kill", "start", EVIL))
+            events.append(FaultEvent(at, "redis-kill", "start", EVIL))
         events.append(Invoke(at, "alice", "alice", "bob", id, "aa", retry=False))
         events.append(Ok(at + 0.01, "alice", "alice", id, id, "dm:alice:bob", number, "t"))
         if not (lost and number == 10):
@@ -53,7 +53,7 @@ def history(*, lost: bool) -> list[Event]:
                      number, "t", replay=False)
             )  # fmt: skip
         if number == 12:
-            events.append(Nemesis(at + 0.1, "redis-kill", "stop", EVIL))
+            events.append(FaultEvent(at + 0.1, "redis-kill", "stop", EVIL))
     events += [Phase(30.0, "heal"), Phase(30.5, "final")]
     events.append(Connect(30.6, "bob", "bob2", URL, "ws-1", "bob2", EVIL, "client", "final"))
     events.append(Live(30.7, "bob", "bob2", 0))

@@ -44,7 +44,7 @@ async def _audit(settings: Settings, screen: "_Screen") -> Report:
 
         with open_audit_file(settings.data_dir) as file:
             return await audit(file, file, screen.tell, screen.progress)
-    from landline.adapters.kafka import MESSAGES  # noqa: PLC0415
+    from landline.adapters.kafka import MESSAGES_TOPIC  # noqa: PLC0415
     from landline.adapters.kafka.audit import KafkaAuditLog  # noqa: PLC0415
     from landline.adapters.kafka.topics import find_topic  # noqa: PLC0415
     from landline.adapters.postgres.audit import open_audit_store  # noqa: PLC0415
@@ -56,14 +56,16 @@ async def _audit(settings: Settings, screen: "_Screen") -> Report:
     async with open_audit_store(settings.postgres) as store:
         identity = await store.identity()
         if topic is None:
-            raise StartupError(f"{where}: there is no {MESSAGES}; give the cluster that has it")
+            raise StartupError(
+                f"{where}: there is no {MESSAGES_TOPIC}; give the cluster that has it"
+            )
         if identity is None:
             raise StartupError(
                 f"--postgres {settings.postgres}: this store was not written from any log yet"
             )
         if not is_same_log(identity, topic):
             raise StartupError(
-                f"{where}: {MESSAGES} is not the log that this store was written from:"
+                f"{where}: {MESSAGES_TOPIC} is not the log that this store was written from:"
                 f" {difference(identity, topic)}; connect the right one"
             )
         log = KafkaAuditLog(cluster, identity)

@@ -15,7 +15,7 @@ from landline.observability.metrics import MetricsRegistry, Source
 RESERVED_FILES = 64
 
 # The part without which messages come later, and all the same.
-ROUTING = "routing"
+ROUTING_PART = "routing"
 
 Health = Callable[[], Mapping[str, str | None]]
 
@@ -50,7 +50,7 @@ class Front:
 
     def _readiness(self) -> Readiness:
         wrong = {part: why for part, why in self._health().items() if why is not None}
-        missing = {part: wrong.pop(part) for part in (ROUTING,) if part in wrong}
+        missing = {part: wrong.pop(part) for part in (ROUTING_PART,) if part in wrong}
         if self._phase is not None:
             wrong["server"] = self._phase
         return Readiness(wrong, missing)

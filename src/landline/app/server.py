@@ -15,7 +15,7 @@ import uvloop
 from landline.adapters.clock import SystemClock
 from landline.adapters.sqlite.opening import process_of
 from landline.app.embedded import open_embedded
-from landline.app.front import ROUTING, Front
+from landline.app.front import ROUTING_PART, Front
 from landline.app.parts import Parts
 from landline.app.stopping import Stop
 from landline.config import Settings
@@ -38,7 +38,7 @@ from landline.writer import Writer
 # 5 ms are paid several times per commit by the thread that writes, while the loop is busy.
 SWITCH_SECONDS = 0.000_5
 STOP_SECONDS = 1.0
-CLOSE_SECONDS = 2.0
+PARTS_CLOSE_SECONDS = 2.0
 
 # An address that no interface has, or of a kind that the machine lacks.
 _NOT_HERE = frozenset(
@@ -194,7 +194,7 @@ class Server:
             task.cancel()
         await asyncio.wait(ends, timeout=STOP_SECONDS)
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(PARTS_CLOSE_SECONDS):
                 await self._parts.close()
         log.info("stopped", exit_code=exit_code)
         return exit_code
@@ -211,7 +211,7 @@ class Server:
             "store": self._parts.store.health()
             or (self._writer and self._writer.trouble)
             or self._retention.health(),
-            ROUTING: self._parts.directory.health() or self._parts.bus.health(),
+            ROUTING_PART: self._parts.directory.health() or self._parts.bus.health(),
         }
 
     def _measure(self) -> Mapping[str, Value]:

@@ -5,11 +5,11 @@ stored (`comparison.py`), one message after the other in the order of their ids 
 that needs of log and store are the two small ports of `sources.py`.
 """
 
-from landline.audit.comparison import Difference, Kind
+from landline.audit.comparison import Difference, DifferenceKind
 from landline.audit.sources import (
     AuditLog,
     AuditStore,
-    Span,
+    OffsetRange,
     StoredDelivery,
     StoredMessage,
     StoredQuarantine,
@@ -20,9 +20,9 @@ __all__ = [
     "AuditLog",
     "AuditStore",
     "Difference",
-    "Kind",
+    "DifferenceKind",
     "Report",
-    "Span",
+    "OffsetRange",
     "StoredDelivery",
     "StoredMessage",
     "StoredQuarantine",

@@ -6,11 +6,11 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from landline.audit.sources import Span, StoredDelivery, StoredMessage
+from landline.audit.sources import OffsetRange, StoredDelivery, StoredMessage
 from landline.model import OFFSET_BITS, Position
 
 
-class Kind(StrEnum):
+class DifferenceKind(StrEnum):
     """What kind of difference it is. The values are labels of a metric."""
 
     MESSAGE_MISSING = "message_missing"  # accepted, or owed, but not stored
@@ -30,7 +30,7 @@ class Kind(StrEnum):
 class Difference:
     """One difference; `text` names who and where, never a message's content."""
 
-    kind: Kind
+    kind: DifferenceKind
     text: str
 
     def __str__(self) -> str:
@@ -72,19 +72,19 @@ def place(position: Position) -> str:
     return f"partition {position.partition} offset {offset}{suffix}"
 
 
-def compare(case: Case, spans: Mapping[int, Span]) -> Iterator[Difference]:
+def compare(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[Difference]:
     """Yield how log and store differ about one message."""
     yield from _compare_message(case, spans)
     yield from _compare_receipts(case, spans)
 
 
-def _compare_message(case: Case, spans: Mapping[int, Span]) -> Iterator[Difference]:
+def _compare_message(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[Difference]:
     logged, stored = case.logged, case.stored
     debts = [each for each in case.deliveries if each.position is not None]
     if stored is None:
         if logged is not None:
             yield Difference(
-                Kind.MESSAGE_MISSING,
+                DifferenceKind.MESSAGE_MISSING,
                 f"message {case.id} from {logged.sender} at {place(logged.position)}"
                 " was accepted and is not stored",
             )
@@ -93,34 +93,34 @@ def _compare_message(case: Case, spans: Mapping[int, Span]) -> Iterator[Differen
         return
     if logged is None and is_within(stored.position, spans):
         yield Difference(
-            Kind.MESSAGE_UNKNOWN,
+            DifferenceKind.MESSAGE_UNKNOWN,
             f"message {case.id} from {stored.sender} is stored at {place(stored.position)},"
             " where the log does not have it",
         )
     if logged is not None and _is_moved(logged.position, stored.position, spans):
         yield Difference(
-            Kind.MESSAGE_MOVED,
+            DifferenceKind.MESSAGE_MOVED,
             f"message {case.id} is stored at {place(stored.position)},"
             f" its first record is at {place(logged.position)}",
         )
     if changed := [*_changed(logged, stored), *_changed_debts(logged, stored, debts)]:
         yield Difference(
-            Kind.MESSAGE_CHANGED,
+            DifferenceKind.MESSAGE_CHANGED,
             f"message {case.id} at {place(stored.position)} differs in {', '.join(changed)}",
         )
 
 
-def _owed_only(debt: StoredDelivery, spans: Mapping[int, Span]) -> Difference:
+def _owed_only(debt: StoredDelivery, spans: Mapping[int, OffsetRange]) -> Difference:
     assert debt.position is not None
     is_unknown = is_within(debt.position, spans)
     return Difference(
-        Kind.MESSAGE_UNKNOWN if is_unknown else Kind.MESSAGE_MISSING,
+        DifferenceKind.MESSAGE_UNKNOWN if is_unknown else DifferenceKind.MESSAGE_MISSING,
         f"message {debt.id} is owed to {debt.recipient} since {place(debt.position)} and is not"
         f" stored{', nor in the log' if is_unknown else ''}",
     )
 
 
-def _is_moved(logged: Position, stored: Position, spans: Mapping[int, Span]) -> bool:
+def _is_moved(logged: Position, stored: Position, spans: Mapping[int, OffsetRange]) -> bool:
     """Say whether a message is where it should not be.
 
     A lower position that the log does not reach (any more) is that of an earlier record.
@@ -157,18 +157,19 @@ def _changed_debts(
             yield f"the mailbox of {debt.recipient} ({debt.mailbox})"
 
 
-def _compare_receipts(case: Case, spans: Mapping[int, Span]) -> Iterator[Difference]:
+def _compare_receipts(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[Difference]:
     delivered = {each.recipient for each in case.deliveries if each.is_delivered}
     for recipient in sorted(set(case.receipts) - delivered):
         yield Difference(
-            Kind.RECEIPT_MISSING,
+            DifferenceKind.RECEIPT_MISSING,
             f"message {case.id} was received by {recipient}, and is not stored as delivered",
         )
     for each in case.deliveries:
         if each.position is None:
             why = "who is no recipient of it" if case.stored else "and there is no such message"
             yield Difference(
-                Kind.RECEIPT_STRAY, f"message {case.id} was received by {each.recipient}, {why}"
+                DifferenceKind.RECEIPT_STRAY,
+                f"message {case.id} was received by {each.recipient}, {why}",
             )
         elif (
             each.is_delivered
@@ -177,13 +178,13 @@ def _compare_receipts(case: Case, spans: Mapping[int, Span]) -> Iterator[Differe
             and is_within(each.position, spans)
         ):
             yield Difference(
-                Kind.RECEIPT_UNKNOWN,
+                DifferenceKind.RECEIPT_UNKNOWN,
                 f"message {case.id} is stored as delivered to {each.recipient},"
                 " and the log has no receipt of it",
             )
 
 
-def is_within(position: Position, spans: Mapping[int, Span]) -> bool:
+def is_within(position: Position, spans: Mapping[int, OffsetRange]) -> bool:
     """Say whether the log reaches back to this position. Beyond its end it must not be either."""
     span = spans.get(position.partition)
     return span is not None and position.offset >= span.first

@@ -5,8 +5,8 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from landline.audit.comparison import Case, Difference, Kind, compare, place
-from landline.audit.sources import AuditLog, AuditStore, Span
+from landline.audit.comparison import Case, Difference, DifferenceKind, compare, place
+from landline.audit.sources import AuditLog, AuditStore, OffsetRange
 from landline.audit.spool import Spool
 from landline.model import Position, Positions
 
@@ -26,11 +26,11 @@ class Report:
     `partitions`: what the log holds of each, and how far it is applied.
     """
 
-    partitions: Mapping[int, tuple[Span, int]] = field(default_factory=dict)
+    partitions: Mapping[int, tuple[OffsetRange, int]] = field(default_factory=dict)
     records: int = 0
     messages: int = 0
     deliveries: int = 0
-    counts: Counter[Kind] = field(default_factory=Counter)
+    counts: Counter[DifferenceKind] = field(default_factory=Counter)
 
 
 async def audit(
@@ -64,7 +64,8 @@ async def audit(
         async for page in store.quarantined():
             spool.quarantine(page)
             found(
-                Difference(Kind.QUARANTINED, f"{place(row.position)}: {row.reason}") for row in page
+                Difference(DifferenceKind.QUARANTINED, f"{place(row.position)}: {row.reason}")
+                for row in page
             )
         start, end = _to_read(report.partitions)
         total = sum(end.values()) - sum(start.values())
@@ -83,22 +84,22 @@ async def audit(
     return report
 
 
-def _compare_ends(partitions: Mapping[int, tuple[Span, int]]) -> Iterator[Difference]:
+def _compare_ends(partitions: Mapping[int, tuple[OffsetRange, int]]) -> Iterator[Difference]:
     for partition, (span, applied) in partitions.items():
         at = place(Position(partition, applied))
         if applied < span.first:
             yield Difference(
-                Kind.LOG_GAP,
+                DifferenceKind.LOG_GAP,
                 f"{at}: {span.first - applied} records from here on are gone and were not applied",
             )
         elif applied > span.end:
             yield Difference(
-                Kind.LOG_WENT_BACK,
+                DifferenceKind.LOG_WENT_BACK,
                 f"{at}: applied up to here, {applied - span.end} more than the log holds",
             )
 
 
-def _to_read(partitions: Mapping[int, tuple[Span, int]]) -> tuple[Positions, Positions]:
+def _to_read(partitions: Mapping[int, tuple[OffsetRange, int]]) -> tuple[Positions, Positions]:
     """Return from where to where: what is not applied yet is nobody's fault."""
     start = {partition: span.first for partition, (span, _applied) in partitions.items()}
     end = {
@@ -111,7 +112,8 @@ def _to_read(partitions: Mapping[int, tuple[Span, int]]) -> tuple[Positions, Pos
 def _unreadable(found: Iterator[tuple[Position, str]]) -> Iterator[Difference]:
     for position, reason in found:
         yield Difference(
-            Kind.UNREADABLE, f"{place(position)}: {reason}; passed over, and not in quarantine"
+            DifferenceKind.UNREADABLE,
+            f"{place(position)}: {reason}; passed over, and not in quarantine",
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from landline.config.loading import printable
 from landline.config.settings import CONFIG_FILE, Option
-from landline.config.values import FILE, FLAG, Kind, T, UnfitValue, check_characters
+from landline.config.values import FILE, FLAG, T, UnfitValue, ValueKind, check_characters
 from landline.errors import ConfigError
 from landline.protocol.identity import BadName, check_user_name
 
@@ -53,7 +53,7 @@ def destination(name: str) -> str:
     return name.replace("-", "_")
 
 
-def value(flag: str, text: str, kind: Kind[T]) -> T:
+def value(flag: str, text: str, kind: ValueKind[T]) -> T:
     """Return an argument that is read as an option of the server's is. Raises: ConfigError."""
     try:
         check_characters(text)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Literal
 
-from landline.client.chat import CONNECT_SECONDS, Chat
+from landline.client.chat import CONNECT_TIMEOUT_SECONDS, Chat
 from landline.client.errors import (
     ChatClosed,
     ClientError,
@@ -17,13 +17,13 @@ from landline.client.errors import (
     WrongUser,
 )
 from landline.client.events import (
+    Acceptance,
     Accepted,
     Connected,
     Delivered,
     Disconnected,
     Event,
     Message,
-    Receipt,
     Rejected,
 )
 
@@ -41,7 +41,7 @@ __all__ = [
     "Message",
     "MessageRejected",
     "OutboxInUse",
-    "Receipt",
+    "Acceptance",
     "Refused",
     "Rejected",
     "SendTimeout",
@@ -55,7 +55,7 @@ def connect(
     *,
     username: str,
     outbox: str | PathLike[str] | None = None,
-    connect_timeout: float | None = CONNECT_SECONDS,
+    connect_timeout: float | None = CONNECT_TIMEOUT_SECONDS,
     on_event: Callable[[Event], None] | None = None,
     headers: Mapping[str, str] | None = None,
     proxy: str | Literal[True] | None = True,

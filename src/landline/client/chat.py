@@ -39,7 +39,7 @@ from landline.client.backoff import (
 from landline.client.dialing import (
     GOODBYE_SECONDS,
     DialFailed,
-    Proxy,
+    ProxyOption,
     check_headers,
     dial,
     leaving,
@@ -54,23 +54,23 @@ from landline.client.errors import (
     WrongUser,
 )
 from landline.client.events import (
+    Acceptance,
     Accepted,
     Connected,
     Delivered,
     Disconnected,
     Event,
     Message,
-    Receipt,
     Rejected,
 )
 from landline.client.outbox import Draft, FileOutbox, Handed, MemoryOutbox, Outbox
 from landline.client.reasons import why_closed
-from landline.client.sends import IN_FLIGHT, Repeats, Send
+from landline.client.sends import IN_FLIGHT, RepeatLines, UnansweredSend
 from landline.client.tries import Tries
 from landline.client.wire import (
-    Answer,
+    AcceptedFrame,
+    ErrorFrame,
     NotLandline,
-    Refusal,
     check_draft,
     read_frame,
     read_welcome,
@@ -80,10 +80,10 @@ from landline.protocol.codes import CloseCode, ErrorCode, Outcome
 from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.limits import ACK_IDS
 
-CONNECT_SECONDS = 10.0
+CONNECT_TIMEOUT_SECONDS = 10.0
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
-CLOSE_SECONDS = GOODBYE_SECONDS
+LEAVE_SECONDS = GOODBYE_SECONDS
 # The code of a `Rejected` that is not the server's: the outbox could not take the draft.
 NOT_KEPT = "not_kept"
 
@@ -104,10 +104,10 @@ class Chat:
         *,
         username: str,
         outbox: str | PathLike[str] | None = None,
-        connect_timeout: float | None = CONNECT_SECONDS,
+        connect_timeout: float | None = CONNECT_TIMEOUT_SECONDS,
         on_event: Callable[[Event], None] | None = None,
         headers: Mapping[str, str] | None = None,
-        proxy: Proxy = True,
+        proxy: ProxyOption = True,
     ) -> None:
         check_text("url", url)
         check_text("username", username)
@@ -128,10 +128,10 @@ class Chat:
         self._connect_timeout = connect_timeout
         self._on_event = on_event or (lambda _event: None)
         self._has_listener = on_event is not None
-        self._sends: OrderedDict[str, Send] = OrderedDict()
-        self._unsent: deque[Send] = deque()
-        self._in_flight: OrderedDict[str, Send] = OrderedDict()
-        self._keeping: dict[Send, asyncio.Task[None]] = {}  # on their way into the outbox
+        self._sends: OrderedDict[str, UnansweredSend] = OrderedDict()
+        self._unsent: deque[UnansweredSend] = deque()
+        self._in_flight: OrderedDict[str, UnansweredSend] = OrderedDict()
+        self._keeping: dict[UnansweredSend, asyncio.Task[None]] = {}  # on their way into the outbox
         self._handed = Handed(())
         # Bounded by the server's window: what is here is not acknowledged yet.
         self._inbox: deque[Message] = deque()
@@ -145,7 +145,7 @@ class Chat:
         self._has_mail = asyncio.Event()
         self._is_welcome = asyncio.Event()
         self._places = count()
-        self._repeats = Repeats(self._let_through)
+        self._repeats = RepeatLines(self._let_through)
         self._tries = Tries()
         self._ended: ClientError | None = None
         self._last_problem = "nobody answered"
@@ -209,7 +209,7 @@ class Chat:
     async def _finish(self) -> None:
         if self._task is not None:
             with suppress(TimeoutError):
-                async with asyncio.timeout(CLOSE_SECONDS):
+                async with asyncio.timeout(LEAVE_SECONDS):
                     while self._is_welcome.is_set() and (self._acks or self._unacked):
                         self._has_work.set()
                         await asyncio.sleep(0.005)
@@ -250,12 +250,12 @@ class Chat:
         content: str,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it has an outcome of its own, SendTimeout
-    ) -> Receipt:
-        """Send a message and return its receipt once it is durable.
+    ) -> Acceptance:
+        """Send a message and return its acceptance once it is durable.
 
         Goes on through reconnects. Without `timeout` (seconds) it waits until there is an answer.
         Sends reach the server in the order of the calls; for a strict order within a conversation
-        wait for each receipt before the next send.
+        wait for each acceptance before the next send.
 
         Cancelling it does not take the message back: it may have been sent, and goes on being sent.
         So it does after `timeout`, however long the outbox file takes.
@@ -275,7 +275,7 @@ class Chat:
             self._give_up(send)
             raise
 
-    def begin(self, to: str, content: str) -> Send:
+    def begin(self, to: str, content: str) -> UnansweredSend:
         """Begin to send, and return what is known of it at any time: `landline chat` says of each
         line what became of it, also when it ends early. Everybody else uses `send`.
 
@@ -291,7 +291,7 @@ class Chat:
         self._keeping[send] = asyncio.create_task(self._keep(send), name="landline-keep")
         return send
 
-    async def _keep(self, send: Send) -> None:
+    async def _keep(self, send: UnansweredSend) -> None:
         """Keep a draft, and then let it go out."""
         try:
             await self._outbox.add(send.draft)
@@ -311,9 +311,9 @@ class Chat:
 
     async def _wait_for_kept(self) -> None:
         if self._keeping:
-            await asyncio.wait(self._keeping.values(), timeout=CLOSE_SECONDS)
+            await asyncio.wait(self._keeping.values(), timeout=LEAVE_SECONDS)
 
-    def _give_up(self, send: Send) -> None:
+    def _give_up(self, send: UnansweredSend) -> None:
         """Nobody waits for this answer any more, also if it has come in the same moment."""
         send.is_awaited = False
         problem = send.answer.exception() if send.answer.done() else None
@@ -324,7 +324,7 @@ class Chat:
         elif problem is not None and not send.is_kept:
             self._tell_unkept(send, problem)
 
-    def _tell_unkept(self, send: Send, problem: BaseException) -> None:
+    def _tell_unkept(self, send: UnansweredSend, problem: BaseException) -> None:
         """A draft that could not be kept was not sent either, and nobody waits to hear that."""
         to, content = send.draft.to, send.draft.content
         if not self._has_listener:
@@ -533,7 +533,7 @@ class Chat:
             await self._outbox.remove(refs)  # may be cancelled: then it is done once more
             del self._answered[: len(refs)]
 
-    async def _write_send(self, socket: ClientConnection, send: Send, now: float) -> None:
+    async def _write_send(self, socket: ClientConnection, send: UnansweredSend, now: float) -> None:
         draft = send.draft
         if draft.ref not in self._sends:
             return
@@ -554,9 +554,9 @@ class Chat:
             match read_frame(text):
                 case Message() as message:
                     self._take_message(message)
-                case Answer(ref, receipt):
-                    self._take_receipt(ref, receipt)
-                case Refusal() as refusal:
+                case AcceptedFrame(ref, acceptance):
+                    self._take_acceptance(ref, acceptance)
+                case ErrorFrame() as refusal:
                     self._take_refusal(refusal)
                 case Delivered() as delivered:
                     self._on_event(delivered)
@@ -570,16 +570,16 @@ class Chat:
             self._inbox.append(message)
             self._has_mail.set()
 
-    def _take_receipt(self, ref: str | None, receipt: Receipt) -> None:
+    def _take_acceptance(self, ref: str | None, acceptance: Acceptance) -> None:
         send = self._settle(ref)
         if send is None:
             return
         # First of all the answer: what comes after may fail, or be cancelled with the connection.
         if not send.answer.done():
-            send.answer.set_result(receipt)
-        self._on_event(Accepted(send.draft.to, send.draft.content, receipt))
+            send.answer.set_result(acceptance)
+        self._on_event(Accepted(send.draft.to, send.draft.content, acceptance))
 
-    def _take_refusal(self, refusal: Refusal) -> None:
+    def _take_refusal(self, refusal: ErrorFrame) -> None:
         send = self._in_flight.get(refusal.ref or "")
         if send is None:
             return
@@ -592,7 +592,7 @@ class Chat:
         self._repeats.refused(send, refusal.asked_seconds)
         self._has_work.set()
 
-    def _reject(self, send: Send, code: str, reason: str) -> None:
+    def _reject(self, send: UnansweredSend, code: str, reason: str) -> None:
         """A draft will never be in the log. Somebody hears of it, or it is not forgotten."""
         draft = send.draft
         if not send.is_awaited:
@@ -606,12 +606,12 @@ class Chat:
             send.answer.set_exception(MessageRejected(code, reason))
             send.answer.exception()  # who has left hears of it otherwise
 
-    def _let_through(self, send: Send) -> None:
+    def _let_through(self, send: UnansweredSend) -> None:
         """It is a send's turn to be tried again."""
         self._unsent.append(send)
         self._has_work.set()
 
-    def _settle(self, ref: str | None, *, is_forgotten: bool = True) -> Send | None:
+    def _settle(self, ref: str | None, *, is_forgotten: bool = True) -> UnansweredSend | None:
         """A draft is answered: return its send, for the last time."""
         send = self._sends.pop(ref or "", None)
         self._in_flight.pop(ref or "", None)
@@ -622,11 +622,11 @@ class Chat:
         self._has_work.set()
         return send
 
-    def _new_send(self, draft: Draft) -> Send:
-        answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-        return Send(draft, answer, next(self._places))
+    def _new_send(self, draft: Draft) -> UnansweredSend:
+        answer: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+        return UnansweredSend(draft, answer, next(self._places))
 
-    def _queue(self, send: Send) -> None:
+    def _queue(self, send: UnansweredSend) -> None:
         self._sends[send.draft.ref] = send
         self._unsent.append(send)
         self._has_work.set()

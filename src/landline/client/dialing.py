@@ -37,7 +37,7 @@ _OURS = frozenset({"connection", "host", "upgrade"})
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 _FIELD = re.compile(r"[\t\x20-\x7e]*")
 
-Proxy = str | Literal[True] | None
+ProxyOption = str | Literal[True] | None
 
 
 class DialFailed(Exception):
@@ -61,7 +61,7 @@ class DialFailed(Exception):
 
 
 async def dial(
-    address: Address, username: str, headers: Mapping[str, str], proxy: Proxy
+    address: Address, username: str, headers: Mapping[str, str], proxy: ProxyOption
 ) -> ClientConnection:
     """Return a connection; whoever gets it closes it, see `leaving`.
 

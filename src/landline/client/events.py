@@ -1,4 +1,4 @@
-"""What a chat brings: messages, receipts, and news for whoever shows them to a person."""
+"""What a chat brings: messages, acceptances, and news for whoever shows them to a person."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class Acceptance:
     """A sent message is durably in the log."""
 
     id: str
@@ -56,7 +56,7 @@ class Accepted:
 
     to: str
     content: str
-    receipt: Receipt
+    acceptance: Acceptance
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from pathlib import Path
 from landline.client.errors import ClientError
 
 # "Lndl": what SQLite's header says of the program that a database belongs to.
-APPLICATION_ID = 0x4C6E646C
+OUTBOX_APPLICATION_ID = 0x4C6E646C
 
 _TABLES = {
     "outbox": ["place", "ref", "recipient", "content"],
@@ -18,7 +18,7 @@ _TABLES = {
 _TABLES_BEFORE = {"outbox", "handed"}  # a version before did not note whose the file is
 
 SCHEMA = f"""
-    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA application_id = {OUTBOX_APPLICATION_ID};
     CREATE TABLE IF NOT EXISTS outbox (
         place INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE,
         recipient TEXT NOT NULL, content TEXT NOT NULL);
@@ -87,7 +87,7 @@ def _look(path: Path, mode: str) -> Looks:
 
 
 def _is_outbox(database: sqlite3.Connection, names: set[str], application_id: int) -> bool:
-    if application_id not in {0, APPLICATION_ID}:
+    if application_id not in {0, OUTBOX_APPLICATION_ID}:
         return False
     if not names:
         return True

@@ -15,7 +15,7 @@ from bisect import insort
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from landline.client.events import Receipt
+from landline.client.events import Acceptance
 from landline.client.outbox import Draft
 
 # Sends without an answer at the server; it reads no more than these.
@@ -23,18 +23,18 @@ IN_FLIGHT = 128
 FIRST_REPEAT_SECONDS = 0.5
 LAST_REPEAT_SECONDS = 5.0
 # What a server may ask for; beyond it somebody has a wrong unit.
-LONGEST_ASKED_SECONDS = 60.0
+LONGEST_ASKED_REPEAT_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False)
-class Send:
+class UnansweredSend:
     """A draft and how far it has come. `place`: its place in the order of the calls;
     `is_uncertain`: some try may have reached the log. `is_awaited`: somebody hears the answer.
     `is_kept`: it is in the outbox, so that it goes out also when this chat has ended.
     """
 
     draft: Draft
-    answer: asyncio.Future[Receipt]
+    answer: asyncio.Future[Acceptance]
     place: int
     is_uncertain: bool = False
     is_awaited: bool = False
@@ -43,30 +43,30 @@ class Send:
 
 
 @dataclass(slots=True)
-class _Line:
+class _RecipientLine:
     """One recipient's sends: who waits, who has been let through, and how many may be."""
 
-    waiting: list[Send] = field(default_factory=list)
-    tried: set[Send] = field(default_factory=set)
+    waiting: list[UnansweredSend] = field(default_factory=list)
+    tried: set[UnansweredSend] = field(default_factory=set)
     room: int = IN_FLIGHT
     refusals: int = 0
     timer: asyncio.TimerHandle | None = None
 
 
-class Repeats:
+class RepeatLines:
     """The lines of those recipients of whose sends some must be tried again."""
 
-    def __init__(self, let_through: Callable[[Send], None]) -> None:
+    def __init__(self, let_through: Callable[[UnansweredSend], None]) -> None:
         self._let_through = let_through
-        self._lines: dict[str, _Line] = {}
+        self._lines: dict[str, _RecipientLine] = {}
 
-    def holds_back(self, send: Send) -> bool:
+    def holds_back(self, send: UnansweredSend) -> bool:
         """Say whether a send must wait behind others; then it is let through when it may go."""
         line = self._lines.get(send.draft.to)
         if line is None:
             if not send.is_uncertain:
                 return False
-            line = self._lines[send.draft.to] = _Line()
+            line = self._lines[send.draft.to] = _RecipientLine()
         if send in line.tried:
             return False
         insort(line.waiting, send, key=_place)
@@ -74,9 +74,9 @@ class Repeats:
             self._go_on(line)
         return True
 
-    def refused(self, send: Send, asked_seconds: float = 0.0) -> None:
+    def refused(self, send: UnansweredSend, asked_seconds: float = 0.0) -> None:
         """The server could not take a send now. It waits, and those behind it."""
-        line = self._lines.setdefault(send.draft.to, _Line())
+        line = self._lines.setdefault(send.draft.to, _RecipientLine())
         line.tried.discard(send)
         insort(line.waiting, send, key=_place)
         if line.timer is not None:
@@ -86,7 +86,7 @@ class Repeats:
         delay = repeat_delay(line.refusals, asked_seconds)
         line.timer = asyncio.get_running_loop().call_later(delay, self._try_again, line)
 
-    def answered(self, send: Send) -> None:
+    def answered(self, send: UnansweredSend) -> None:
         """A send has its final answer: more of those that wait may go."""
         line = self._lines.get(send.draft.to)
         if line is None or send not in line.tried:
@@ -106,11 +106,11 @@ class Repeats:
                 line.timer.cancel()
         self._lines.clear()
 
-    def _try_again(self, line: _Line) -> None:
+    def _try_again(self, line: _RecipientLine) -> None:
         line.timer = None
         self._go_on(line)
 
-    def _go_on(self, line: _Line) -> None:
+    def _go_on(self, line: _RecipientLine) -> None:
         while line.waiting and len(line.tried) < line.room:
             send = line.waiting[0]
             if not send.is_uncertain and any(other.is_uncertain for other in line.tried):
@@ -126,8 +126,8 @@ def repeat_delay(refusals: int, asked_seconds: float = 0.0) -> float:
     """
     ceiling = min(LAST_REPEAT_SECONDS, FIRST_REPEAT_SECONDS * 2 ** min(refusals - 1, 10))
     delay = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
-    return min(asked_seconds, LONGEST_ASKED_SECONDS) + delay
+    return min(asked_seconds, LONGEST_ASKED_REPEAT_SECONDS) + delay
 
 
-def _place(send: Send) -> int:
+def _place(send: UnansweredSend) -> int:
     return send.place

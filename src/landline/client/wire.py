@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from landline.client.errors import ClientError, MessageRejected
-from landline.client.events import Delivered, Message, Receipt
+from landline.client.events import Acceptance, Delivered, Message
 from landline.client.outbox import Draft
 from landline.protocol.client_frames import BadFrame, decode
 from landline.protocol.codes import ErrorCode
@@ -24,15 +24,15 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AcceptedFrame:
     """The server has accepted a send."""
 
     ref: str | None
-    receipt: Receipt
+    acceptance: Acceptance
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorFrame:
     """The server has not accepted a send. `asked_seconds`: how long it asks to wait."""
 
     ref: str | None
@@ -77,7 +77,7 @@ def read_welcome(text: str | bytes) -> Welcome:
     return Welcome(user, server, session)
 
 
-def read_frame(text: str | bytes) -> Message | Answer | Refusal | Delivered | None:
+def read_frame(text: str | bytes) -> Message | AcceptedFrame | ErrorFrame | Delivered | None:
     """Return what a frame of a session says; None where this client has no use for it.
 
     Raises: NotLandline.
@@ -90,7 +90,7 @@ def read_frame(text: str | bytes) -> Message | Answer | Refusal | Delivered | No
         case {"type": "message"}:
             return _message(frame)
         case {"type": "accepted"}:
-            return Answer(_ref(frame), _receipt(frame))
+            return AcceptedFrame(_ref(frame), _acceptance(frame))
         case {"type": "error"}:
             return _refusal(frame)
         case {"type": "status", "ids": [*ids], "user": str(user)} if _are_texts(*ids):
@@ -115,20 +115,20 @@ def _message(frame: dict[str, Any]) -> Message:
     raise _unreadable("message")
 
 
-def _receipt(frame: dict[str, Any]) -> Receipt:
+def _acceptance(frame: dict[str, Any]) -> Acceptance:
     match frame:
         case {"id": str(id), "conversation": str(conversation), "offset": int(offset)}:
-            return Receipt(id, conversation, offset, _time(frame))
+            return Acceptance(id, conversation, offset, _time(frame))
     raise _unreadable("accepted")
 
 
-def _refusal(frame: dict[str, Any]) -> Refusal:
+def _refusal(frame: dict[str, Any]) -> ErrorFrame:
     code, reason, outcome = frame.get("code"), frame.get("message", ""), frame.get("outcome")
     if not _are_texts(code, reason, "" if outcome is None else outcome):
         raise _unreadable("error")
     asked = frame.get("retry_after_ms")
     seconds = max(0, asked) / 1000 if isinstance(asked, int | float) else 0.0
-    return Refusal(_ref(frame), str(code), reason, outcome, seconds)
+    return ErrorFrame(_ref(frame), str(code), reason, outcome, seconds)
 
 
 def _ref(frame: dict[str, Any]) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from landline.config import values
-from landline.config.values import Kind, SecretUrl
+from landline.config.values import SecretUrl, ValueKind
 
 T = TypeVar("T")
 
@@ -34,7 +34,7 @@ class Option:
 
     name: str
     section: str
-    kind: Kind[Any]
+    kind: ValueKind[Any]
     default: str
     doc: str
 
@@ -49,12 +49,12 @@ class Option:
         return "LANDLINE_" + self.name.replace("-", "_").upper()
 
 
-def _option(section: str, kind: Kind[T], default: str, doc: str) -> T:
+def _option(section: str, kind: ValueKind[T], default: str, doc: str) -> T:
     """Declare an option with a default, written as an operator would write it."""
     return field(default=kind.parse(default), metadata={"facts": (section, kind, default, doc)})
 
 
-def _unset(section: str, kind: Kind[T], default: str, doc: str) -> T | None:
+def _unset(section: str, kind: ValueKind[T], default: str, doc: str) -> T | None:
     """Declare an option that is None unless given; `default` says in words what that means."""
     return field(default=None, metadata={"facts": (section, kind, default, doc)})
 

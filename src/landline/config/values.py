@@ -46,7 +46,7 @@ class UnfitValue(ValueError):
 
 
 @dataclass(frozen=True, slots=True)
-class Kind(Generic[T]):
+class ValueKind(Generic[T]):
     """A type of value. `parse` raises UnfitValue; `toml` lists the TOML types that may hold it."""
 
     metavar: str
@@ -389,7 +389,7 @@ def _items(text: str) -> tuple[str, ...]:
     return items
 
 
-def one_of(*choices: str) -> Kind[str]:
+def one_of(*choices: str) -> ValueKind[str]:
     """Return the kind of value that is one of these words."""
 
     def parse(text: str) -> str:
@@ -399,19 +399,19 @@ def one_of(*choices: str) -> Kind[str]:
             raise UnfitValue("is none of its values", f"give one of: {', '.join(choices)}")
         return text
 
-    return Kind("|".join(choices), parse)
+    return ValueKind("|".join(choices), parse)
 
 
-HOST = Kind("HOST", _host)
-PORT = Kind("PORT", _port, toml=(int, str))
+HOST = ValueKind("HOST", _host)
+PORT = ValueKind("PORT", _port, toml=(int, str))
 # A bare number in TOML is let through, to be told that it lacks its unit.
-SECONDS = Kind("DURATION", _duration_seconds, toml=(str, int, float))
-FLAG = Kind("", _flag, toml=(bool,))
-DIRECTORY = Kind("DIR", _path)
-FILE = Kind("FILE", _path)
-SERVER_ID = Kind("NAME", _server_id)
-ROLES = Kind("ROLE,...", _roles, toml=(str, list))
-SERVERS = Kind("HOST:PORT,...", _servers, toml=(str, list))
-ORIGINS = Kind("ORIGIN,...", _origins, toml=(str, list))
-POSTGRES_URL = Kind("URL", _postgres_url)
-REDIS_URL = Kind("URL", _redis_url)
+SECONDS = ValueKind("DURATION", _duration_seconds, toml=(str, int, float))
+FLAG = ValueKind("", _flag, toml=(bool,))
+DIRECTORY = ValueKind("DIR", _path)
+FILE = ValueKind("FILE", _path)
+SERVER_ID = ValueKind("NAME", _server_id)
+ROLES = ValueKind("ROLE,...", _roles, toml=(str, list))
+SERVERS = ValueKind("HOST:PORT,...", _servers, toml=(str, list))
+ORIGINS = ValueKind("ORIGIN,...", _origins, toml=(str, list))
+POSTGRES_URL = ValueKind("URL", _postgres_url)
+REDIS_URL = ValueKind("URL", _redis_url)

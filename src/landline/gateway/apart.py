@@ -41,7 +41,7 @@ class Mailbox:
     apart_until: float = 0.0
 
 
-class Line:
+class MailboxQueue:
     """Mailboxes by the time at which they are to be asked for, each of them once."""
 
     def __init__(self) -> None:
@@ -83,8 +83,8 @@ class Apart:
         self._loop = asyncio.get_running_loop()
         self._mailboxes: dict[str, Mailbox] = {}
         self._idle: OrderedDict[str, Mailbox] = OrderedDict()  # those for which nobody waits
-        self.quick = Line()
-        self.patient = Line()
+        self.quick = MailboxQueue()
+        self.patient = MailboxQueue()
 
     def __contains__(self, name: str) -> bool:
         return name in self._mailboxes
@@ -106,7 +106,7 @@ class Apart:
         for mailbox in self._mailboxes.values():
             self._forget_gone(mailbox)
 
-    async def take(self, line: Line) -> tuple[Mailbox, ReadPending]:
+    async def take(self, line: MailboxQueue) -> tuple[Mailbox, ReadPending]:
         """Return whose turn it is in a line, and its session that has waited longest. One of
         `answered`, `failed` has to follow.
         """

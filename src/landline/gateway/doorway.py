@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
 
-from landline.api.http import Answer, Refused
+from landline.api.http import HttpResponse, RequestRefused
 from landline.gateway.request import HEAD_BYTES, Request, read_head
 from landline.observability.logging import get_logger
 
@@ -20,7 +20,7 @@ LINGER_BYTES: Final = 1024 * 1024
 # Frames behind an upgrade request that is not answered yet: some clients do not wait.
 EARLY_BYTES: Final = 8 * 1024
 # A page for who reads slowly.
-WRITE_SECONDS: Final = 30.0
+RESPONSE_SECONDS: Final = 30.0
 
 # Before a request. More of them is somebody who plays.
 EMPTY_LINES: Final = 8
@@ -47,8 +47,8 @@ class Admission(Protocol):
 class Reception(Protocol):
     """Who decides. It knows every doorway, so that none outlives the listener."""
 
-    def decide(self, request: Request, peer: str) -> Answer | Admission:
-        """Return what becomes of a request. Raises: Refused."""
+    def decide(self, request: Request, peer: str) -> HttpResponse | Admission:
+        """Return what becomes of a request. Raises: RequestRefused."""
 
     def refused(self) -> None:
         """Count one that was sent away."""
@@ -98,19 +98,21 @@ class Doorway(asyncio.Protocol):
                 self._take(end)
             else:
                 self._check_beginning(looked_at)
-        except Refused as refused:
+        except RequestRefused as refused:
             self._refuse(refused)
 
     def eof_received(self) -> bool:
         """The peer says no more. Returns whether to keep our side open: no."""
         if self._received and not self._is_answered:
-            self._refuse(Refused(HTTPStatus.BAD_REQUEST, "the request has no end"))
+            self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request has no end"))
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone. An error is the peer's: when it is we who hang up, there is none."""
         if error is not None and self._received and not self._is_answered:
-            self._note(Refused(HTTPStatus.BAD_REQUEST, "the request has no end: it was cut off"))
+            self._note(
+                RequestRefused(HTTPStatus.BAD_REQUEST, "the request has no end: it was cut off")
+            )
         self._leave()
         self._transport = None
 
@@ -124,12 +126,14 @@ class Doorway(asyncio.Protocol):
             raise _too_large()
         request = read_head(bytes(self._received[:end]))
         decided = self._reception.decide(request, self._peer)
-        if isinstance(decided, Answer):
+        if isinstance(decided, HttpResponse):
             self._answer(decided, is_head=request.method == "HEAD")
             return
         early = bytes(self._received[end + len(_END) :])
         if len(early) > EARLY_BYTES:
-            raise Refused(HTTPStatus.BAD_REQUEST, "wait for the answer before you send frames")
+            raise RequestRefused(
+                HTTPStatus.BAD_REQUEST, "wait for the answer before you send frames"
+            )
         transport = self._transport
         assert transport is not None, "bytes come from a connection"
         self._leave()
@@ -151,22 +155,24 @@ class Doorway(asyncio.Protocol):
         if len(self._received) >= HEAD_BYTES + len(_END):  # its end may have come in part
             raise _too_large()
         if not self._received[:1].isalpha():
-            raise Refused(HTTPStatus.BAD_REQUEST, "this is no HTTP; the server has no TLS here")
+            raise RequestRefused(
+                HTTPStatus.BAD_REQUEST, "this is no HTTP; the server has no TLS here"
+            )
         if _BARE_LINE_FEED.search(self._received, max(0, looked_at - 1)):
-            raise Refused(HTTPStatus.BAD_REQUEST, "a line ends with CR and LF")
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "a line ends with CR and LF")
 
     def _time_is_up(self) -> None:
         reason = f"no whole request within {HANDSHAKE_SECONDS:g} s"
-        self._refuse(Refused(HTTPStatus.REQUEST_TIMEOUT, reason))
+        self._refuse(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, reason))
 
-    def _refuse(self, refused: Refused) -> None:
+    def _refuse(self, refused: RequestRefused) -> None:
         self._note(refused)
         if not self._received:  # it never spoke: it may be a browser's spare connection
             self.abort()
             return
         self._answer(refused.answer(), is_head=self._received.startswith(b"HEAD "))
 
-    def _note(self, refused: Refused) -> None:
+    def _note(self, refused: RequestRefused) -> None:
         """Count it, and say whose it was."""
         self._reception.refused()
         facts = _facts(bytes(self._received[: HEAD_BYTES + 1]))
@@ -178,7 +184,7 @@ class Doorway(asyncio.Protocol):
             **facts,
         )
 
-    def _answer(self, answer: Answer, *, is_head: bool) -> None:
+    def _answer(self, answer: HttpResponse, *, is_head: bool) -> None:
         transport = self._transport
         assert transport is not None, "there is somebody to answer"
         self._is_answered = True
@@ -186,7 +192,7 @@ class Doorway(asyncio.Protocol):
         transport.write(_response(answer, is_head=is_head))
         if transport.can_write_eof():
             transport.write_eof()
-            self._wait(LINGER_SECONDS, self._hang_up, WRITE_SECONDS)
+            self._wait(LINGER_SECONDS, self._hang_up, RESPONSE_SECONDS)
         else:
             transport.close()
 
@@ -221,7 +227,7 @@ def shown_peer(peername: Any) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-def _response(answer: Answer, *, is_head: bool) -> bytes:
+def _response(answer: HttpResponse, *, is_head: bool) -> bytes:
     """Return the response (RFC 9112, section 4). The connection is never used again."""
     headers = {
         "Date": formatdate(usegmt=True),
@@ -236,8 +242,8 @@ def _response(answer: Answer, *, is_head: bool) -> bytes:
     return head if is_head else head + answer.body
 
 
-def _too_large() -> Refused:
-    return Refused(
+def _too_large() -> RequestRefused:
+    return RequestRefused(
         HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
         f"a request's headers have at most {HEAD_BYTES} bytes",
     )

@@ -16,7 +16,7 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 
-from landline.api.http import METHODS, Answer, Http, Refused, method_refused
+from landline.api.http import METHODS, Http, HttpResponse, RequestRefused, method_refused
 from landline.config.values import is_loopback
 from landline.gateway.connection import Connection
 from landline.gateway.doorway import HANDSHAKE_SECONDS, Doorway
@@ -31,7 +31,7 @@ WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
 READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those who send more
 # One read. Its frames may have to wait for their turn, so this bounds what waits; and a buffer that
 # is never filled to the brim is never doubled by who only sends fast.
-READ_BYTES = 8 * 1024
+SOCKET_READ_BYTES = 8 * 1024
 BACKLOG = 1024
 
 # As browsers send it: lower case (RFC 6454, section 6.2). A host without its port: what is asked.
@@ -119,13 +119,13 @@ class Listener:
         try:
             query = parse_qs(request.query, keep_blank_values=True, errors="strict")
         except ValueError:  # bytes that are not UTF-8 must not turn into a good name
-            raise Refused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
         origin = request.header("origin")
         self._check_origin(origin, request.header("host") or "")
         user = _user_name(request, query)
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
-            raise Refused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
         connection = Connection(
             self._free_hub(),
             user,
@@ -137,7 +137,7 @@ class Listener:
         return _Upgrade(connection, key, SUBPROTOCOL in request.listed("sec-websocket-protocol"))
 
     def _free_hub(self) -> Hub:
-        """Return the hub, when it takes one more. Raises: Refused."""
+        """Return the hub, when it takes one more. Raises: RequestRefused."""
         if not self._max_connections:
             raise _unavailable(
                 "this server only applies the log; connect to one with the role gateway"
@@ -154,12 +154,14 @@ class Listener:
             return
         if self._is_local and not is_loopback(_host(host)):
             # A page whose name was pointed at this machine (DNS rebinding) is of its own origin.
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
                 "pages reach this server as 127.0.0.1 or localhost; see allowed-origins",
             )
         if not _is_same_origin(origin, host) or self._allowed_origins:
-            raise Refused(HTTPStatus.FORBIDDEN, "this origin may not connect; see allowed-origins")
+            raise RequestRefused(
+                HTTPStatus.FORBIDDEN, "this origin may not connect; see allowed-origins"
+            )
 
 
 class _Upgrade:
@@ -227,7 +229,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go."""
-        room: memoryview = super().get_buffer(sizehint)[:READ_BYTES]
+        room: memoryview = super().get_buffer(sizehint)[:SOCKET_READ_BYTES]
         self._room_bytes = len(room)
         return room
 
@@ -259,7 +261,7 @@ _PICOWS_LOG = _PicowsLog()
 
 
 def _upgrade_key(request: Request) -> str:
-    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1). Raises: Refused."""
+    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1). Raises: RequestRefused."""
     is_asked_for = (
         request.method == "GET"
         and request.version == "1.1"  # RFC 9110, section 7.8: no upgrade from 1.0
@@ -272,21 +274,21 @@ def _upgrade_key(request: Request) -> str:
         raise _upgrade_required("this server speaks version 13 of WebSocket")
     key = request.header("sec-websocket-key") or ""
     if not _KEY.fullmatch(key):
-        raise Refused(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
     return key
 
 
-def _upgrade_required(reason: str) -> Refused:
+def _upgrade_required(reason: str) -> RequestRefused:
     headers = {
         "Connection": "close, Upgrade",  # what is in Upgrade is for the next hop (RFC 9110, 7.8)
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
     }
-    return Refused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
+    return RequestRefused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
 
 
-def _unavailable(reason: str) -> Refused:
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
+def _unavailable(reason: str) -> RequestRefused:
+    return RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
 
 
 def _host(authority: str) -> str:
@@ -311,12 +313,12 @@ def _is_same_origin(origin: str, authority: str) -> bool:
 def _user_name(request: Request, query: dict[str, list[str]]) -> str:
     given = [*request.headers.get("username", ()), *query.get("username", ())]
     if not given:
-        raise Refused(
+        raise RequestRefused(
             HTTPStatus.UNAUTHORIZED, "who are you? give a header or query parameter username"
         )
     if len(set(given)) > 1:
-        raise Refused(HTTPStatus.BAD_REQUEST, "username is given twice and differs")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "username is given twice and differs")
     try:
         return check_user_name(given[0])
     except BadName as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, str(error)) from None

@@ -16,10 +16,10 @@ from landline.observability.logging import get_logger
 from landline.ports import Directory, EventLog
 
 # The directory has a deadline of its own (200 ms, and a breaker); this one is for its defects.
-DIRECTORY_SECONDS = 0.5
+REGISTER_SECONDS = 0.5
 LOG_SECONDS = 5.0
 
-BATCH = 1_000
+CHANGED_TOGETHER = 1_000
 
 log = get_logger(__name__)
 
@@ -44,8 +44,8 @@ class Membership:
         self._delivery = delivery
         self._is_connected = is_connected
         self._happened = happened
-        self._changes = Batcher(self._tell_directory, BATCH)
-        self._joining = Batcher(self._read_ends, BATCH)
+        self._changes = Batcher(self._tell_directory, CHANGED_TOGETHER)
+        self._joining = Batcher(self._read_ends, CHANGED_TOGETHER)
         self.failures = 0
 
     async def run(self) -> None:
@@ -77,7 +77,7 @@ class Membership:
             if not members:
                 continue
             try:
-                async with asyncio.timeout(DIRECTORY_SECONDS):
+                async with asyncio.timeout(REGISTER_SECONDS):
                     await tell([(each.user, each.session) for each in members])
             except (TimeoutError, Unavailable):
                 self.failures += 1  # no hint; the sweep delivers

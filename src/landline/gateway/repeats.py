@@ -18,7 +18,7 @@ from landline.ports import EventLog, MessageStore
 FIND_SECONDS = 10.0
 # While others wait behind a message that is confirmed, and are to be live all the same.
 CONFIRM_SECONDS = 3.0
-BATCH = 1_000
+FOUND_TOGETHER = 1_000
 
 _NO_ANSWER = "the store does not answer; repeat with the same ref and retry: true"
 
@@ -128,8 +128,8 @@ def _take(lines: dict[K, list[T]], line: K) -> list[T]:
     the next who comes has a task again.
     """
     waiting = lines[line]
-    taken = waiting[:BATCH]
-    del waiting[:BATCH]
+    taken = waiting[:FOUND_TOGETHER]
+    del waiting[:FOUND_TOGETHER]
     if not taken:
         del lines[line]
     return taken

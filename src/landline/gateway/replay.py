@@ -18,7 +18,7 @@ from landline.backoff import Backoff
 from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, ReadPending
 from landline.errors import StoreUnavailable
-from landline.gateway.apart import Apart, Line, Mailbox
+from landline.gateway.apart import Apart, Mailbox, MailboxQueue
 from landline.gateway.batcher import Batcher
 from landline.model import NOWHERE, Pending, PendingQuery
 from landline.observability.logging import get_logger
@@ -234,7 +234,7 @@ class Replay:
 
     # Asking for one --------------------------------------------------------------------------
 
-    async def _read_apart_for_ever(self, line: Line, seconds: float) -> None:
+    async def _read_apart_for_ever(self, line: MailboxQueue, seconds: float) -> None:
         while True:
             await self._read_apart(*await self._apart.take(line), seconds)
 

@@ -3,7 +3,7 @@
 A proxy in front may read what is not quite right in another way than we do, and let through what it
 was told to keep away. So whatever can be read in two ways is refused: bare line feeds, folded and
 doubled headers, bodies where none belong, and every address that is not the one plain spelling of
-its path. Sans-I/O: bytes in, a `Request` or a `Refused` out.
+its path. Sans-I/O: bytes in, a `Request` or a `RequestRefused` out.
 """
 
 import re
@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
 
-from landline.api.http import Refused
+from landline.api.http import RequestRefused
 
 HEAD_BYTES: Final = 16 * 1024
 HEADERS: Final = 100
@@ -40,7 +40,7 @@ class Request:
     headers: Mapping[str, Sequence[str]]
 
     def header(self, name: str) -> str | None:
-        """Return the value of a header that may stand there once. Raises: Refused."""
+        """Return the value of a header that may stand there once. Raises: RequestRefused."""
         values = self.headers.get(name, ())
         if len(values) > 1:
             raise _bad(f"the header {name} is given twice")
@@ -53,19 +53,19 @@ class Request:
 
 
 def read_head(head: bytes) -> Request:
-    """Return the request whose head this is, without the empty line at its end. Raises: Refused."""
+    """Return the request whose head this is, without the empty line at its end. Raises: RequestRefused."""
     line, *lines = head.split(b"\r\n")
     match = _LINE.fullmatch(line)
     if match is None:
         raise _bad("the first line is not METHOD /path HTTP/1.1")
     if len(lines) > HEADERS:
-        raise Refused(
+        raise RequestRefused(
             HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE, f"a request has at most {HEADERS} headers"
         )
     headers = _headers(lines)
     method, target, version = (part.decode("ascii") for part in match.groups())
     if not version.startswith("1."):
-        raise Refused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
+        raise RequestRefused(HTTPStatus.HTTP_VERSION_NOT_SUPPORTED, "this server speaks HTTP/1.1")
     # A higher minor version is read as the highest that is known (RFC 9110, section 2.5).
     version = min(version, "1.1")
     path, _, query = target.partition("?")
@@ -114,5 +114,5 @@ def _check_body(request: Request) -> None:
         raise _bad(f"a {request.method} has no body here")
 
 
-def _bad(reason: str) -> Refused:
-    return Refused(HTTPStatus.BAD_REQUEST, reason)
+def _bad(reason: str) -> RequestRefused:
+    return RequestRefused(HTTPStatus.BAD_REQUEST, reason)

@@ -17,13 +17,13 @@ from landline.ports import Clock, Directory, RoutingBus
 from landline.protocol.hints import decode_hint, encode_message_hint, encode_status_hint
 
 # The directory has a deadline of its own (200 ms, and a breaker); this one is for its defects.
-DIRECTORY_SECONDS = 0.5
+LOOKUP_SECONDS = 0.5
 # Hints wait for a directory that is late, but not for long: then the sweep is as fast.
 KEPT_SECONDS = 2.0
 WAITING = 10_000
-WAITING_BYTES = 16 * 1024 * 1024
+ROUTED_BYTES = 16 * 1024 * 1024
 
-BATCH = 1_000
+ROUTED_TOGETHER = 1_000
 
 
 class _Waiting(NamedTuple):
@@ -52,7 +52,7 @@ class Routing:
         self._bus = bus
         self._delivery = delivery
         self._happened = happened
-        self._queue = Batcher(self._route, BATCH)
+        self._queue = Batcher(self._route, ROUTED_TOGETHER)
         self._waiting_bytes = 0
         self.failures = 0
         self.dropped = 0
@@ -71,7 +71,7 @@ class Routing:
             size_bytes = getsizeof(decision.message.content)
         else:
             size_bytes = 0
-        if len(self._queue) >= WAITING or self._waiting_bytes + size_bytes > WAITING_BYTES:
+        if len(self._queue) >= WAITING or self._waiting_bytes + size_bytes > ROUTED_BYTES:
             self.dropped += 1
             return
         self._waiting_bytes += size_bytes
@@ -81,7 +81,7 @@ class Routing:
         backoff = Backoff(first_seconds=0.1, last_seconds=0.5)
         while waiting:
             try:
-                async with asyncio.timeout(DIRECTORY_SECONDS):
+                async with asyncio.timeout(LOOKUP_SECONDS):
                     found = await self._directory.lookup(_users(waiting))
             except (TimeoutError, Unavailable):
                 self.failures += 1

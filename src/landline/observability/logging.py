@@ -25,7 +25,7 @@ import structlog
 from landline.errors import StartupError
 from landline.observability.outputs import Output, RotatingFile, Stream
 
-Event = MutableMapping[str, Any]
+LogEvent = MutableMapping[str, Any]
 
 # C0, DEL and C1; directional and line-breaking characters that make a terminal or an editor show
 # something else than what stands there; lone surrogates.
@@ -154,7 +154,7 @@ class _Pipeline:
     def _report(self, level: str, event: str, **facts: str) -> None:
         self.emit(level, {"event": event, "logger": __name__, **facts})
 
-    def emit(self, level: str, event: Event) -> None:
+    def emit(self, level: str, event: LogEvent) -> None:
         """Write one event everywhere."""
         exception = _exception_info(event.pop("exc_info", None))
         event = {
@@ -171,11 +171,11 @@ class _Pipeline:
             for output in self._console:
                 output.put(line)
 
-    def _process(self, source: "_Source", level: str, event: Event) -> NoReturn:
+    def _process(self, source: "_Source", level: str, event: LogEvent) -> NoReturn:
         self.emit(level, {"event": event.pop("event"), "logger": source.name, **event})
         raise structlog.DropEvent  # all has been done: nothing is left for a logger
 
-    def _as_json(self, level: str, event: Event, exception: _ExceptionInfo | None) -> bytes:
+    def _as_json(self, level: str, event: LogEvent, exception: _ExceptionInfo | None) -> bytes:
         now = datetime.now(UTC).isoformat(timespec="milliseconds").removesuffix("+00:00")
         line = {"@timestamp": f"{now}Z", "level": level, "event": event.get("event")}
         line.update(self._identity)
@@ -189,7 +189,7 @@ class _Pipeline:
             }
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
-    def _as_text(self, level: str, event: Event, exception: _ExceptionInfo | None) -> bytes:
+    def _as_text(self, level: str, event: LogEvent, exception: _ExceptionInfo | None) -> bytes:
         shown = {"timestamp": time.strftime("%H:%M:%S"), "level": level} | dict(event)
         if exception is not None:
             # Indented: whatever an exception's message contains, it cannot pose as a log line.

@@ -22,7 +22,7 @@ from landline.client import (
     Rejected,
     connect,
 )
-from landline.client.sends import Send
+from landline.client.sends import UnansweredSend
 from landline.protocol.identity import BadName, check_user_name
 from landline.terminal.files import default_outbox, take_over
 from landline.terminal.left import REASON_CHARACTERS, Left, beginning
@@ -148,7 +148,9 @@ class Terminal:
         self._screen = screen
         self._errors = errors
         self._ticks: dict[str, str] = {}
-        self._open: dict[int, tuple[Line, Send]] = {}  # by their numbers, without an answer
+        self._open: dict[
+            int, tuple[Line, UnansweredSend]
+        ] = {}  # by their numbers, without an answer
         self._left = Left()
         self._news = asyncio.Event()
         self._is_connected: bool | None = None
@@ -226,10 +228,10 @@ class Terminal:
                     what = "connecting" if self._is_connected is None else "reconnecting"
                     self._screen.show(f"-- {what} ({harmless(reason)})")
                 self._is_connected = False
-            case Accepted(content=content, receipt=receipt):
+            case Accepted(content=content, acceptance=acceptance):
                 self._screen.show(f"{self._screen.marks.accepted} {harmless(content)}")
                 self._news.set()
-                self._ticks[receipt.id] = content
+                self._ticks[acceptance.id] = content
                 if len(self._ticks) > REMEMBERED_LINES:
                     del self._ticks[next(iter(self._ticks))]
             case Rejected(to=to, content=content, code=code, reason=reason):
@@ -312,7 +314,7 @@ class Terminal:
             del self._open[number]
         self._news.set()  # there may be room
 
-    def _is_settled(self, line: Line, send: Send) -> bool:
+    def _is_settled(self, line: Line, send: UnansweredSend) -> bool:
         """Say whether it is known what became of a line, and if it was not sent, tell it. What it
         asks is the line's own send: others may have the same text.
         """

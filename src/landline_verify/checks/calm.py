@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from typing import Final
 
-from landline_verify.evidence import Evidence, Strike
+from landline_verify.evidence import Evidence, FaultSpan
 
 # Log and store count as unhealthy for so long after a fault is over, as I15 allows.
 HEALING_SECONDS: Final = 10.0
@@ -18,7 +18,7 @@ _NOBODY: Final = ("user", "flood")
 STORE: Final = ("postgres", "writer")
 
 
-def unhealthy(strike: Strike) -> tuple[float, float]:
+def unhealthy(strike: FaultSpan) -> tuple[float, float]:
     """Return from when until when a fault excuses, without the time to get over it."""
     if strike.name.startswith(REPLACEABLE):
         return strike.start, strike.start

@@ -9,19 +9,19 @@ from landline_verify.checks.calm import HEALING_SECONDS, HINTS_ONLY, unhealthy
 from landline_verify.evidence import (
     HANDSHAKE_SECONDS,
     Evidence,
+    FaultSpan,
     Message,
     Send,
     Session,
-    Strike,
 )
 from landline_verify.fold import conversation_of
 from landline_verify.verdict import Violation
 
 # T_strand: the sweep interval, and as much again as the writer may lag and the sweep may jitter.
-LAG_SECONDS: Final = 5.0
+STRANDED_SLACK_SECONDS: Final = 5.0
 # A session that had so many times the turns that a message needs, and more than a window of them,
 # has no excuse in being full.
-TURNS: Final = 2
+TURNS_NEEDED: Final = 2
 WINDOW: Final = 256
 
 # By user and conversation.
@@ -140,7 +140,7 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
 
 def strand_seconds(evidence: Evidence) -> float:
     """Return T_strand: 15 s with the usual sweep interval."""
-    return LAG_SECONDS + (10.0 if evidence.run is None else evidence.run.sweep_interval)
+    return STRANDED_SLACK_SECONDS + (10.0 if evidence.run is None else evidence.run.sweep_interval)
 
 
 class _Turns:
@@ -169,7 +169,7 @@ class _Turns:
             self._owed(user, each, since, until) > 0 for each in self._accepted[user]
         )
         room = sum(len(ack.ids) for _, ack in session.acks if since <= ack.t <= until)
-        return room >= WINDOW + TURNS * before * conversations
+        return room >= WINDOW + TURNS_NEEDED * before * conversations
 
     def _owed(self, user: str, conversation: str, since: float, until: float) -> int:
         """Return how many that were accepted until then had not been received at first."""
@@ -178,7 +178,7 @@ class _Turns:
         )
 
 
-def _disturbs(strike: Strike, session: Session, start: float, end: float) -> bool:
+def _disturbs(strike: FaultSpan, session: Session, start: float, end: float) -> bool:
     """Say whether a strike excuses a session's server for being late between two times."""
     begin, stop = unhealthy(strike)
     if begin > end or stop + HEALING_SECONDS < start:

@@ -13,7 +13,7 @@ from landline_verify.verdict import Violation
 ALIVE_SECONDS: Final = 10.0
 # Until each single send is answered for good, also in the conversation that was hit worst.
 ANSWERED_SECONDS: Final = 20.0
-LAG_SECONDS: Final = 1.0
+WRITER_LAG_SECONDS: Final = 1.0
 # What is remembered for a while (ids, receipts) fills up during a short run, in every run.
 RSS_SLACK: Final = 32 * 1024 * 1024
 COUNT_SLACK: Final = 16
@@ -80,7 +80,7 @@ def live_again(evidence: Evidence) -> Iterator[Violation]:
             late = [
                 (at, sample)
                 for at, sample in samples
-                if sample.t > evidence.healed + ALIVE_SECONDS and sample.value >= LAG_SECONDS
+                if sample.t > evidence.healed + ALIVE_SECONDS and sample.value >= WRITER_LAG_SECONDS
             ]
             if late:
                 yield Violation(

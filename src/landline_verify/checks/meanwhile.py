@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from landline_verify.checks.calm import HEALING_SECONDS, STORE
-from landline_verify.evidence import Evidence, Message, Send, Session, Strike
+from landline_verify.evidence import Evidence, FaultSpan, Message, Send, Session
 from landline_verify.verdict import Violation
 
 # A session that has not caught up in 5 s is given live messages all the same. What was appended a
@@ -75,7 +75,7 @@ def _has_to_hear(evidence: Evidence, session: Session, since: float, until: floa
     )
 
 
-def _disturbs(strike: Strike, began: float, since: float, until: float) -> bool:
+def _disturbs(strike: FaultSpan, began: float, since: float, until: float) -> bool:
     """Say whether a strike may keep a session from hearing, other than by taking the store away.
 
     What a session had in the directory may be gone with it, until it is repaired or another begins.

@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from typing import Final
 
 from landline_verify.checks.calm import HEALING_SECONDS
-from landline_verify.evidence import Evidence, Send, Strike, Try
-from landline_verify.figures import FLOOD
+from landline_verify.evidence import Evidence, FaultSpan, Send, Try
+from landline_verify.figures import FLOOD_PREFIX
 from landline_verify.verdict import Violation
 
 # Generous: beside a flood an answer takes a tenth of a second, also where one core is all there is.
@@ -20,7 +20,7 @@ def prompt_answers(evidence: Evidence) -> Iterator[Violation]:
             continue
         yield send.violates(
             "I12b",
-            f"beside the flood of {flood.name.removeprefix(FLOOD + '-')} it waited {waited:.1f} s"
+            f"beside the flood of {flood.name.removeprefix(FLOOD_PREFIX + '-')} it waited {waited:.1f} s"
             f" for {'an answer' if attempt.answer is None else 'its answer'}",
             *(each for each in (attempt.at, attempt.answered_at) if each is not None),
         )
@@ -36,7 +36,7 @@ def doubtful(evidence: Evidence) -> Iterator[str]:
         yield f"{excused} answers were late beside a flood, but the clients stood still themselves"
     asked = None if evidence.run is None else evidence.run.options.get("flood")
     if asked is not None:
-        sent = evidence.samples.get(f"{FLOOD}:{asked}", [])
+        sent = evidence.samples.get(f"{FLOOD_PREFIX}:{asked}", [])
         if not sent or sent[-1][1].value == 0:
             yield f"the flood of {asked} sent nothing"
 
@@ -46,7 +46,7 @@ def is_flooded(evidence: Evidence) -> bool:
     return next(_beside(evidence), None) is not None
 
 
-def _late(evidence: Evidence) -> Iterator[tuple[Send, Try, Strike, float]]:
+def _late(evidence: Evidence) -> Iterator[tuple[Send, Try, FaultSpan, float]]:
     for send, attempt, flood in _beside(evidence):
         session = evidence.sessions[attempt.invoke.c]
         answered = evidence.end if attempt.answer is None else attempt.answer.t
@@ -55,9 +55,9 @@ def _late(evidence: Evidence) -> Iterator[tuple[Send, Try, Strike, float]]:
             yield send, attempt, flood, waited
 
 
-def _beside(evidence: Evidence) -> Iterator[tuple[Send, Try, Strike]]:
+def _beside(evidence: Evidence) -> Iterator[tuple[Send, Try, FaultSpan]]:
     """Yield what was tried at a server while it was flooded, and nothing else was wrong."""
-    floods = [each for each in evidence.strikes if each.name.startswith(FLOOD)]
+    floods = [each for each in evidence.strikes if each.name.startswith(FLOOD_PREFIX)]
     others = [each for each in evidence.strikes if each not in floods]
     if not floods:
         return

@@ -77,7 +77,7 @@ async def test_a_defect_while_looking_after_the_topic_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(routing_bus, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(routing_bus, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(routing_bus, "BUS_WATCH_SECONDS", 0.01)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     cluster = Broken(Consumer(), Consumer())
     bus = KafkaRoutingBus(cluster, "topic", ADDRESS)

@@ -6,14 +6,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.client import Receipt, sends
+from landline.client import Acceptance, sends
 from landline.client.outbox import Draft
 from landline.client.sends import (
     FIRST_REPEAT_SECONDS,
     LAST_REPEAT_SECONDS,
-    LONGEST_ASKED_SECONDS,
-    Repeats,
-    Send,
+    LONGEST_ASKED_REPEAT_SECONDS,
+    RepeatLines,
+    UnansweredSend,
     repeat_delay,
 )
 from support.peer import until
@@ -23,8 +23,8 @@ class Line:
     """Repeats, those that were let through, and the timers' delays; time passes by `pass_time`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.through: list[Send] = []
-        self.repeats = Repeats(self.through.append)
+        self.through: list[UnansweredSend] = []
+        self.repeats = RepeatLines(self.through.append)
         self.delays: list[float] = []
         monkeypatch.setattr(sends, "repeat_delay", self._delay)
 
@@ -32,16 +32,16 @@ class Line:
         self.delays.append(repeat_delay(refusals, asked_seconds))
         return 0.0
 
-    async def next(self, count: int) -> list[Send]:
+    async def next(self, count: int) -> list[UnansweredSend]:
         """Return those that are let through next, in order."""
         await until(lambda: len(self.through) >= count, f"{count} are let through")
         taken, self.through[:] = self.through[:], []
         return taken
 
 
-def a_send(place: int, to: str = "bob") -> Send:
-    answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-    return Send(Draft(f"r{place}", to, "hello"), answer, place)
+def a_send(place: int, to: str = "bob") -> UnansweredSend:
+    answer: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+    return UnansweredSend(Draft(f"r{place}", to, "hello"), answer, place)
 
 
 async def test_one_is_tried_first_and_then_more_and_in_the_order_of_the_calls(
@@ -123,5 +123,5 @@ def test_a_delay_grows_up_to_the_longest_and_is_what_was_asked_for_at_least(
     refusals: int, asked: float
 ) -> None:
     ceiling = min(LAST_REPEAT_SECONDS, FIRST_REPEAT_SECONDS * 2 ** min(refusals - 1, 20))
-    delay = repeat_delay(refusals, asked) - min(asked, LONGEST_ASKED_SECONDS)
+    delay = repeat_delay(refusals, asked) - min(asked, LONGEST_ASKED_REPEAT_SECONDS)
     assert ceiling / 2 - 1e-9 <= delay <= ceiling + 1e-9

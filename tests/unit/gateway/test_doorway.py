@@ -5,7 +5,7 @@ from http import HTTPStatus
 
 import pytest
 
-from landline.api.http import Answer
+from landline.api.http import HttpResponse
 from landline.gateway.doorway import Doorway, _facts, shown_peer
 from landline.gateway.request import HEAD_BYTES, Request
 
@@ -104,8 +104,8 @@ def test_an_address_is_told_so_that_its_port_can_be_seen(peername: object, shown
 class Open:
     """A reception that answers everybody."""
 
-    def decide(self, request: Request, peer: str) -> Answer:
-        return Answer(HTTPStatus.OK, "text/plain", b"", {})
+    def decide(self, request: Request, peer: str) -> HttpResponse:
+        return HttpResponse(HTTPStatus.OK, "text/plain", b"", {})
 
     def refused(self) -> None: ...
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from landline.api.http import Refused
+from landline.api.http import RequestRefused
 from landline.gateway.request import HEADERS, Request, read_head
 
 HEAD = b"GET /ws/chat?username=Zo%C3%AB HTTP/1.1\r\nHost: x:8081\r\nUpgrade: a, b\r\nUpgrade:c"
@@ -47,14 +47,14 @@ def test_a_sound_request_is_read_as_it_was_written() -> None:
     assert request.header("host") == "x:8081"
     assert request.header("origin") is None
     assert request.listed("upgrade") == ["a", "b", "c"]
-    with pytest.raises(Refused, match="upgrade is given twice"):
+    with pytest.raises(RequestRefused, match="upgrade is given twice"):
         request.header("upgrade")
 
 
-def read_or_refuse(head: bytes) -> Request | Refused:
+def read_or_refuse(head: bytes) -> Request | RequestRefused:
     try:
         return read_head(head)
-    except Refused as refused:
+    except RequestRefused as refused:
         return refused
 
 
@@ -76,7 +76,7 @@ def mutated(draw: st.DrawFn) -> bytes:
 def test_whatever_arrives_is_read_to_the_letter_or_refused(head: bytes) -> None:
     """Nothing is decoded, joined or tidied on the way from the bytes to the path."""
     request = read_or_refuse(head)
-    if isinstance(request, Refused):
+    if isinstance(request, RequestRefused):
         assert 400 <= request.status < 600
         assert request.reason.isprintable()
         return
@@ -93,6 +93,6 @@ def test_whatever_arrives_is_read_to_the_letter_or_refused(head: bytes) -> None:
 def test_headers_are_counted() -> None:
     line = b"GET / HTTP/1.0"
     assert read_head(line + b"\r\nX: y" * HEADERS).headers["x"] == ["y"] * HEADERS
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RequestRefused) as error:
         read_head(line + b"\r\nX: y" * (HEADERS + 1))
     assert error.value.status == 431

@@ -313,7 +313,7 @@ def stranded_for_20_seconds(tape: Tape) -> str:
 @breaks("I2b")
 def stranded_while_only_redis_is_away(tape: Tape) -> str:
     ok = strand(tape, 20)
-    tape.after(ok, e.Nemesis(ok.t, "redis-flush", "start", ""))
+    tape.after(ok, e.FaultEvent(ok.t, "redis-flush", "start", ""))
     return ok.id
 
 
@@ -323,8 +323,8 @@ def stranded_while_another_server_is_dead(tape: Tape) -> str:
     recv = tape.one(e.Recv, id=ok.id)
     server = tape.one(e.Connect, c=recv.c).server
     other = "ws-2" if server == "ws-1" else "ws-1"
-    tape.after(ok, e.Nemesis(ok.t, "server-stop", "start", other))
-    tape.after(recv, e.Nemesis(recv.t, "server-stop", "stop", other))
+    tape.after(ok, e.FaultEvent(ok.t, "server-stop", "start", other))
+    tape.after(recv, e.FaultEvent(recv.t, "server-stop", "stop", other))
     return ok.id
 
 
@@ -885,8 +885,8 @@ def the_writer_stays_behind(tape: Tape) -> None:
 def strike(tape: Tape, name: str, detail: str, start: float, stop: float) -> None:
     """Put a fault between two times."""
     tape.events += [
-        e.Nemesis(start, name, "start", detail),
-        e.Nemesis(stop, name, "stop", detail),
+        e.FaultEvent(start, name, "start", detail),
+        e.FaultEvent(stop, name, "stop", detail),
     ]
     tape.sort()
 
@@ -894,7 +894,7 @@ def strike(tape: Tape, name: str, detail: str, start: float, stop: float) -> Non
 @breaks("I2c")
 def deaf_while_the_store_is_away(tape: Tape) -> str:
     ok = strand(tape, 8)
-    tape.drop(*tape.all(e.Nemesis, name="redis-flush"))
+    tape.drop(*tape.all(e.FaultEvent, name="redis-flush"))
     strike(tape, "postgres-away", "postgres", ok.t - 0.001, ok.t + 5.001)
     return ok.id
 
@@ -904,7 +904,9 @@ def test_nobody_is_deaf_where_the_clients_stood_still_just_before() -> None:
     tape = Tape()
     deaf_while_the_store_is_away(tape)
     assert "I2c" in {each.invariant for each in check(tape.events).violations}
-    sent = max(tape.all(e.Nemesis, name="postgres-away"), key=lambda each: each.phase == "start").t
+    sent = max(
+        tape.all(e.FaultEvent, name="postgres-away"), key=lambda each: each.phase == "start"
+    ).t
     tape.events.append(e.Sample(sent, "stall", 0.3))
     tape.sort()
     assert "I2c" not in {each.invariant for each in check(tape.events).violations}
@@ -930,7 +932,7 @@ def test_nobody_is_deaf_whose_server_had_no_answer_from_redis(
     if not is_its_own:
         url = next(each.url for each in tape.all(e.Connect) if each.url != url)
     what = f"directory_failures:{urlsplit(url).netloc}"
-    struck = [each.t for each in tape.all(e.Nemesis, name="postgres-away")]
+    struck = [each.t for each in tape.all(e.FaultEvent, name="postgres-away")]
     tape.events += [e.Sample(min(struck) + at, what, count) for at, count in counts]
     tape.sort()
     found = {each.invariant for each in check(tape.events).violations}
@@ -1126,7 +1128,7 @@ def delivered_to_a_plain_session_before_its_welcome_was_read(tape: Tape) -> None
 @allowed
 def stranded_while_the_log_is_away(tape: Tape) -> None:
     ok = strand(tape, 20)
-    tape.after(ok, e.Nemesis(ok.t, "kafka-stop", "start", ""))
+    tape.after(ok, e.FaultEvent(ok.t, "kafka-stop", "start", ""))
 
 
 @allowed
@@ -1134,8 +1136,8 @@ def stranded_while_the_recipients_server_is_stopped(tape: Tape) -> None:
     ok = strand(tape, 20)
     recv = tape.one(e.Recv, id=ok.id)
     server = tape.one(e.Connect, c=recv.c).server
-    tape.after(ok, e.Nemesis(ok.t, "server-stop", "start", server))
-    tape.after(recv, e.Nemesis(recv.t, "server-stop", "stop", server))
+    tape.after(ok, e.FaultEvent(ok.t, "server-stop", "start", server))
+    tape.after(recv, e.FaultEvent(recv.t, "server-stop", "stop", server))
 
 
 @allowed
@@ -1173,7 +1175,7 @@ def owe(tape: Tape, ok: e.Ok, *, acknowledged: int) -> None:
 def slow_while_the_store_is_away_before_the_session_had_its_5_seconds(tape: Tape) -> None:
     """Who has just connected may still be catching up."""
     ok = strand(tape, 8)
-    tape.drop(*tape.all(e.Nemesis, name="redis-flush"))
+    tape.drop(*tape.all(e.FaultEvent, name="redis-flush"))
     session = tape.one(e.Connect, c=tape.one(e.Recv, id=ok.id).c)
     tape.change(session, t=ok.t - 4)
     strike(tape, "postgres-away", "postgres", ok.t - 5, ok.t + 5.001)
@@ -1190,7 +1192,7 @@ def accepted_before_a_server_can_have_noticed(tape: Tape) -> None:
 def slow_beside_a_flood_at_another_server(tape: Tape) -> None:
     ok = beside_a_flood(tape)
     url = tape.one(e.Connect, c=ok.c).url
-    for struck in tape.all(e.Nemesis, detail=url):
+    for struck in tape.all(e.FaultEvent, detail=url):
         tape.change(
             struck, detail=next(each.url for each in tape.all(e.Connect) if each.url != url)
         )
@@ -1282,7 +1284,7 @@ def test_a_killed_server_has_to_cause_redelivery() -> None:
         if isinstance(event, e.Recv):
             seen.add(event.id)
         first.append(event)
-    first.insert(10, e.Nemesis(events[10].t, "server-kill", "start", "ws-2"))
+    first.insert(10, e.FaultEvent(events[10].t, "server-kill", "start", "ws-2"))
     verdict = check(first)
     assert "a server was killed, but no message was delivered again" in verdict.reasons
 

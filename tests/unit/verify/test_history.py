@@ -15,7 +15,7 @@ RUN = e.Run(0.0, 1, 7, ("ws://a",), {"rate": 5}, "2026-01-02T03:04:05Z", 10.0, 1
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """Every kind of event is among them."""
     events = [*healthy(1), e.Error(1.0, "u0", "c1", "bad_frame", "no")]
-    assert {type(each) for each in events} == set(e.KINDS)
+    assert {type(each) for each in events} == set(e.EVENT_KINDS)
     with History(file=tmp_path / "history") as history:
         for event in events:
             history.record(event)

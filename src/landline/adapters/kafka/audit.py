@@ -7,7 +7,7 @@ from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters.kafka.cluster import KafkaCluster
 from landline.adapters.kafka.reader import KafkaLogReader
-from landline.adapters.kafka.topics import MESSAGES
+from landline.adapters.kafka.topics import MESSAGES_TOPIC
 from landline.audit import Span
 from landline.errors import LogUnavailable
 from landline.model import Entry, LogIdentity, Positions
@@ -19,7 +19,9 @@ SILENCE_SECONDS = 30.0
 class KafkaAuditLog:
     """See `landline.audit.AuditLog`."""
 
-    def __init__(self, cluster: KafkaCluster, identity: LogIdentity, name: str = MESSAGES) -> None:
+    def __init__(
+        self, cluster: KafkaCluster, identity: LogIdentity, name: str = MESSAGES_TOPIC
+    ) -> None:
         self._cluster = cluster
         self._name = name
         self._partitions = range(identity.partitions)

@@ -22,12 +22,12 @@ from landline.protocol.times import is_time
 T = TypeVar("T")
 
 # librdkafka gives up on a question after this; ours waits a little longer for its answer.
-ASK_SECONDS = 4.0
+KAFKA_ASK_SECONDS = 4.0
 _GRACE_SECONDS = 1.0
 _AGAIN_SECONDS = 0.2
 # How long a thread waits in librdkafka before it looks whether it is still wanted. What comes from
 # Kafka wakes it at once.
-POLL_SECONDS = 0.25
+KAFKA_POLL_SECONDS = 0.25
 
 _COMMON: Mapping[str, Any] = {
     # What goes wrong is told by our own lines, once: librdkafka would repeat it every second.
@@ -115,7 +115,7 @@ class KafkaCluster:
         if error.code() in _COMPLAINTS:
             self._complaint = f"Kafka: {error.str()}"
 
-    async def known(self, topic: str, seconds: float = ASK_SECONDS) -> ClusterMetadata:
+    async def known(self, topic: str, seconds: float = KAFKA_ASK_SECONDS) -> ClusterMetadata:
         """Return what any broker knows of the cluster and of a topic, which need not be there.
 
         A broker that starts may not know itself yet; it is asked again. Not `describe_cluster`:
@@ -142,7 +142,9 @@ class KafkaCluster:
 
         Raises: LogUnavailable, the broker's words among it when there is no such topic.
         """
-        asked = self.admin.describe_topics(TopicCollection([topic]), request_timeout=ASK_SECONDS)
+        asked = self.admin.describe_topics(
+            TopicCollection([topic]), request_timeout=KAFKA_ASK_SECONDS
+        )
         return await ask(asked[topic])
 
     async def partitions(self, topic: str) -> Sequence[Any]:
@@ -165,7 +167,7 @@ class KafkaCluster:
         One request a broker, whatever the number of partitions. Raises: LogUnavailable when
         none can say.
         """
-        give_up_at = asyncio.get_running_loop().time() + ASK_SECONDS
+        give_up_at = asyncio.get_running_loop().time() + KAFKA_ASK_SECONDS
         answers = await self._ask_offsets(topic, partitions, spec)
         with suppress(LogUnavailable, TimeoutError):  # what there is, is there
             async with asyncio.timeout_at(give_up_at):
@@ -207,7 +209,8 @@ class KafkaCluster:
         self, topic: str, partitions: Iterable[int], spec: OffsetSpec
     ) -> dict[int, Any]:
         asked = self.admin.list_offsets(
-            {TopicPartition(topic, each): spec for each in partitions}, request_timeout=ASK_SECONDS
+            {TopicPartition(topic, each): spec for each in partitions},
+            request_timeout=KAFKA_ASK_SECONDS,
         )
         answers = await _in_time(
             asyncio.gather(*map(asyncio.wrap_future, asked.values()), return_exceptions=True)
@@ -219,7 +222,7 @@ def _is_stale(answer: Any) -> bool:
     return isinstance(answer, KafkaException) and answer.args[0].code() in _STALE
 
 
-async def ask(future: "Future[T]", seconds: float = ASK_SECONDS) -> T:
+async def ask(future: "Future[T]", seconds: float = KAFKA_ASK_SECONDS) -> T:
     """Return what Kafka answers. Raises: LogUnavailable."""
     try:
         return await _in_time(asyncio.wrap_future(future), seconds)
@@ -227,7 +230,7 @@ async def ask(future: "Future[T]", seconds: float = ASK_SECONDS) -> T:
         raise LogUnavailable(words(error)) from error
 
 
-async def _in_time(answer: Awaitable[T], seconds: float = ASK_SECONDS) -> T:
+async def _in_time(answer: Awaitable[T], seconds: float = KAFKA_ASK_SECONDS) -> T:
     try:
         async with asyncio.timeout(seconds + _GRACE_SECONDS):
             return await answer

@@ -20,7 +20,12 @@ from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters.kafka.clock import BrokerClock
 from landline.adapters.kafka.cluster import KafkaCluster
-from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS, Flight, Line
+from landline.adapters.kafka.producer import (
+    FLYING_BYTES,
+    FLYING_RECORDS,
+    ProducerThread,
+    UnreportedAppend,
+)
 from landline.adapters.kafka.reader import KafkaLogReader
 from landline.adapters.kafka.topics import Topic, judge_again, read_settings
 from landline.errors import LogLost, LogUnavailable
@@ -29,11 +34,11 @@ from landline.observability.logging import get_logger
 from landline.protocol.partitions import partition_of
 
 # For librdkafka's report, which has a deadline of its own (`DELIVERY_SECONDS`).
-DEADLINE_SECONDS = 14.0
+REPORT_SECONDS = 14.0
 # At the end, how long nothing at all may be answered before the rest is given up.
-CLOSE_SECONDS = 1.5
+LAST_APPENDS_SECONDS = 1.5
 # How often the topic is looked at: its identity, its leaders, its replicas in sync.
-WATCH_SECONDS = 3.0
+LOG_WATCH_SECONDS = 3.0
 WATCH_TROUBLED_SECONDS = 0.5
 # How often its settings are read: with the guard's own pace (retention.py), below 10 s until a
 # change counts.
@@ -82,12 +87,12 @@ class KafkaEventLog:
         self._loop = asyncio.get_running_loop()
         # In the order of their deadlines, until librdkafka lets go of them: answered or not, the
         # memory is in use.
-        self._flying: dict[Flight, None] = {}
+        self._flying: dict[UnreportedAppend, None] = {}
         self._flying_bytes = 0
         self._is_closed = False
         self._unusable: dict[int, str] = {}  # partition -> why, as far as it is known
         self._failed_at: dict[int, float] = {}
-        self._line = Line(self._cluster, self)
+        self._line = ProducerThread(self._cluster, self)
 
     @property
     def durability(self) -> str:
@@ -103,7 +108,7 @@ class KafkaEventLog:
         ):
             refusal = "the log is behind; send again in a moment"
         if refusal is None:
-            flight = Flight(self._line, partition, len(value), done, self._loop.time())
+            flight = UnreportedAppend(self._line, partition, len(value), done, self._loop.time())
             try:
                 self._line.producer.produce(
                     self._name, value, key, partition, on_delivery=flight.report
@@ -224,25 +229,25 @@ class KafkaEventLog:
         if self._is_closed:
             return
         self._is_closed = True
-        count, patient_until = len(self._flying), self._loop.time() + CLOSE_SECONDS
+        count, patient_until = len(self._flying), self._loop.time() + LAST_APPENDS_SECONDS
         while self._flying and self._loop.time() < patient_until:
             await asyncio.sleep(0.01)
             if len(self._flying) < count:
-                count, patient_until = len(self._flying), self._loop.time() + CLOSE_SECONDS
+                count, patient_until = len(self._flying), self._loop.time() + LAST_APPENDS_SECONDS
         await self._line.end()
         for flight in self._flying:
             flight.answer(NotAppended(False, "the log was closed before Kafka answered"))
 
     # Reports ---------------------------------------------------------------------------------
 
-    def settle(self, reports: Iterable[tuple[Flight, Any, Any]]) -> None:
+    def settle(self, reports: Iterable[tuple[UnreportedAppend, Any, Any]]) -> None:
         """Take what the producer's thread reported. On the loop's thread."""
         for flight, error, message in reports:
             del self._flying[flight]
             self._flying_bytes -= flight.size_bytes
             flight.answer(self._result(flight, error, message))
 
-    def _result(self, flight: Flight, error: Any, message: Any) -> AppendResult:
+    def _result(self, flight: UnreportedAppend, error: Any, message: Any) -> AppendResult:
         if error is not None:
             code = error.code()
             is_certain = code in _CERTAIN
@@ -257,11 +262,11 @@ class KafkaEventLog:
             self._clock.note(time_ms)
         return Appended(position, time_ms)
 
-    def renew(self, line: Line, why: str) -> None:
+    def renew(self, line: ProducerThread, why: str) -> None:
         """The producer cannot go on, ever: what it held is unknown, the next one takes over."""
         if line is self._line:
             log.error("producer_renewed", reason=why)
-            self._line = Line(self._cluster, self)
+            self._line = ProducerThread(self._cluster, self)
             line.retire()
 
     def _fail(self, partition: int, why: str) -> None:
@@ -274,10 +279,10 @@ class KafkaEventLog:
             self._expire()
 
     def _expire(self) -> None:
-        horizon = self._loop.time() - DEADLINE_SECONDS
+        horizon = self._loop.time() - REPORT_SECONDS
         late = list(takewhile(lambda flight: flight.since < horizon, self._flying))
         for flight in late:
-            flight.answer(NotAppended(False, f"Kafka did not answer in {DEADLINE_SECONDS:g} s"))
+            flight.answer(NotAppended(False, f"Kafka did not answer in {REPORT_SECONDS:g} s"))
 
     # The topic -------------------------------------------------------------------------------
 
@@ -308,7 +313,7 @@ class KafkaEventLog:
                 except LogUnavailable:
                     is_known = False  # the controller alone knows, and may be away: look again
             is_well = is_known and not self._unusable
-            await asyncio.sleep(WATCH_SECONDS if is_well else WATCH_TROUBLED_SECONDS)
+            await asyncio.sleep(LOG_WATCH_SECONDS if is_well else WATCH_TROUBLED_SECONDS)
 
     async def _look_at_settings(self, partitions: Iterable[Any]) -> None:
         """See whether somebody has changed what the promise rests on. Raises: LogUnavailable."""

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Producer
 
-from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster
+from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS, KafkaCluster
 from landline.adapters.kafka.topics import RECORD_BYTES
 from landline.model import AppendResult
 
@@ -23,24 +23,24 @@ STAMP_SECONDS = 3.0
 _JOIN_SECONDS = 5.0
 
 
-class Owner(Protocol):
+class ReportTaker(Protocol):
     """Who is told what became of the records. On the loop's thread."""
 
-    def settle(self, reports: Iterable[tuple["Flight", Any, Any]]) -> None:
+    def settle(self, reports: Iterable[tuple["UnreportedAppend", Any, Any]]) -> None:
         """Take reports: flight, error, message."""
 
-    def renew(self, line: "Line", why: str) -> None:
+    def renew(self, line: "ProducerThread", why: str) -> None:
         """The producer cannot go on, ever."""
 
 
-class Flight:
+class UnreportedAppend:
     """An append between librdkafka and its report."""
 
     __slots__ = ("_done", "_line", "partition", "since", "size_bytes")
 
     def __init__(
         self,
-        line: "Line",
+        line: "ProducerThread",
         partition: int,
         size_bytes: int,
         done: Callable[[AppendResult], None],
@@ -63,13 +63,13 @@ class Flight:
             done(result)
 
 
-class Line:
+class ProducerThread:
     """A producer and the thread that serves it. One wake-up of the loop takes all reports."""
 
-    def __init__(self, cluster: KafkaCluster, owner: Owner) -> None:
+    def __init__(self, cluster: KafkaCluster, owner: ReportTaker) -> None:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._reports: deque[tuple[Flight, Any, Any]] = deque()
+        self._reports: deque[tuple[UnreportedAppend, Any, Any]] = deque()
         self._is_wake_due = False
         self._is_retired = False
         self.producer = Producer(
@@ -91,7 +91,7 @@ class Line:
         self._thread = threading.Thread(target=self._serve, name="kafka-producer", daemon=True)
         self._thread.start()
 
-    def reported(self, flight: Flight, error: Any, message: Any) -> None:
+    def reported(self, flight: UnreportedAppend, error: Any, message: Any) -> None:
         """Queue a report for the loop. On the producer's thread."""
         self._reports.append((flight, error, message))
         if not self._is_wake_due:
@@ -144,7 +144,7 @@ class Line:
     def _serve(self) -> None:
         # Blocks in librdkafka: polling every few milliseconds would cost half a core when idle.
         while not (self._is_retired and not len(self.producer)):
-            self.producer.poll(0.05 if self._is_retired else POLL_SECONDS)
+            self.producer.poll(0.05 if self._is_retired else KAFKA_POLL_SECONDS)
         self.producer.close()
 
     def on_loop(self, call: Callable[..., None], *args: Any) -> None:

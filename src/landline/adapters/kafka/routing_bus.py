@@ -9,7 +9,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster, words
+from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS, KafkaCluster, words
 from landline.errors import LogUnavailable
 from landline.observability.logging import get_logger
 from landline.protocol.partitions import partition_of
@@ -21,7 +21,7 @@ WAITING_KIB = 32 * 1024
 _JOIN_SECONDS = 5.0
 _BATCH = 500
 _RETRY_SECONDS = 1.0
-WATCH_SECONDS = 3.0
+BUS_WATCH_SECONDS = 3.0
 _HEADER = "address"
 
 log = get_logger(__name__)
@@ -131,7 +131,7 @@ class KafkaRoutingBus:
         """
         behind_at: int | None = None
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(BUS_WATCH_SECONDS)
             if self._failure is not None:
                 continue
             before = behind_at
@@ -171,7 +171,7 @@ class KafkaRoutingBus:
         asked = asyncio.run_coroutine_threadsafe(self._find_end(), self._loop)
         while not self._is_closed.is_set():
             with suppress(TimeoutError):
-                return asked.result(POLL_SECONDS)
+                return asked.result(KAFKA_POLL_SECONDS)
         asked.cancel()
         return None
 
@@ -185,7 +185,7 @@ class KafkaRoutingBus:
             consumer.assign([start])
             self._is_stale.clear()
             while not (self._is_closed.is_set() or self._is_stale.is_set()):
-                first = consumer.poll(POLL_SECONDS)
+                first = consumer.poll(KAFKA_POLL_SECONDS)
                 if first is not None:
                     self._hand_over([first, *consumer.consume(_BATCH, 0)])
         finally:

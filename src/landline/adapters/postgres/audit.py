@@ -4,8 +4,12 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from landline.adapters.postgres.lane import Connection
-from landline.adapters.postgres.migrations import SCHEMA_VERSION, check_version, schema_version
+from landline.adapters.postgres.lane import PostgresConnection
+from landline.adapters.postgres.migrations import (
+    POSTGRES_SCHEMA_VERSION,
+    check_version,
+    schema_version,
+)
 from landline.adapters.postgres.opening import connected
 from landline.audit import StoredDelivery, StoredMessage, StoredQuarantine
 from landline.config.values import SecretUrl
@@ -13,7 +17,7 @@ from landline.errors import StartupError
 from landline.model import LogIdentity, Position, Positions
 
 PAGE_SECONDS: Final = 30.0
-PAGE_ROWS: Final = 1_000
+AUDIT_ROWS: Final = 1_000
 _FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 _IDENTITY: Final = "SELECT cluster_id, topic_id, partitions, epoch FROM log_identity"
@@ -45,10 +49,10 @@ async def open_audit_store(url: SecretUrl) -> AsyncIterator["PostgresAuditStore"
     async with connected(url, PAGE_SECONDS) as connection:
         version = await schema_version(connection)
         await check_version(connection, url)
-        if version < SCHEMA_VERSION:
+        if version < POSTGRES_SCHEMA_VERSION:
             raise StartupError(
                 f"--postgres {url}: its schema is at version {version}, this Landline needs"
-                f" {SCHEMA_VERSION}; run landline migrate"
+                f" {POSTGRES_SCHEMA_VERSION}; run landline migrate"
             )
         # Between two pages the log may be read for long.
         await connection.execute("SET idle_in_transaction_session_timeout = 0")
@@ -60,7 +64,7 @@ async def open_audit_store(url: SecretUrl) -> AsyncIterator["PostgresAuditStore"
 class PostgresAuditStore:
     """See `landline.audit.AuditStore`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: PostgresConnection) -> None:
         self._connection = connection
 
     async def identity(self) -> LogIdentity | None:
@@ -75,7 +79,7 @@ class PostgresAuditStore:
     async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
         """Walk the primary key."""
         after = (-1, -1)
-        while rows := await self._fetch(_QUARANTINE, *after, PAGE_ROWS):
+        while rows := await self._fetch(_QUARANTINE, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredQuarantine(Position(partition, offset), reason)
@@ -85,7 +89,7 @@ class PostgresAuditStore:
     async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
         """Walk the primary key."""
         after, is_first = _FIRST_ID, True
-        while rows := await self._fetch(_MESSAGES, after, is_first, PAGE_ROWS):
+        while rows := await self._fetch(_MESSAGES, after, is_first, AUDIT_ROWS):
             after, is_first = str(rows[-1][0]), False
             yield [
                 StoredMessage(
@@ -97,7 +101,7 @@ class PostgresAuditStore:
     async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
         """Walk the primary key."""
         after = (_FIRST_ID, "")  # no recipient sorts before the empty one
-        while rows := await self._fetch(_DELIVERIES, *after, PAGE_ROWS):
+        while rows := await self._fetch(_DELIVERIES, *after, AUDIT_ROWS):
             after = (str(rows[-1][0]), rows[-1][1])
             yield [
                 StoredDelivery(

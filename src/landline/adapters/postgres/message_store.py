@@ -8,9 +8,9 @@ from typing import Any, Final, TypeVar
 
 from landline.adapters.postgres.applied_poller import AppliedPoller
 from landline.adapters.postgres.hosts import Hosts
-from landline.adapters.postgres.lane import Connection, Lane
+from landline.adapters.postgres.lane import Lane, PostgresConnection
 from landline.adapters.postgres.pages import (
-    TURNS,
+    PAGES_IN_TURNS,
     pending_answers,
     pending_arguments,
     turns_answers,
@@ -18,7 +18,7 @@ from landline.adapters.postgres.pages import (
 )
 from landline.adapters.postgres.preflight import broken_promises
 from landline.config.values import SecretUrl
-from landline.errors import StoreRefused, StoreUnavailable
+from landline.errors import StoreUnavailable, Unstorable
 from landline.model import (
     NOWHERE,
     Appended,
@@ -33,7 +33,7 @@ from landline.model import (
 T = TypeVar("T")
 
 # Below the deadlines of those who ask, so that the reason they hear is ours.
-WRITE_SECONDS: Final = 15.0
+WRITER_LANE_SECONDS: Final = 15.0
 REPLAY_SECONDS: Final = 8.0
 # As many as a server asks for pages at once (`gateway.replay`): each request may be held up by a
 # mailbox that cannot be read in time, and with no lane left nobody could find out which one it is.
@@ -41,7 +41,7 @@ REPLAY_SECONDS: Final = 8.0
 REPLAY_LANES: Final = 5
 # In trouble at the same time, it is no longer about the mailboxes that some of them have met.
 REPLAY_LANES_IN_TROUBLE: Final = 3
-ASK_SECONDS: Final = 4.0
+ASKER_LANE_SECONDS: Final = 4.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
 
@@ -68,7 +68,7 @@ class PostgresMessageStore:
         self._name = f"landline-{server_id}"
         self._allow_unsafe = allow_unsafe
         self._hosts = hosts = Hosts(url, self._name)
-        self._writer = Lane(self._connect_writer, WRITE_SECONDS, hosts)
+        self._writer = Lane(self._connect_writer, WRITER_LANE_SECONDS, hosts)
         self._replay = [
             Lane(lambda: hosts.connect(REPLAY_SECONDS), REPLAY_SECONDS, hosts)
             for _ in range(REPLAY_LANES)
@@ -76,7 +76,7 @@ class PostgresMessageStore:
         self._free_replay: asyncio.Queue[Lane] = asyncio.LifoQueue()
         for lane in self._replay:
             self._free_replay.put_nowait(lane)
-        self._asker = Lane(lambda: hosts.connect(ASK_SECONDS), ASK_SECONDS, hosts)
+        self._asker = Lane(lambda: hosts.connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
         self._poller = AppliedPoller(self.applied)
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -89,7 +89,7 @@ class PostgresMessageStore:
             arguments = _apply_arguments(group)
             try:
                 moved = await self._fetch(self._writer, _APPLY, *arguments)
-            except StoreRefused:
+            except Unstorable:
                 if moved_any:
                     # What was applied stands: "not all" is the truth, and the refusal comes
                     # again when the rest is tried by itself.
@@ -114,7 +114,7 @@ class PostgresMessageStore:
         plain = [query for query in queries if query.turn is None]
         in_turns = [query for query in queries if query.turn is not None]
         answers = iter(await self._read_page(PENDING, pending_arguments(plain), plain))
-        others = iter(await self._read_page(TURNS, turns_arguments(in_turns), in_turns))
+        others = iter(await self._read_page(PAGES_IN_TURNS, turns_arguments(in_turns), in_turns))
         return [next(answers if query.turn is None else others) for query in queries]
 
     async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
@@ -156,7 +156,7 @@ class PostgresMessageStore:
         Every partition then stands at the start of the epoch. Raises: StoreUnavailable.
         """
 
-        async def work(connection: Connection) -> LogIdentity:
+        async def work(connection: PostgresConnection) -> LogIdentity:
             async with connection.transaction():
                 await connection.execute(_ADOPT, *_fields(identity))
                 # Under the lock of the row, taken by the statement above where it made one.
@@ -180,7 +180,7 @@ class PostgresMessageStore:
         Raises: StoreUnavailable.
         """
 
-        async def work(connection: Connection) -> LogIdentity:
+        async def work(connection: PostgresConnection) -> LogIdentity:
             async with connection.transaction():
                 changed = await connection.fetchrow(_NEW_EPOCH, *_fields(identity))
                 if changed is None:
@@ -206,11 +206,11 @@ class PostgresMessageStore:
     def _lanes(self) -> tuple[Lane, ...]:
         return self._writer, *self._replay, self._asker
 
-    async def _connect_writer(self) -> Connection:
+    async def _connect_writer(self) -> PostgresConnection:
         """Connect, and do not write where a commit may be forgotten: whoever was told that a
         position is applied may have acted on it.
         """
-        connection = await self._hosts.connect(WRITE_SECONDS)
+        connection = await self._hosts.connect(WRITER_LANE_SECONDS)
         try:
             broken = [] if self._allow_unsafe else await broken_promises(connection)
         except BaseException:
@@ -240,13 +240,13 @@ class PostgresMessageStore:
     async def _read(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
         try:
             return await self._fetch(lane, sql, *arguments)
-        except StoreRefused as error:
+        except Unstorable as error:
             raise StoreUnavailable(str(error)) from error
 
     async def _fetch(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
         return await self._run(lane, lambda connection: connection.fetch(sql, *arguments))
 
-    async def _run(self, lane: Lane, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run(self, lane: Lane, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
         try:
             return await lane.run(work)
         except StoreUnavailable:

@@ -18,7 +18,7 @@ from landline.model import (
 )
 
 _SQL: Final = files("landline.adapters.postgres").joinpath("sql")
-TURNS: Final = _SQL.joinpath("turns.sql").read_text()
+PAGES_IN_TURNS: Final = _SQL.joinpath("turns.sql").read_text()
 
 
 def pending_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
@@ -34,7 +34,7 @@ def pending_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
 
 
 def turns_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
-    """Return what `TURNS` takes."""
+    """Return what `PAGES_IN_TURNS` takes."""
     turns = [query.turn or FIRST_TURN for query in queries]
     cursors = [
         (number, *turn, offset)
@@ -76,7 +76,7 @@ def pending_answers(
 
 @dataclass
 class _Found:
-    """The rows of one query of `TURNS`."""
+    """The rows of one query of `PAGES_IN_TURNS`."""
 
     page: list[Sequence[Any]] = field(default_factory=list)
     stops: dict[int, int] = field(default_factory=dict)
@@ -86,7 +86,7 @@ class _Found:
 
 
 def turns_answers(queries: Sequence[PendingQuery], rows: Iterable[Sequence[Any]]) -> list[Pending]:
-    """Return the answers in the rows of `TURNS`."""
+    """Return the answers in the rows of `PAGES_IN_TURNS`."""
     applied: dict[int, int] = {}
     found = [_Found() for _ in queries]
     for number, kind, _sorting, *fields in rows:

@@ -20,16 +20,22 @@ from typing import TypeVar
 
 from redis.exceptions import ResponseError
 
+from landline.adapters.redis.connections import (
+    Command,
+    RedisConnections,
+    SendCommands,
+    is_foreign,
+    refusal,
+)
 from landline.adapters.redis.entries import (
     Found,
-    Life,
+    ServerLife,
     member,
     read_entries,
     read_life,
     server_key,
     user_key,
 )
-from landline.adapters.redis.line import Command, Line, Send, is_foreign, refusal
 from landline.adapters.redis.scripts import ENTER, REMOVE_IF_UNCHANGED, REPLACE_IF_UNCHANGED
 from landline.errors import DirectoryUnavailable, StartupError
 from landline.observability.logging import get_logger
@@ -38,7 +44,7 @@ T = TypeVar("T")
 K = TypeVar("K")
 V = TypeVar("V")
 
-DEADLINE_SECONDS = 0.2
+REDIS_ANSWER_SECONDS = 0.2
 BEAT_SECONDS = 3.0
 # In beats: so long takes the walk along all entries. Until it comes past one that Redis alone has
 # lost, messages to that user come with the sweep.
@@ -73,7 +79,7 @@ class RedisDirectory:
         *,
         beat_seconds: float = BEAT_SECONDS,
         walk_beats: int = WALK_BEATS,
-        deadline_seconds: float = DEADLINE_SECONDS,
+        deadline_seconds: float = REDIS_ANSWER_SECONDS,
     ) -> None:
         self.address = f"{server_id}/{incarnation}"
         self._server_id = server_id
@@ -81,7 +87,7 @@ class RedisDirectory:
         self._beat_seconds = beat_seconds
         self._walk_beats = walk_beats
         self._beats_kept = _WALKS_KEPT * walk_beats
-        self._line = Line(url, deadline_seconds)
+        self._line = RedisConnections(url, deadline_seconds)
         self._beat = 1
         self._is_ours = True  # the server's key, as far as we know
         self._trouble: str | None = None
@@ -91,7 +97,9 @@ class RedisDirectory:
         self._due: dict[tuple[str, str], None] = {}
         self._left: dict[tuple[str, str], None] = {}  # to take out, oldest first
         self._stale: dict[tuple[str, bytes], bytes] = {}  # of dead servers: (user, member) -> value
-        self._lives: dict[str, tuple[Life, float]] = {}  # server id -> life, until when it holds
+        self._lives: dict[
+            str, tuple[ServerLife, float]
+        ] = {}  # server id -> life, until when it holds
         self._is_closed = False
 
     async def claim(self) -> None:
@@ -206,11 +214,11 @@ class RedisDirectory:
 
     async def _succeed(self, held: bytes) -> bool:
         """Put ourselves in the place of what was seen there."""
-        life = Life(self._incarnation, self._beat).encode()
+        life = ServerLife(self._incarnation, self._beat).encode()
         async with self._line.call() as send:
             return await self._replace(send, held, life)
 
-    async def _replace(self, send: Send, seen: bytes, life: bytes) -> bool:
+    async def _replace(self, send: SendCommands, seen: bytes, life: bytes) -> bool:
         key = server_key(self._server_id)
         replies = await send([("EVAL", REPLACE_IF_UNCHANGED, 1, key, seen, life, self._alive_ms)])
         self._raise_foreign(replies)
@@ -289,7 +297,7 @@ class RedisDirectory:
 
     # Commands --------------------------------------------------------------------------------
 
-    async def _enter(self, send: Send, entries: Collection[tuple[str, str]]) -> None:
+    async def _enter(self, send: SendCommands, entries: Collection[tuple[str, str]]) -> None:
         commands: list[Command] = [
             (
                 "EVAL",
@@ -298,7 +306,7 @@ class RedisDirectory:
                 server_key(self._server_id),
                 *[user_key(user) for user, _session in chunk],
                 self._incarnation,
-                Life(self._incarnation, self._beat).encode(),
+                ServerLife(self._incarnation, self._beat).encode(),
                 self._alive_ms,
                 self._kept_ms,
                 self._beat,
@@ -332,7 +340,7 @@ class RedisDirectory:
             )
         self._is_ours = is_ours
 
-    async def _remove(self, send: Send, entries: Iterable[tuple[str, str]]) -> None:
+    async def _remove(self, send: SendCommands, entries: Iterable[tuple[str, str]]) -> None:
         commands: list[Command] = [
             ("HDEL", user_key(user), member(self.address, session)) for user, session in entries
         ]
@@ -341,13 +349,13 @@ class RedisDirectory:
             _raise_refusal([each for each in await send(commands) if not is_foreign(each)])
 
     async def _remove_stale(
-        self, send: Send, stale: Sequence[tuple[tuple[str, bytes], bytes]]
+        self, send: SendCommands, stale: Sequence[tuple[tuple[str, bytes], bytes]]
     ) -> None:
         keys = [user_key(user) for (user, _member), _value in stale]
         seen = [part for (_user, name), value in stale for part in (name, value)]
         _raise_refusal(await send([("EVAL", REMOVE_IF_UNCHANGED, len(keys), *keys, *seen)]))
 
-    async def _read(self, send: Send, users: Collection[str]) -> list[Found]:
+    async def _read(self, send: SendCommands, users: Collection[str]) -> list[Found]:
         replies = await send([("HGETALL", user_key(user)) for user in users])
         # In a key of another type there is nothing of ours. Of the rest one answer is enough.
         ours = [pair for pair in zip(users, replies, strict=True) if not is_foreign(pair[1])]
@@ -357,7 +365,7 @@ class RedisDirectory:
         found = [entry for user, reply in answered for entry in read_entries(user, reply)]
         return [entry for entry in found if entry.address != self.address]
 
-    async def _look_after(self, send: Send, found: Iterable[Found]) -> None:
+    async def _look_after(self, send: SendCommands, found: Iterable[Found]) -> None:
         """Ask for the servers of which the last answer does not show these entries alive."""
         now = asyncio.get_running_loop().time()
         unknown = {
@@ -377,7 +385,7 @@ class RedisDirectory:
             else:
                 self._lives[server_id] = (life, now + _LIFE_SECONDS)
 
-    def _life(self, server_id: str, now: float = 0.0) -> Life | None:
+    def _life(self, server_id: str, now: float = 0.0) -> ServerLife | None:
         known = self._lives.get(server_id)
         return known[0] if known is not None and known[1] > now else None
 

@@ -21,7 +21,7 @@ _USER = b"landline:user:"
 _SERVER = b"landline:server:"
 
 
-class Life(NamedTuple):
+class ServerLife(NamedTuple):
     """What a server's own key says: which run of it is alive, and its latest beat."""
 
     incarnation: str
@@ -47,7 +47,7 @@ class Found(NamedTuple):
         """Return the address of the run of a server that made it."""
         return f"{self.server_id}/{self.incarnation}"
 
-    def is_alive(self, life: Life | None, beats_kept: int) -> bool:
+    def is_alive(self, life: ServerLife | None, beats_kept: int) -> bool:
         """Say whether it counts, by what is known of its server."""
         return (
             life is not None
@@ -72,11 +72,11 @@ def member(address: str, session: str) -> bytes:
     return f"{address}/{session}".encode()
 
 
-def read_life(value: bytes | None) -> Life | None:
+def read_life(value: bytes | None) -> ServerLife | None:
     """Return what a server's key says; None when it is absent or nothing of ours."""
     try:
         incarnation, beat = (value or b"").decode().split("/")
-        return Life(incarnation, int(beat))
+        return ServerLife(incarnation, int(beat))
     except ValueError:
         return None
 

@@ -23,7 +23,7 @@ from landline.config.values import mask
 from landline.errors import StartupError
 from landline.observability.logging import get_logger
 
-CHECK_SECONDS = 3.0
+REDIS_CHECK_SECONDS = 3.0
 
 _NO_TLS = ("it does not speak TLS", "use redis://, or the port that has TLS")
 _HUNG_UP = ("it hangs up at once", "if it wants TLS, use rediss://, otherwise mend host and port")
@@ -61,7 +61,7 @@ async def check(url: str) -> None:
     """
     _build(url)
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(REDIS_CHECK_SECONDS):
             await _greet(url)
     except (RedisError, OSError, TimeoutError, ValueError, TypeError, EOFError) as error:
         mistake = _mistake(error) or await _plain_instead_of_tls(url)
@@ -71,7 +71,7 @@ async def check(url: str) -> None:
         log.warning(
             "redis_unavailable",
             redis=mask(url),
-            reason=str(error) or f"no answer in {CHECK_SECONDS:g} s",
+            reason=str(error) or f"no answer in {REDIS_CHECK_SECONDS:g} s",
             advice="messages to users on other servers arrive by the sweep until it is back",
         )
 
@@ -141,7 +141,7 @@ async def _plain_instead_of_tls(url: str) -> tuple[str, str] | None:
         return None
     with suppress(RedisError, OSError, TimeoutError, ValueError, TypeError, EOFError):
         pool = ConnectionPool.from_url(url)
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(REDIS_CHECK_SECONDS):
             reader, writer = await asyncio.open_connection(
                 pool.connection_kwargs.get("host", "localhost"),
                 pool.connection_kwargs.get("port", 6379),

@@ -14,7 +14,7 @@ from landline.adapters.sqlite.opening import FILE_NAME, check_file, connect, ref
 from landline.audit import Span, StoredDelivery, StoredMessage, StoredQuarantine
 from landline.model import Entry, Position, Positions
 
-PAGE_ROWS = 1_000
+AUDIT_ROWS = 1_000
 _WINDOW_ENTRIES = 64  # each may have 16 KiB and more
 
 _APPLIED = "SELECT log_partition, next_offset FROM applied"
@@ -39,7 +39,7 @@ _QUARANTINE = """
 
 @contextmanager
 def open_audit_file(directory: Path) -> Iterator["SqliteAuditFile"]:
-    """Open the file for the length of a `with` block. Raises: StorageRefused."""
+    """Open the file for the length of a `with` block. Raises: UnusableDataDirectory."""
     path = directory / FILE_NAME
     check_file(path)
     if not path.exists() or not path.stat().st_size:
@@ -81,7 +81,7 @@ class SqliteAuditFile:
     async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
         """Walk the primary key."""
         after = (-1, -1)
-        while rows := self._fetch(_QUARANTINE, *after, PAGE_ROWS):
+        while rows := self._fetch(_QUARANTINE, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredQuarantine(Position(partition, offset), reason)
@@ -91,7 +91,7 @@ class SqliteAuditFile:
     async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
         """Walk the unique index."""
         after = ""
-        while rows := self._fetch(_MESSAGES, after, PAGE_ROWS):
+        while rows := self._fetch(_MESSAGES, after, AUDIT_ROWS):
             after = rows[-1][0]
             yield [
                 StoredMessage(
@@ -103,7 +103,7 @@ class SqliteAuditFile:
     async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
         """Walk the primary key."""
         after = ("", "")
-        while rows := self._fetch(_DELIVERIES, *after, PAGE_ROWS):
+        while rows := self._fetch(_DELIVERIES, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredDelivery(

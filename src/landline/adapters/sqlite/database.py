@@ -33,10 +33,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from landline.adapters.sqlite.opened_files import OpenedFiles, make_private
 from landline.adapters.sqlite.opening import (
+    BUSY_SECONDS,
     FILE_NAME,
-    PATIENCE_SECONDS,
-    StorageLocked,
+    DataDirectoryInUse,
     check_file,
     connect,
     explained,
@@ -44,8 +45,7 @@ from landline.adapters.sqlite.opening import (
     lock_directory,
     open_writer,
 )
-from landline.adapters.sqlite.place import Place, make_private
-from landline.errors import StorageRefused
+from landline.errors import UnusableDataDirectory
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -94,10 +94,10 @@ class Database:
         thread, why writes fail, and None when they work again. `loop`: the running one, unless
         this is called in another thread.
 
-        Raises: StorageRefused. An existing file is not changed then.
+        Raises: UnusableDataDirectory. An existing file is not changed then.
         """
         self._path = directory / FILE_NAME
-        self._place = Place(self._path)
+        self._place = OpenedFiles(self._path)
         self._on_trouble = on_trouble
         self._recovery_listeners: list[Callable[[], None]] = []
         self._loop = loop or asyncio.get_running_loop()
@@ -289,7 +289,7 @@ class Database:
                 self._writer = self._open()
             else:
                 self._try_lock(self._writer)
-        except StorageRefused:
+        except UnusableDataDirectory:
             self._recovery_due = time.monotonic() + _RECOVER_SECONDS
             return
         except sqlite3.Error as error:
@@ -307,7 +307,7 @@ class Database:
             writer.execute("BEGIN IMMEDIATE")
             writer.execute("ROLLBACK")
         finally:
-            writer.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1_000:.0f}")
+            writer.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1_000:.0f}")
 
     def _save_log(self) -> None:
         """When only the write-ahead log was taken away, move what it holds to the database: the
@@ -318,7 +318,7 @@ class Database:
                 self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _open(self) -> sqlite3.Connection:
-        """Open the file that was open before. Raises: StorageRefused."""
+        """Open the file that was open before. Raises: UnusableDataDirectory."""
         writer = open_writer(self._path, "rw")
         try:
             if self._place.database_problem() is None:
@@ -329,7 +329,7 @@ class Database:
             writer.close()
             raise
         self._given_up.append(writer)
-        raise StorageRefused("the file was replaced while it was opened")
+        raise UnusableDataDirectory("the file was replaced while it was opened")
 
     def _open_at_start(self) -> sqlite3.Connection:
         deadline = time.monotonic() + _START_SECONDS
@@ -341,7 +341,7 @@ class Database:
                 writer = open_writer(self._path, "rwc")
                 with explained(self._path, "cannot be seen"):
                     self._place.note()
-            except StorageLocked:
+            except DataDirectoryInUse:
                 if time.monotonic() > deadline:
                     raise
                 time.sleep(_LOCKED_SECONDS)

@@ -26,14 +26,14 @@ from landline.protocol.times import nearest_time
 PARTITION = 0
 # What may wait for the disk. At 13,000 commits' worth of records a second this is seconds.
 WAITING_RECORDS = 65_536
-WAITING_BYTES = 64 * 1024 * 1024
-DEADLINE_SECONDS = 10.0
+BATCH_BYTES = 64 * 1024 * 1024
+COMMIT_SECONDS = 10.0
 # The newest entries, for the writer who follows at a few milliseconds' distance.
 TAIL_ENTRIES = 8_192
 TAIL_BYTES = 8 * 1024 * 1024
 # What one read brings at the most: whoever follows the log holds it several times over while
 # applying it. An entry that is larger comes alone.
-READ_BYTES = 1024 * 1024
+FILE_READ_BYTES = 1024 * 1024
 
 # One statement for a whole batch, and so one release of the interpreter's lock: with one step a
 # row, every row could wait out the other thread's switch interval (5 ms).
@@ -110,7 +110,7 @@ class SqliteEventLog:
     def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
         """Join the batch that the next commit takes."""
         waiting = self._waiting
-        if len(waiting.keys) >= WAITING_RECORDS or waiting.size_bytes >= WAITING_BYTES:
+        if len(waiting.keys) >= WAITING_RECORDS or waiting.size_bytes >= BATCH_BYTES:
             why = "the log is behind; send again in a moment"
             self._loop.call_soon(done, NotAppended(True, why))
             return
@@ -183,7 +183,7 @@ class SqliteEventLog:
             return
         batch, self._waiting = self._waiting, _Batch()
         self._writing = batch
-        self._deadline = self._loop.call_later(DEADLINE_SECONDS, self._expire)
+        self._deadline = self._loop.call_later(COMMIT_SECONDS, self._expire)
         self._database.submit(batch.insert, lambda result: self._settle(batch, result))
 
     def _settle(self, batch: _Batch, result: tuple[int, int] | WriteFailed) -> None:
@@ -207,11 +207,11 @@ class SqliteEventLog:
         if self._writing is not None:
             dones, self._writing.dones = self._writing.dones, []
             for done in dones:
-                done(NotAppended(False, f"the disk did not answer in {DEADLINE_SECONDS:g} s"))
+                done(NotAppended(False, f"the disk did not answer in {COMMIT_SECONDS:g} s"))
         waiting, self._waiting = self._waiting, _Batch()
         for done in waiting.dones:
             done(NotAppended(True, "the disk does not answer; send again later"))
-        self._deadline = self._loop.call_later(DEADLINE_SECONDS, self._expire)
+        self._deadline = self._loop.call_later(COMMIT_SECONDS, self._expire)
 
     def _remember(self, batch: _Batch, first: int, time_ms: int) -> None:
         if self._tail and self._tail[-1].position.offset + 1 != first:
@@ -251,7 +251,7 @@ class SqliteEventLog:
         size_bytes = 0
         for entry in islice(self._tail, start, start + limit):
             size_bytes += len(entry.value)
-            if entries and size_bytes > READ_BYTES:
+            if entries and size_bytes > FILE_READ_BYTES:
                 break
             entries.append(entry)
         return entries
@@ -259,7 +259,7 @@ class SqliteEventLog:
     async def _from_file(self, offset: int, limit: int) -> list[Entry]:
         def read(connection: sqlite3.Connection) -> list[Entry]:
             (rows,) = connection.execute(
-                _READ, {"start": offset, "rows": limit, "bytes": READ_BYTES}
+                _READ, {"start": offset, "rows": limit, "bytes": FILE_READ_BYTES}
             ).fetchone()
             return [
                 Entry(Position(PARTITION, at), time_ms, key, bytes.fromhex(value))

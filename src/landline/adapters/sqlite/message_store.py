@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 
 from landline.adapters.sqlite.database import Database, WriteFailed
-from landline.errors import StoreRefused, StoreUnavailable
+from landline.errors import StoreUnavailable, Unstorable
 from landline.model import (
     FIRST_TURN,
     MESSAGES_A_TURN,
@@ -164,7 +164,7 @@ class SqliteMessageStore:
             )
         except WriteFailed as error:
             if error.is_refusal:
-                raise StoreRefused(error.reason) from error
+                raise Unstorable(error.reason) from error
             raise StoreUnavailable(error.reason) from error
         for batch, is_moved in zip(batches, moved, strict=True):
             if is_moved:

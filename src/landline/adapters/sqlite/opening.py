@@ -11,9 +11,9 @@ from importlib.resources import files
 from pathlib import Path
 
 from landline.adapters.sqlite.additions import add_turns
-from landline.errors import StorageRefused
+from landline.errors import UnusableDataDirectory
 
-SCHEMA_VERSION = 1
+FILE_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4C414E44  # "LAND", in the file's header: this is no stranger's database
 FILE_NAME = "landline.db"
 LOCK_NAME = "lock"
@@ -24,7 +24,7 @@ _HEADER = b"SQLite format 3\x00"
 _CHECK_SECONDS = 1.0
 # How long to wait for a lock that somebody else holds, before that is called trouble. Another
 # program's short transaction is not.
-PATIENCE_SECONDS = 0.25
+BUSY_SECONDS = 0.25
 # The write-ahead log is cut back to this after a burst.
 _WAL_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
@@ -34,7 +34,7 @@ _CHUNK_BYTES = 1024 * 1024
 _FULL_BYTES = 128 * 1024
 
 
-class StorageLocked(StorageRefused):
+class DataDirectoryInUse(UnusableDataDirectory):
     """Another program has the file locked: nothing is wrong with it."""
 
 
@@ -58,9 +58,7 @@ def _code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
-def connect(
-    path: Path, mode: str, patience_seconds: float = PATIENCE_SECONDS
-) -> sqlite3.Connection:
+def connect(path: Path, mode: str, patience_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the file, `mode` being ro, rw or rwc. Raises: sqlite3.Error."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
@@ -73,14 +71,14 @@ def connect(
 
 def open_writer(path: Path, mode: str) -> sqlite3.Connection:
     """Open for writing, so that whatever stands in the write-ahead log has been written again and
-    synced before anything is built on it. Raises: StorageRefused.
+    synced before anything is built on it. Raises: UnusableDataDirectory.
     """
     with explained(path, "cannot be opened"):
-        connection = connect(path, mode, 0.0 if mode == "rw" else PATIENCE_SECONDS)
+        connection = connect(path, mode, 0.0 if mode == "rw" else BUSY_SECONDS)
     try:
         with explained(path, "cannot be used"):
             _prepare(connection, path)
-            connection.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1_000:.0f}")
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1_000:.0f}")
     except BaseException:
         connection.close()
         raise
@@ -97,11 +95,11 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         script = files("landline.adapters.sqlite").joinpath("schema.sql").read_text()
         connection.executescript(
             f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f" PRAGMA user_version = {FILE_SCHEMA_VERSION}; COMMIT;"
         )
     else:
         # The probe: a page is really written, and synced below.
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version = {FILE_SCHEMA_VERSION}")
         add_turns(connection)
     # Without waiting: somebody may read from the write-ahead log for hours.
     connection.execute("PRAGMA busy_timeout = 0")
@@ -156,7 +154,7 @@ def lock_directory(directory: Path) -> int:
     except OSError as error:
         if _is_full(directory, error):
             raise _full(directory, error) from error
-        raise StorageRefused(
+        raise UnusableDataDirectory(
             f"--data-dir {directory}: cannot be written ({error.strerror});"
             " choose a directory that this user may write to"
         ) from error
@@ -165,7 +163,7 @@ def lock_directory(directory: Path) -> int:
     except OSError:
         owner = os.read(descriptor, 32).decode("ascii", "replace").strip()
         os.close(descriptor)
-        raise StorageRefused(
+        raise UnusableDataDirectory(
             f"--data-dir {directory}: in use by another process ({owner or 'unknown'});"
             " stop that one or choose another directory"
         ) from None
@@ -215,9 +213,10 @@ def check_file(path: Path) -> None:
         raise refused(path, "is damaged or not a database")
     if application not in (0, APPLICATION_ID):
         raise refused(path, "belongs to another program")
-    if version > SCHEMA_VERSION:
+    if version > FILE_SCHEMA_VERSION:
         raise refused(
-            path, f"was written by a newer Landline (schema {version}, this one: {SCHEMA_VERSION})"
+            path,
+            f"was written by a newer Landline (schema {version}, this one: {FILE_SCHEMA_VERSION})",
         )
     with explained(path, "is damaged"), closing(connect(path, "ro")) as connection:
         problem = _check_pages(connection)
@@ -241,15 +240,15 @@ def _check_pages(connection: sqlite3.Connection) -> str | None:
     return None if verdict == "ok" else " ".join(str(verdict).split())
 
 
-def refused(path: Path, why: str, remedy: str = "") -> StorageRefused:
+def refused(path: Path, why: str, remedy: str = "") -> UnusableDataDirectory:
     """Return the sentence: what is wrong with the file, and what to do."""
     usual = "restore a backup, use a matching version, or choose another directory"
-    return StorageRefused(f"--data-dir {path.parent}: {path.name} {why}; {remedy or usual}")
+    return UnusableDataDirectory(f"--data-dir {path.parent}: {path.name} {why}; {remedy or usual}")
 
 
-def _full(directory: Path, error: Exception) -> StorageRefused:
+def _full(directory: Path, error: Exception) -> UnusableDataDirectory:
     why = error.strerror if isinstance(error, OSError) else error
-    return StorageRefused(
+    return UnusableDataDirectory(
         f"--data-dir {directory}: the disk is full ({why}); make room on it,"
         " or choose another directory"
     )
@@ -271,12 +270,12 @@ def _is_full(directory: Path, error: Exception) -> bool:
 
 @contextmanager
 def explained(path: Path, what: str) -> Iterator[None]:
-    """Turn errors of the block into sentences. Raises: StorageRefused, StorageLocked."""
+    """Turn errors of the block into sentences. Raises: UnusableDataDirectory, DataDirectoryInUse."""
     try:
         yield
     except sqlite3.Error as error:
         if is_locked(error):
-            raise StorageLocked(
+            raise DataDirectoryInUse(
                 f"--data-dir {path.parent}: {path.name} is locked by another program; end that one"
                 " (a backup, a database browser, an open transaction), then start again"
             ) from error

@@ -37,7 +37,7 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Final
 
-from landline.adapters.postgres.lane import Connection
+from landline.adapters.postgres.lane import PostgresConnection
 from landline.adapters.postgres.migrations.script import Script, built_index
 from landline.adapters.postgres.opening import connected
 from landline.config.values import SecretUrl
@@ -46,7 +46,7 @@ from landline.observability.logging import get_logger
 
 # Rewriting a large table takes its time; two servers that start together wait for each other.
 MIGRATE_SECONDS: Final = 3600.0
-TURN_SECONDS: Final = 0.2
+LOCK_TURN_SECONDS: Final = 0.2
 TABLE_MILLISECONDS: Final = 5_000
 # Arbitrary constants: what else uses advisory locks in this database has others. The first is that
 # of servers which wait for it inside a transaction, and so with a snapshot: an index that is built
@@ -85,17 +85,17 @@ def load_migrations() -> list[Script]:
     return sorted(scripts, key=lambda script: script.number)
 
 
-SCHEMA_VERSION: Final = len(load_migrations())
+POSTGRES_SCHEMA_VERSION: Final = len(load_migrations())
 
 
-async def schema_version(connection: Connection) -> int:
+async def schema_version(connection: PostgresConnection) -> int:
     """Return how many migrations the schema has, 0 where there is none."""
     if await connection.fetchval(_EXISTS, "landline_migrations"):
         return await connection.fetchval(_HAS_RUN) or 0
     return await needed_version(connection)  # made before there were two tables
 
 
-async def needed_version(connection: Connection) -> int:
+async def needed_version(connection: PostgresConnection) -> int:
     """Return which migration a server has to know to run on this schema."""
     if not await connection.fetchval(_EXISTS, "landline_schema"):
         return 0
@@ -122,7 +122,7 @@ async def migrate(url: SecretUrl, tell: Callable[[str], None] = _log) -> int:
 
 @asynccontextmanager
 async def _turn(
-    connection: Connection, url: SecretUrl, tell: Callable[[str], None]
+    connection: PostgresConnection, url: SecretUrl, tell: Callable[[str], None]
 ) -> AsyncIterator[None]:
     """Be the only one who migrates. The lock is that of the connection, and ends with it."""
     loop = asyncio.get_running_loop()
@@ -137,7 +137,7 @@ async def _turn(
                 f"--postgres {url}: another server has been migrating this database for"
                 f" {MIGRATE_SECONDS / 60:.0f} minutes; see pg_stat_activity for landline-start"
             )
-        await asyncio.sleep(TURN_SECONDS)
+        await asyncio.sleep(LOCK_TURN_SECONDS)
     try:
         yield
     finally:
@@ -145,10 +145,12 @@ async def _turn(
             await connection.fetchval("SELECT pg_advisory_unlock($1)", TURN_KEY)
 
 
-async def _run_next(connection: Connection, url: SecretUrl, tell: Callable[[str], None]) -> bool:
+async def _run_next(
+    connection: PostgresConnection, url: SecretUrl, tell: Callable[[str], None]
+) -> bool:
     await check_version(connection, url)
     version = await schema_version(connection)
-    if version >= SCHEMA_VERSION:
+    if version >= POSTGRES_SCHEMA_VERSION:
         return False
     script = load_migrations()[version]
     tell(f"runs {script.name}")
@@ -168,7 +170,7 @@ async def _run_next(connection: Connection, url: SecretUrl, tell: Callable[[str]
     return True
 
 
-async def _run_outside(connection: Connection, script: Script) -> None:
+async def _run_outside(connection: PostgresConnection, script: Script) -> None:
     for statement in script.statements:
         index = built_index(statement)
         if index is not None and await connection.fetchval(_IS_INVALID, index):
@@ -176,18 +178,18 @@ async def _run_outside(connection: Connection, script: Script) -> None:
         await connection.execute(statement)
 
 
-async def _remember(connection: Connection, script: Script) -> None:
+async def _remember(connection: PostgresConnection, script: Script) -> None:
     await connection.execute("INSERT INTO landline_migrations (number) VALUES ($1)", script.number)
     needed = 1 if script.number == 1 else script.needs
     if needed > await needed_version(connection):
         await connection.execute("INSERT INTO landline_schema (version) VALUES ($1)", needed)
 
 
-async def check_version(connection: Connection, url: SecretUrl) -> None:
+async def check_version(connection: PostgresConnection, url: SecretUrl) -> None:
     """Refuse a schema that only a newer Landline can use. Raises: StartupError."""
     needed = await needed_version(connection)
-    if needed > SCHEMA_VERSION:
+    if needed > POSTGRES_SCHEMA_VERSION:
         raise StartupError(
             f"--postgres {url}: was migrated by a newer Landline (schema {needed}, this one:"
-            f" {SCHEMA_VERSION}); start that version"
+            f" {POSTGRES_SCHEMA_VERSION}); start that version"
         )

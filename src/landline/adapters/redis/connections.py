@@ -21,7 +21,7 @@ from landline.config.values import mask
 from landline.errors import DirectoryUnavailable
 
 Command = tuple[str | bytes | int, ...]
-Send = Callable[[Sequence[Command]], Awaitable[list[Any]]]
+SendCommands = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 
 # As many callers as there are: the hub's two, the heartbeat, and one to close.
 _CONNECTIONS = 4
@@ -33,7 +33,7 @@ _SCRIPT = re.compile(r"^Error running script .*@user_script: ?[0-9]+: -?")
 _CLOSE_SECONDS = 1.0  # TLS says good-bye, and a peer that hangs never answers
 
 
-class Line:
+class RedisConnections:
     """Connections to one Redis, made when they are needed."""
 
     def __init__(self, url: str, deadline_seconds: float) -> None:
@@ -62,7 +62,7 @@ class Line:
         return self._reason if self._silences >= _SILENCES else None
 
     @asynccontextmanager
-    async def call(self, *, is_probe: bool = False) -> AsyncIterator[Send]:
+    async def call(self, *, is_probe: bool = False) -> AsyncIterator[SendCommands]:
         """Give a function that sends commands in one go and returns their replies, refusals
         among them as exceptions. All that is sent within shares one deadline.
 

@@ -16,7 +16,7 @@ _OURS = frozenset(
 _REMEDY = "stop the server, restore a backup, start it again"
 
 
-class Place:
+class OpenedFiles:
     """Knows the files by device and inode, as they were when they were opened.
 
     An open file outlives its name. What is written to one that was removed, moved or replaced is
