@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from landline.client import Acceptance, Chat, Message, connect
 
-__all__ = ["Chat", "Message", "Acceptance", "__version__", "connect"]
+__all__ = ["Acceptance", "Chat", "Message", "__version__", "connect"]
 
 __version__ = _version("landline")
 

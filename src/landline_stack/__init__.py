@@ -12,4 +12,4 @@ from landline_stack.process import StackServer
 from landline_stack.progress import Progress, Silence
 from landline_stack.stack import Stack
 
-__all__ = ["LandlineServer", "Missing", "Progress", "StackServer", "Silence", "Stack", "StackError"]
+__all__ = ["LandlineServer", "Missing", "Progress", "Silence", "Stack", "StackError", "StackServer"]

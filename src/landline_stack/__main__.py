@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from landline_stack import LandlineServer, Progress, Server, Stack
+from landline_stack import LandlineServer, Progress, Stack, StackServer
 from landline_stack.errors import StackError
 from landline_stack.jars import JarCache
 from landline_stack.java import find_java
@@ -50,7 +50,7 @@ def _run(directory: Path | None, brokers: int, ports: Sequence[int]) -> None:
     _check_ports(ports)  # before anything starts that takes a while
     progress = Progress()
     with Stack(directory, brokers=brokers, progress=progress) as stack:
-        servers: list[Server] = [
+        servers: list[StackServer] = [
             LandlineServer.on(stack, f"ws-{number}", stack.directory / f"ws-{number}", port=port)
             for number, port in enumerate(ports, 1)
         ]
@@ -60,7 +60,7 @@ def _run(directory: Path | None, brokers: int, ports: Sequence[int]) -> None:
             _watch([*servers, *stack.servers])
         finally:
             progress.say("Stopping ...")
-            together(servers, Server.stop)  # while they still have somebody to say goodbye to
+            together(servers, StackServer.stop)  # while they still have somebody to say goodbye to
             progress.show("")
 
 
@@ -74,7 +74,7 @@ def _check_ports(ports: Sequence[int]) -> None:
             )
 
 
-def _tell(stack: Stack, servers: Sequence[Server]) -> None:
+def _tell(stack: Stack, servers: Sequence[StackServer]) -> None:
     rows = [(server.name, server.address) for server in servers]
     rows += [
         ("Kafka", stack.kafka_servers),
@@ -88,7 +88,7 @@ def _tell(stack: Stack, servers: Sequence[Server]) -> None:
     print("\npress Ctrl-C to stop", flush=True)
 
 
-def _watch(servers: Sequence[Server]) -> NoReturn:
+def _watch(servers: Sequence[StackServer]) -> NoReturn:
     """Tell who has ended: whoever tries what happens then wants to see it happen."""
     gone: set[str] = set()
     while True:

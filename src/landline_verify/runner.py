@@ -18,14 +18,13 @@ from landline_verify.behaviours import BEHAVIOURS, FLOOD_LIVES, FLOODER_RATE, be
 from landline_verify.clients import ANSWER_SECONDS, NotLandline, Recorder, User, probe, unanswered
 from landline_verify.dumps import EPOCH_BITS, STORE_ERRORS, Log, Store, dump
 from landline_verify.errors import VerifyError
-from landline_verify.events import VERSION, Invoke, Ok, Phase, Run, Sample
-from landline_verify.events import FaultEvent as NemesisEvent
+from landline_verify.events import VERSION, FaultEvent, Invoke, Ok, Phase, Run, Sample
 from landline_verify.file import dump_file, log_end
 from landline_verify.flood import CALM_SECONDS, flood
 from landline_verify.history import History
 from landline_verify.load import Load
 from landline_verify.meters import read_meters, read_ready
-from landline_verify.nemesis import FaultEvent
+from landline_verify.nemesis import Nemesis
 
 # Landline's default; what a message may be late by where a hint was lost.
 SWEEP_SECONDS = 10.0
@@ -96,7 +95,7 @@ class Runner:
         options: Options,
         history: History,
         show: Callable[[RunProgress], None],
-        nemesis: FaultEvent | None = None,
+        nemesis: Nemesis | None = None,
     ) -> None:
         self._options = options
         self._nemesis = nemesis
@@ -339,7 +338,7 @@ class Runner:
         return User(name, behaviour, self._recorder, chance, acks_by_itself=behaviour != "plain")
 
     def _note(self, name: str, phase: Literal["start", "stop"], victim: str) -> None:
-        self._recorder.record(NemesisEvent(self._recorder.now(), name, phase, victim))
+        self._recorder.record(FaultEvent(self._recorder.now(), name, phase, victim))
 
     def _record_start(self) -> None:
         options = self._options

@@ -157,8 +157,8 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
 async def test_what_cannot_be_audited_is_exit_code_2(own: Stack, postgres_url: str) -> None:
     code, said = await audit(own, "--postgres", postgres_url)
     assert (code, len(said)) == (2, 1)
-    needed = f"its schema is at version 0, this Landline needs {POSTGRES_SCHEMA_VERSION}; run landline migrate"
-    assert needed in said[0]
+    needed = f"this Landline needs {POSTGRES_SCHEMA_VERSION}; run landline migrate"
+    assert f"its schema is at version 0, {needed}" in said[0]
     code, said = await audit(own, "--kafka", f"127.0.0.1:{free_port()}")
     assert code == 2
     assert "Kafka" in said[0]

@@ -146,9 +146,9 @@ async def _identify(settings: Settings, store: PostgresMessageStore, topic: Topi
         raise StartupError(f"--postgres {settings.postgres}: {error}; try again") from error
     if not is_same_log(known, topic):
         raise StartupError(
-            f"--kafka {','.join(settings.kafka or ())}: {MESSAGES_TOPIC} is not the log that this store"
-            f" was written from: {difference(known, topic)}.\nConnect the right one; if it was"
-            " replaced on purpose, stop all servers and run `landline migrate --new-log`"
+            f"--kafka {','.join(settings.kafka or ())}: {MESSAGES_TOPIC} is not the log that this"
+            f" store was written from: {difference(known, topic)}.\nConnect the right one; if it"
+            " was replaced on purpose, stop all servers and run `landline migrate --new-log`"
         )
     return known
 

@@ -164,8 +164,8 @@ async def _plan(settings: Settings, cluster: KafkaCluster, store: PostgresMessag
         lost = await _what_is_lost(cluster, topic, known, applied)
         if not lost and is_same_log(known, topic):
             raise StartupError(
-                f"--kafka {','.join(settings.kafka or ())}: {MESSAGES_TOPIC} is the log that this store"
-                " was written from, and holds what it should: there is nothing to move to"
+                f"--kafka {','.join(settings.kafka or ())}: {MESSAGES_TOPIC} is the log that this"
+                " store was written from, and holds what it should: there is nothing to move to"
             )
     return _Plan(known, applied, topic, lost)
 

@@ -5,7 +5,7 @@ stored (`comparison.py`), one message after the other in the order of their ids 
 that needs of log and store are the two small ports of `sources.py`.
 """
 
-from landline.audit.comparison import Difference, DifferenceKind
+from landline.audit.comparison import Difference, Kind
 from landline.audit.sources import (
     AuditLog,
     AuditStore,
@@ -20,9 +20,9 @@ __all__ = [
     "AuditLog",
     "AuditStore",
     "Difference",
-    "DifferenceKind",
-    "Report",
+    "Kind",
     "OffsetRange",
+    "Report",
     "StoredDelivery",
     "StoredMessage",
     "StoredQuarantine",

@@ -10,7 +10,7 @@ from landline.audit.sources import OffsetRange, StoredDelivery, StoredMessage
 from landline.model import OFFSET_BITS, Position
 
 
-class DifferenceKind(StrEnum):
+class Kind(StrEnum):
     """What kind of difference it is. The values are labels of a metric."""
 
     MESSAGE_MISSING = "message_missing"  # accepted, or owed, but not stored
@@ -30,7 +30,7 @@ class DifferenceKind(StrEnum):
 class Difference:
     """One difference; `text` names who and where, never a message's content."""
 
-    kind: DifferenceKind
+    kind: Kind
     text: str
 
     def __str__(self) -> str:
@@ -84,7 +84,7 @@ def _compare_message(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[D
     if stored is None:
         if logged is not None:
             yield Difference(
-                DifferenceKind.MESSAGE_MISSING,
+                Kind.MESSAGE_MISSING,
                 f"message {case.id} from {logged.sender} at {place(logged.position)}"
                 " was accepted and is not stored",
             )
@@ -93,19 +93,19 @@ def _compare_message(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[D
         return
     if logged is None and is_within(stored.position, spans):
         yield Difference(
-            DifferenceKind.MESSAGE_UNKNOWN,
+            Kind.MESSAGE_UNKNOWN,
             f"message {case.id} from {stored.sender} is stored at {place(stored.position)},"
             " where the log does not have it",
         )
     if logged is not None and _is_moved(logged.position, stored.position, spans):
         yield Difference(
-            DifferenceKind.MESSAGE_MOVED,
+            Kind.MESSAGE_MOVED,
             f"message {case.id} is stored at {place(stored.position)},"
             f" its first record is at {place(logged.position)}",
         )
     if changed := [*_changed(logged, stored), *_changed_debts(logged, stored, debts)]:
         yield Difference(
-            DifferenceKind.MESSAGE_CHANGED,
+            Kind.MESSAGE_CHANGED,
             f"message {case.id} at {place(stored.position)} differs in {', '.join(changed)}",
         )
 
@@ -114,7 +114,7 @@ def _owed_only(debt: StoredDelivery, spans: Mapping[int, OffsetRange]) -> Differ
     assert debt.position is not None
     is_unknown = is_within(debt.position, spans)
     return Difference(
-        DifferenceKind.MESSAGE_UNKNOWN if is_unknown else DifferenceKind.MESSAGE_MISSING,
+        Kind.MESSAGE_UNKNOWN if is_unknown else Kind.MESSAGE_MISSING,
         f"message {debt.id} is owed to {debt.recipient} since {place(debt.position)} and is not"
         f" stored{', nor in the log' if is_unknown else ''}",
     )
@@ -161,14 +161,14 @@ def _compare_receipts(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[
     delivered = {each.recipient for each in case.deliveries if each.is_delivered}
     for recipient in sorted(set(case.receipts) - delivered):
         yield Difference(
-            DifferenceKind.RECEIPT_MISSING,
+            Kind.RECEIPT_MISSING,
             f"message {case.id} was received by {recipient}, and is not stored as delivered",
         )
     for each in case.deliveries:
         if each.position is None:
             why = "who is no recipient of it" if case.stored else "and there is no such message"
             yield Difference(
-                DifferenceKind.RECEIPT_STRAY,
+                Kind.RECEIPT_STRAY,
                 f"message {case.id} was received by {each.recipient}, {why}",
             )
         elif (
@@ -178,7 +178,7 @@ def _compare_receipts(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[
             and is_within(each.position, spans)
         ):
             yield Difference(
-                DifferenceKind.RECEIPT_UNKNOWN,
+                Kind.RECEIPT_UNKNOWN,
                 f"message {case.id} is stored as delivered to {each.recipient},"
                 " and the log has no receipt of it",
             )

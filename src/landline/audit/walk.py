@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
-from landline.audit.comparison import Case, Difference, DifferenceKind, compare, place
+from landline.audit.comparison import Case, Difference, Kind, compare, place
 from landline.audit.sources import AuditLog, AuditStore, OffsetRange
 from landline.audit.spool import Spool
 from landline.model import Position, Positions
@@ -30,7 +30,7 @@ class Report:
     records: int = 0
     messages: int = 0
     deliveries: int = 0
-    counts: Counter[DifferenceKind] = field(default_factory=Counter)
+    counts: Counter[Kind] = field(default_factory=Counter)
 
 
 async def audit(
@@ -64,8 +64,7 @@ async def audit(
         async for page in store.quarantined():
             spool.quarantine(page)
             found(
-                Difference(DifferenceKind.QUARANTINED, f"{place(row.position)}: {row.reason}")
-                for row in page
+                Difference(Kind.QUARANTINED, f"{place(row.position)}: {row.reason}") for row in page
             )
         start, end = _to_read(report.partitions)
         total = sum(end.values()) - sum(start.values())
@@ -89,12 +88,12 @@ def _compare_ends(partitions: Mapping[int, tuple[OffsetRange, int]]) -> Iterator
         at = place(Position(partition, applied))
         if applied < span.first:
             yield Difference(
-                DifferenceKind.LOG_GAP,
+                Kind.LOG_GAP,
                 f"{at}: {span.first - applied} records from here on are gone and were not applied",
             )
         elif applied > span.end:
             yield Difference(
-                DifferenceKind.LOG_WENT_BACK,
+                Kind.LOG_WENT_BACK,
                 f"{at}: applied up to here, {applied - span.end} more than the log holds",
             )
 
@@ -112,7 +111,7 @@ def _to_read(partitions: Mapping[int, tuple[OffsetRange, int]]) -> tuple[Positio
 def _unreadable(found: Iterator[tuple[Position, str]]) -> Iterator[Difference]:
     for position, reason in found:
         yield Difference(
-            DifferenceKind.UNREADABLE,
+            Kind.UNREADABLE,
             f"{place(position)}: {reason}; passed over, and not in quarantine",
         )
 

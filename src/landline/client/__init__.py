@@ -28,6 +28,7 @@ from landline.client.events import (
 )
 
 __all__ = [
+    "Acceptance",
     "Accepted",
     "Chat",
     "ChatClosed",
@@ -41,7 +42,6 @@ __all__ = [
     "Message",
     "MessageRejected",
     "OutboxInUse",
-    "Acceptance",
     "Refused",
     "Rejected",
     "SendTimeout",

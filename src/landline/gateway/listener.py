@@ -109,7 +109,7 @@ class Listener:
         """See `Reception`."""
         self._refused += 1
 
-    def decide(self, request: Request, peer: str) -> "Answer | _Upgrade":
+    def decide(self, request: Request, peer: str) -> "HttpResponse | _Upgrade":
         """See `Reception`."""
         if request.path not in WEBSOCKET_PATHS:
             return self._http.answer(request.method, request.path)
@@ -261,7 +261,10 @@ _PICOWS_LOG = _PicowsLog()
 
 
 def _upgrade_key(request: Request) -> str:
-    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1). Raises: RequestRefused."""
+    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1).
+
+    Raises: RequestRefused.
+    """
     is_asked_for = (
         request.method == "GET"
         and request.version == "1.1"  # RFC 9110, section 7.8: no upgrade from 1.0

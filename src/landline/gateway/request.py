@@ -53,7 +53,10 @@ class Request:
 
 
 def read_head(head: bytes) -> Request:
-    """Return the request whose head this is, without the empty line at its end. Raises: RequestRefused."""
+    """Return the request whose head this is, without the empty line at its end.
+
+    Raises: RequestRefused.
+    """
     line, *lines = head.split(b"\r\n")
     match = _LINE.fullmatch(line)
     if match is None:

@@ -20,7 +20,8 @@ def prompt_answers(evidence: Evidence) -> Iterator[Violation]:
             continue
         yield send.violates(
             "I12b",
-            f"beside the flood of {flood.name.removeprefix(FLOOD_PREFIX + '-')} it waited {waited:.1f} s"
+            f"beside the flood of {flood.name.removeprefix(FLOOD_PREFIX + '-')}"
+            f" it waited {waited:.1f} s"
             f" for {'an answer' if attempt.answer is None else 'its answer'}",
             *(each for each in (attempt.at, attempt.answered_at) if each is not None),
         )

@@ -9,8 +9,8 @@ import pytest
 from landline.audit import (
     Difference,
     Kind,
+    OffsetRange,
     Report,
-    Span,
     StoredDelivery,
     StoredMessage,
     StoredQuarantine,
@@ -81,8 +81,8 @@ class World:
     async def applied(self) -> Positions:
         return self.position or self.ends
 
-    async def spans(self) -> Mapping[int, Span]:
-        return {each: Span(self.first[each], self.ends[each]) for each in self.ends}
+    async def spans(self) -> Mapping[int, OffsetRange]:
+        return {each: OffsetRange(self.first[each], self.ends[each]) for each in self.ends}
 
     async def entries_between(self, start: Positions, end: Positions) -> list[Entry]:
         return [
@@ -110,7 +110,7 @@ class Log:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def spans(self) -> Mapping[int, Span]:
+    async def spans(self) -> Mapping[int, OffsetRange]:
         return await self._world.spans()
 
     async def entries(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Entry]]:
@@ -141,7 +141,7 @@ async def test_log_and_store_agree(world: World) -> None:
     report, found = await run(world)
     assert found == []
     assert (report.records, report.messages, report.deliveries) == (15, 10, 10)
-    assert report.partitions == {0: (Span(0, 10), 10), 1: (Span(0, 5), 5)}
+    assert report.partitions == {0: (OffsetRange(0, 10), 10), 1: (OffsetRange(0, 5), 5)}
 
 
 async def test_an_empty_log_and_an_empty_store_agree() -> None:

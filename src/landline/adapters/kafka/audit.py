@@ -8,7 +8,7 @@ from confluent_kafka.admin import OffsetSpec
 from landline.adapters.kafka.cluster import KafkaCluster
 from landline.adapters.kafka.reader import KafkaLogReader
 from landline.adapters.kafka.topics import MESSAGES_TOPIC
-from landline.audit import Span
+from landline.audit import OffsetRange
 from landline.errors import LogUnavailable
 from landline.model import Entry, LogIdentity, Positions
 
@@ -27,12 +27,12 @@ class KafkaAuditLog:
         self._partitions = range(identity.partitions)
         self._base = identity.base
 
-    async def spans(self) -> Mapping[int, Span]:
+    async def spans(self) -> Mapping[int, OffsetRange]:
         """Ask every leader for its first and its next offset."""
         first = await self._offsets(OffsetSpec.earliest())
         ends = await self._offsets(OffsetSpec.latest())
         return {
-            each: Span(self._base + first[each], self._base + ends[each])
+            each: OffsetRange(self._base + first[each], self._base + ends[each])
             for each in self._partitions
         }
 

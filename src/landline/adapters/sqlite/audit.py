@@ -11,7 +11,7 @@ from typing import Any
 
 from landline.adapters.sqlite.event_log import PARTITION
 from landline.adapters.sqlite.opening import FILE_NAME, check_file, connect, refused
-from landline.audit import Span, StoredDelivery, StoredMessage, StoredQuarantine
+from landline.audit import OffsetRange, StoredDelivery, StoredMessage, StoredQuarantine
 from landline.model import Entry, Position, Positions
 
 AUDIT_ROWS = 1_000
@@ -64,9 +64,9 @@ class SqliteAuditFile:
         """Read the position of the one partition."""
         return dict(self._fetch(_APPLIED))
 
-    async def spans(self) -> Mapping[int, Span]:
+    async def spans(self) -> Mapping[int, OffsetRange]:
         """Look at the first and the last row."""
-        return {PARTITION: Span(*self._fetch(_SPAN)[0])}
+        return {PARTITION: OffsetRange(*self._fetch(_SPAN)[0])}
 
     async def entries(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Entry]]:
         """Walk the primary key."""

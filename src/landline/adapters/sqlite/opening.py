@@ -270,7 +270,10 @@ def _is_full(directory: Path, error: Exception) -> bool:
 
 @contextmanager
 def explained(path: Path, what: str) -> Iterator[None]:
-    """Turn errors of the block into sentences. Raises: UnusableDataDirectory, DataDirectoryInUse."""
+    """Turn errors of the block into sentences.
+
+    Raises: UnusableDataDirectory, DataDirectoryInUse.
+    """
     try:
         yield
     except sqlite3.Error as error:
