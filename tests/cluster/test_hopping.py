@@ -93,7 +93,7 @@ async def test_a_message_amid_the_handshake_is_replayed(cluster: Cluster, redis_
                 writer.pause()
                 line.hold_questions()
                 async with Peer(there.ws_url, "bob") as bob:
-                    await asyncio.sleep(0.05)  # the session's entry is on its way to Redis
+                    await asyncio.sleep(0.05)  # the session's registration is on its way to Redis
                     sent = await alice.send_and_wait("bob", "too early for a hint")
                     line.flow()
                     await asyncio.sleep(0.5)  # a session that did not wait would be live now

@@ -131,7 +131,7 @@ async def test_an_outage_does_not_age_the_entries_that_outlive_it(
     await one.register(HUNDRED)
     sent = _count_sends(one)
     redis.pause()
-    await until(lambda: len(sent) > 8, "more beats have failed than an entry may miss")
+    await until(lambda: len(sent) > 8, "more beats have failed than a registration may miss")
     await running.fall_silent()
     redis.resume()
     async with one._line.call(is_probe=True):
@@ -197,11 +197,11 @@ async def test_what_is_remembered_during_an_outage_is_bounded(redis: RedisServer
     directory = RedisDirectory(redis.url, "ws-1", "run")
     redis.kill()
     for start in range(0, 30_000, 1_000):
-        entries = [(f"user{start + number}", "s") for number in range(1_000)]
+        registrations = [(f"user{start + number}", "s") for number in range(1_000)]
         for call in (directory.register, directory.unregister):
             with suppress(DirectoryUnavailable):
-                await call(entries)
-    assert not directory._entries
+                await call(registrations)
+    assert not directory._registrations
     assert len(directory._left) == 10_000
     await directory.close()
 
@@ -250,7 +250,7 @@ async def test_a_flush_ten_times_a_second_breaks_nothing(
 async def test_a_session_registered_right_after_a_flush_is_no_dead_server_s(
     admin: Redis, redis: RedisServer, two: RedisDirectory
 ) -> None:
-    """The server's key goes in with its entries, so no lookup finds one without the other."""
+    """The server's key goes in with its registrations, so no lookup finds one without the other."""
     running = Running(redis.url, "ws-1")
     one = await running.start()
     await running.fall_silent()
@@ -284,15 +284,15 @@ async def test_an_entry_that_its_server_leaves_out_expires_though_others_keep_th
 
 
 async def test_a_beat_costs_the_same_however_many_sessions_there_are(redis: RedisServer) -> None:
-    """Entries are written when they change; only the slow walk writes a few of them again."""
+    """Registrations are written when they change; only the slow walk writes a few of them again."""
     written: list[int] = []
     async with Running(redis.url, "ws-1", walk_beats=100) as one:
         await one.register([(f"user{number}", "s") for number in range(2_000)])
         enter = one._enter
 
-        async def count(send: Any, entries: Any) -> None:
-            written.append(len(entries))
-            await enter(send, entries)
+        async def count(send: Any, registrations: Any) -> None:
+            written.append(len(registrations))
+            await enter(send, registrations)
 
         # A beat that was under way may have taken up what was just being entered.
         beat = one._beat
@@ -319,18 +319,18 @@ async def test_the_walk_comes_past_every_entry_and_puts_back_what_redis_alone_ha
 
 
 async def test_the_walk_goes_on_where_it_stopped(redis: RedisServer, admin: Redis) -> None:
-    """A Redis that stands still every now and then: nobody's entry expires, the last one's neither.
+    """No registration expires in a Redis that stands still every now and then, not even the last.
 
-    Ten thousand entries take fifty commands; a walk that began at its start after each silence
-    would never come to its end.
+    Ten thousand registrations take fifty commands; a walk that began at its start after each
+    silence would never come to its end.
     """
-    entries = [(f"user{number}", "s") for number in range(10_000)]
+    registrations = [(f"user{number}", "s") for number in range(10_000)]
     async with (
         Running(redis.url, "ws-2", walk_beats=10) as two,
         Running(redis.url, "ws-1", walk_beats=10, deadline_seconds=SHORT_SECONDS) as one,
     ):
-        for start in range(0, len(entries), 500):
-            await one.register(entries[start : start + 500])
+        for start in range(0, len(registrations), 500):
+            await one.register(registrations[start : start + 500])
         until_beat = one._beat + 4 * 10
         while one._beat < until_beat:
             with suppress(RedisError):
@@ -338,9 +338,9 @@ async def test_the_walk_goes_on_where_it_stopped(redis: RedisServer, admin: Redi
             await asyncio.sleep(0.4)
         await until_healthy(one)
         answer: dict[str, frozenset[str]] = {}
-        for start in range(0, len(entries), 500):
-            answer |= await two.lookup([user for user, _ in entries[start : start + 500]])
-        assert len(answer) == len(entries)
+        for start in range(0, len(registrations), 500):
+            answer |= await two.lookup([user for user, _ in registrations[start : start + 500]])
+        assert len(answer) == len(registrations)
 
 
 async def test_a_user_s_key_that_is_somebody_else_s_concerns_that_user_alone(
@@ -350,7 +350,7 @@ async def test_a_user_s_key_that_is_somebody_else_s_concerns_that_user_alone(
     admin.set("landline:user:bob", "not ours")
     await one.register([("bob", "s"), *HUNDRED])
     beat = one._beat
-    await until(lambda: one._beat > beat + 8, "more beats have passed than an entry may miss")
+    await until(lambda: one._beat > beat + 8, "more beats have passed than a registration may miss")
     assert await two.lookup(USERS) == FOUND
     assert one.health() is None
     assert admin.get("landline:user:bob") == b"not ours"
@@ -399,7 +399,7 @@ async def test_who_leaves_behind_a_foreign_key_keeps_nobody_back(
 async def test_a_foreign_key_in_the_way_of_tidying_stays_and_the_rest_is_tidied(
     kind: str, admin: Redis, redis: RedisServer
 ) -> None:
-    """It took the place of a dead server's entry after that was seen."""
+    """It took the place of a dead server's registration after that was seen."""
     running = Running(redis.url, "ws-2")
     two = await running.start()
     await running.fall_silent()
@@ -512,7 +512,7 @@ async def test_a_full_redis_is_told_in_words_and_answers_lookups(
         refused = None
         while refused is None:
             try:
-                await one.register([(f"{len(one._entries)}-{user}", "s") for user in USERS])
+                await one.register([(f"{len(one._registrations)}-{user}", "s") for user in USERS])
             except DirectoryUnavailable as error:
                 refused = error
         assert "used memory > 'maxmemory'" in str(refused)
@@ -598,7 +598,7 @@ async def test_what_is_not_ours_in_redis_harms_nobody_else(
 async def test_entries_of_a_dead_server_do_not_count_and_are_taken_out(
     admin: Redis, redis: RedisServer, two: RedisDirectory
 ) -> None:
-    """F50: killed, so nothing was taken out; its key expires, and whoever meets entries tidies."""
+    """F50: killed, so nothing was taken out; its key expires, and a lookup tidies up."""
     dead = Running(redis.url, "ws-1")
     one = await dead.start()
     await one.register(HUNDRED)
@@ -627,7 +627,7 @@ async def test_a_server_that_wakes_up_is_found_again(
 async def test_tidying_takes_out_nothing_that_was_made_anew(
     admin: Redis, redis: RedisServer
 ) -> None:
-    """Its server was dead when the entry was read, and has asserted it since."""
+    """Its server was dead when the registration was read, and has asserted it since."""
     running = Running(redis.url, "ws-2")
     two = await running.start()
     await running.fall_silent()
@@ -656,7 +656,7 @@ async def test_an_id_that_a_living_server_has_is_refused(redis: RedisServer) -> 
         pass  # the first has closed
 
 
-async def test_who_succeeds_a_killed_server_takes_its_id_and_ends_its_entries(
+async def test_who_succeeds_a_killed_server_takes_its_id_and_ends_its_registrations(
     admin: Redis, redis: RedisServer, two: RedisDirectory
 ) -> None:
     """F51: kill -9 and a start at once, with the dead one's key still there."""

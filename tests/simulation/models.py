@@ -508,15 +508,15 @@ class Registry:
     """Who is where, on a machine of its own: user -> {(address, session)}."""
 
     weather: Weather
-    entries: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
+    registrations: dict[str, set[tuple[str, str]]] = field(default_factory=dict)
 
     def add(self, address: str, user: str, session: str) -> None:
         """Enter a session."""
-        self.entries.setdefault(user, set()).add((address, session))
+        self.registrations.setdefault(user, set()).add((address, session))
 
     def remove(self, address: str, user: str, session: str) -> None:
         """Take out this session and no other."""
-        self.entries.get(user, set()).discard((address, session))
+        self.registrations.get(user, set()).discard((address, session))
 
 
 class ModelDirectory:
@@ -530,27 +530,33 @@ class ModelDirectory:
         self._left: set[tuple[str, str]] = set()
         self._is_closed = False
 
-    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+    async def register(self, registrations: Collection[tuple[str, str]]) -> None:
         """Enter sessions, at once or with the next assertion."""
-        self._own.update(entries)
+        self._own.update(registrations)
         await self._assert()
 
-    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
+    async def unregister(self, registrations: Collection[tuple[str, str]]) -> None:
         """Take sessions out, at once or with the next assertion."""
-        self._own.difference_update(entries)
-        self._left.update(entries)
+        self._own.difference_update(registrations)
+        self._left.update(registrations)
         await self._assert()
 
     async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:
         """Return other servers. In bad weather an old answer, or one about somebody else."""
 
         def look() -> Mapping[str, frozenset[str]]:
-            entries = self._registry.entries
+            registrations = self._registry.registrations
             is_lie = self._weather.strikes("directory", 0.1)
             found = {}
             for user in sorted(users):
-                asked = self._weather.rng.choice(sorted(entries)) if is_lie and entries else user
-                addresses = {address for address, _ in entries.get(asked, ())} - {self._address}
+                asked = (
+                    self._weather.rng.choice(sorted(registrations))
+                    if is_lie and registrations
+                    else user
+                )
+                addresses = {address for address, _ in registrations.get(asked, ())} - {
+                    self._address
+                }
                 if addresses:
                     found[user] = frozenset(addresses)
             return found
@@ -567,7 +573,7 @@ class ModelDirectory:
         self._is_closed = True
 
     def die(self) -> None:
-        """The process is gone; its entries stay."""
+        """The process is gone; its registrations stay."""
         self._is_closed = True
 
     def beat(self) -> None:

@@ -154,12 +154,12 @@ def directory_is_needed() -> AbstractContextManager[Any]:
     return _patch(hub, "Unavailable", type("Never", (Exception,), {}))
 
 
-@mutant("only the owner removes an entry of the directory", "design 3.5, F46", "I2p", 80)
+@mutant("only the owner removes a registration of the directory", "design 3.5, F46", "I2p", 80)
 def directory_removal_unconditional() -> AbstractContextManager[Any]:
     return _patch(
         models.Registry,
         "remove",
-        lambda self, _address, user, _session: self.entries.pop(user, None),
+        lambda self, _address, user, _session: self.registrations.pop(user, None),
     )
 
 

@@ -641,7 +641,7 @@ class World:
 
     def _flush_directory(self) -> None:
         self.happened["flush"] += 1
-        self.registry.entries.clear()
+        self.registry.registrations.clear()
         for process in self.processes.values():
             self.loop.call_later(self.rng.random() * 2, process.directory.beat)
 

@@ -30,11 +30,11 @@ class Away(MemoryDirectory):
         super().__init__({}, "ws-1/run")
         self.left: list[tuple[str, str]] = []
 
-    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+    async def register(self, registrations: Collection[tuple[str, str]]) -> None:
         raise DirectoryUnavailable("not now")
 
-    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
-        self.left += entries
+    async def unregister(self, registrations: Collection[tuple[str, str]]) -> None:
+        self.left += registrations
 
 
 class Silent(SqliteEventLog):

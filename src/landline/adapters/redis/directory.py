@@ -2,12 +2,14 @@
 
 What is true is what this server has in memory, and Redis is made to agree:
 
-* An entry is written when it changes. What could not be written is written with the next beat.
+* A registration is written when it changes. What could not be written is written with the next
+  beat.
 * Every beat writes one key, which says that this server is alive. What that key held before tells
-  whether Redis has forgotten (a flush, a restart, a failover to an old replica): then every entry
-  is written again at once.
-* A slow walk writes every entry again, a few with each beat, for what no beat can notice: an entry
-  that was evicted. It goes on where it stopped, so under load it is late for all, never for some.
+  whether Redis has forgotten (a flush, a restart, a failover to an old replica): then every
+  registration is written again at once.
+* A slow walk writes every registration again, a few with each beat. It finds what no beat can
+  notice: a registration that was evicted. It goes on where it stopped, so under load it is late for
+  all, never for some.
 
 So what a beat costs does not grow with the number of sessions, but for the few of the walk.
 """
@@ -27,12 +29,12 @@ from landline.adapters.redis.connections import (
     is_foreign,
     refusal,
 )
-from landline.adapters.redis.entries import (
-    Found,
+from landline.adapters.redis.registrations import (
+    Registration,
     ServerLife,
     member,
-    read_entries,
     read_life,
+    read_registrations,
     server_key,
     user_key,
 )
@@ -46,14 +48,14 @@ V = TypeVar("V")
 
 REDIS_ANSWER_SECONDS = 0.2
 BEAT_SECONDS = 3.0
-# In beats: so long takes the walk along all entries. Until it comes past one that Redis alone has
-# lost, messages to that user come with the sweep.
+# In beats: how long the walk along all registrations takes. Until it comes past one that Redis
+# alone has lost, messages to that user come with the sweep.
 WALK_BEATS = 60
 # In beats: a server that has missed this many is dead, and a new server with the id of an old one
 # watches it for this long.
 _ALIVE_BEATS = 5
 _WATCH_BEATS = 1.5
-# In walks: an entry that was left out of so many is no more.
+# In walks: a registration that was left out of so many is no more.
 _WALKS_KEPT = 3
 # A third of a beat: how often a Redis in trouble is tried.
 _PROBES_PER_BEAT = 3
@@ -61,7 +63,7 @@ _PROBES_PER_BEAT = 3
 _CHUNK = 200
 # For so long a server is taken to live on; a hint to a dead one is only lost.
 _LIFE_SECONDS = 1.0
-# Entries to take out that are remembered while that is not possible. Those beyond it are left
+# Registrations to take out that are remembered while that is not possible. Those beyond it are left
 # alone and expire.
 _REMEMBERED = 10_000
 
@@ -93,7 +95,7 @@ class RedisDirectory:
         self._trouble: str | None = None
         self._confirmed = 0  # the latest beat that Redis has answered
         # (user, session): what is true here, in the order of the walk; and what is due before that
-        self._entries: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._registrations: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._due: dict[tuple[str, str], None] = {}
         self._left: dict[tuple[str, str], None] = {}  # to take out, oldest first
         self._stale: dict[tuple[str, bytes], bytes] = {}  # of dead servers: (user, member) -> value
@@ -145,23 +147,23 @@ class RedisDirectory:
             pause = self._beat_seconds / (_PROBES_PER_BEAT if trouble else 1)
             await asyncio.sleep(max(0.0, started + pause - loop.time()))
 
-    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+    async def register(self, registrations: Collection[tuple[str, str]]) -> None:
         """Enter them in one step; what fails is entered with the next beat."""
-        for entry in entries:
-            self._entries[entry] = self._due[entry] = None
-            self._left.pop(entry, None)
+        for registration in registrations:
+            self._registrations[registration] = self._due[registration] = None
+            self._left.pop(registration, None)
         async with self._line.call() as send:
-            await self._enter(send, entries)
+            await self._enter(send, registrations)
 
-    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
+    async def unregister(self, registrations: Collection[tuple[str, str]]) -> None:
         """Take them out in one step; what fails is taken out with the next beat, or expires."""
         # Remembered in any case: a beat under way may be putting one of them back just now.
-        for entry in entries:
-            self._entries.pop(entry, None)
-            self._due.pop(entry, None)
-            _remember(self._left, entry, None)
+        for registration in registrations:
+            self._registrations.pop(registration, None)
+            self._due.pop(registration, None)
+            _remember(self._left, registration, None)
         async with self._line.call() as send:
-            await self._remove(send, entries)
+            await self._remove(send, registrations)
 
     async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:
         """Ask for all users at once, then for the servers not heard of within the last second."""
@@ -169,11 +171,11 @@ class RedisDirectory:
             found = await self._read(send, users)
             await self._look_after(send, found)
         addresses: dict[str, set[str]] = {}
-        for entry in found:
-            if entry.is_alive(self._life(entry.server_id), self._beats_kept):
-                addresses.setdefault(entry.user, set()).add(entry.address)
+        for registration in found:
+            if registration.is_alive(self._life(registration.server_id), self._beats_kept):
+                addresses.setdefault(registration.user, set()).add(registration.address)
             else:
-                _remember(self._stale, (entry.user, entry.member), entry.value)
+                _remember(self._stale, (registration.user, registration.member), registration.value)
         return {user: frozenset(theirs) for user, theirs in addresses.items()}
 
     def health(self) -> str | None:
@@ -181,7 +183,7 @@ class RedisDirectory:
         return self._trouble or self._line.down
 
     async def close(self) -> None:
-        """Say that this server is gone, which ends all its entries, and take them out.
+        """Say that this server is gone, which ends all its registrations, and take them out.
 
         `run` has to be over.
         """
@@ -191,7 +193,7 @@ class RedisDirectory:
         try:
             await self._retire()
         except DirectoryUnavailable as error:
-            log.warning("directory_not_left", reason=str(error), advice="its entries expire")
+            log.warning("directory_not_left", reason=str(error), advice="its registrations expire")
         await self._line.close()
 
     # The server's own key --------------------------------------------------------------------
@@ -241,7 +243,7 @@ class RedisDirectory:
         if held is not None and life is not None and life.incarnation == self._incarnation:
             async with self._line.call() as send:
                 await self._replace(send, held, b"")
-        for chunk in _chunks(self._entries.keys() | self._left.keys()):
+        for chunk in _chunks(self._registrations.keys() | self._left.keys()):
             async with self._line.call() as send:
                 await self._remove(send, chunk)
 
@@ -254,16 +256,18 @@ class RedisDirectory:
             async with self._line.call(is_probe=True) as send:
                 await self._enter(send, ())
         except DirectoryUnavailable:
-            # Entries would fall behind a count that goes on without them.
+            # Registrations would fall behind a count that goes on without them.
             self._beat -= 1
             raise
-        steps = -(-len(self._entries) // self._walk_beats)
-        wanted = list({**self._due, **dict.fromkeys(islice(self._entries, steps))})
+        steps = -(-len(self._registrations) // self._walk_beats)
+        wanted = list({**self._due, **dict.fromkeys(islice(self._registrations, steps))})
         pause = self._beat_seconds / 2 / max(1, -(-len(wanted) // _CHUNK))
         for chunk in _chunks(wanted):
             if self._is_closed:
                 return
-            present = [entry for entry in chunk if entry in self._entries]
+            present = [
+                registration for registration in chunk if registration in self._registrations
+            ]
             async with self._line.call() as send:
                 await self._enter(send, present)
             await asyncio.sleep(pause)
@@ -274,8 +278,8 @@ class RedisDirectory:
         for left in _chunks(list(self._left)):
             async with self._line.call() as send:
                 await self._remove(send, left)
-            for entry in left:
-                self._left.pop(entry, None)
+            for registration in left:
+                self._left.pop(registration, None)
         for stale in _chunks(list(self._stale.items())):
             async with self._line.call() as send:
                 await self._remove_stale(send, stale)
@@ -292,12 +296,12 @@ class RedisDirectory:
                 advice="messages to users on other servers arrive by the sweep until it is back",
             )
         elif trouble is None and self._trouble is not None:
-            log.info("directory_recovered", sessions=len(self._entries))
+            log.info("directory_recovered", sessions=len(self._registrations))
         self._trouble = trouble
 
     # Commands --------------------------------------------------------------------------------
 
-    async def _enter(self, send: SendCommands, entries: Collection[tuple[str, str]]) -> None:
+    async def _enter(self, send: SendCommands, registrations: Collection[tuple[str, str]]) -> None:
         commands: list[Command] = [
             (
                 "EVAL",
@@ -312,16 +316,16 @@ class RedisDirectory:
                 self._beat,
                 *[member(self.address, session) for _user, session in chunk],
             )
-            for chunk in list(_chunks(entries)) or [[]]
+            for chunk in list(_chunks(registrations)) or [[]]
         ]
         confirmed, beat = self._confirmed, self._beat
         replies = await send(commands)
         self._raise_foreign(replies)
         self._confirmed = max(self._confirmed, beat)
-        for entry in entries:
-            self._due.pop(entry, None)
-            if entry in self._entries:
-                self._entries.move_to_end(entry)
+        for registration in registrations:
+            self._due.pop(registration, None)
+            if registration in self._registrations:
+                self._registrations.move_to_end(registration)
         self._look_at(replies[0], confirmed)
 
     def _look_at(self, held: bytes, confirmed: int) -> None:
@@ -329,9 +333,9 @@ class RedisDirectory:
         life = read_life(held)
         is_ours = held == b"" or (life is not None and life.incarnation == self._incarnation)
         if is_ours and confirmed > 0 and (life is None or life.beat < confirmed):
-            if len(self._due) < len(self._entries):
-                log.info("directory_forgot", sessions=len(self._entries))
-            self._due.update(self._entries)
+            if len(self._due) < len(self._registrations):
+                log.info("directory_forgot", sessions=len(self._registrations))
+            self._due.update(self._registrations)
         if self._is_ours and not is_ours:
             log.error(
                 "server_id_taken",
@@ -340,9 +344,10 @@ class RedisDirectory:
             )
         self._is_ours = is_ours
 
-    async def _remove(self, send: SendCommands, entries: Iterable[tuple[str, str]]) -> None:
+    async def _remove(self, send: SendCommands, registrations: Iterable[tuple[str, str]]) -> None:
         commands: list[Command] = [
-            ("HDEL", user_key(user), member(self.address, session)) for user, session in entries
+            ("HDEL", user_key(user), member(self.address, session))
+            for user, session in registrations
         ]
         if commands:
             # In a key of another type there is nothing of ours.
@@ -355,23 +360,27 @@ class RedisDirectory:
         seen = [part for (_user, name), value in stale for part in (name, value)]
         _raise_refusal(await send([("EVAL", REMOVE_IF_UNCHANGED, len(keys), *keys, *seen)]))
 
-    async def _read(self, send: SendCommands, users: Collection[str]) -> list[Found]:
+    async def _read(self, send: SendCommands, users: Collection[str]) -> list[Registration]:
         replies = await send([("HGETALL", user_key(user)) for user in users])
         # In a key of another type there is nothing of ours. Of the rest one answer is enough.
         ours = [pair for pair in zip(users, replies, strict=True) if not is_foreign(pair[1])]
         answered = [pair for pair in ours if not isinstance(pair[1], Exception)]
         if not answered:
             _raise_refusal([reply for _user, reply in ours])
-        found = [entry for user, reply in answered for entry in read_entries(user, reply)]
-        return [entry for entry in found if entry.address != self.address]
+        found = [
+            registration
+            for user, reply in answered
+            for registration in read_registrations(user, reply)
+        ]
+        return [registration for registration in found if registration.address != self.address]
 
-    async def _look_after(self, send: SendCommands, found: Iterable[Found]) -> None:
-        """Ask for the servers of which the last answer does not show these entries alive."""
+    async def _look_after(self, send: SendCommands, found: Iterable[Registration]) -> None:
+        """Ask for the servers of which the last answer does not show these registrations alive."""
         now = asyncio.get_running_loop().time()
         unknown = {
-            entry.server_id
-            for entry in found
-            if not entry.is_alive(self._life(entry.server_id, now), self._beats_kept)
+            registration.server_id
+            for registration in found
+            if not registration.is_alive(self._life(registration.server_id, now), self._beats_kept)
         }
         if not unknown:
             return

@@ -4,11 +4,11 @@
     landline:server:<server id> string <incarnation>/<beat>
 
 `beat` counts a server's heartbeats. The server's key says that it is alive, and is written with
-every beat. An entry is written when it changes, and again when the server's slow walk comes past
-it; it holds the beat in which that was. It counts only while the server's own key holds the same
-incarnation and a beat that is not a few walks later: so every entry has an expiry of its own,
-measured by its server and by no clock. Both keys have a time to live as well, which Redis keeps,
-so that what nobody asserts goes away.
+every beat. A registration is written when it changes, and again when the server's slow walk comes
+past it; it holds the beat in which that was. It counts only while the server's own key holds the
+same incarnation and a beat that is not a few walks later: so every registration has an expiry of
+its own, measured by its server and by no clock. Both keys have a time to live as well,
+which Redis keeps, so that what nobody asserts goes away.
 
 Names are sent as they are: Redis is told how long each key is, and no command here takes a
 pattern, so no name can mean anything but itself.
@@ -32,8 +32,8 @@ class ServerLife(NamedTuple):
         return f"{self.incarnation}/{self.beat}".encode()
 
 
-class Found(NamedTuple):
-    """An entry as it was read."""
+class Registration(NamedTuple):
+    """A registration as it was read."""
 
     user: str
     member: bytes
@@ -57,7 +57,7 @@ class Found(NamedTuple):
 
 
 def user_key(user: str) -> bytes:
-    """Return the key of a user's entries."""
+    """Return the key of a user's registrations."""
     # A lone surrogate never comes this far; if one did, it would be a name like any other.
     return _USER + user.encode("utf-8", "surrogatepass")
 
@@ -68,7 +68,7 @@ def server_key(server_id: str) -> bytes:
 
 
 def member(address: str, session: str) -> bytes:
-    """Return the name of a session's entry."""
+    """Return the name of a session's registration."""
     return f"{address}/{session}".encode()
 
 
@@ -81,13 +81,13 @@ def read_life(value: bytes | None) -> ServerLife | None:
         return None
 
 
-def read_entries(user: str, reply: Mapping[bytes, bytes]) -> list[Found]:
-    """Return a user's entries; what is nothing of ours is left out."""
+def read_registrations(user: str, reply: Mapping[bytes, bytes]) -> list[Registration]:
+    """Return a user's registrations; what is nothing of ours is left out."""
     found = []
     for name, value in reply.items():
         try:
             server_id, incarnation, _session = name.decode().split("/")
-            found.append(Found(user, name, value, server_id, incarnation, int(value)))
+            found.append(Registration(user, name, value, server_id, incarnation, int(value)))
         except ValueError:
             continue
     return found
