@@ -129,6 +129,13 @@ def test_libraries_are_heard_from_warning_on(tmp_path: Path) -> None:
     ]
 
 
+def test_a_level_that_only_a_library_has_is_the_one_below_it(tmp_path: Path) -> None:
+    configure(tmp_path)
+    for level in (logging.WARNING + 5, logging.CRITICAL + 15):
+        logging.getLogger("asyncio").log(level, "odd")
+    assert [line["level"] for line in lines_of(tmp_path)] == ["warning", "critical"]
+
+
 def test_a_library_whose_message_does_not_fit_its_format_is_still_heard(tmp_path: Path) -> None:
     configure(tmp_path)
     record = logging.LogRecord("x", logging.ERROR, "x.py", 1, "%d", ("no number",), None)
@@ -250,6 +257,30 @@ def test_the_file_is_json_even_when_the_terminal_is_not(
     log.info("listening")
     assert [line["event"] for line in lines_of(tmp_path / "new" / "directory")] == ["listening"]
     assert "[info" in capfd.readouterr().out
+
+
+def test_the_file_and_standard_output_have_the_same_json_lines(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    configure(tmp_path, "json")
+    log.info("listening")
+    assert lines_of(tmp_path) == [json.loads(capfd.readouterr().out)]
+
+
+def test_nothing_swallows_an_event_before_it_reaches_the_logger(tmp_path: Path) -> None:
+    """structlog's own way out: a chain that renders, and a logger that writes what it is given."""
+    configure(tmp_path)
+    written: list[bytes] = []
+
+    class Lines:
+        name = "landline.test"
+
+        def info(self, json: bytes) -> None:
+            written.append(json)
+
+    structlog.wrap_logger(Lines()).info("said", sent=3)
+    [line] = written
+    assert json.loads(line)["sent"] == 3
 
 
 def test_a_restart_goes_on_in_the_same_file(tmp_path: Path) -> None:

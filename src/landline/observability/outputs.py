@@ -1,5 +1,7 @@
 """Where log lines go, without anybody waiting for them: a full disk or a stuck pipe stops no chat.
 
+structlog writes with the object that its `logger_factory` makes: here an `OutputLogger`.
+
 Each output has a thread and a bounded backlog of its own, so that a terminal that somebody has
 scrolled up, and that reads nothing, does not hold up the file. Lines are written straight to the
 file descriptor: a thread stuck inside a buffered stream would abort the interpreter's exit.
@@ -9,7 +11,7 @@ import errno
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -123,6 +125,26 @@ class Output:
                     self._is_closing = True  # for good: nobody comes back to a closed pipe
             return False
         return True
+
+
+class OutputLogger:
+    """What structlog writes with, as `structlog.BytesLogger` is; but nobody waits for the output.
+
+    The last processor gives it a line for each format; the outputs of the format get the line.
+    """
+
+    def __init__(self, outputs: Mapping[str, Sequence[Output]], name: str = "landline") -> None:
+        """`outputs`: by the format of their lines. `name`: the module that speaks."""
+        self._outputs = outputs
+        self.name = name
+
+    def msg(self, **lines: bytes) -> None:
+        """Hand over one event, by the name of each format."""
+        for format_name, line in lines.items():
+            for output in self._outputs[format_name]:
+                output.put(line)
+
+    debug = info = warning = error = critical = msg
 
 
 class Stream:
