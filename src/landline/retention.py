@@ -6,12 +6,12 @@ watch stops them when somebody changes the log's settings so that it does not ke
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from landline.errors import LogLost, Unavailable
 from landline.model import NOWHERE, Positions
 from landline.observability.logging import get_logger
-from landline.observability.metrics import Value
+from landline.observability.metrics import Measured, series
 from landline.ports import EventLog, MessageStore
 
 # What somebody changes counts within 10 s; the log reads its settings every 3 s.
@@ -64,9 +64,9 @@ class RetentionWatch:
         """Return why sends are refused, if so."""
         return REFUSAL if self._is_refusing else None
 
-    def measure(self) -> Mapping[str, Value]:
+    def measure(self) -> Measured:
         """Return what the metrics show of the distance between log and store."""
-        return {"landline_writer_lag_entries": self._lag_entries}
+        return {series("landline_writer_lag_entries"): self._lag_entries}
 
     async def _look(self) -> None:
         # In this order: an end that was read after `applied` cannot lie before it.

@@ -268,7 +268,7 @@ def test_the_file_and_standard_output_have_the_same_json_lines(
 
 
 def test_nothing_swallows_an_event_before_it_reaches_the_logger(tmp_path: Path) -> None:
-    """structlog's own way out: a chain that renders, and a logger that writes what it is given."""
+    """The chain renders, and whatever logger stands at its end writes what it is given."""
     configure(tmp_path)
     written: list[bytes] = []
 

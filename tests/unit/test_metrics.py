@@ -10,9 +10,11 @@ from landline.observability.metrics import (
     Declaration,
     Histogram,
     MetricsRegistry,
+    Series,
     Source,
     UndeclaredMetric,
     close_code_label,
+    series,
 )
 
 
@@ -30,15 +32,15 @@ def samples(*sources: Source) -> dict[str, float]:
 
 
 def test_the_page_shows_what_the_sources_say_now() -> None:
-    counts = {"landline_connections": 1.0}
+    counts = {series("landline_connections"): 1.0}
     registry = MetricsRegistry([lambda: counts])
     assert b"\nlandline_connections 1.0\n" in registry.render()
-    counts["landline_connections"] = 2
+    counts[series("landline_connections")] = 2
     assert b"\nlandline_connections 2.0\n" in registry.render()
 
 
 def test_a_series_that_was_not_counted_yet_stands_at_zero() -> None:
-    assert samples(lambda: {'landline_sends_total{outcome="accepted"}': 7}) == {
+    assert samples(lambda: {series("landline_sends_total", outcome="accepted"): 7}) == {
         "landline_sends_total|outcome=accepted": 7,
         "landline_sends_total|outcome=rejected": 0,
         "landline_sends_total|outcome=unknown": 0,
@@ -50,29 +52,31 @@ def test_a_metric_that_no_source_counts_is_not_on_the_page() -> None:
 
 
 def test_the_same_name_from_several_sources_adds_up() -> None:
-    page = samples(lambda: {"landline_connections": 1}, lambda: {"landline_connections": 2})
+    page = samples(
+        lambda: {series("landline_connections"): 1}, lambda: {series("landline_connections"): 2}
+    )
     assert page == {"landline_connections": 3}
 
 
 @pytest.mark.parametrize(
-    "name",
+    "one",
     [
-        "landline_conections",
-        "landline_sends_total",
-        'landline_sends_total{outcome="lost"}',
-        'landline_connections{user="alice"}',
+        series("landline_conections"),
+        series("landline_sends_total"),
+        series("landline_sends_total", outcome="lost"),
+        series("landline_connections", user="alice"),
     ],
 )
-def test_a_name_or_label_that_is_not_in_the_table_is_refused(name: str) -> None:
+def test_a_name_or_label_that_is_not_in_the_table_is_refused(one: Series) -> None:
     with pytest.raises(UndeclaredMetric, match="not in the table"):
-        MetricsRegistry([lambda: {name: 1}]).render()
+        MetricsRegistry([lambda: {one: 1}]).render()
 
 
 def test_a_histogram_counts_what_lies_at_or_below_each_bound() -> None:
     histogram = Histogram([0.1, 1.0])
     for value in (0.05, 0.1, 0.5, 2.0):
         histogram.observe(value)
-    assert samples(lambda: {"landline_append_seconds": histogram}) == {
+    assert samples(lambda: {series("landline_append_seconds"): histogram}) == {
         "landline_append_seconds_bucket|le=0.1": 2,
         "landline_append_seconds_bucket|le=1.0": 3,
         "landline_append_seconds_bucket|le=+Inf": 4,
@@ -98,8 +102,8 @@ def test_the_page_also_shows_what_the_process_uses() -> None:
 
 
 def test_two_registries_share_nothing() -> None:
-    one = MetricsRegistry([lambda: {"landline_connections": 1}])
-    other = MetricsRegistry([lambda: {"landline_connections": 2}])
+    one = MetricsRegistry([lambda: {series("landline_connections"): 1}])
+    other = MetricsRegistry([lambda: {series("landline_connections"): 2}])
     assert b"\nlandline_connections 1.0\n" in one.render()
     assert b"\nlandline_connections 2.0\n" in other.render()
 
@@ -109,7 +113,7 @@ def test_two_registries_share_nothing() -> None:
 )
 def test_close_codes_that_clients_make_up_share_one_label(code: int, label: str) -> None:
     assert close_code_label(code) == label
-    page = samples(lambda: {f'landline_closes_total{{code="{close_code_label(code)}"}}': 1})
+    page = samples(lambda: {series("landline_closes_total", code=close_code_label(code)): 1})
     assert page[f"landline_closes_total|code={label}"] == 1
 
 

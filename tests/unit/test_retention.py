@@ -9,6 +9,7 @@ from structlog.testing import capture_logs
 from landline import retention
 from landline.errors import LogLost, LogUnavailable, StoreUnavailable
 from landline.model import Positions
+from landline.observability.metrics import series
 from landline.retention import REFUSAL, RetentionWatch
 from support.peer import until
 
@@ -68,7 +69,7 @@ async def test_a_writer_that_keeps_up_is_not_mentioned(world: World) -> None:
     with capture_logs() as lines:
         await world.look()
     assert (lines, world.told, world.watch.health()) == ([], [], None)
-    assert world.watch.measure() == {"landline_writer_lag_entries": 0}
+    assert world.watch.measure() == {series("landline_writer_lag_entries"): 0}
 
 
 async def test_half_of_the_time_is_a_warning_once(world: World) -> None:
@@ -79,7 +80,7 @@ async def test_half_of_the_time_is_a_warning_once(world: World) -> None:
     assert [(line["event"], line["lag_entries"]) for line in lines] == [("writer_is_late", 60)]
     assert "50%" in lines[0]["advice"]
     assert (world.told, world.watch.health()) == ([], None)
-    assert world.watch.measure() == {"landline_writer_lag_entries": 60}
+    assert world.watch.measure() == {series("landline_writer_lag_entries"): 60}
 
 
 async def test_four_fifths_refuse_sends_until_it_has_caught_up(world: World) -> None:

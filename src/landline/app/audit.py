@@ -5,13 +5,12 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from landline.audit import Difference, Kind, Report, audit
 from landline.config import Settings
 from landline.errors import LogLost, StartupError, Unavailable
-from landline.observability.metrics import AUDIT_METRICS, Value, textfile
+from landline.observability.metrics import AUDIT_METRICS, Measured, series, textfile
 
 _PROGRESS_SECONDS = 0.2
 
@@ -124,15 +123,17 @@ class _Screen:
         print(f"{total} difference{'s' if total > 1 else ''}: {counts}")
 
 
-def _measured(report: Report, seconds: float) -> Mapping[str, Value]:
-    counts = {f'landline_audit_differences{{kind="{kind}"}}': report.counts[kind] for kind in Kind}
+def _measured(report: Report, seconds: float) -> Measured:
+    differences = {
+        series("landline_audit_differences", kind=kind): report.counts[kind] for kind in Kind
+    }
     return {
-        **counts,
-        "landline_audit_records": report.records,
-        "landline_audit_messages": report.messages,
-        "landline_audit_deliveries": report.deliveries,
-        "landline_audit_duration_seconds": seconds,
-        "landline_audit_timestamp_seconds": time.time(),
+        **differences,
+        series("landline_audit_records"): report.records,
+        series("landline_audit_messages"): report.messages,
+        series("landline_audit_deliveries"): report.deliveries,
+        series("landline_audit_duration_seconds"): seconds,
+        series("landline_audit_timestamp_seconds"): time.time(),
     }
 
 
@@ -161,7 +162,7 @@ def _not_written(path: Path, error: OSError) -> StartupError:
     )
 
 
-def _write(path: Path, measured: Mapping[str, Value]) -> None:
+def _write(path: Path, measured: Measured) -> None:
     """Put the numbers there at once: the collector may read at any moment."""
     try:
         _new(path).write_bytes(textfile(measured, AUDIT_METRICS))

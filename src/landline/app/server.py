@@ -28,7 +28,7 @@ from landline.observability.logging import (
     get_logger,
     reopen_log_files,
 )
-from landline.observability.metrics import Value
+from landline.observability.metrics import Measured, Series, Value, series
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
@@ -214,13 +214,13 @@ class Server:
             ROUTING_PART: self._parts.directory.health() or self._parts.bus.health(),
         }
 
-    def _measure(self) -> Mapping[str, Value]:
-        measured: dict[str, Value] = {
-            f'landline_usable{{part="{part}"}}': float(why is None)
+    def _measure(self) -> Measured:
+        measured: dict[Series, Value] = {
+            series("landline_usable", part=part): float(why is None)
             for part, why in self._health().items()
         }
         if self._writer is not None:
-            measured["landline_quarantined_total"] = self._writer.quarantined
+            measured[series("landline_quarantined_total")] = self._writer.quarantined
         return measured
 
 

@@ -7,7 +7,7 @@ hub, not to any connection, so work after an append goes on when the sender has 
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, assert_never
@@ -38,7 +38,14 @@ from landline.gateway.replay import Replay
 from landline.gateway.routing import Routing
 from landline.gateway.turns import Turns
 from landline.model import AppendResult
-from landline.observability.metrics import Histogram, Value, close_code_label
+from landline.observability.metrics import (
+    Histogram,
+    Measured,
+    Series,
+    Value,
+    close_code_label,
+    series,
+)
 from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
 from landline.protocol.client_frames import BadFrame, ClientFrame
 
@@ -134,34 +141,34 @@ class Hub:
             finally:
                 self._is_over = True  # before the tasks end: a group that ends takes no more
 
-    def measure(self) -> Mapping[str, Value]:
+    def measure(self) -> Measured:
         """Return what the metrics show of connections and deliveries."""
         counters = self._delivery.counters
-        measured: dict[str, Value] = {
-            "landline_connections": len(self._connections),
-            "landline_inflight_sends": self._delivery.flight_count,
-            "landline_append_seconds": self._meters.append_seconds,
-            "landline_event_loop_lag_seconds": self._meters.loop_lag_seconds,
-            "landline_sessions_opened_total": counters.sessions_opened,
-            'landline_sends_total{outcome="accepted"}': counters.accepted,
-            'landline_sends_total{outcome="rejected"}': counters.rejected,
-            'landline_sends_total{outcome="unknown"}': counters.unknown,
-            'landline_pushes_total{path="live"}': counters.pushed_live,
-            'landline_pushes_total{path="replay"}': counters.pushed_replay,
-            'landline_pushes_total{path="sweep"}': counters.pushed_sweep,
-            "landline_acks_total": counters.acknowledged,
-            "landline_receipts_total": counters.receipts,
-            "landline_receipts_dropped_total": self._delivery.receipts_dropped,
-            "landline_directory_failures_total": (
+        measured: dict[Series, Value] = {
+            series("landline_connections"): len(self._connections),
+            series("landline_inflight_sends"): self._delivery.flight_count,
+            series("landline_append_seconds"): self._meters.append_seconds,
+            series("landline_event_loop_lag_seconds"): self._meters.loop_lag_seconds,
+            series("landline_sessions_opened_total"): counters.sessions_opened,
+            series("landline_sends_total", outcome="accepted"): counters.accepted,
+            series("landline_sends_total", outcome="rejected"): counters.rejected,
+            series("landline_sends_total", outcome="unknown"): counters.unknown,
+            series("landline_pushes_total", path="live"): counters.pushed_live,
+            series("landline_pushes_total", path="replay"): counters.pushed_replay,
+            series("landline_pushes_total", path="sweep"): counters.pushed_sweep,
+            series("landline_acks_total"): counters.acknowledged,
+            series("landline_receipts_total"): counters.receipts,
+            series("landline_receipts_dropped_total"): self._delivery.receipts_dropped,
+            series("landline_directory_failures_total"): (
                 self._membership.failures + self._routing.failures
             ),
-            "landline_hints_dropped_total": self._routing.dropped,
-            "landline_bad_frames_total": counters.bad_frames,
+            series("landline_hints_dropped_total"): self._routing.dropped,
+            series("landline_bad_frames_total"): counters.bad_frames,
         }
         for error, count in counters.errors.items():
-            measured[f'landline_errors_total{{code="{error}"}}'] = count
+            measured[series("landline_errors_total", code=error)] = count
         for close, count in self._meters.closes.items():
-            measured[f'landline_closes_total{{code="{close}"}}'] = count
+            measured[series("landline_closes_total", code=close)] = count
         return measured
 
     async def drain(self) -> None:

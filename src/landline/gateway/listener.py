@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -23,7 +23,7 @@ from landline.gateway.doorway import HANDSHAKE_SECONDS, Doorway
 from landline.gateway.hub import Hub
 from landline.gateway.request import Request
 from landline.observability.logging import get_logger
-from landline.observability.metrics import Value
+from landline.observability.metrics import Measured, series
 from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
 
@@ -91,9 +91,9 @@ class Listener:
         for doorway in list(self._doorways):
             doorway.abort()
 
-    def measure(self) -> Mapping[str, Value]:
+    def measure(self) -> Measured:
         """Return what the metrics show of the listener."""
-        return {"landline_upgrades_refused_total": self._refused}
+        return {series("landline_upgrades_refused_total"): self._refused}
 
     # What a doorway asks for -------------------------------------------------------------------
 
