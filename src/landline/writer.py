@@ -11,6 +11,7 @@ import random
 from collections.abc import Sequence
 from contextlib import suppress
 
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable, StoreUnavailable, Unstorable
 from landline.model import NOWHERE, Batch, Positions, Quarantined, Stretch, covers, join
 from landline.observability.logging import get_logger
@@ -58,20 +59,19 @@ class Writer:
 
         Raises: LogLost.
         """
-        backoff = _FIRST_BACKOFF_SECONDS
+        backoff = Backoff(_FIRST_BACKOFF_SECONDS, _LAST_BACKOFF_SECONDS)
         while True:
             try:
                 await self._follow()
                 await self._stand_by()
-                backoff = _FIRST_BACKOFF_SECONDS
+                backoff.reset()
             except (LogUnavailable, StoreUnavailable, TimeoutError) as error:
                 reason = str(error) or "no answer in time"
                 if self.trouble is None:
                     log.warning("writer_waits", reason=reason)
-                    backoff = _FIRST_BACKOFF_SECONDS
+                    backoff.reset()
                 self.trouble = reason
-                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
-                backoff = min(backoff * 2, _LAST_BACKOFF_SECONDS)
+                await backoff.wait()
 
     async def _follow(self) -> None:
         """Apply batch after batch. Returns when a position is not where we left it."""

@@ -16,6 +16,7 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec
 
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable
 from landline.protocol.times import is_time
 
@@ -24,7 +25,6 @@ T = TypeVar("T")
 # librdkafka gives up on a question after this; ours waits a little longer for its answer.
 KAFKA_ASK_SECONDS = 4.0
 _GRACE_SECONDS = 1.0
-_AGAIN_SECONDS = 0.2
 # How long a thread waits in librdkafka before it looks whether it is still wanted. What comes from
 # Kafka wakes it at once.
 KAFKA_POLL_SECONDS = 0.25
@@ -67,7 +67,7 @@ _STALE = frozenset(
         KafkaError._NOENT,
     }
 )
-_STALE_SECONDS = (0.05, 0.2, 0.5)
+_STALE_TRIES = 4
 _COMPLAINTS = frozenset({KafkaError._SSL, KafkaError._AUTHENTICATION})
 
 
@@ -122,20 +122,22 @@ class KafkaCluster:
         that answer ends the process (librdkafka 2.16, an assertion). Raises: LogUnavailable.
         """
         give_up_at = asyncio.get_running_loop().time() + seconds
+        backoff = Backoff(last_seconds=0.4)
         while True:
+            pause = backoff.next_seconds()
             left = max(give_up_at - asyncio.get_running_loop().time(), 0.1)
             try:
                 asked = asyncio.to_thread(self.admin.list_topics, topic, timeout=left)
                 known = await _in_time(asked, left)
             except KafkaException as error:
-                if error.args[0].code() != KafkaError._PARTIAL or left <= _AGAIN_SECONDS:
+                if error.args[0].code() != KafkaError._PARTIAL or left <= pause:
                     raise LogUnavailable(words(error)) from error
             else:
                 if known.brokers:
                     return known
-                if left <= _AGAIN_SECONDS:
+                if left <= pause:
                     raise LogUnavailable("Kafka: no broker is registered yet")
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(pause)
 
     async def describe(self, topic: str) -> Any:
         """Return the topic's id and partitions, with leaders and replicas in sync.
@@ -168,14 +170,15 @@ class KafkaCluster:
         none can say.
         """
         give_up_at = asyncio.get_running_loop().time() + KAFKA_ASK_SECONDS
+        backoff = Backoff(first_seconds=0.05)
         answers = await self._ask_offsets(topic, partitions, spec)
         with suppress(LogUnavailable, TimeoutError):  # what there is, is there
             async with asyncio.timeout_at(give_up_at):
-                for pause in _STALE_SECONDS:
+                for _ in range(_STALE_TRIES):
                     stale = [each for each, answer in answers.items() if _is_stale(answer)]
                     if not stale:
                         break
-                    await asyncio.sleep(pause)
+                    await backoff.wait()
                     await self.partitions(topic)  # so that the client knows the leaders
                     answers |= await self._ask_offsets(topic, stale, spec)
         offsets: dict[int, int] = {}

@@ -10,6 +10,7 @@ from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS, KafkaCluster, words
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable
 from landline.observability.logging import get_logger
 from landline.protocol.partitions import partition_of
@@ -20,7 +21,8 @@ WAITING_HINTS = 20_000
 WAITING_KIB = 32 * 1024
 _JOIN_SECONDS = 5.0
 _BATCH = 500
-_RETRY_SECONDS = 1.0
+_FIRST_RETRY_SECONDS = 0.5
+_LAST_RETRY_SECONDS = 2.0
 BUS_WATCH_SECONDS = 3.0
 _HEADER = "address"
 
@@ -151,13 +153,15 @@ class KafkaRoutingBus:
 
     def _follow(self, start: TopicPartition | None) -> None:
         """Read until closed, on a thread of its own; after trouble from the then end on."""
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS)
         while not self._is_closed.is_set():
             if start is not None:
+                backoff.reset()
                 try:
                     self._read_from(start)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must read again
                     self._on_loop(self._note, _why(error))
-            if self._is_closed.wait(_RETRY_SECONDS):
+            if self._is_closed.wait(backoff.next_seconds()):
                 return
             try:
                 start = self._ask_for_end()

@@ -14,6 +14,7 @@ from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
 
 from landline.adapters.kafka.cluster import KAFKA_ASK_SECONDS, KafkaCluster, ask
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable
 from landline.protocol.limits import CONTENT_BYTES
 
@@ -127,6 +128,7 @@ async def inspect_topic(cluster: KafkaCluster, name: str) -> Topic:
     Raises: LogUnavailable.
     """
     deadline = asyncio.get_running_loop().time() + _ELECTION_SECONDS
+    backoff = Backoff(first_seconds=0.05, last_seconds=0.5)
     while True:
         try:
             return await _inspect(cluster, name)
@@ -135,7 +137,7 @@ async def inspect_topic(cluster: KafkaCluster, name: str) -> Topic:
             is_settling = error.__cause__ is None or _has_code(error, *_SETTLING)
             if not is_settling or asyncio.get_running_loop().time() > deadline:
                 raise
-        await asyncio.sleep(0.05)
+        await backoff.wait()
 
 
 async def _inspect(cluster: KafkaCluster, name: str) -> Topic:

@@ -45,6 +45,8 @@ from landline.adapters.sqlite.opening import (
     lock_directory,
     open_writer,
 )
+from landline.adapters.sqlite.place import Place, make_private
+from landline.backoff import Backoff
 from landline.errors import UnusableDataDirectory
 
 T = TypeVar("T")
@@ -333,6 +335,7 @@ class Database:
 
     def _open_at_start(self) -> sqlite3.Connection:
         deadline = time.monotonic() + _START_SECONDS
+        backoff = Backoff(last_seconds=0.5)
         while True:
             try:
                 check_file(self._path)
@@ -344,7 +347,7 @@ class Database:
             except DataDirectoryInUse:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(_LOCKED_SECONDS)
+                time.sleep(backoff.next_seconds())
             else:
                 return writer
 

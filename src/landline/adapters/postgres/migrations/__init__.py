@@ -40,13 +40,13 @@ from typing import Final
 from landline.adapters.postgres.lane import PostgresConnection
 from landline.adapters.postgres.migrations.script import Script, built_index
 from landline.adapters.postgres.opening import connected
+from landline.backoff import Backoff
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
 from landline.observability.logging import get_logger
 
 # Rewriting a large table takes its time; two servers that start together wait for each other.
 MIGRATE_SECONDS: Final = 3600.0
-LOCK_TURN_SECONDS: Final = 0.2
 TABLE_MILLISECONDS: Final = 5_000
 # Arbitrary constants: what else uses advisory locks in this database has others. The first is that
 # of servers which wait for it inside a transaction, and so with a snapshot: an index that is built
@@ -128,6 +128,7 @@ async def _turn(
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + MIGRATE_SECONDS
     is_waiting = False
+    backoff = Backoff(last_seconds=1.0)
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", TURN_KEY):
         if not is_waiting:
             is_waiting = True
@@ -137,7 +138,7 @@ async def _turn(
                 f"--postgres {url}: another server has been migrating this database for"
                 f" {MIGRATE_SECONDS / 60:.0f} minutes; see pg_stat_activity for landline-start"
             )
-        await asyncio.sleep(LOCK_TURN_SECONDS)
+        await backoff.wait()
     try:
         yield
     finally:
