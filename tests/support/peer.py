@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import quote
@@ -17,19 +17,11 @@ from urllib.parse import quote
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-WAIT_SECONDS = 60.0
+from support.waiting import WAIT_SECONDS as WAIT_SECONDS  # noqa: PLC0414
+from support.waiting import until as until  # noqa: PLC0414
+
 RETRY_SECONDS = 0.1  # after an answer that leaves it open
 Frame = dict[str, Any]
-
-
-async def until(is_so: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
-    """Wait for a condition, generously; what it was goes into the failure."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not is_so():  # noqa: ASYNC110 - any condition, so there is no event
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"waited {seconds:g} s in vain until {what}") from None
 
 
 @dataclass
