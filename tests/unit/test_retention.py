@@ -1,6 +1,5 @@
 """The retention watch over a log and a store that say what they are told to say."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -11,7 +10,7 @@ from landline.errors import LogLost, LogUnavailable, StoreUnavailable
 from landline.model import Positions
 from landline.observability.metrics import series
 from landline.retention import REFUSAL, RetentionWatch
-from support.peer import until
+from support.waiting import running, until
 
 
 class World:
@@ -57,10 +56,8 @@ class World:
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
     monkeypatch.setattr(retention, "RETENTION_WATCH_SECONDS", 0.001)
     made = World()
-    running = asyncio.create_task(made.watch.run())
-    yield made
-    running.cancel()
-    await asyncio.wait({running})
+    async with running(made.watch.run()):
+        yield made
 
 
 async def test_a_writer_that_keeps_up_is_not_mentioned(world: World) -> None:

@@ -1,13 +1,11 @@
 """A consumer takes what waits in batches, in order."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 
 import pytest
 
 from landline.gateway.batcher import Batcher
-from support.waiting import go_round, until
+from support.waiting import go_round, running, until
 
 
 class Consumer:
@@ -27,19 +25,12 @@ class Consumer:
         for item in items:
             self.queue.put(item)
 
-    @asynccontextmanager
-    async def running(self) -> AsyncIterator[None]:
-        task = asyncio.create_task(self.queue.run())
-        yield
-        task.cancel()
-        await asyncio.wait({task})
-
 
 async def test_all_that_waits_is_one_batch() -> None:
     consumer = Consumer()
     consumer.put(1, 2, 3)
     assert len(consumer.queue) == 3
-    async with consumer.running():
+    async with running(consumer.queue.run()):
         await until(lambda: consumer.batches == [[1, 2, 3]], "they came together")
     assert len(consumer.queue) == 0
 
@@ -47,14 +38,14 @@ async def test_all_that_waits_is_one_batch() -> None:
 async def test_a_batch_has_no_more_than_the_limit() -> None:
     consumer = Consumer(limit=2)
     consumer.put(1, 2, 3, 4, 5)
-    async with consumer.running():
+    async with running(consumer.queue.run()):
         await until(lambda: consumer.batches == [[1, 2], [3, 4], [5]], "all came, in order")
 
 
 async def test_what_comes_meanwhile_is_the_next_batch() -> None:
     consumer = Consumer()
     consumer.may_go_on.clear()
-    async with consumer.running():
+    async with running(consumer.queue.run()):
         consumer.put(1)
         await until(lambda: consumer.batches == [[1]], "the first came alone")
         consumer.put(2, 3)
@@ -72,7 +63,7 @@ async def test_what_was_taken_out_is_not_handed_over() -> None:
     assert len(consumer.queue) == 0
     consumer.put(3)
     consumer.queue.keep(lambda item: item > 3)
-    async with consumer.running():
+    async with running(consumer.queue.run()):
         await go_round(5)
         consumer.put(4, 5, 6)
         consumer.queue.keep(lambda item: item != 5)

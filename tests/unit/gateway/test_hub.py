@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import orjson
 import pytest
@@ -20,7 +19,7 @@ from landline.gateway import repeats
 from landline.gateway.hub import Hub
 from landline.model import Appended, Position, Positions
 from landline.protocol.client_frames import Send
-from support.peer import until
+from support.waiting import go_round, running, until
 
 
 class Away(MemoryDirectory):
@@ -50,6 +49,22 @@ class Stuck(SqliteMessageStore):
     async def wait_applied(self, target: Positions) -> Positions:
         await asyncio.Event().wait()
         return target
+
+
+class Client:
+    """An open connection of alice's, and what it was told."""
+
+    user = "alice"
+    auto_ack = False
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.answers: list[dict[str, Any]] = []
+
+    def transmit(self, frame: bytes) -> None:
+        self.answers.append(orjson.loads(frame))
+
+    def beat(self, now: float) -> None: ...
 
 
 def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> Hub:
@@ -103,18 +118,17 @@ async def test_clients_that_come_and_give_up_while_the_log_is_away_leave_nothing
     monkeypatch.setattr(hubs, "TICK_SECONDS", 0.02)
     database, directory = Database(tmp_path, lambda _why: None), Away()
     hub = make_hub(database, directory, event_log=Silent(database))
-    running = asyncio.create_task(hub.run())
-    for round_ in range(200):
-        client = mock.Mock(session=f"s{round_}", user="alice", auto_ack=False)
-        hub.opened(client)
-        await asyncio.sleep(0)
-        hub.closed(client, 1006)
-        await asyncio.sleep(0)
-    await until(
-        lambda: len(directory.left) == 200 and not hub._membership._joining, "all to be forgotten"
-    )
-    running.cancel()
-    await asyncio.wait({running})
+    async with running(hub.run()):
+        for round_ in range(200):
+            client: Any = Client(f"s{round_}")
+            hub.opened(client)
+            await go_round()
+            hub.closed(client, 1006)
+            await go_round()
+        await until(
+            lambda: len(directory.left) == 200 and not hub._membership._joining,
+            "all to be forgotten",
+        )
     await database.close()
 
 
@@ -147,19 +161,15 @@ async def test_a_repeat_does_not_wait_for_the_partition_of_others(
     monkeypatch.setattr(repeats, "FIND_SECONDS", 0.3)
     database = Database(tmp_path, lambda _why: None)
     hub = make_hub(database, Away(), event_log=Wide(database), store=Knowing(database))
-    running = asyncio.create_task(hub.run())
-    client = mock.Mock(session="s1", user="alice", auto_ack=False)
-    hub.opened(client)
-    answers: list[dict[str, Any]] = []
-    client.transmit = lambda frame: answers.append(orjson.loads(frame))
-    for number, to in enumerate(("carol", "bob", "carol", "bob")):
-        hub.received(client, Send(to, "text", f"r{number} to {to}", True))
+    async with running(hub.run()):
+        client: Any = Client("s1")
+        hub.opened(client)
+        for number, to in enumerate(("carol", "bob", "carol", "bob")):
+            hub.received(client, Send(to, "text", f"r{number} to {to}", True))
 
-    def answered(kind: str) -> list[str]:
-        return [each["ref"].split()[-1] for each in answers if each["type"] == kind]
+        def answered(kind: str) -> list[str]:
+            return [each["ref"].split()[-1] for each in client.answers if each["type"] == kind]
 
-    await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
-    await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
-    running.cancel()
-    await asyncio.wait({running})
+        await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
+        await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
     await database.close()
