@@ -14,8 +14,9 @@ from confluent_kafka import Producer
 
 from landline_stack import Stack
 from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin, check_fates, first_line
-from support.peer import Peer, until
+from support.peer import Peer
 from support.stack import alter_topic
+from support.waiting import until
 
 # The store's data errors are for ever; these are not: deadlock, serialization, read-only, disk.
 TRANSIENT = ["40P01", "40001", "25006", "53100"]

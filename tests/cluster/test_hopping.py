@@ -12,7 +12,8 @@ import pytest
 
 from landline_stack.proxy import Proxy
 from support.cluster import Cluster, Servers
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
+from support.waiting import until
 
 # Real servers on a machine that may be busy.
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

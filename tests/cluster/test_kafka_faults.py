@@ -21,8 +21,9 @@ from support.faults import (
     immediate_again,
     talking,
 )
-from support.peer import Peer, until
+from support.peer import Peer
 from support.stack import create_topic
+from support.waiting import until
 
 # A send has its answer by then: the adapter's own deadline is 14 s.
 ANSWER_SECONDS = 30.0

@@ -11,9 +11,10 @@ from landline_stack import Stack
 from landline_stack.process import StackServer
 from landline_stack.stack import together
 from support.faults import MESSAGES, Fleet, admin, check_fates, talking
-from support.peer import WAIT_SECONDS, Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
 from support.stack import stack_or_skip
+from support.waiting import WAIT_SECONDS, until
 
 # Every conversation of alice's is in a partition of its own, nearly; so each broker leads some.
 FRIENDS = 12

@@ -9,8 +9,8 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin
-from support.peer import until
 from support.stack import alter_topic
+from support.waiting import until
 
 DAY = 86_400
 WEEK = str(7 * DAY * 1000)

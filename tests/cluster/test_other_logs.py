@@ -17,9 +17,10 @@ from support.faults import (
     refused,
     until_logged,
 )
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
 from support.stack import create_topic
+from support.waiting import until
 
 PARTITIONS = 32
 

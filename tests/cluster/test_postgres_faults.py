@@ -9,7 +9,8 @@ import pytest
 
 from landline_stack import Stack
 from support.faults import AWAY_SECONDS, Fleet, check_fates, first_line, pushes, talking
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
+from support.waiting import until
 
 Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
 

@@ -10,7 +10,8 @@ from redis.asyncio import Redis
 
 from landline_stack import Stack
 from support.faults import STRANDED_SECONDS, Fleet, check_fates, immediate_again, pushes, talking
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
+from support.waiting import until
 
 Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
 

@@ -15,9 +15,10 @@ from websockets.exceptions import InvalidStatus
 from support.chatting import chatting, pairs, unknown_outcomes
 from support.cluster import Cluster, ClusterServer, Servers
 from support.faults import AWAY_SECONDS
-from support.peer import Frame, Peer, until
+from support.peer import Frame, Peer
 from support.postgres import fetch
 from support.stack import KAFKA_SECONDS
+from support.waiting import until
 
 # Real servers on a machine that may be busy.
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

@@ -14,7 +14,7 @@ from landline.adapters.sqlite.event_log import FILE_READ_BYTES
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
 from support.event_logs import Appends, Follower, LyingDatabase, Record, append_all
-from support.peer import until
+from support.waiting import until
 
 
 def records(count: int, size_bytes: int = 100) -> list[Record]:

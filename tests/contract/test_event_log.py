@@ -29,8 +29,8 @@ from support.event_logs import (
     in_order,
     read_all,
 )
-from support.peer import until
 from support.stack import MakeTopic
+from support.waiting import until
 
 KEYS = [f"dm:user{number}:zoe" for number in range(40)]
 ODD_KEYS = [

@@ -41,8 +41,8 @@ from support.event_logs import (
     in_order,
     read_all,
 )
-from support.peer import until
 from support.stack import KAFKA_SECONDS, create_topic, stack_or_skip
+from support.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 

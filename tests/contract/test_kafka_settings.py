@@ -14,8 +14,8 @@ from landline.model import Appended
 from landline.protocol.times import LAST_TIME_MS
 from landline_stack import Stack
 from support.event_logs import Appends, KafkaHome, append_all
-from support.peer import until
 from support.stack import KAFKA_SECONDS, MakeTopic, alter_topic
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 

@@ -18,8 +18,8 @@ from landline_stack.jars import JarCache
 from landline_stack.java import find_java
 from landline_stack.kafka import KafkaNode, new_cluster_id
 from support.event_logs import Appends, KafkaHome, read_all
-from support.peer import until
 from support.stack import MakeTopic, create_topic, stack_or_skip
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 

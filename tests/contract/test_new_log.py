@@ -20,9 +20,9 @@ from landline.protocol.records import MessageRecord, ReceiptRecord
 from landline.writer import Writer
 from landline_stack import Stack
 from support.event_logs import append_all
-from support.peer import until
 from support.postgres import execute, fetch
 from support.stack import KAFKA_SECONDS, MakeTopic
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 

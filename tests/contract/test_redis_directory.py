@@ -21,7 +21,7 @@ from landline.adapters.redis.connections import Command
 from landline.errors import DirectoryUnavailable, StartupError
 from landline_stack.redis import RedisServer
 from support.directories import SHORT_BEAT_SECONDS, Running, until_lookup
-from support.peer import until
+from support.waiting import until
 
 HUNDRED = [(f"user{number}", f"session{number}") for number in range(100)]
 USERS = [user for user, _session in HUNDRED]

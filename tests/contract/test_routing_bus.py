@@ -13,8 +13,8 @@ from landline.adapters.memory import Exchange, MemoryRoutingBus
 from landline.ports import RoutingBus
 from landline_stack import Stack
 from simulation.good_weather import ModelBuses
-from support.peer import WAIT_SECONDS
 from support.stack import MakeTopic
+from support.waiting import WAIT_SECONDS
 
 
 class Buses(Protocol):

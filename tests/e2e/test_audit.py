@@ -12,8 +12,8 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import landline
-from support.peer import until
 from support.server import ServerProcess
+from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from support.pages import code_blocks, read
-from support.peer import WAIT_SECONDS, Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import WAIT_SECONDS, until
 
 # Enough that a copy in steps meets several writes on its way.
 BEFORE = 2_000

@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import until
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 CLUSTER = ["--kafka", "127.0.0.1:1", "--postgres", "postgresql://127.0.0.1:1/none"]

@@ -13,9 +13,9 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from support.pages import code_blocks, read
-from support.peer import until
 from support.scripted import Scripted, accept, scripted, tell, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 WAIT_SECONDS = 60.0
 

@@ -10,7 +10,8 @@ import pytest
 from landline.protocol.identity import direct_conversation
 from landline.protocol.partitions import partition_of
 from support.cluster import Servers
-from support.peer import Peer, until
+from support.peer import Peer
+from support.waiting import until
 
 PARTITIONS = 32
 FLOOD = 4_000

@@ -12,9 +12,10 @@ import psutil
 import pytest
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from support.peer import Peer, until
+from support.peer import Peer
 from support.raw import dialled, request
 from support.server import ServerProcess
+from support.waiting import until
 
 EMOJI = "\U0001f600"  # 4 bytes of UTF-8
 BAD_NAMES = [

@@ -10,8 +10,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import until
 
 ROLES = ["gateway,writer", "gateway", "writer"]
 

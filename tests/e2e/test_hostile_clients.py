@@ -18,9 +18,10 @@ from typing import NamedTuple
 import psutil
 import pytest
 
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
 from support.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, opened
 from support.server import ServerProcess
+from support.waiting import until
 
 FRAME_BYTES = 65_536
 CONTENT_BYTES = 16_384

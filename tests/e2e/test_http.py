@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from landline.api.pages import load_pages
-from support.peer import until
 from support.raw import WAIT_SECONDS, dialled, opened, request
 from support.server import ServerProcess
+from support.waiting import until
 
 FILES = [path for path in load_pages() if path.endswith(("/app.js", "/style.css"))]
 PAGES = ["/", "/healthz", "/readyz", "/metrics", *FILES]

@@ -15,8 +15,8 @@ from landline.terminal.chat import Terminal
 from landline.terminal.lines import Input
 from landline.terminal.screen import Screen
 from landline_stack.ports import free_port
-from support.peer import until
 from support.scripted import ID, accept_all, scripted
+from support.waiting import until
 
 LONG = 3_600.0
 

@@ -15,7 +15,8 @@ import pytest
 
 from landline_stack.ports import free_port
 from support.pages import read
-from support.peer import Peer, until
+from support.peer import Peer
+from support.waiting import until
 
 DOCKERFILE = read("Dockerfile").replace("\\\n", " ")
 NOBODY = "http://127.0.0.1:9"  # nobody listens there

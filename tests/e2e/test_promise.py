@@ -15,8 +15,9 @@ import pytest
 
 from support.chatting import chatting, pairs, until_received
 from support.cluster import Servers
-from support.peer import Frame, Peer, until, until_caught_up
+from support.peer import Frame, Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import until
 
 
 async def send_many(url: str, sender: str, to: str, count: int) -> set[str]:

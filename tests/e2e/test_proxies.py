@@ -19,8 +19,8 @@ from websockets.exceptions import InvalidStatus
 
 from landline_stack.ports import free_port
 from support.pages import ROOT, code_blocks, read
-from support.peer import until
 from support.server import ServerProcess
+from support.waiting import until
 
 PAGE = read("docs/proxies.md")
 NAME = "chat.example.org"

@@ -15,8 +15,9 @@ from landline.client import (
     Refused,
     SendTimeout,
 )
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import until
 
 
 async def test_the_ten_lines_of_the_readme(server: ServerProcess) -> None:

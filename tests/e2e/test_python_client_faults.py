@@ -21,9 +21,10 @@ from landline.client import (
     Refused,
 )
 from landline.client.outbox import Draft, FileOutbox
-from support.peer import Peer, until
+from support.peer import Peer
 from support.scripted import ID, Scripted, accept_all, scripted, tell, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 
 async def test_a_connection_that_ends_before_its_welcome_is_only_a_lost_connection() -> None:

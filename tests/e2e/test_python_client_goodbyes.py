@@ -14,9 +14,9 @@ import landline
 from landline.client import ClientError, Event, WrongUser
 from landline.client import chat as client
 from support.faults import metric
-from support.peer import until
 from support.scripted import Scripted, scripted, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 
 async def leave(url: str) -> None:

@@ -20,8 +20,8 @@ from landline.client import (
     SendTimeout,
 )
 from landline.client.outbox import FileOutbox
-from support.peer import until
 from support.scripted import ID, accept_all, scripted
+from support.waiting import until
 
 WAIT_SECONDS = 20.0
 

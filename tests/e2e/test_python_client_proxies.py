@@ -22,9 +22,9 @@ from landline.client import (
     backoff,
     sends,
 )
-from support.peer import until
 from support.scripted import ID, Scripted, accept, accept_all, scripted, tell, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 PROXY_VARIABLES = ("ws_proxy", "wss_proxy", "http_proxy", "https_proxy", "socks_proxy", "all_proxy")
 

@@ -10,9 +10,9 @@ from websockets.asyncio.server import ServerConnection
 import landline
 from landline.client import Connected, Disconnected, Event, MessageRejected, Rejected, SendTimeout
 from landline.client.outbox import Draft, FileOutbox
-from support.peer import until
 from support.scripted import Scripted, accept, scripted, tell, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 REJECTED = Rejected("b", "lost?", "bad_recipient", "no such name")
 

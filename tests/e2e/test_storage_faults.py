@@ -23,8 +23,9 @@ import pytest
 
 from landline_stack.ports import free_port
 from support.disk import Disk, FaultyDisk, TinyDisk, namespace
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import until
 
 needs_mounts = pytest.mark.skipif(not namespace(), reason="nobody may mount anything here")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

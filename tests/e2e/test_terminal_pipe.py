@@ -14,8 +14,9 @@ import pytest
 
 from landline.client.outbox import Draft, FileOutbox
 from landline.terminal.files import default_outbox
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import until
 
 WAIT_SECONDS = 90.0
 

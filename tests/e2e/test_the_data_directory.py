@@ -18,8 +18,9 @@ import pytest
 
 from e2e.test_storage_faults import logged, needs_compiler, refused
 from support.disk import FaultyDisk
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import until
 
 NAME = "landline.db"
 

@@ -12,8 +12,9 @@ from confluent_kafka.cimpl import NewPartitions
 from landline.adapters.kafka import MESSAGES_TOPIC
 from landline_stack import LandlineServer, Stack
 from landline_stack.errors import StackError
-from support.peer import Frame, Peer, until
+from support.peer import Frame, Peer
 from support.stack import KAFKA_SECONDS, stack_or_skip
+from support.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 

@@ -27,8 +27,9 @@ from landline_stack.jars import JarCache
 from landline_stack.java import find_java
 from landline_stack.kafka import KafkaNode, new_cluster_id
 from support.faults import refused
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 

@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from support.cluster import Servers
-from support.peer import Peer, until
+from support.peer import Peer
+from support.waiting import until
 
 # More would only wait: what a peer has written and nobody has answered yet.
 _UNANSWERED = 20

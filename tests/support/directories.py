@@ -11,7 +11,7 @@ from landline.adapters.redis import RedisDirectory
 from landline.adapters.redis.directory import BEAT_SECONDS, WALK_BEATS
 from landline.errors import DirectoryUnavailable
 from landline.ports import Directory
-from support.peer import WAIT_SECONDS
+from support.waiting import WAIT_SECONDS
 
 # A tenth of the real one, so that what takes beats takes no minute.
 SHORT_BEAT_SECONDS = 0.3

@@ -15,7 +15,7 @@ from landline.adapters.sqlite.database import Work, WriteFailed
 from landline.errors import LogLost
 from landline.model import Appended, AppendResult, Entry, NotAppended, Positions, Stretch
 from landline.ports import EventLog, LogReader
-from support.peer import WAIT_SECONDS, until
+from support.waiting import WAIT_SECONDS, until
 
 Record = tuple[str, bytes]
 T = TypeVar("T")

@@ -16,8 +16,9 @@ from confluent_kafka.admin import AdminClient
 
 from landline_stack import Stack
 from support.cluster import TOPICS, delete_topics
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import until
 
 MESSAGES, ROUTING = TOPICS
 

@@ -17,8 +17,7 @@ from urllib.parse import quote
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from support.waiting import WAIT_SECONDS as WAIT_SECONDS  # noqa: PLC0414
-from support.waiting import until as until  # noqa: PLC0414
+from support.waiting import until
 
 RETRY_SECONDS = 0.1  # after an answer that leaves it open
 Frame = dict[str, Any]

@@ -1,22 +1,44 @@
-"""Waiting for a condition: what a test does instead of sleeping for a guessed time."""
+"""Waiting for what a test can observe: one way for coroutines, one for threads."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+import inspect
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
 WAIT_SECONDS = 60.0
-_POLL_SECONDS = 0.005
+
+_LOOK_SECONDS = 0.005
+_ASK_SECONDS = 0.05  # a question to a server costs more than a look
+
+What = str | Callable[[], str]
 
 
-async def until(is_so: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
-    """Wait for a condition, generously; what it was goes into the failure."""
+async def until(
+    is_so: Callable[[], bool | Awaitable[bool]], what: What, seconds: float = WAIT_SECONDS
+) -> None:
+    """Wait for a condition, generously. `what` it was goes into the failure."""
     try:
         async with asyncio.timeout(seconds):
-            while not is_so():  # noqa: ASYNC110 - any condition, so there is no event
-                await asyncio.sleep(_POLL_SECONDS)
+            while True:
+                answer = is_so()
+                pause_seconds = _LOOK_SECONDS
+                if inspect.isawaitable(answer):
+                    answer, pause_seconds = await answer, _ASK_SECONDS
+                if answer:
+                    return
+                await asyncio.sleep(pause_seconds)
     except TimeoutError:
-        raise AssertionError(f"waited {seconds:g} s in vain until {what}") from None
+        raise AssertionError(_complaint(what, seconds)) from None
+
+
+def wait_until(is_so: Callable[[], bool], what: What, seconds: float = WAIT_SECONDS) -> None:
+    """Wait as `until` does, where there is no event loop or nothing else for it to do."""
+    deadline = time.monotonic() + seconds
+    while not is_so():
+        assert time.monotonic() < deadline, _complaint(what, seconds)
+        time.sleep(_ASK_SECONDS)
 
 
 async def go_round(turns: int = 1) -> None:
@@ -36,3 +58,7 @@ async def running(work: Coroutine[Any, Any, Any]) -> AsyncIterator[asyncio.Task[
         await asyncio.wait({task})
     if not task.cancelled():
         task.result()  # raises what ended it
+
+
+def _complaint(what: What, seconds: float) -> str:
+    return f"waited {seconds:g} s in vain until {what if isinstance(what, str) else what()}"

@@ -8,8 +8,8 @@ from landline_verify.judge import judge
 from landline_verify.report import lines
 from landline_verify.runner import Runner
 from landline_verify.verdict import Verdict
-from support.peer import until
 from support.standin import Fault, Standin
+from support.waiting import until
 from verify.runs import accepted, expect_pass, run
 
 # What must be found, and what follows from it and may be found too.

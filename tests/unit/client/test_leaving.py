@@ -13,8 +13,8 @@ from websockets.asyncio.server import ServerConnection
 import landline
 from landline.client import Chat, ChatClosed, Message, OutboxInUse
 from landline.client.outbox import Draft, FileOutbox
-from support.peer import until
 from support.scripted import ID, Scripted, scripted, tell, welcome
+from support.waiting import until
 
 WAIT_SECONDS = 20.0
 LINES = 5

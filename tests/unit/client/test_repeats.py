@@ -16,7 +16,7 @@ from landline.client.sends import (
     UnansweredSend,
     repeat_delay,
 )
-from support.peer import until
+from support.waiting import until
 
 
 class Line:
