@@ -1,7 +1,6 @@
 """Three brokers: the leader dies, and nothing that was accepted does."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -14,7 +13,7 @@ from support.faults import MESSAGES, Fleet, admin, check_fates, talking
 from support.peer import Peer
 from support.server import ServerProcess
 from support.stack import stack_or_skip
-from support.waiting import WAIT_SECONDS, until
+from support.waiting import until, wait_until
 
 # Every conversation of alice's is in a partition of its own, nearly; so each broker leads some.
 FRIENDS = 12
@@ -36,13 +35,12 @@ def leaders(stack: Stack) -> set[int]:
 def wait_until_whole(stack: Stack) -> None:
     """Wait until every replica of the log is in sync."""
     client = admin(stack)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
+
+    def are_in_sync() -> bool:
         partitions = client.list_topics(MESSAGES, timeout=30).topics[MESSAGES].partitions
-        if all(len(partition.isrs) == 3 for partition in partitions.values()):
-            return
-        assert time.monotonic() < deadline, "the replicas are not in sync"
-        time.sleep(0.2)
+        return all(len(partition.isrs) == 3 for partition in partitions.values())
+
+    wait_until(are_in_sync, "the replicas are in sync")
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 from landline_stack import Stack
 from support.faults import AWAY_SECONDS, Fleet, check_fates, first_line, pushes, talking
 from support.peer import Peer, until_caught_up
-from support.waiting import until
+from support.waiting import paced, until
 
 Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
 
@@ -110,10 +110,9 @@ async def test_who_reconnects_while_postgres_is_away_hears_what_is_sent_now(
                 await later.enter_async_context(Peer(url, user))
                 for url, user in ((ws1.ws_url, "bob"), (ws2.ws_url, "carol"))
             ]
-            for number in range(1, 41):  # some of them before five seconds are over
+            async for number in paced(0.2, 40):  # the first before five seconds are over
                 for each in people:
-                    await alice.send_and_wait(each.user, f"{each.user}: {number}")
-                await asyncio.sleep(0.2)
+                    await alice.send_and_wait(each.user, f"{each.user}: {number + 1}")
             for each in people:
                 # Not each of the forty: one that the log took long for has to ask the store first.
                 await until(partial(has_heard, each, 20, alice), f"{each.user} hears it")

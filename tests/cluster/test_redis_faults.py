@@ -11,7 +11,7 @@ from redis.asyncio import Redis
 from landline_stack import Stack
 from support.faults import STRANDED_SECONDS, Fleet, check_fates, immediate_again, pushes, talking
 from support.peer import Peer, until_caught_up
-from support.waiting import until
+from support.waiting import paced, until
 
 Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
 
@@ -34,9 +34,8 @@ async def paused(stack: Stack) -> AsyncIterator[None]:
 async def flushed(stack: Stack) -> AsyncIterator[None]:
     async def flush_for_ever() -> None:
         async with Redis.from_url(stack.redis_url) as redis:
-            while True:
+            async for _ in paced(0.5):
                 await redis.flushall()
-                await asyncio.sleep(0.5)
 
     flushing = asyncio.create_task(flush_for_ever())
     yield

@@ -1,7 +1,6 @@
 """The embedded log alone: commits that lie, and readers far behind the end."""
 
 import asyncio
-import itertools
 import random
 import time
 from pathlib import Path
@@ -14,7 +13,7 @@ from landline.adapters.sqlite.event_log import FILE_READ_BYTES
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
 from support.event_logs import Appends, Follower, LyingDatabase, Record, append_all
-from support.waiting import until
+from support.waiting import go_round, paced, until
 
 
 def records(count: int, size_bytes: int = 100) -> list[Record]:
@@ -67,7 +66,7 @@ async def test_who_waits_at_the_end_is_told_of_a_commit_that_was_reported_as_fai
     await append_all(log, records(10))
     follower = await Follower.open(log, await log.ends())
     reading = asyncio.create_task(follower.read())
-    await asyncio.sleep(0.02)
+    await go_round()  # it waits now
     database.is_lying = True
     appends = Appends(log)
     appends.append([("dm:a:b", b"it is there")])
@@ -104,14 +103,17 @@ async def test_what_has_left_the_memory_is_read_by_bytes(tmp_path: Path) -> None
     await database.close()
 
 
+COMMIT_SECONDS = 0.05  # of a slow disk
+
+
 async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in(
     tmp_path: Path,
 ) -> None:
-    """100,000 records behind, 1,000 a second more, and a commit takes 50 ms."""
+    """100,000 records behind, and 1,000 a second more."""
 
     class SlowDatabase(Database):
         def _commit(self, jobs: list[Any]) -> list[Any]:
-            time.sleep(0.05)
+            time.sleep(COMMIT_SECONDS)
             return super()._commit(jobs)
 
     first = Database(tmp_path / "data", lambda _why: None)
@@ -125,9 +127,9 @@ async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in
     appends = Appends(log)
 
     async def feed() -> None:
-        for start in itertools.count(100_000, 50):
+        async for number in paced(0.05):
+            start = 100_000 + 50 * number
             appends.append(map(message_record, range(start, start + 50)))
-            await asyncio.sleep(0.05)
 
     writer = Writer(log, store)
     tasks = [asyncio.create_task(writer.run()), asyncio.create_task(feed())]

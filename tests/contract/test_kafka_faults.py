@@ -8,7 +8,6 @@ import asyncio
 import json
 import secrets
 import threading
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -21,10 +20,8 @@ from confluent_kafka.admin import AdminClient, OffsetSpec
 from confluent_kafka.cimpl import NewPartitions
 
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog, KafkaRoutingBus
-from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS
 from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS
-from landline.adapters.kafka.reader import STUCK_LOOK_SECONDS, KafkaLogReader
-from landline.adapters.kafka.routing_bus import BUS_WATCH_SECONDS
+from landline.adapters.kafka.reader import KafkaLogReader
 from landline.adapters.kafka.topics import RECORD_BYTES, inspect_topic
 from landline.errors import LogLost, LogUnavailable
 from landline.model import OFFSET_BITS, Appended, NotAppended, Position
@@ -42,7 +39,7 @@ from support.event_logs import (
     read_all,
 )
 from support.stack import KAFKA_SECONDS, create_topic, stack_or_skip
-from support.waiting import until
+from support.waiting import go_round, paced, until, until_equal, wait_until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -99,8 +96,8 @@ class Topics:
     def make(self, *, config: Mapping[str, str] | None = None, **how: Any) -> str:
         name = f"test-{secrets.token_hex(6)}"
         create_topic(self.admin, name, config={**LOG_TIME, **(config or {})}, **how)
-        while not self._is_in_sync(name):  # a broker that has just come back
-            time.sleep(0.05)
+        # A broker that has just come back needs a while.
+        wait_until(lambda: self._is_in_sync(name), f"{name} is in sync")
         return name
 
     def _is_in_sync(self, topic: str) -> bool:
@@ -124,15 +121,17 @@ class Topics:
 
     async def make_again(self, topic: str, **how: Any) -> None:
         """Create it once the name is free."""
-        async with asyncio.timeout(KAFKA_SECONDS):
-            while True:
-                try:
-                    await asyncio.to_thread(create_topic, self.admin, topic, **how)
-                    return
-                except KafkaException as error:
-                    if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
-                        raise
-                await asyncio.sleep(0.05)
+
+        async def is_made() -> bool:
+            try:
+                await asyncio.to_thread(create_topic, self.admin, topic, **how)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                    raise
+                return False
+            return True
+
+        await until(is_made, f"the name {topic} is free")
 
     def forget(self, topic: str, partition: int, offset: int) -> None:
         """Have the broker delete what is below `offset`."""
@@ -265,7 +264,7 @@ async def test_what_waits_for_a_silent_broker_is_bounded(broker: KafkaNode, topi
         (large, 2_000, 60_000),
     ):
         appends.append(records(number, size_bytes))
-        await asyncio.sleep(0)
+        await go_round()
         assert len(event_log._flying) <= FLYING_RECORDS
         assert event_log._flying_bytes <= FLYING_BYTES + size_bytes
         assert outcomes(appends) == {"refused"}
@@ -306,7 +305,9 @@ async def test_a_reader_waits_while_the_broker_is_away_and_reads_on(
     assert by_partition(follower.entries) == in_order([*before, *after])
 
 
-async def test_a_reader_of_which_a_partition_is_stuck_is_given_up(topics: Topics) -> None:
+async def test_a_reader_of_which_a_partition_is_stuck_is_given_up(
+    topics: Topics, frequent_looks: float
+) -> None:
     event_log = await topics.open(partitions=4)
     reader = await event_log.open_reader({})
     follower = Follower(reader, {})
@@ -324,11 +325,20 @@ async def test_a_reader_of_which_a_partition_is_stuck_is_given_up(topics: Topics
     assert by_partition(follower.entries) == in_order([*before, *after])
 
 
-async def test_a_reader_whom_nobody_asks_is_not_stuck(topics: Topics) -> None:
+@pytest.fixture
+def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> float:
+    """Return the seconds between two looks of a reader whether it is stuck: fewer than usual."""
+    monkeypatch.setattr("landline.adapters.kafka.reader.STUCK_LOOK_SECONDS", 1.0)
+    return 1.0
+
+
+async def test_a_reader_whom_nobody_asks_is_not_stuck(
+    topics: Topics, frequent_looks: float
+) -> None:
     event_log = await topics.open(partitions=4)
     follower = await Follower.open(event_log, {})
     entries = await append_all(event_log, records(100))
-    await asyncio.sleep(3 * STUCK_LOOK_SECONDS)
+    await asyncio.sleep(3 * frequent_looks)  # nobody tells of a look that finds nothing
     await follower.read_until(await event_log.ends())
     assert by_partition(follower.entries) == in_order(entries)
 
@@ -517,9 +527,7 @@ async def test_aged_tells_what_the_log_is_about_to_forget(topics: Topics) -> Non
     assert await event_log.aged(0.5) == {0: 0, 1: 0}
     key = key_of(0, 2)
     await append_all(event_log, [(key, b"old")] * 10)
-    async with asyncio.timeout(KAFKA_SECONDS):
-        while await event_log.aged(0.5) != {0: 10, 1: 0}:  # noqa: ASYNC110 - Kafka's clock
-            await asyncio.sleep(0.05)
+    await until_equal(lambda: event_log.aged(0.5), {0: 10, 1: 0})
     hour = await topics.open(config={"retention.ms": "3600000"})
     await append_all(hour, records(10))
     assert await hour.aged(0.5) == {0: 0}
@@ -559,12 +567,10 @@ async def test_when_a_leader_is_killed_under_load_nothing_acknowledged_is_lost(
     topic = wide_topics.make(partitions=6, replicas=3, config=config)
     event_log = await wide_topics.home(topic).open()
     appends = Appends(event_log)
-    is_over = False
 
     async def load() -> None:
-        while not is_over:
+        async for _ in paced(0.02):
             appends.append(records(20))
-            await asyncio.sleep(0.02)
 
     loading = asyncio.create_task(load())
     await until(lambda: len(appends.results) > 200, "it flows")
@@ -572,15 +578,17 @@ async def test_when_a_leader_is_killed_under_load_nothing_acknowledged_is_lost(
     await asyncio.to_thread(victim.kill)
     key = key_of(0, 6)
     probes = Appends(event_log)
-    async with asyncio.timeout(KAFKA_SECONDS):
-        while "appended" not in outcomes(probes):  # also with the partition that lost its leader
-            probes.append([(key, f"probe {len(probes.records)}".encode())])
-            await probes.settled()
-            await asyncio.sleep(0.1)
+
+    async def works() -> bool:
+        probes.append([(key, f"probe {len(probes.records)}".encode())])
+        await probes.settled()
+        return "appended" in outcomes(probes)
+
+    await until(works, "the partition that lost its leader takes records")
     await asyncio.to_thread(victim.start)
     await until_well(event_log)
-    is_over = True
-    await loading
+    loading.cancel()
+    await asyncio.wait([loading])
     await appends.settled()
     await append_all(event_log, records(50))
     await assert_truthful(event_log, appends, probes)
@@ -678,11 +686,13 @@ async def bus(topics: Topics) -> AsyncIterator[KafkaRoutingBus]:
 
 async def until_heard(bus: KafkaRoutingBus, heard: list[bytes]) -> None:
     """Have the bus send to itself until something comes that was sent just now."""
-    async with asyncio.timeout(KAFKA_SECONDS):
-        hint = f"hint {next(_numbers)}".encode()
-        while hint not in heard:
-            bus.publish("ws-1/today", hint)
-            await asyncio.sleep(0.05)
+    hint = f"hint {next(_numbers)}".encode()
+
+    async def comes() -> bool:
+        bus.publish("ws-1/today", hint)
+        return hint in heard
+
+    await until(comes, "a hint comes")
 
 
 async def test_hints_flow_again_after_their_topic_was_made_again(
@@ -717,11 +727,12 @@ async def test_hints_flow_again_after_the_broker_was_away_and_nobody_waits_for_i
 class Deafening(Consumer):
     """A consumer that can be made to hear nothing any more, without a word."""
 
-    is_deaf = False
+    is_deafened = has_been_paused = False
 
     def poll(self, timeout: float = -1) -> Any:
-        if self.is_deaf:  # here, because librdkafka cannot be asked while it polls
+        if self.is_deafened:  # here, because librdkafka cannot be asked while it polls
             self.pause(self.assignment())
+            self.has_been_paused = True
         return super().poll(timeout)
 
 
@@ -729,6 +740,8 @@ async def test_hints_flow_again_after_librdkafka_has_lost_sight_of_the_partition
     topics: Topics, bus: KafkaRoutingBus, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     consumers: list[Deafening] = []
+    watch_seconds = 1.0
+    monkeypatch.setattr("landline.adapters.kafka.routing_bus.BUS_WATCH_SECONDS", watch_seconds)
     monkeypatch.setattr("landline.adapters.kafka.cluster.Consumer", Deafening)
     make = topics.cluster.consumer
 
@@ -743,11 +756,11 @@ async def test_hints_flow_again_after_librdkafka_has_lost_sight_of_the_partition
     await bus.listen(heard.append)
     await until_heard(bus, heard)
     (first,) = consumers
-    first.is_deaf = True
-    await asyncio.sleep(2 * KAFKA_POLL_SECONDS)
+    first.is_deafened = True
+    await until(lambda: first.has_been_paused, "it hears nothing any more")
     await until_heard(bus, heard)
     assert len(consumers) == 2
-    await asyncio.sleep(3 * BUS_WATCH_SECONDS)
+    await asyncio.sleep(3 * watch_seconds)  # nobody tells of a look that finds nothing
     assert len(consumers) == 2, "one that hears all is not given up"
 
 

@@ -15,7 +15,7 @@ from landline.protocol.times import LAST_TIME_MS
 from landline_stack import Stack
 from support.event_logs import Appends, KafkaHome, append_all
 from support.stack import KAFKA_SECONDS, MakeTopic, alter_topic
-from support.waiting import until
+from support.waiting import until, until_equal
 
 pytestmark = pytest.mark.stack
 
@@ -140,9 +140,7 @@ async def test_age_goes_by_the_brokers_clock_and_by_the_retention_of_now(
 
 
 async def until_aged(log: event_log.KafkaEventLog, wanted: dict[int, int]) -> None:
-    async with asyncio.timeout(60):
-        while await log.aged(0.8) != wanted:  # noqa: ASYNC110 - Kafka's clock
-            await asyncio.sleep(0.05)
+    await until_equal(lambda: log.aged(0.8), wanted)
 
 
 ANY_TIME = {
@@ -175,9 +173,11 @@ async def test_a_log_whose_hints_are_not_stamped_ages_by_its_newest_records(
     assert all(ends.values())
     assert (await log.aged(0.8))[1] == 0  # young
     await asyncio.to_thread(alter_topic, admin, topic, retention_ms="2000")
-    async with asyncio.timeout(60):
-        while (await log.aged(0.8)).get(1, 0) < ends[1]:  # noqa: ASYNC110 - Kafka's clock
-            await asyncio.sleep(0.05)
+
+    async def is_all_aged() -> bool:
+        return (await log.aged(0.8)).get(1, 0) >= ends[1]
+
+    await until(is_all_aged, "Kafka's clock has moved on")
     await home.close()
 
 

@@ -151,10 +151,7 @@ async def raise_partitions(stack: Stack, topic: str, total: int) -> None:
     for raised in admin.create_partitions([NewPartitions(topic, total)]).values():
         await asyncio.to_thread(raised.result, KAFKA_SECONDS)
     described = KafkaCluster([stack.kafka_servers], "test")
-    deadline = asyncio.get_running_loop().time() + KAFKA_SECONDS
-    while not await _is_led(described, topic, total):
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.05)
+    await until(lambda: _is_led(described, topic, total), f"{topic} has {total} leaders")
 
 
 async def test_after_partitions_were_raised_every_message_keeps_its_place(

@@ -12,6 +12,7 @@ from landline.model import Batch, LogIdentity, Message, PendingQuery, Position, 
 from landline_stack.postgres import PostgresServer
 from landline_stack.proxy import Proxy
 from support.postgres import execute, fetch
+from support.waiting import go_round, until, until_equal
 
 pytestmark = pytest.mark.stack
 
@@ -27,12 +28,6 @@ def message(number: int, offset: int, *, partition: int = 0, content: str = "hel
 
 async def owed(store: PostgresMessageStore) -> int:
     return len((await store.pending([PendingQuery("bob", {}, 1_000)]))[0].messages)
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not await holds():  # noqa: ASYNC110 - it is the server's state, not ours
-            await asyncio.sleep(0.05)
 
 
 @pytest.fixture
@@ -97,27 +92,15 @@ async def test_a_server_that_is_paused_hangs_nobody_and_leaks_nothing(
             assert [type(each) for each in outcomes] == [StoreUnavailable] * len(outcomes)
             assert store.health() is not None
         given_up = asyncio.ensure_future(store.wait_applied({0: 9}))
-        await asyncio.sleep(0)
+        await go_round()
         given_up.cancel()
     finally:
         postgres.resume()
-
-    async def works() -> bool:
-        return store.health() is None
-
-    await until(works)  # by itself, although nobody asks
+    await until(lambda: store.health() is None, "it works by itself, although nobody asks")
     assert await store.apply([Batch(0, (await store.applied())[0], 5)])
     assert await owed(store) in (0, 1)
-
-    async def is_back_to_three_connections() -> bool:
-        return (await fetch(database.reveal(), CONNECTIONS)) == [(3,)]
-
-    await until(is_back_to_three_connections)
-
-    async def is_back_to_these_tasks() -> bool:
-        return asyncio.all_tasks() <= tasks
-
-    await until(is_back_to_these_tasks)
+    await until_equal(lambda: fetch(database.reveal(), CONNECTIONS), [(3,)])
+    await until(lambda: asyncio.all_tasks() <= tasks, "no task of ours is left")
 
 
 async def test_a_store_closed_under_its_callers_tells_them_and_leaves_nothing(
@@ -126,7 +109,7 @@ async def test_a_store_closed_under_its_callers_tells_them_and_leaves_nothing(
     tasks = asyncio.all_tasks()
     asked = [call() for call in calls(store).values()] + [store.wait_applied({0: 9})]
     callers = [asyncio.ensure_future(each) for each in asked]
-    await asyncio.sleep(0)
+    await go_round()
     await store.close()
     async with asyncio.timeout(SECONDS):
         outcomes = await asyncio.gather(*callers, return_exceptions=True)
@@ -135,11 +118,7 @@ async def test_a_store_closed_under_its_callers_tells_them_and_leaves_nothing(
             with pytest.raises(StoreUnavailable, match="closed"):
                 await call()
     assert asyncio.all_tasks() <= tasks
-
-    async def is_left_alone() -> bool:
-        return (await fetch(database.reveal(), CONNECTIONS)) == [(0,)]
-
-    await until(is_left_alone)
+    await until_equal(lambda: fetch(database.reveal(), CONNECTIONS), [(0,)])
 
 
 async def test_a_server_that_is_killed_and_comes_back_lost_nothing(
@@ -158,7 +137,7 @@ async def test_a_server_that_is_killed_and_comes_back_lost_nothing(
                 if await store.apply([batch]):
                     applied += 1
             except StoreUnavailable:
-                await asyncio.sleep(0.05)
+                await until(lambda: store.health() is None, "it is back")
 
     async with asyncio.timeout(SECONDS):
         writing = asyncio.ensure_future(write())
@@ -384,7 +363,7 @@ async def test_one_s_own_writer_wakes_whoever_waits(
 ) -> None:
     monkeypatch.setattr("landline.adapters.postgres.applied_poller.POLL_SECONDS", 10 * SECONDS)
     waiting = asyncio.ensure_future(store.wait_applied({0: 1}))
-    await asyncio.sleep(0)
+    await go_round()
     assert await store.apply([Batch(0, 0, 1)])
     async with asyncio.timeout(SECONDS):
         assert (await waiting)[0] == 1

@@ -17,6 +17,7 @@ from landline.model import Batch, LogIdentity, Message, PendingQuery, Position
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
 from support.postgres import execute
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -278,6 +279,4 @@ async def test_nothing_is_left_of_the_hosts_that_were_asked(
                     continue
     finally:
         other.resume()
-    async with asyncio.timeout(SECONDS):
-        while not asyncio.all_tasks() <= tasks:  # noqa: ASYNC110 - nobody tells of their end
-            await asyncio.sleep(0.01)
+    await until(lambda: asyncio.all_tasks() <= tasks, "no task of ours is left")

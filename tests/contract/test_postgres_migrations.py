@@ -2,7 +2,7 @@
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from landline.model import (
 )
 from support.pages import code_blocks, read, section
 from support.postgres import execute, fetch
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -47,12 +48,6 @@ def message(number: int, offset: int, *recipients: str) -> Message:
     id = f"{number:08x}-0000-8000-8000-00000000c0de"
     position = Position(0, offset)
     return Message(id, "c", "alice", recipients or ("bob",), "x", position, 1_767_323_045_678)
-
-
-async def until(holds: Callable[[], Awaitable[bool]]) -> None:
-    async with asyncio.timeout(SECONDS):
-        while not await holds():  # noqa: ASYNC110 - it is the server's state, not ours
-            await asyncio.sleep(0.02)
 
 
 async def make_old(url: SecretUrl) -> None:
@@ -167,7 +162,7 @@ async def test_servers_of_both_versions_start_and_write_while_an_index_is_built(
                 ("deliveries_pkey", True),
             ]
 
-        await until(is_building)
+        await until(is_building, "the index is being built")
         assert await start_old(database) == 1
         assert await store.apply([Batch(0, 0, 1, (message(1, 0),))])
         assert not any(task.done() for task in starting)

@@ -4,6 +4,7 @@ hint arrives. Another adapter joins with a line in `buses`.
 
 import asyncio
 from collections.abc import AsyncIterator, Iterable
+from contextlib import suppress
 from typing import Protocol
 
 import pytest
@@ -14,7 +15,7 @@ from landline.ports import RoutingBus
 from landline_stack import Stack
 from simulation.good_weather import ModelBuses
 from support.stack import MakeTopic
-from support.waiting import WAIT_SECONDS
+from support.waiting import WAIT_SECONDS, until
 
 
 class Buses(Protocol):
@@ -78,15 +79,10 @@ class Ear:
                 while missing := wanted.difference(self.heard):
                     for hint in missing:
                         sender.publish(address, hint)
-                    await self._wait(wanted)
+                    with suppress(AssertionError):
+                        await until(lambda: wanted.issubset(self.heard), "they have come", 5.0)
         except TimeoutError:
             raise AssertionError(f"{len(missing)} hints have not come") from None
-
-    async def _wait(self, wanted: set[bytes]) -> None:
-        for _ in range(500):
-            if wanted.issubset(self.heard):
-                return
-            await asyncio.sleep(0.01)
 
 
 @pytest.fixture(params=["memory", "model", pytest.param("kafka", marks=pytest.mark.stack)])

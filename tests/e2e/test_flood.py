@@ -11,7 +11,7 @@ from landline.protocol.identity import direct_conversation
 from landline.protocol.partitions import partition_of
 from support.cluster import Servers
 from support.peer import Peer
-from support.waiting import until
+from support.waiting import paced, until
 
 PARTITIONS = 32
 FLOOD = 4_000
@@ -38,10 +38,9 @@ async def flooding(alice: Peer) -> AsyncIterator[None]:
     """150 messages a second."""
 
     async def write() -> None:
-        while True:
+        async for _ in paced(0.1):
             for _ in range(15):
                 await alice.send("bob", "flood")
-            await asyncio.sleep(0.1)
 
     task = asyncio.create_task(write())
     yield
@@ -55,12 +54,11 @@ async def sipping(url: str) -> AsyncIterator[Peer]:
 
     async def sip(bob: Peer) -> None:
         done = 0
-        while True:
+        async for _ in paced(0.1):
             ids = bob.visit.message_ids[done : done + 10]
             if ids:
                 await bob.raw({"type": "ack", "ids": ids})
                 done += len(ids)
-            await asyncio.sleep(0.1)
 
     async with Peer(url, "bob", acks=False, reconnects=False) as bob:
         task = asyncio.create_task(sip(bob))

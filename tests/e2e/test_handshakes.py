@@ -15,7 +15,7 @@ from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 from support.peer import Peer
 from support.raw import dialled, request
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import paced, until
 
 EMOJI = "\U0001f600"  # 4 bytes of UTF-8
 BAD_NAMES = [
@@ -43,10 +43,10 @@ async def test_silent_sockets_and_slow_headers_are_cut(server: ServerProcess) ->
     async def slow() -> None:
         async with dialled(server.port) as raw:
             cut = asyncio.create_task(raw.until_cut())
-            for byte in request(server.port, headers=[("X-Slow", "x" * 10_000)]):
-                if cut.done() or not await raw.write(bytes([byte])):
+            slowly = request(server.port, headers=[("X-Slow", "x" * 10_000)])
+            async for number in paced(0.1):
+                if cut.done() or not await raw.write(slowly[number : number + 1]):
                     break
-                await asyncio.sleep(0.1)
             await cut
 
     process = psutil.Process(server.pid)

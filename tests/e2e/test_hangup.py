@@ -7,12 +7,11 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
 from support.peer import Peer
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import paced, until
 
 ROLES = ["gateway,writer", "gateway", "writer"]
 
@@ -31,10 +30,9 @@ def is_handled(pid: int) -> bool:
 async def hang_up(pid: int, times: list[int]) -> None:
     """Send SIGHUP again and again, until the process has ended."""
     with suppress(ProcessLookupError):
-        while psutil.pid_exists(pid):
+        async for _ in paced(0.002):
             os.kill(pid, signal.SIGHUP)
             times.append(pid)
-            await asyncio.sleep(0.002)
 
 
 async def test_a_server_lives_through_it_from_its_start_to_the_end_of_its_drain(

@@ -21,7 +21,7 @@ import pytest
 from support.peer import Peer, until_caught_up
 from support.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame, opened
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import paced, until
 
 FRAME_BYTES = 65_536
 CONTENT_BYTES = 16_384
@@ -382,9 +382,8 @@ async def test_an_attack_costs_bounded_memory(
     peaks = [0]
 
     async def watch() -> None:
-        while True:
+        async for _ in paced(0.001):
             peaks[-1] = max(peaks[-1], process.memory_info().rss)
-            await asyncio.sleep(0.001)
 
     async with Peer(server.ws_url, "alice") as alice, Peer(server.ws_url, "bob") as bob:
         watching = asyncio.create_task(watch())

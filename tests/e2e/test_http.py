@@ -13,7 +13,7 @@ from typing import Any
 from landline.api.pages import load_pages
 from support.raw import WAIT_SECONDS, dialled, opened, request
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import go_round, until
 
 FILES = [path for path in load_pages() if path.endswith(("/app.js", "/style.css"))]
 PAGES = ["/", "/healthz", "/readyz", "/metrics", *FILES]
@@ -201,7 +201,7 @@ async def test_empty_lines_before_a_request_are_no_part_of_it(server: ServerProc
         async with dialled(server.port) as raw:
             for byte in b"\r\n" * count + get[:-1]:
                 await raw.write(bytes([byte]))
-                await asyncio.sleep(0)
+                await go_round()
             assert (await raw.upgrade(get[-1:])).status == 200
     for other in (b"\n", b"\r", b"\r\r\n", b"\r\n\n", b" \r\n", b"\r\n \r\n", b"\r\n" * 9):
         assert (await exchange(server.port, other + get)).startswith(b"HTTP/1.1 400 "), other
@@ -233,7 +233,7 @@ async def test_headers_over_the_limit_are_told(server: ServerProcess) -> None:
     async with dialled(server.port) as raw:
         for piece in pieces[:-1]:
             await raw.write(piece)
-            await asyncio.sleep(0.001)
+            await go_round()
         assert (await raw.upgrade(pieces[-1])).status == 200
 
 

@@ -17,7 +17,7 @@ from support.chatting import chatting, pairs, until_received
 from support.cluster import Servers
 from support.peer import Frame, Peer, until_caught_up
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import paced, until
 
 
 async def send_many(url: str, sender: str, to: str, count: int) -> set[str]:
@@ -147,15 +147,14 @@ async def test_a_user_who_comes_and_goes_is_never_stranded(servers: Servers) -> 
         received: set[str] = set()
 
         async def write() -> None:
-            for number in range(400):
+            async for number in paced(0.0025, 400):
                 await alice.send("bob", f"message {number}")
-                await asyncio.sleep(0.0025)
 
         writing = asyncio.create_task(write())
         for turn in range(20):
             bob = Peer(servers.there.ws_url, "bob")
             await bob.start()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(random.uniform(0, 0.04))
             await (bob.cut() if turn % 2 else bob.stop())
             bob.reconnects = False
             received |= bob.received
@@ -225,12 +224,11 @@ async def test_connecting_in_the_middle_of_a_flood(servers: Servers) -> None:
         is_over = False
 
         async def flood() -> None:
-            number = 0
-            while not is_over:
+            async for number in paced(0.001):
+                if is_over:
+                    return
                 if len(alice.unanswered) < 100:
                     await alice.send("bob", f"message {number}")
-                    number += 1
-                await asyncio.sleep(0.001)
 
         flooding = asyncio.create_task(flood())
         received: set[str] = set()
@@ -260,14 +258,13 @@ async def test_servers_that_are_asked_to_stop_drain(servers: Servers) -> None:
     await asyncio.gather(*(peer.start() for peer in peers))
 
     async def chat(number: int, peer: Peer) -> None:
-        for turn in range(100_000):
+        async for turn in paced(0.001):
             if peer.visit.close_code is not None or peer.socket is None:
                 return
             await peer.send(f"user{number ^ 1}", f"{number} {turn}")
-            await asyncio.sleep(0.001)
 
     chats = [asyncio.create_task(chat(*item)) for item in enumerate(peers)]
-    await asyncio.sleep(0.5)
+    await until(lambda: all(len(peer.accepted) > 20 for peer in peers), "all of them chat")
     codes = await asyncio.to_thread(servers.stop)
     await asyncio.gather(*chats)
     assert set(codes) == {0}

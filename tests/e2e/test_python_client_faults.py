@@ -24,7 +24,7 @@ from landline.client.outbox import Draft, FileOutbox
 from support.peer import Peer
 from support.scripted import ID, Scripted, accept_all, scripted, tell, welcome
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import go_round, until
 
 
 async def test_a_connection_that_ends_before_its_welcome_is_only_a_lost_connection() -> None:
@@ -208,12 +208,12 @@ async def test_an_answer_is_given_to_its_sender_even_while_the_connection_goes_d
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The answer is here, the outbox is still forgetting the draft, and the chat is left."""
-    is_removing = asyncio.Event()
+    is_removing, may_remove = asyncio.Event(), asyncio.Event()
     remove = FileOutbox.remove
 
     async def slow_remove(self: FileOutbox, refs: Sequence[str]) -> None:
         is_removing.set()
-        await asyncio.sleep(0.2)
+        await may_remove.wait()
         await remove(self, refs)
 
     monkeypatch.setattr(FileOutbox, "remove", slow_remove)
@@ -221,6 +221,10 @@ async def test_an_answer_is_given_to_its_sender_even_while_the_connection_goes_d
         async with landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat:
             sending = asyncio.create_task(chat.send("b", "hello"))
             await is_removing.wait()
+            leaving = asyncio.create_task(chat.close())
+            await go_round()
+            may_remove.set()
+            await leaving
         assert (await sending).id == ID
 
 

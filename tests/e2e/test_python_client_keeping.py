@@ -21,7 +21,7 @@ from landline.client import (
 )
 from landline.client.outbox import FileOutbox
 from support.scripted import ID, accept_all, scripted
-from support.waiting import until
+from support.waiting import go_round, until
 
 WAIT_SECONDS = 20.0
 
@@ -43,7 +43,7 @@ async def give_up(chat: Chat, how: str, content: str = "hello") -> None:
     match how:
         case "cancelled at once":
             sending = asyncio.create_task(chat.send("b", content))
-            await asyncio.sleep(0)
+            await go_round()
             sending.cancel()
             await asyncio.wait({sending})
             assert sending.cancelled()
@@ -70,12 +70,12 @@ async def test_who_gives_up_does_not_take_it_back(how: str, tmp_path: Path) -> N
     ):
         with busy_disk(chat) as is_free:
             before = asyncio.create_task(chat.send("b", "before"))
-            await asyncio.sleep(0)
+            await go_round()
             await give_up(chat, how)
             assert not is_free.is_set()  # the time that was given is over, whatever the disk does
             assert [draft.content for draft in chat.unanswered] == ["before", "hello"]
             after = asyncio.create_task(chat.send("b", "after"))
-            await asyncio.sleep(0)
+            await go_round()
         assert [(await send).id for send in (before, after)] == [ID, ID]
         await until(lambda: not chat.unanswered, "all are answered")
         assert [frame["content"] for frame in server.frames] == ["before", "hello", "after"]
@@ -100,7 +100,7 @@ async def test_it_is_kept_before_the_chat_is_left(how: str, tmp_path: Path) -> N
         await chat.__aenter__()
         with busy_disk(chat) as is_free:
             waiting = asyncio.create_task(chat.send("b", "somebody waits"))
-            await asyncio.sleep(0)
+            await go_round()
             await give_up(chat, how)
             leaving = asyncio.create_task(chat.close())
             await until(lambda: chat._ended is not None, "it is being left")

@@ -12,7 +12,6 @@ import socket
 import sqlite3
 import subprocess
 import sys
-import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -25,7 +24,7 @@ from landline_stack.ports import free_port
 from support.disk import Disk, FaultyDisk, TinyDisk, namespace
 from support.peer import Peer
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import until, wait_until
 
 needs_mounts = pytest.mark.skipif(not namespace(), reason="nobody may mount anything here")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
@@ -447,9 +446,10 @@ def test_a_disk_that_fails_at_start_is_refused(
     server.start()
     try:
         wanted = [(500 if is_used else 0,)]
-        deadline = time.monotonic() + 60  # the writer may have been behind when it was killed
-        while (rows := read(data_dir / "landline.db", "SELECT count(*) FROM messages")) != wanted:
-            assert time.monotonic() < deadline, rows
-            time.sleep(0.05)
+        # The writer may have been behind when it was killed.
+        wait_until(
+            lambda: read(data_dir / "landline.db", "SELECT count(*) FROM messages") == wanted,
+            f"the store has {wanted}",
+        )
     finally:
         server.kill()

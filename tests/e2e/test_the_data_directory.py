@@ -20,7 +20,7 @@ from e2e.test_storage_faults import logged, needs_compiler, refused
 from support.disk import FaultyDisk
 from support.peer import Peer
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import go_round, until
 
 NAME = "landline.db"
 
@@ -437,7 +437,7 @@ async def test_what_another_program_does_through_sqlite_is_no_damage(
         await send_many(alice, 300, length=3_000)
         for number in range(4):
             sending = asyncio.create_task(send_many(alice, 40, length=3_000 if number else 10))
-            await asyncio.sleep(0)
+            await go_round()
             if kind == "copy":
                 shutil.copytree(server.data_dir, server.data_dir.parent / f"copy{number}")
             elif kind == "touch":

@@ -15,6 +15,7 @@ from landline_stack import LandlineServer, Stack
 from landline_stack.ports import free_port
 from support.postgres import execute, fetch
 from support.stack import KAFKA_SECONDS, stack_or_skip
+from support.waiting import until, until_equal
 
 pytestmark = pytest.mark.stack
 
@@ -131,9 +132,11 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
     back = "UPDATE applied SET next_offset = $1 WHERE log_partition = $2"
     await execute(own.postgres_url, back, offset, partition)
     await asyncio.to_thread(ws_1.start)
-    async with asyncio.timeout(60):
-        while (await audit(own))[0] != 0:
-            pass
+
+    async def is_whole() -> bool:
+        return (await audit(own))[0] == 0
+
+    await until(is_whole, "the audit finds no difference")
 
     # Whoever may write to the topic can add what no server would.
     [(id,)] = await fetch(own.postgres_url, f"SELECT {ONE}::text")
@@ -143,9 +146,7 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
     for value in (receipt % id, receipt % id.replace(id[:8], "f" * 8), "garbage"):
         producer.produce(MESSAGES_TOPIC, value, partition=3)
     assert await asyncio.to_thread(producer.flush, KAFKA_SECONDS) == 0
-    async with asyncio.timeout(60):
-        while not await fetch(own.postgres_url, "SELECT 1 FROM quarantine"):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until_equal(lambda: fetch(own.postgres_url, "SELECT 1 FROM quarantine"), [(1,)])
     code, said = await audit(own)
     assert (code, said[-1]) == (1, "3 differences: 1 quarantined, 2 receipt_stray"), said
     await execute(own.postgres_url, "DELETE FROM quarantine")

@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import secrets
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -18,7 +17,7 @@ from landline_stack import Stack
 from support.cluster import TOPICS, delete_topics
 from support.peer import Peer
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import paced, until
 
 MESSAGES, ROUTING = TOPICS
 
@@ -99,10 +98,11 @@ class Fleet:
 
     async def until_stored(self, ids: Collection[str], seconds: float = 60.0) -> None:
         """Wait until the writer has applied them all."""
-        deadline = time.monotonic() + seconds
-        while not set(ids) <= await self.stored():
-            assert time.monotonic() < deadline, "the writer has not applied all that was accepted"
-            await asyncio.sleep(0.1)
+
+        async def are_stored() -> bool:
+            return set(ids) <= await self.stored()
+
+        await until(are_stored, "the writer has applied all that was accepted", seconds)
 
     async def open(self) -> None:
         """Make the database."""
@@ -155,11 +155,8 @@ async def talking(
     """Have one write to the others, in turn, for the length of a `with` block."""
 
     async def talk() -> None:
-        number = 0
-        while True:
-            number += 1
+        async for number in paced(pause_seconds):
             await sender.send(recipients[number % len(recipients)].user, f"load {number}")
-            await asyncio.sleep(pause_seconds)
 
     task = asyncio.create_task(talk())
     try:
@@ -198,15 +195,11 @@ async def immediate_again(sender: Peer, recipient: Peer, server: ServerProcess) 
     """Wait until messages reach the recipient's server without its sweep, many in a row."""
     before = pushes(server, "live")
 
-    def is_immediate() -> bool:
+    async def are_immediate() -> bool:
+        await sender.send(recipient.user, f"again {secrets.token_hex(4)}")
         return pushes(server, "live") >= before + 10
 
-    for _ in range(300):
-        await sender.send(recipient.user, f"again {secrets.token_hex(4)}")
-        await asyncio.sleep(0.1)
-        if is_immediate():
-            return
-    raise AssertionError("messages still arrive by the sweep")
+    await until(are_immediate, "messages arrive at once, not by the sweep")
 
 
 def first_line(server: ServerProcess, event: str) -> str:

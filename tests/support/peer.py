@@ -20,6 +20,7 @@ from websockets.exceptions import ConnectionClosed, InvalidHandshake
 from support.waiting import until
 
 RETRY_SECONDS = 0.1  # after an answer that leaves it open
+RECONNECT_SECONDS = 0.01
 Frame = dict[str, Any]
 
 
@@ -178,10 +179,10 @@ class Peer:
             try:
                 await self._visit()
             except (OSError, InvalidHandshake, TimeoutError, EOFError):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(RECONNECT_SECONDS)
             if not self.reconnects:
                 return
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _visit(self) -> None:
         async with connect(

@@ -5,7 +5,6 @@ here: a database, topics, a number in Redis. A test that kills servers starts a 
 """
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import count
@@ -28,6 +27,7 @@ from redis import Redis
 from landline_stack import Stack
 from landline_stack.errors import Missing
 from landline_stack.jars import JarCache
+from support.waiting import wait_until
 
 KAFKA_SECONDS = 60.0
 
@@ -124,10 +124,10 @@ def create_topic(
     for created in admin.create_topics([topic], request_timeout=KAFKA_SECONDS).values():
         created.result(KAFKA_SECONDS)
     places = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
-    deadline = time.monotonic() + KAFKA_SECONDS
-    while not all(_is_answered(each) for each in admin.list_offsets(places).values()):
-        assert time.monotonic() < deadline, f"topic {name} gets no leaders"
-        time.sleep(0.02)
+    wait_until(
+        lambda: all(map(_is_answered, admin.list_offsets(places).values())),
+        f"topic {name} has leaders",
+    )
 
 
 def alter_topic(admin: AdminClient, name: str, **settings: str) -> None:

@@ -1,10 +1,11 @@
-"""Waiting for what a test can observe: one way for coroutines, one for threads."""
+"""Waiting for what a test can observe, instead of sleeping for a guessed time."""
 
 import asyncio
 import inspect
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
+from itertools import count
 from typing import Any
 
 WAIT_SECONDS = 60.0
@@ -33,12 +34,33 @@ async def until(
         raise AssertionError(_complaint(what, seconds)) from None
 
 
+async def until_equal(
+    ask: Callable[[], Awaitable[object]], wanted: object, seconds: float = WAIT_SECONDS
+) -> None:
+    """Ask until the answer is the wanted one. The last answer goes into the failure."""
+    last: object = None
+
+    async def is_equal() -> bool:
+        nonlocal last
+        last = await ask()
+        return last == wanted
+
+    await until(is_equal, lambda: f"{last!r} is {wanted!r}", seconds)
+
+
 def wait_until(is_so: Callable[[], bool], what: What, seconds: float = WAIT_SECONDS) -> None:
     """Wait as `until` does, where there is no event loop or nothing else for it to do."""
     deadline = time.monotonic() + seconds
     while not is_so():
         assert time.monotonic() < deadline, _complaint(what, seconds)
         time.sleep(_ASK_SECONDS)
+
+
+async def paced(pause_seconds: float, times: int | None = None) -> AsyncIterator[int]:
+    """Count from 0, so many times or for ever, and pause after each: for load, not for waiting."""
+    for number in count() if times is None else range(times):
+        yield number
+        await asyncio.sleep(pause_seconds)
 
 
 async def go_round(turns: int = 1) -> None:

@@ -8,6 +8,7 @@ from landline_verify.history import History
 from landline_verify.judge import judge
 from landline_verify.report import lines
 from landline_verify.runner import Options, Runner, RunProgress
+from support.waiting import until
 
 # Twice as much as has to happen (500 accepted messages): machines stand still, too.
 USERS = 16
@@ -48,9 +49,7 @@ def expect_pass(history: History) -> None:
 
 async def accepted(runner: Runner, count: int) -> None:
     """Wait until so many messages were accepted."""
-    async with asyncio.timeout(60):
-        while runner.progress().accepted < count:  # noqa: ASYNC110 - it is a count
-            await asyncio.sleep(0.01)
+    await until(lambda: runner.progress().accepted >= count, f"{count} are accepted")
 
 
 async def _call(meanwhile: Meanwhile, runner: Runner) -> None:

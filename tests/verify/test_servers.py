@@ -27,6 +27,7 @@ from landline_verify.report import lines
 from landline_verify.runner import Runner
 from support.server import ServerProcess
 from support.stack import stack_or_skip
+from support.waiting import until
 from verify.runs import accepted, expect_pass, run
 
 
@@ -127,9 +128,12 @@ async def test_what_vanishes_from_the_store_is_found(
     async def delete(runner: Runner) -> None:
         await accepted(runner, 300)
         connection = await asyncpg.connect(own.postgres_url)
-        while (id := await connection.fetchval(_DELETE)) is None:  # noqa: ASYNC110 - a table
-            await asyncio.sleep(0.1)  # nothing is delivered yet
-        deleted.append(id)
+
+        async def is_deleted() -> bool:
+            deleted[:] = [await connection.fetchval(_DELETE)]
+            return deleted != [None]
+
+        await until(is_deleted, "something is delivered")
         await connection.close()
 
     deleted: list[object] = []
