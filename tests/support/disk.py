@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from support.server import ServerProcess
 
 _SOURCE = Path(__file__).with_name("faulty_disk.c")
@@ -106,3 +108,7 @@ def namespace() -> list[str]:
         if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
             return command
     return []
+
+
+needs_mounts = pytest.mark.skipif(not namespace(), reason="nobody may mount anything here")
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")
