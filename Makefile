@@ -71,11 +71,11 @@ format: $(READY) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff format
 
 bench: $(READY) ## measure speed, idle cost, memory, and how long clients wait beside a flood
-	@PYTHONPATH=tests $(BIN)/python -m bench.speed
-	@PYTHONPATH=tests $(BIN)/python -m bench.floods
-	@PYTHONPATH=tests $(BIN)/python -m bench.idle
-	@PYTHONPATH=tests $(BIN)/python -m bench.cluster
-	@PYTHONPATH=tests $(BIN)/python -m bench.memory
+	@$(BIN)/python -m bench.speed
+	@$(BIN)/python -m bench.floods
+	@$(BIN)/python -m bench.idle
+	@$(BIN)/python -m bench.cluster
+	@$(BIN)/python -m bench.memory
 
 docs: $(READY) ## generate docs/configuration.md and docs/mutants.md again
 	$(BIN)/python -m landline.config.page > docs/configuration.md

@@ -16,7 +16,8 @@ from landline_stack.stack import Stack
 class LandlineServer(StackServer):
     """`landline serve` with these arguments, on a port that it keeps.
 
-    `program`: what is run in the place of `landline`; `prefix`: what runs it. Arguments and
+    `program`: the module that is run in the place of `landline`; `prefix`: what runs it, such as
+    `taskset`; `python`: the interpreter, which may be another checkout's. Arguments and
     environment count from the next start on.
     """
 
@@ -30,6 +31,7 @@ class LandlineServer(StackServer):
         environment: Mapping[str, str] | None = None,
         program: Sequence[str] = ("landline",),
         prefix: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> None:
         super().__init__(name, directory)
         self.port = port or free_port()
@@ -37,6 +39,7 @@ class LandlineServer(StackServer):
         self.environment = dict(environment or {})
         self._program = program
         self._prefix = prefix
+        self._python = python
 
     @classmethod
     def on(
@@ -48,6 +51,8 @@ class LandlineServer(StackServer):
         port: int | None = None,
         roles: str = "gateway,writer",
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
+        python: str = sys.executable,
     ) -> Self:
         """Return a server of a cluster."""
         options = {
@@ -62,8 +67,9 @@ class LandlineServer(StackServer):
         # There is a password in it, and a command line can be read by everybody.
         secret = {"LANDLINE_POSTGRES": stack.postgres_url}
         return cls(
-            name, directory, arguments, port=port, environment={**secret, **(environment or {})}
-        )
+            name, directory, arguments, port=port, environment={**secret, **(environment or {})},
+            prefix=prefix, python=python,
+        )  # fmt: skip
 
     @property
     def url(self) -> str:
@@ -101,7 +107,7 @@ class LandlineServer(StackServer):
 
     def _command(self) -> Sequence[str]:
         return [
-            *self._prefix, sys.executable, "-m", *self._program, "serve",
+            *self._prefix, self._python, "-m", *self._program, "serve",
             "--port", str(self.port), *self.arguments,
         ]  # fmt: skip
 

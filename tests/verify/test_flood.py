@@ -11,7 +11,7 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from landline import cli
-from landline_verify import flood
+from landline_verify import flood, flooder
 from landline_verify.judge import judge
 from landline_verify.report import lines
 from support.standin import Frame, Session, Standin
@@ -43,7 +43,7 @@ async def flooded(kind: str, *bounds: str) -> tuple[Sink, int]:
     sink = Sink()
     async with serve(sink.take, "127.0.0.1", 0, max_size=2**20) as server:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "landline_verify.flood", kind, address(server), "noah", *bounds,
+            sys.executable, "-m", "landline_verify.flooder", kind, address(server), "noah", *bounds,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with asyncio.timeout(SECONDS):
@@ -63,7 +63,7 @@ def kinds_of(frames: Sequence[str | bytes]) -> Counter[str]:
     return counted
 
 
-@pytest.mark.parametrize("kind", flood.FLOOD_KINDS)
+@pytest.mark.parametrize("kind", flooder.FLOOD_KINDS)
 async def test_a_flood_is_what_it_is_called_and_ends_by_itself(kind: str) -> None:
     """After its last frame: the time that it was given is longer than the test's."""
     sink, count = await flooded(kind, "3600", "100")
