@@ -1,4 +1,4 @@
-"""Measurements of the real server. `make bench` runs all but the last; figures in the docs are theirs.
+"""Measurements of the real server, from which the figures in the docs come.
 
 - `python -m bench.speed`: messages a second and latency of one embedded server.
 - `python -m bench.floods`: how long others wait while one client floods it.
@@ -7,5 +7,6 @@
 - `python -m bench.memory`: what sessions cost that wait for a store that is away.
 - `python -m bench.compare OLD_TREE NEW_TREE`: which of two checkouts is faster.
 
-Each takes `--help`. All of them start their own servers on loopback, and need `taskset`.
+`make bench` runs all but the last. Each takes `--help`, starts its own servers on loopback, and
+needs `taskset`.
 """
