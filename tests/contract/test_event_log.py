@@ -308,7 +308,7 @@ async def test_a_read_that_was_cancelled_costs_nothing_but_its_reader(event_log:
 
 
 async def test_a_start_beyond_the_end_is_a_loss(event_log: EventLog) -> None:
-    """The store has applied what the log does not hold: a person must decide (F35)."""
+    """The store has applied what the log does not hold: a person must decide (F26)."""
     await append_all(event_log, records(100))
     ends = await event_log.ends()
     await (await event_log.open_reader(ends)).close()

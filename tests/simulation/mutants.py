@@ -40,7 +40,10 @@ Switch = Callable[[], AbstractContextManager[Any]]
 
 @dataclass(frozen=True)
 class Mutant:
-    """A rule, its switch, the invariants that must break without it, and a seed that shows it."""
+    """A rule, its switch, the invariants that must break without it, and a seed that shows it.
+
+    `source`: rows of docs/failure-catalogue.md that the rule answers, or the module that keeps it.
+    """
 
     name: str
     rule: str
@@ -71,13 +74,13 @@ def _patch(target: Any, name: str, value: Any) -> AbstractContextManager[Any]:
 # Connecting and the sweep ------------------------------------------------------------------------
 
 
-@mutant("`caught_up` waits until the store has reached the log's ends", "design 2 (4)", "I2c", 1)
+@mutant("`caught_up` waits until the store has reached the log's ends", "F44", "I2c", 1)
 def barrier_ignored() -> AbstractContextManager[Any]:
     begin = session.Session.begin
     return _patch(session.Session, "begin", lambda self, _ends: begin(self, NOWHERE))
 
 
-@mutant("the ends are read after the directory knows the session", "design 2 (3), F44", "I2p", 8000)
+@mutant("the ends are read after the directory knows the session", "F44", "I2p", 8000)
 def ends_before_register() -> AbstractContextManager[Any]:
     tell = membership.Membership._tell_directory
     enter = membership.Membership._read_ends
@@ -105,7 +108,7 @@ def ends_before_register() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("the sweep finds what no hint told", "design 2, F05", "I2b", 5)
+@mutant("the sweep finds what no hint told", "F05", "I2b", 5)
 def sweep_off() -> AbstractContextManager[Any]:
     return _patch(replay.Replay, "_sweep", mock.AsyncMock())
 
@@ -119,14 +122,12 @@ def replay_gives_up() -> AbstractContextManager[Any]:
     return _patch(replay.Replay, "_read_pages", once)
 
 
-@mutant(
-    "a mailbox that cannot be read stops nobody else's replay", "gateway/replay.py", "I15 I2b", 52
-)
+@mutant("a mailbox that cannot be read stops nobody else's replay", "F83", "I15 I2b", 52)
 def bad_mailbox_stops_all() -> AbstractContextManager[Any]:
     return _patch(replay.Replay, "_divide", mock.AsyncMock(side_effect=StoreUnavailable("all")))
 
 
-@mutant("conversations take turns in a session that lags", "session.py", "I2b", 8)
+@mutant("conversations take turns in a session that lags", "F85", "I2b", 8)
 def no_turns() -> AbstractContextManager[Any]:
     pull = session.Session.pull
 
@@ -137,7 +138,7 @@ def no_turns() -> AbstractContextManager[Any]:
     return _patch(session.Session, "pull", in_the_order_of_the_log)
 
 
-@mutant("what was pushed ahead of the cursor is not pushed again", "session.py", "I5", 0)
+@mutant("what was pushed ahead of the cursor is not pushed again", "F54, F85", "I5", 0)
 def pushed_ahead_forgotten() -> AbstractContextManager[Any]:
     push = session.Session._push_rows
 
@@ -149,12 +150,12 @@ def pushed_ahead_forgotten() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_push_rows", forget)
 
 
-@mutant("a directory that is down costs latency only", "design 3.9, F48", "defect", 1)
+@mutant("a directory that is down costs latency only", "F48", "defect", 1)
 def directory_is_needed() -> AbstractContextManager[Any]:
     return _patch(hub, "Unavailable", type("Never", (Exception,), {}))
 
 
-@mutant("only the owner removes a registration of the directory", "design 3.5, F46", "I2p", 80)
+@mutant("only the owner removes a registration of the directory", "F46", "I2p", 80)
 def directory_removal_unconditional() -> AbstractContextManager[Any]:
     return _patch(
         models.Registry,
@@ -214,17 +215,17 @@ def acks_of_anything() -> AbstractContextManager[Any]:
     return _patch(delivery.Delivery, "_acknowledge", anything)
 
 
-@mutant("at most `window` messages are outstanding", "design 3.6, F63", "I14", 1)
+@mutant("at most `window` messages are outstanding", "F63", "I14", 1)
 def window_unbounded() -> AbstractContextManager[Any]:
     return _patch(window.Window, "room", property(lambda _self: 1_000))
 
 
-@mutant("a session is pushed a message once", "design 3.10, F06", "I5", 0)
+@mutant("a session is pushed a message once", "F06", "I5", 0)
 def no_deduplication() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_has", lambda _self, _message: False)
 
 
-@mutant("the cursor passes only what was pushed", "session.py", "I2b I2c I2", 4)
+@mutant("the cursor passes only what was pushed", "delivery/session.py", "I2b I2c I2", 4)
 def cursor_passes_a_cut_page() -> AbstractContextManager[Any]:
     push = session.Session._push_rows
 
@@ -258,17 +259,17 @@ def held_messages_dropped() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_go_live_or_on", forget)
 
 
-@mutant("a session is live again when it has what it missed", "session.py", "I2p", 530)
+@mutant("a session is live again when it has what it missed", "delivery/session.py", "I2p", 530)
 def missed_not_noted() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_miss", lambda _self, _position: None)
 
 
-@mutant("who waits for the store for long hears live messages meanwhile", "session.py", "I2d", 8)
+@mutant("who waits for the store for long hears live messages meanwhile", "F81", "I2d", 8)
 def deaf_while_catching_up() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_is_deaf_for_long", lambda _self: False)
 
 
-@mutant("what is pushed while the store is away is remembered", "session.py", "I5", 4)
+@mutant("what is pushed while the store is away is remembered", "F81", "I5", 4)
 def live_pushes_forgotten() -> AbstractContextManager[Any]:
     add = memory.Pushed.add
     push = session.Session._push_live
@@ -281,7 +282,7 @@ def live_pushes_forgotten() -> AbstractContextManager[Any]:
     return _patch(session.Session, "_push_live", push_only)
 
 
-@mutant("a session that ends gives its memory back", "delivery/memory.py", "I14", 7)
+@mutant("a session that ends gives its memory back", "F86", "I14", 7)
 def memory_not_given_back() -> AbstractContextManager[Any]:
     return _patch(session.Session, "leave", lambda _self: None)
 
@@ -289,7 +290,7 @@ def memory_not_given_back() -> AbstractContextManager[Any]:
 # Sends -------------------------------------------------------------------------------------------
 
 
-@mutant("a timeout is `unknown`, never `rejected`", "design 3.1, F01", "I3 I12", 3)
+@mutant("a timeout is `unknown`, never `rejected`", "F01", "I3 I12", 3)
 def timeout_is_rejection() -> AbstractContextManager[Any]:
     fail = sends.Sends._fail
     return _patch(
@@ -299,7 +300,7 @@ def timeout_is_rejection() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("a repeat is never answered `rejected`", "sends.py, F01", "I12 I3", 28)
+@mutant("a repeat is never answered `rejected`", "F01", "I12 I3", 28)
 def repeat_is_rejected() -> AbstractContextManager[Any]:
     refuse = sends.Sends._refuse
 
@@ -309,7 +310,7 @@ def repeat_is_rejected() -> AbstractContextManager[Any]:
     return _patch(sends.Sends, "_refuse", always)
 
 
-@mutant("a repeat is looked up in the store first", "design 3.10", "I7", 3)
+@mutant("a repeat is looked up in the store first", "gateway/repeats.py", "I7", 3)
 def repeat_not_looked_up() -> AbstractContextManager[Any]:
     start = sends.Sends._start
 
@@ -319,7 +320,7 @@ def repeat_not_looked_up() -> AbstractContextManager[Any]:
     return _patch(sends.Sends, "_start", at_once)
 
 
-@mutant("an appended repeat takes the position that the store has", "design 3.10, F33", "I7", 316)
+@mutant("an appended repeat takes the position that the store has", "F33", "I7", 316)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -335,7 +336,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
 
 @mutant(
     "a repeat waits for its original; one that took long, or whose sender has left, asks the store",
-    "F04, delivery/sends.py",
+    "F04, F73",
     "I7",
     426,
 )
@@ -355,7 +356,7 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     return _patch(models.ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant("the work after an append goes on when the sender has left", "design 3.2, F03", "I2p", 6800)
+@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 6800)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -368,7 +369,7 @@ def routing_dies_with_sender() -> AbstractContextManager[Any]:
     return _patch(sends.Sends, "appended", die)
 
 
-@mutant("nothing is refused after it was accepted", "design 3.1, F71", "I3 I12", 0)
+@mutant("nothing is refused after it was accepted", "F71", "I3 I12", 0)
 def refused_after_append() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -394,7 +395,7 @@ def drain_rejects() -> AbstractContextManager[Any]:
     return _patch(sends.Sends, "drain", at_once)
 
 
-@mutant("`accepted` comes after the log's acknowledgement", "spec 4.1, F12", "I11 I1", 0)
+@mutant("`accepted` comes after the log's acknowledgement", "delivery/delivery.py", "I11 I1", 0)
 def accepted_before_append() -> AbstractContextManager[Any]:
     append = models.ModelEventLog.append
 
@@ -405,7 +406,9 @@ def accepted_before_append() -> AbstractContextManager[Any]:
     return _patch(models.ModelEventLog, "append", hope)
 
 
-@mutant("a message is pushed after the log's acknowledgement", "spec 4.1", "I11 I1 I3", 0)
+@mutant(
+    "a message is pushed after the log's acknowledgement", "delivery/delivery.py", "I11 I1 I3", 0
+)
 def pushed_before_append() -> AbstractContextManager[Any]:
     carry_out = hub.Hub._carry_out
 
@@ -455,7 +458,7 @@ def receipts_lost() -> AbstractContextManager[Any]:
     return _patch(receipts.Receipts, "not_appended", receipts.Receipts.appended)
 
 
-@mutant("a sender is told once", "spec 3", "I8", 4)
+@mutant("a sender is told once", "delivery/receipts.py", "I8", 4)
 def told_twice() -> AbstractContextManager[Any]:
     return _patch(receipts.Told, "note_new", lambda _self, ids, _recipient: list(ids))
 
@@ -475,7 +478,7 @@ def delivered_when_pushed() -> AbstractContextManager[Any]:
 # The writer and the store ------------------------------------------------------------------------
 
 
-@mutant("rows and offset move in one transaction", "design 3.3, F19", "I1 I2 I2b I2c I9", 32)
+@mutant("rows and offset move in one transaction", "F19", "I1 I2 I2b I2c I9", 32)
 def offset_before_rows() -> AbstractContextManager[Any]:
     def apply(self: models.Store, batch: Batch) -> bool:
         if self.applied.get(batch.partition, 0) != batch.start:
@@ -489,7 +492,7 @@ def offset_before_rows() -> AbstractContextManager[Any]:
     return _patch(models.Store, "apply_one", apply)
 
 
-@mutant("a partition moves by compare-and-set", "design 3.3, F21", "I10", 2)
+@mutant("a partition moves by compare-and-set", "F21", "I10", 2)
 def no_compare_and_set() -> AbstractContextManager[Any]:
     def apply(self: models.Store, batch: Batch) -> bool:
         self.applied[batch.partition] = batch.end
@@ -499,7 +502,7 @@ def no_compare_and_set() -> AbstractContextManager[Any]:
     return _patch(models.Store, "apply_one", apply)
 
 
-@mutant("facts and receipts only join", "design 3.4, F32", "I9 I15", 4)
+@mutant("facts and receipts only join", "F32", "I9 I15", 4)
 def status_overwritten() -> AbstractContextManager[Any]:
     join = models.Store.join
 
@@ -539,7 +542,7 @@ def garbage_skipped() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("whoever follows the log trusts offsets, not counts", "adapters", "I1 I2 I9", 4)
+@mutant("whoever follows the log trusts offsets, not counts", "F79", "I1 I2 I9", 4)
 def tail_counts() -> AbstractContextManager[Any]:
     """A cache of what this log acknowledged: it lacks what was denied, and takes the next one for
     it.
@@ -572,7 +575,7 @@ def trouble_is_poison() -> AbstractContextManager[Any]:
     return _patch(models.ModelMessageStore, "apply", give_up)
 
 
-@mutant("a writer that stands by takes over", "writer.py, F21", "I10 I15 I2b", 29)
+@mutant("a writer that stands by takes over", "F21", "I10 I15 I2b", 29)
 def standby_for_ever() -> AbstractContextManager[Any]:
     async def stand_by(self: writer.Writer) -> None:
         while True:
@@ -604,7 +607,7 @@ def applied_after_rows() -> AbstractContextManager[Any]:
     return _patch(models.ModelMessageStore, "pending", later)
 
 
-@mutant("pages go by position, never by OFFSET", "design 3.7, F35", "I2 I2b I2c I6 I15", 4)
+@mutant("pages go by position, never by OFFSET", "F35", "I2 I2b I2c I6 I15", 4)
 def pages_by_offset() -> AbstractContextManager[Any]:
     skips: dict[str, int] = {}
     owed = models.Store.owed
@@ -620,7 +623,7 @@ def pages_by_offset() -> AbstractContextManager[Any]:
     return _patch(models.Store, "owed", by_count)
 
 
-@mutant("pages are in the order of the log", "design 3.8, F64", "I6 I2 I2b I2c", 3)
+@mutant("pages are in the order of the log", "F64", "I6 I2 I2b I2c", 3)
 def pages_by_id() -> AbstractContextManager[Any]:
     owed = models.Store.owed
 
@@ -633,7 +636,7 @@ def pages_by_id() -> AbstractContextManager[Any]:
     return _patch(models.Store, "owed", by_id)
 
 
-@mutant("a message goes to its recipients only", "I13", "I13", 0)
+@mutant("a message goes to its recipients only", "delivery/delivery.py", "I13", 0)
 def pushed_to_the_sender_too() -> AbstractContextManager[Any]:
     push = delivery.Delivery._push_local
 
