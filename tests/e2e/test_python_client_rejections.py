@@ -8,7 +8,15 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 import landline
-from landline.client import Connected, Disconnected, Event, MessageRejected, Rejected, SendTimeout
+from landline.client import (
+    Accepted,
+    Connected,
+    Disconnected,
+    Event,
+    MessageRejected,
+    Rejected,
+    SendTimeout,
+)
 from landline.client.outbox import Draft, FileOutbox
 from support.scripted import Scripted, accept, scripted, tell, welcome
 from support.server import ServerProcess
@@ -105,7 +113,7 @@ async def test_who_waits_for_the_answer_is_told_once() -> None:
         with pytest.raises(MessageRejected, match="no such name"):
             await chat.send("b", "lost?")
         await chat.send("b", "fine")
-    assert [type(event) for event in news(events)] == [landline.client.Accepted]
+    assert [type(event) for event in news(events)] == [Accepted]
 
 
 async def test_one_that_could_not_be_told_is_not_forgotten(
@@ -131,6 +139,33 @@ async def test_one_that_could_not_be_told_is_not_forgotten(
             with pytest.raises(landline.client.ClientError, match="ZeroDivisionError"):
                 await anext(chat)
         assert await kept(outbox, server.url) == ["lost?"]
+
+
+async def test_an_acceptance_that_could_not_be_told_is_told_by_the_next_chat(
+    tmp_path: Path,
+) -> None:
+    """Whoever listens may fail: the draft is repeated, and a repeat is stored once."""
+    events: list[Event] = []
+
+    def fail(event: Event) -> None:
+        if isinstance(event, Accepted):
+            raise ZeroDivisionError
+
+    outbox = tmp_path / "a.db"
+    async with scripted(reject) as server:
+        await keep(outbox, Draft("r", "b", "fine"), server.url)
+        async with landline.connect(
+            server.url, username="a", outbox=outbox, on_event=fail, connect_timeout=None
+        ) as chat:
+            with pytest.raises(landline.client.ClientError, match="ZeroDivisionError"):
+                await anext(chat)
+        assert await kept(outbox, server.url) == ["fine"]
+        async with landline.connect(
+            server.url, username="a", outbox=outbox, on_event=events.append
+        ) as chat:
+            await until(lambda: not chat.unanswered, "it is answered")
+        assert await kept(outbox, server.url) == []
+    assert [type(event) for event in news(events)] == [Accepted]
 
 
 async def test_a_server_of_today_tells_what_it_rejects_of_an_earlier_version(

@@ -1,4 +1,4 @@
-"""docs/failure-catalogue.md: every test it names is there, and every number that is used is in it."""
+"""docs/failure-catalogue.md: each test it names is there, and each number that is used is in it."""
 
 import ast
 import re

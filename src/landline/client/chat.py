@@ -571,13 +571,16 @@ class Chat:
             self._has_mail.set()
 
     def _take_acceptance(self, ref: str | None, acceptance: Acceptance) -> None:
-        send = self._settle(ref)
+        send = self._settle(ref, is_forgotten=False)
         if send is None:
             return
         # First of all the answer: what comes after may fail, or be cancelled with the connection.
         if not send.answer.done():
             send.answer.set_result(acceptance)
+        # The outbox forgets it only after this: a program that notes it elsewhere misses nothing.
         self._on_event(Accepted(send.draft.to, send.draft.content, acceptance))
+        self._answered.append(send.draft.ref)
+        self._has_work.set()
 
     def _take_refusal(self, refusal: ErrorFrame) -> None:
         send = self._in_flight.get(refusal.ref or "")

@@ -8,8 +8,8 @@ from landline.gateway import connection as connections
 from landline.gateway.connection import NO_CLOSE_FRAME, NO_CODE, WRITE_LIMIT_BYTES
 from landline.gateway.fragments import FRAGMENTS
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
-from landline.protocol.codes import CloseCode, ErrorCode
 from landline.protocol.client_frames import BadFrame, Ping, Send
+from landline.protocol.codes import CloseCode, ErrorCode
 from landline.protocol.limits import FRAME_BYTES
 from support.pair import Pair, connection_pair
 from support.raw import BINARY, CLOSE, CONTINUATION, PING, PONG, TEXT, frame

@@ -9,8 +9,8 @@ from picows.picows import _make_test_ws_frame
 
 from landline.gateway.connection import NO_CLOSE_FRAME, Connection
 from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS
-from landline.protocol.codes import CloseCode
 from landline.protocol.client_frames import ClientFrame, Ping, Send
+from landline.protocol.codes import CloseCode
 from support.pair import Heard
 from support.waiting import go_round, until
 

@@ -45,7 +45,6 @@ from landline.adapters.sqlite.opening import (
     lock_directory,
     open_writer,
 )
-from landline.adapters.sqlite.place import Place, make_private
 from landline.backoff import Backoff
 from landline.errors import UnusableDataDirectory
 
