@@ -2,14 +2,15 @@
 
     python examples/echo_bot.py --as echo
 
-A message is acknowledged when the body of the loop has finished, and `send` returns when the answer
-is durable. So a bot that is killed loses no message: what it had not answered comes again. A bot that
-is killed between answer and acknowledgement answers twice. Where that matters, remember `message.id`
-with your own data.
+A message is acknowledged when the body of the loop has finished, and `send` returns when the
+answer is durable. So a bot that is killed loses no message: what it had not answered comes again.
+A bot that is killed between answer and acknowledgement answers twice. Where that matters, remember
+`message.id` with your own data.
 """
 
 import argparse
 import asyncio
+from contextlib import suppress
 
 import landline
 from landline.client import MessageRejected
@@ -36,10 +37,8 @@ def main() -> None:
     parser.add_argument("--url", default="ws://127.0.0.1:8081/ws/chat")
     parser.add_argument("--as", dest="name", default="echo", help="the bot's user name")
     options = parser.parse_args()
-    try:
+    with suppress(KeyboardInterrupt):
         asyncio.run(answer(options.url, options.name))
-    except KeyboardInterrupt:
-        pass
 
 
 if __name__ == "__main__":

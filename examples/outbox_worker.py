@@ -6,9 +6,10 @@ An application that changes its data and then sends a message may die between th
 the message as a row of `notices`, in the transaction that changes its data. This worker sends rows.
 
 Why no row is lost or sent twice: the client's outbox file keeps a message from before its first try
-until its answer was told to `on_event`, which marks the row. So a row without a mark is in the file,
-and the client repeats it (a repeat is stored once), or it was never tried. A message that was marked
-and is still in the file is known by its id. Rows of equal recipient and content stand for each other.
+until its answer was told to `on_event`, which marks the row. So a row without a mark is in the
+file, and the client repeats it (a repeat is stored once), or it was never tried. A message that was
+marked and is still in the file is known by its id. Rows of equal recipient and content stand for
+each other.
 """
 
 import argparse

@@ -97,7 +97,7 @@ async def test_a_message_amid_the_handshake_is_replayed(cluster: Cluster, redis_
                 line.hold_questions()
                 line.has_held.clear()
                 async with Peer(there.ws_url, "bob") as bob:
-                    # What is held up is the session's registration, or a beat: then it is tried again.
+                    # A registration is held up, or a beat: then it is tried again.
                     await until(line.has_held.is_set, "the registration is on its way to Redis")
                     sent = await alice.send_and_wait("bob", "too early for a hint")
                     line.flow()

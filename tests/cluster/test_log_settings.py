@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from landline.retention import WATCH_SECONDS
+from landline.retention import RETENTION_WATCH_SECONDS
 from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin
 from support.stack import alter_topic
 from support.waiting import until, until_equal
@@ -55,7 +55,7 @@ async def test_the_guard_goes_by_the_brokers_clock_and_by_the_settings_of_now(
         try:
             assert await is_taken(alice, "what the store lacks")
             # Two looks of the guard. Nobody tells of one that finds nothing.
-            await asyncio.sleep(2 * WATCH_SECONDS)
+            await asyncio.sleep(2 * RETENTION_WATCH_SECONDS)
             assert await is_taken(alice, "still"), "a clock that is fast makes nothing old"
             await asyncio.to_thread(alter_topic, admin(fleet.stack), MESSAGES, retention_ms="8000")
             await until_taken(alice, False)

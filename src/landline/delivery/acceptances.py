@@ -11,7 +11,7 @@ REMEMBERED_SECONDS = 120.0
 
 
 @dataclass(slots=True)
-class Acceptance:
+class KnownAcceptance:
     """The answer that a message was given.
 
     `is_confirmed`: the store has said that this is the message's position. Otherwise the log has,
@@ -25,7 +25,7 @@ class Acceptance:
     is_confirmed: bool
 
 
-class Acceptances:
+class KnownAcceptances:
     """The last acceptances, by the message's id. Bounded; empty when idle."""
 
     __slots__ = ("_clock", "_remembered")
@@ -33,9 +33,9 @@ class Acceptances:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         # An OrderedDict: a dict gets slow at its front, where it is emptied (it skips holes).
-        self._remembered: OrderedDict[str, Acceptance] = OrderedDict()
+        self._remembered: OrderedDict[str, KnownAcceptance] = OrderedDict()
 
-    def find(self, message_id: str, *, retry: bool) -> Acceptance | None:
+    def find(self, message_id: str, *, retry: bool) -> KnownAcceptance | None:
         """Return the acceptance of a message if it is remembered and good enough: with `retry` the
         answer is the original position, which only the store knows.
         """
@@ -46,7 +46,7 @@ class Acceptances:
         """Remember an acceptance. Only a message with a ref can be repeated."""
         now = self._clock.monotonic()
         self._remembered.pop(message.id, None)  # what is confirmed later is newer: to the end
-        self._remembered[message.id] = Acceptance(
+        self._remembered[message.id] = KnownAcceptance(
             message.conversation, message.position, message.time_ms, now, is_confirmed
         )
         if len(self._remembered) > REMEMBERED_ACCEPTANCES:

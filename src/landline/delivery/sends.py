@@ -14,7 +14,7 @@ the log (`lineup`).
 
 from collections.abc import Callable, Mapping, Sequence
 
-from landline.delivery.acceptances import Acceptance, Acceptances
+from landline.delivery.acceptances import KnownAcceptance, KnownAcceptances
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     AppendMessage,
@@ -67,7 +67,7 @@ class Sends:
         self._new_id = new_id
         self._counters = counters
         self._flights = Flights()
-        self._acceptances = Acceptances(clock)
+        self._acceptances = KnownAcceptances(clock)
         self._line_ups = LineUps()
         self._is_draining = False
         self._refusal: str | None = None
@@ -225,7 +225,7 @@ class Sends:
         self._accept(flight.waiters, message.id, message)
 
     def _accept(
-        self, waiters: list[Waiter], message_id: str, accepted: Acceptance | Message
+        self, waiters: list[Waiter], message_id: str, accepted: KnownAcceptance | Message
     ) -> None:
         for waiter in waiters:
             self._counters.accepted += 1

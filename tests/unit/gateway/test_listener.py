@@ -5,9 +5,10 @@ import json
 import pytest
 from websockets.utils import accept_key
 
-from landline.api.http import Answer, Refused
+from landline.api.http import HttpResponse, RequestRefused
 from landline.gateway.listener import _is_same_origin
 from landline.gateway.request import read_head
+from landline.observability.metrics import series
 from landline.protocol.client_frames import Ping
 from landline.protocol.limits import SUBPROTOCOL
 from support.pair import Edge
@@ -45,7 +46,7 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
     head, status, reason = REFUSALS[case]
     edge = Edge()
     edge.admit()
-    with pytest.raises(Refused, match=reason) as refused:
+    with pytest.raises(RequestRefused, match=reason) as refused:
         edge.listener.decide(read_head(head), "peer")
     assert refused.value.status == status
 
@@ -64,7 +65,7 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
 async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
     edge = Edge()
     edge.admit()
-    assert not isinstance(edge.listener.decide(read_head(head), "peer"), Answer)
+    assert not isinstance(edge.listener.decide(read_head(head), "peer"), HttpResponse)
 
 
 @pytest.mark.parametrize("origin", ["https://chat.example.org", "http://127.0.0.1:8081"])
@@ -75,7 +76,7 @@ async def test_only_origins_of_the_list_are_let_in_where_there_is_one(origin: st
     if origin == "https://chat.example.org":
         edge.listener.decide(head, "peer")
     else:
-        with pytest.raises(Refused, match="allowed-origins"):
+        with pytest.raises(RequestRefused, match="allowed-origins"):
             edge.listener.decide(head, "peer")
 
 
@@ -96,11 +97,11 @@ async def test_a_server_that_takes_no_clients_says_why() -> None:
         (full, "too many connections"),
         (stopping, "is stopping"),
     ):
-        with pytest.raises(Refused, match=why) as refused:
+        with pytest.raises(RequestRefused, match=why) as refused:
             each.listener.decide(read_head(asked()), "peer")
         assert refused.value.status == 503
         assert refused.value.headers == {"Retry-After": "1"}
-        assert isinstance(each.listener.decide(page, "peer"), Answer)
+        assert isinstance(each.listener.decide(page, "peer"), HttpResponse)
 
 
 # On the wire --------------------------------------------------------------------------------------
@@ -144,7 +145,7 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
             async with dialled(edge.port) as client:
                 head = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"
                 assert (await client.upgrade(head.encode())).status == status
-        assert edge.listener.measure() == {"landline_upgrades_refused_total": 2}
+        assert edge.listener.measure() == {series("landline_upgrades_refused_total"): 2}
 
 
 async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
