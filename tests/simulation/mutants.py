@@ -18,7 +18,7 @@ from landline import writer
 from landline.delivery import delivery, memory, receipts, sends, session, window
 from landline.delivery.decisions import AppendMessage
 from landline.errors import StoreUnavailable, Unstorable
-from landline.gateway import hub, membership, repeats, replay
+from landline.gateway import hub, membership, repeats, replay, routing
 from landline.model import (
     NOWHERE,
     Appended,
@@ -152,7 +152,13 @@ def pushed_ahead_forgotten() -> AbstractContextManager[Any]:
 
 @mutant("a directory that is down costs latency only", "F48", "defect", 1)
 def directory_is_needed() -> AbstractContextManager[Any]:
-    return _patch(hub, "Unavailable", type("Never", (Exception,), {}))
+    @contextmanager
+    def switch() -> Iterator[None]:
+        never = type("Never", (Exception,), {})
+        with _patch(membership, "Unavailable", never), _patch(routing, "Unavailable", never):
+            yield
+
+    return switch()
 
 
 @mutant("only the owner removes a registration of the directory", "F46", "I2p", 80)
