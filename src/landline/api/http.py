@@ -42,7 +42,7 @@ class RequestRefused(Exception):
         self.headers = headers or {}
 
     def answer(self) -> HttpResponse:
-        """Return the response that says so."""
+        """Return the response with this status and sentence."""
         headers = {**_PLAIN_HEADERS, **self.headers}
         headers |= [FINAL_REFUSAL] if self.status in FINAL_STATUSES else []
         return HttpResponse(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
@@ -74,7 +74,7 @@ class Http:
     def answer(self, method: str, path: str) -> HttpResponse:
         """Return the answer to a request for this path (without its query). Raises: RequestRefused.
 
-        To HEAD it is that of GET: the listener leaves out the body.
+        The answer to HEAD is that to GET: the listener leaves out the body.
         """
         get = self._own.get(path)
         page = self._pages.get(path)
@@ -105,7 +105,7 @@ def _alive() -> HttpResponse:
 
 
 def method_refused(method: str) -> RequestRefused:
-    """Return the refusal of a method that no page has."""
+    """Return the refusal of a method other than GET and HEAD."""
     return RequestRefused(
         HTTPStatus.METHOD_NOT_ALLOWED,
         f"{method[:20]} is no method of this page; use GET or HEAD",
