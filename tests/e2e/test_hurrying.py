@@ -10,7 +10,7 @@ import pytest
 
 import landline
 from landline.client import Chat, Disconnected, Event
-from landline.client.backoff import Backoff
+from landline.client.reconnecting import ReconnectDelays
 from landline.terminal.chat import Terminal
 from landline.terminal.lines import Input
 from landline.terminal.screen import Screen
@@ -23,7 +23,7 @@ LONG = 3_600.0
 
 @pytest.fixture(autouse=True)
 def only_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Backoff, "next_delay", lambda *_args, **_named: LONG)
+    monkeypatch.setattr(ReconnectDelays, "next_seconds", lambda *_args, **_named: LONG)
 
 
 @pytest.fixture

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import random
 from typing import Any
 
 import pytest
@@ -15,8 +16,8 @@ from landline.client import (
     Event,
     Refused,
     WrongUser,
-    backoff,
-    sends,
+    reconnecting,
+    repeats,
 )
 from support.door import answer, door
 from support.scripted import ID, Scripted, accept, accept_all, scripted, tell, welcome
@@ -147,7 +148,7 @@ async def test_a_server_that_welcomes_and_hangs_up_is_not_hammered(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Only a session that lasted starts the waiting from the beginning."""
-    monkeypatch.setattr(backoff, "_up_to", lambda seconds: seconds)
+    monkeypatch.setattr(random, "uniform", lambda _least, most: most)
     events: list[Event] = []
 
     async def script(_seen: Scripted, socket: ServerConnection) -> None:
@@ -162,7 +163,7 @@ async def test_a_server_that_welcomes_and_hangs_up_is_not_hammered(
     ):
         await until(lambda: len(waits()) >= 4, "it has come four times")
         assert waits()[:4] == [0.1, 0.2, 0.4, 0.8]
-        monkeypatch.setattr(backoff, "LASTING_SECONDS", 0.0)
+        monkeypatch.setattr(reconnecting, "LASTING_SECONDS", 0.0)
         await until(lambda: len(waits()) >= 7, "it has come three times more")
         assert waits()[4:7] == [0.1] * 3
 
@@ -180,8 +181,8 @@ async def test_a_server_in_trouble_is_asked_with_one_send_at_a_time(
     refusal: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Two hundred sends for one recipient, who cannot be served at first; others are."""
-    monkeypatch.setattr(sends, "FIRST_REPEAT_SECONDS", 0.02)
-    monkeypatch.setattr(sends, "LAST_REPEAT_SECONDS", 0.1)
+    monkeypatch.setattr(repeats, "FIRST_REPEAT_SECONDS", 0.02)
+    monkeypatch.setattr(repeats, "LAST_REPEAT_SECONDS", 0.1)
     tries, troubles = 6, 200
     accepted: list[str] = []
     is_well = asyncio.Event()

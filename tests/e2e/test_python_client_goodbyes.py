@@ -11,8 +11,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 import landline
-from landline.client import ClientError, Event, WrongUser
-from landline.client import chat as client
+from landline.client import ClientError, Event, WrongUser, link
 from support.faults import metric
 from support.scripted import Scripted, scripted, welcome
 from support.server import ServerProcess
@@ -127,7 +126,7 @@ async def test_a_frame_of_a_session_that_cannot_be_read() -> None:
 
 
 async def test_a_welcome_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "WELCOME_SECONDS", 0.1)
+    monkeypatch.setattr(link, "WELCOME_SECONDS", 0.1)
 
     async def script(_socket: ServerConnection) -> None:
         """Say nothing."""
@@ -136,7 +135,7 @@ async def test_a_welcome_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_an_answer_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.1)
 
     async def script(socket: ServerConnection) -> None:
         await welcome(socket)

@@ -8,7 +8,7 @@ from typing import get_args
 import pytest
 
 from landline import client
-from landline.client import backoff, chat, dialing, outbox, sends
+from landline.client import chat, dialing, link, outbox, reconnecting, repeats
 from landline.client.events import Acceptance, Event, Message
 from landline.protocol import limits
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
@@ -53,13 +53,16 @@ def test_every_field_of_a_message_and_an_acceptance_is_named() -> None:
     ("what", "limit"),
     [
         ("`content`", limits.CONTENT_BYTES),
-        ("sends without an answer at the server", sends.IN_FLIGHT),
+        ("sends without an answer at the server", repeats.IN_FLIGHT),
         ("messages not handed out yet", limits.WINDOW),
         ("ids remembered against repeats", outbox.HANDED_IDS),
         ("first connection", chat.CONNECT_TIMEOUT_SECONDS),
-        ("answer to a send", chat.ANSWER_SECONDS),
-        ("time between tries to connect", backoff.LAST_SECONDS),
-        ("time between tries of a send that the server could not take", sends.LAST_REPEAT_SECONDS),
+        ("answer to a send", link.ANSWER_SECONDS),
+        ("time between tries to connect", reconnecting.LAST_SECONDS),
+        (
+            "time between tries of a send that the server could not take",
+            repeats.LAST_REPEAT_SECONDS,
+        ),
         ("a frame of the server", dialing.MOST_FRAME_BYTES / 1024**2),
     ],
 )
@@ -72,14 +75,14 @@ def test_the_numbers_in_the_text_are_those_of_the_code() -> None:
     for words in (
         f"(the last\n  {outbox.HANDED_IDS:,} are remembered)",
         f"first connection ({chat.CONNECT_TIMEOUT_SECONDS:g})",
-        f"up to {backoff.FIRST_SECONDS} s",
-        f"on this machine itself, {backoff.LAST_SECONDS_HERE:g} s at most",
-        f"a session that lasted {backoff.LASTING_SECONDS:g} s",
-        f"up to {sends.FIRST_REPEAT_SECONDS} s, 1 s, 2 s ... {sends.LAST_REPEAT_SECONDS:g} s",
+        f"up to {reconnecting.FIRST_SECONDS} s",
+        f"on this machine itself, {reconnecting.LAST_SECONDS_HERE:g} s at most",
+        f"a session that lasted {reconnecting.LASTING_SECONDS:g} s",
+        f"up to {repeats.FIRST_REPEAT_SECONDS} s, 1 s, 2 s ... {repeats.LAST_REPEAT_SECONDS:g} s",
         f"status 400, 401 or 403 with the header `{': '.join(FINAL_REFUSAL)}`",
-        f"answer for {chat.ANSWER_SECONDS:g} s",
+        f"answer for {link.ANSWER_SECONDS:g} s",
         f"for up to {chat.LEAVE_SECONDS:g} s",
-        "close codes\n" + ", ".join(str(int(code)) for code in sorted(chat._FATAL_CLOSES)),
+        "close codes\n" + ", ".join(str(int(code)) for code in sorted(link.FATAL_CLOSES)),
     ):
         assert words in PAGE, words
     assert {400, 401, 403} == FINAL_STATUSES

@@ -9,6 +9,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -20,9 +21,9 @@ from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
 from landline.client.address import Address
-from landline.client.backoff import Asked, asked_by_header
 from landline.client.errors import ClientError, Refused, WrongUser
 from landline.client.reasons import is_nobody, why_refused, why_unreachable
+from landline.client.reconnecting import Asked, asked_by_header
 from landline.client.wire import NotLandline, OtherProtocol
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.protocol.limits import SUBPROTOCOL
@@ -60,15 +61,23 @@ class DialFailed(Exception):
         self.asked = asked
 
 
-async def dial(
-    address: Address, username: str, headers: Mapping[str, str], proxy: ProxyOption
-) -> ClientConnection:
-    """Return a connection; whoever gets it closes it, see `leaving`.
+@dataclass(frozen=True, slots=True)
+class Destination:
+    """Where a connection leads to, for whom, and how it gets there."""
 
-    Raises: DialFailed; ClientError where it is this program's own surroundings that must be changed
-    first.
+    username: str
+    address: Address
+    headers: Mapping[str, str]
+    proxy: ProxyOption
+
+
+async def dial(destination: Destination) -> ClientConnection:
+    """Return a connection; the caller closes it, see `leaving`.
+
+    Raises: DialFailed; ClientError if something on this side must be changed first.
     """
-    url = address.dialled_as(username)
+    address, proxy = destination.address, destination.proxy
+    url = address.dialled_as(destination.username)
     try:
         if proxy is True:
             # A proxy of the environment means another machine by 127.0.0.1.
@@ -79,7 +88,7 @@ async def dial(
             url,
             subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             compression=None,
-            additional_headers=headers,
+            additional_headers=destination.headers,
             proxy=proxy,
             open_timeout=DIAL_SECONDS,
             close_timeout=GOODBYE_SECONDS,

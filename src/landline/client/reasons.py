@@ -9,7 +9,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from landline.client.address import Address
-from landline.client.backoff import RETRY_AFTER_MS
+from landline.client.reconnecting import RETRY_AFTER_MS
 from landline.protocol.codes import CloseCode
 
 _PATHS = ("/ws/chat", "/ws")

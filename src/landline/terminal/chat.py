@@ -22,7 +22,7 @@ from landline.client import (
     Rejected,
     connect,
 )
-from landline.client.sends import UnansweredSend
+from landline.client.repeats import UnansweredSend
 from landline.protocol.identity import BadName, check_user_name
 from landline.terminal.files import default_outbox, take_over
 from landline.terminal.left import REASON_CHARACTERS, Left, beginning

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.client import Acceptance, sends
+from landline.client import Acceptance, repeats
 from landline.client.outbox import Draft
-from landline.client.sends import (
+from landline.client.reconnecting import LONGEST_ASKED_SECONDS
+from landline.client.repeats import (
     FIRST_REPEAT_SECONDS,
     LAST_REPEAT_SECONDS,
-    LONGEST_ASKED_REPEAT_SECONDS,
     RepeatLines,
     UnansweredSend,
     repeat_delay,
@@ -26,7 +26,7 @@ class Line:
         self.through: list[UnansweredSend] = []
         self.repeats = RepeatLines(self.through.append)
         self.delays: list[float] = []
-        monkeypatch.setattr(sends, "repeat_delay", self._delay)
+        monkeypatch.setattr(repeats, "repeat_delay", self._delay)
 
     def _delay(self, refusals: int, asked_seconds: float = 0.0) -> float:
         self.delays.append(repeat_delay(refusals, asked_seconds))
@@ -123,5 +123,5 @@ def test_a_delay_grows_up_to_the_longest_and_is_what_was_asked_for_at_least(
     refusals: int, asked: float
 ) -> None:
     ceiling = min(LAST_REPEAT_SECONDS, FIRST_REPEAT_SECONDS * 2 ** min(refusals - 1, 20))
-    delay = repeat_delay(refusals, asked) - min(asked, LONGEST_ASKED_REPEAT_SECONDS)
+    delay = repeat_delay(refusals, asked) - min(asked, LONGEST_ASKED_SECONDS)
     assert ceiling / 2 - 1e-9 <= delay <= ceiling + 1e-9

@@ -1,15 +1,16 @@
 """How long a client waits: random, growing, and as long as it is asked to."""
 
+import random
+
 import pytest
 
-from landline.client import backoff
-from landline.client.backoff import (
+from landline.client.reconnecting import (
     FIRST_SECONDS,
     LAST_SECONDS,
     LASTING_SECONDS,
     LONGEST_ASKED_SECONDS,
     Asked,
-    Backoff,
+    ReconnectDelays,
     asked_by_header,
     asked_by_reason,
 )
@@ -18,33 +19,33 @@ from landline.client.backoff import (
 @pytest.fixture
 def longest(monkeypatch: pytest.MonkeyPatch) -> None:
     """Chance always gives the most that there is."""
-    monkeypatch.setattr(backoff, "_up_to", lambda seconds: seconds)
+    monkeypatch.setattr(random, "uniform", lambda _least, most: most)
 
 
 @pytest.mark.usefixtures("longest")
 def test_it_doubles_up_to_the_longest_and_starts_again_after_a_session_that_lasted() -> None:
-    waits = Backoff()
-    delays = [waits.next_delay() for _ in range(12)]
+    waits = ReconnectDelays()
+    delays = [waits.next_seconds() for _ in range(12)]
     assert delays[:3] == [FIRST_SECONDS, 2 * FIRST_SECONDS, 4 * FIRST_SECONDS]
     assert delays[-3:] == [LAST_SECONDS] * 3
     waits.session_ended(LASTING_SECONDS - 0.001)
-    assert waits.next_delay() == LAST_SECONDS
+    assert waits.next_seconds() == LAST_SECONDS
     waits.session_ended(LASTING_SECONDS)
-    assert waits.next_delay() == FIRST_SECONDS
+    assert waits.next_seconds() == FIRST_SECONDS
 
 
 def test_the_jitter_is_full() -> None:
-    delays = [Backoff().next_delay() for _ in range(500)]
+    delays = [ReconnectDelays().next_seconds() for _ in range(500)]
     assert min(delays) < FIRST_SECONDS * 0.1
     assert max(delays) > FIRST_SECONDS * 0.9
 
 
 @pytest.mark.usefixtures("longest")
 def test_a_server_that_asks_again_and_again_is_not_hammered() -> None:
-    waits = Backoff()
+    waits = ReconnectDelays()
     asked = asked_by_reason("retry_after_ms=0")
     assert asked is not None
-    assert [waits.next_delay(asked) for _ in range(4)] == [
+    assert [waits.next_seconds(asked) for _ in range(4)] == [
         0,
         2 * FIRST_SECONDS,
         4 * FIRST_SECONDS,
@@ -53,7 +54,7 @@ def test_a_server_that_asks_again_and_again_is_not_hammered() -> None:
 
 
 def test_what_everybody_is_told_does_not_bring_everybody_back_at_once() -> None:
-    delays = {Backoff().next_delay(Asked(5, is_for_all=True)) for _ in range(100)}
+    delays = {ReconnectDelays().next_seconds(Asked(5, is_for_all=True)) for _ in range(100)}
     assert min(delays) >= 5
     assert len(delays) > 90
 
@@ -86,4 +87,4 @@ def test_retry_after_is_read_where_it_is_in_seconds(header: str, seconds: float 
 
 
 def test_nobody_is_waited_for_longer_than_a_minute() -> None:
-    assert Backoff().next_delay(Asked(86_400)) == LONGEST_ASKED_SECONDS
+    assert ReconnectDelays().next_seconds(Asked(86_400)) == LONGEST_ASKED_SECONDS

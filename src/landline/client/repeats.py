@@ -17,13 +17,12 @@ from dataclasses import dataclass, field
 
 from landline.client.events import Acceptance
 from landline.client.outbox import Draft
+from landline.client.reconnecting import LONGEST_ASKED_SECONDS
 
 # Sends without an answer at the server; it reads no more than these.
 IN_FLIGHT = 128
 FIRST_REPEAT_SECONDS = 0.5
 LAST_REPEAT_SECONDS = 5.0
-# What a server may ask for; beyond it somebody has a wrong unit.
-LONGEST_ASKED_REPEAT_SECONDS = 60.0
 
 
 @dataclass(slots=True, eq=False)
@@ -40,6 +39,11 @@ class UnansweredSend:
     is_awaited: bool = False
     is_kept: bool = False
     sent_at: float | None = None
+
+    def fail(self, problem: BaseException) -> None:
+        """Give a problem as the answer."""
+        self.answer.set_exception(problem)
+        self.answer.exception()  # asyncio would complain where nobody waits for it
 
 
 @dataclass(slots=True)
@@ -126,7 +130,7 @@ def repeat_delay(refusals: int, asked_seconds: float = 0.0) -> float:
     """
     ceiling = min(LAST_REPEAT_SECONDS, FIRST_REPEAT_SECONDS * 2 ** min(refusals - 1, 10))
     delay = random.uniform(ceiling / 2, ceiling)  # noqa: S311 - jitter, not a secret
-    return min(asked_seconds, LONGEST_ASKED_REPEAT_SECONDS) + delay
+    return min(asked_seconds, LONGEST_ASKED_SECONDS) + delay
 
 
 def _place(send: UnansweredSend) -> int:

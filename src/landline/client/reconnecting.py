@@ -1,8 +1,9 @@
 """How long to wait before the next try to connect."""
 
-import random
 import re
 from dataclasses import dataclass
+
+from landline.backoff import Backoff
 
 FIRST_SECONDS = 0.1
 LAST_SECONDS = 10.0
@@ -14,39 +15,11 @@ LAST_SECONDS_HERE = 2.0
 LASTING_SECONDS = LAST_SECONDS
 # What a server or a proxy may ask for: `Retry-After: 3600` of a maintenance page is a guess.
 LONGEST_ASKED_SECONDS = 60.0
+# Jitter, at least, after a time that every client was told.
+_SPREAD_SECONDS = 1.0
 
 RETRY_AFTER_MS = re.compile(r"\bretry_after_ms=([0-9]{1,9})\b")
 _DELAY_SECONDS = re.compile(r"[0-9]{1,9}")
-
-
-class Backoff:
-    """Exponential with full jitter: many clients that lost one server do not return as one."""
-
-    def __init__(self) -> None:
-        self._tries = 0
-
-    def session_ended(self, seconds: float) -> None:
-        """A session has ended that lasted so long."""
-        if seconds >= LASTING_SECONDS:
-            self._tries = 0
-
-    def next_delay(self, asked: "Asked | None" = None, longest: float = LAST_SECONDS) -> float:
-        """Return the seconds to wait, at most `longest`; who asks for a time is obeyed.
-
-        To the millisecond where it is for this client alone and the session before had lasted.
-        Asked again and again, or for a time that everybody was given, the client adds its own.
-        """
-        ceiling = FIRST_SECONDS * 2**self._tries
-        is_first = self._tries == 0
-        if ceiling < longest:
-            self._tries += 1
-        ceiling = min(longest, ceiling)
-        if asked is None:
-            return _up_to(ceiling)
-        seconds = asked.obeyed_seconds
-        if asked.is_for_all:
-            return seconds + _up_to(max(ceiling, 1.0))
-        return seconds if is_first else seconds + _up_to(ceiling)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +37,33 @@ class Asked:
         return min(self.seconds, LONGEST_ASKED_SECONDS)
 
 
+class ReconnectDelays:
+    """Growing, with full jitter: many clients that lost one server do not return as one."""
+
+    def __init__(self) -> None:
+        self._backoff = Backoff(FIRST_SECONDS, LAST_SECONDS, least_share=0.0)
+
+    def session_ended(self, seconds: float) -> None:
+        """A session has ended that lasted this long."""
+        if seconds >= LASTING_SECONDS:
+            self._backoff.reset()
+
+    def next_seconds(self, asked: Asked | None = None, longest: float = LAST_SECONDS) -> float:
+        """Return how long to wait: at most `longest`, or as long as a server asks for.
+
+        To the millisecond where that is for this client alone and the session before had lasted.
+        Asked again and again, or for a time that everybody was given, the client adds its own.
+        """
+        is_first = self._backoff.is_fresh
+        if asked is None:
+            return self._backoff.next_seconds(at_most=longest)
+        if asked.is_for_all:
+            own = self._backoff.next_seconds(_SPREAD_SECONDS, longest)
+        else:
+            own = self._backoff.next_seconds(at_most=longest)
+        return asked.obeyed_seconds + (0.0 if is_first and not asked.is_for_all else own)
+
+
 def asked_by_reason(close_reason: str) -> Asked | None:
     """Return what a server asks for whose reason to close says `retry_after_ms=N`."""
     asked = RETRY_AFTER_MS.search(close_reason)
@@ -76,7 +76,3 @@ def asked_by_header(retry_after: str | None) -> Asked | None:
     """
     seconds = _DELAY_SECONDS.fullmatch((retry_after or "").strip())
     return Asked(float(seconds[0]), is_for_all=True) if seconds else None
-
-
-def _up_to(seconds: float) -> float:
-    return random.uniform(0, seconds)  # noqa: S311 - jitter, not a secret
