@@ -26,6 +26,8 @@ from landline.client.events import (
     Message,
     Rejected,
 )
+from landline.client.outbox import Draft
+from landline.client.repeats import UnansweredSend
 
 __all__ = [
     "Acceptance",
@@ -37,6 +39,7 @@ __all__ = [
     "ConnectionFailed",
     "Delivered",
     "Disconnected",
+    "Draft",
     "Event",
     "ForeignOutbox",
     "Message",
@@ -45,6 +48,7 @@ __all__ = [
     "Refused",
     "Rejected",
     "SendTimeout",
+    "UnansweredSend",
     "WrongUser",
     "connect",
 ]
