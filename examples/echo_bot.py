@@ -13,7 +13,7 @@ import asyncio
 from contextlib import suppress
 
 import landline
-from landline.client import MessageRejected
+from landline import MessageRejected
 
 
 async def answer(url: str, name: str) -> None:

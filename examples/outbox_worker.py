@@ -19,7 +19,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 import landline
-from landline.client import Accepted, Event, MessageRejected, Rejected
+from landline import Accepted, Event, MessageRejected, Rejected
 
 SCHEMA = """CREATE TABLE IF NOT EXISTS notices (
     id INTEGER PRIMARY KEY,
