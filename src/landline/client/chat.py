@@ -24,7 +24,7 @@ from landline.client.arguments import (
 )
 from landline.client.dialing import (
     GOODBYE_SECONDS,
-    Destination,
+    DialTarget,
     ProxyOption,
     check_headers,
 )
@@ -63,7 +63,7 @@ class Chat:
         check_listener(on_event)
         check_header_types(headers)
         check_proxy_type(proxy)
-        self._destination = Destination(
+        self._target = DialTarget(
             username=_checked(username),
             address=read_address(url),
             headers=check_headers(headers or {}),
@@ -72,13 +72,13 @@ class Chat:
         self._outbox: Outbox = (
             MemoryOutbox()
             if path is None
-            else FileOutbox(path, username, self._destination.address.server)
+            else FileOutbox(path, username, self._target.address.server)
         )
         self._connect_timeout = connect_timeout
         has_work = asyncio.Event()
         self._inbox = Inbox(self._outbox, has_work)
         self._outgoing = Outgoing(self._outbox, on_event, self._fail, has_work)
-        self._link = Link(self._destination, self._inbox, self._outgoing, on_event, has_work)
+        self._link = Link(self._target, self._inbox, self._outgoing, on_event, has_work)
         self._has_work = has_work
         self._ended: ClientError | None = None
         self._task: asyncio.Task[None] | None = None
@@ -116,7 +116,7 @@ class Chat:
             welcome.cancel()
         if not self._link.is_up:
             raise self._ended or ConnectionFailed(
-                f"cannot reach {self._destination.address.server}: {self._link.last_problem}"
+                f"cannot reach {self._target.address.server}: {self._link.last_problem}"
             )
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -62,7 +62,7 @@ class DialFailed(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Destination:
+class DialTarget:
     """Where a connection leads to, for whom, and how it gets there."""
 
     username: str
@@ -71,13 +71,13 @@ class Destination:
     proxy: ProxyOption
 
 
-async def dial(destination: Destination) -> ClientConnection:
+async def dial(target: DialTarget) -> ClientConnection:
     """Return a connection; the caller closes it, see `leaving`.
 
     Raises: DialFailed; ClientError if something on this side must be changed first.
     """
-    address, proxy = destination.address, destination.proxy
-    url = address.dialled_as(destination.username)
+    address, proxy = target.address, target.proxy
+    url = address.dialled_as(target.username)
     try:
         if proxy is True:
             # A proxy of the environment means another machine by 127.0.0.1.
@@ -88,7 +88,7 @@ async def dial(destination: Destination) -> ClientConnection:
             url,
             subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             compression=None,
-            additional_headers=destination.headers,
+            additional_headers=target.headers,
             proxy=proxy,
             open_timeout=DIAL_SECONDS,
             close_timeout=GOODBYE_SECONDS,

@@ -8,7 +8,7 @@ from contextlib import suppress
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
-from landline.client.dialing import Destination, DialFailed, dial, leaving
+from landline.client.dialing import DialFailed, DialTarget, dial, leaving
 from landline.client.errors import Refused, WrongUser
 from landline.client.events import Connected, Delivered, Disconnected, Event, Message
 from landline.client.inbox import Inbox
@@ -40,13 +40,13 @@ class Link:
 
     def __init__(
         self,
-        destination: Destination,
+        target: DialTarget,
         inbox: Inbox,
         outgoing: Outgoing,
         on_event: Callable[[Event], None] | None,
         has_work: asyncio.Event,
     ) -> None:
-        self._destination = destination
+        self._target = target
         self._inbox = inbox
         self._outgoing = outgoing
         self._on_event = on_event
@@ -88,7 +88,7 @@ class Link:
             except NotLandline as error:
                 # Not certainly the server: also a proxy that answers for it meanwhile.
                 reason, asked = str(error), None
-                _log.warning("reconnecting to %s: %s", self._destination.address.server, reason)
+                _log.warning("reconnecting to %s: %s", self._target.address.server, reason)
             self.last_problem = reason
             try:
                 await self._outgoing.forget_answered()
@@ -102,7 +102,7 @@ class Link:
     async def _session(self) -> tuple[str, Asked | None, Refused | None]:
         """Serve one connection. Returns what `_farewell` does."""
         clock = asyncio.get_running_loop().time
-        socket = await dial(self._destination)
+        socket = await dial(self._target)
         async with leaving(socket):
             try:
                 async with asyncio.timeout(WELCOME_SECONDS):
@@ -113,8 +113,8 @@ class Link:
                 return reason, None, None
             except ConnectionClosed:
                 return _farewell(socket, _OWN_CLOSES)
-            if welcome.user != self._destination.username:
-                raise WrongUser(self._destination.username, welcome.user)
+            if welcome.user != self._target.username:
+                raise WrongUser(self._target.username, welcome.user)
             began = clock()
             self._is_welcome.set()
             self._tell(Connected(welcome.server, welcome.session))
