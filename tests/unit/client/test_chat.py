@@ -1,22 +1,26 @@
-"""A chat that is used wrongly says so at once, in a sentence, and does not wait for ever."""
+"""A chat: wrong use is told at once, in a sentence, and one that is left lets go of everything."""
 
 import asyncio
+import json
 import math
+import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from websockets.asyncio.server import ServerConnection
 
 import landline
 from landline.client import Chat, ChatClosed, ClientError, Message, OutboxInUse, SendTimeout
-from support.scripted import ID, accept_all, scripted
+from landline.client.outbox import Draft, FileOutbox
+from support.scripted import ID, Scripted, accept_all, scripted, tell, welcome
+from support.waiting import until
 
-URL = "ws://127.0.0.1:1/ws/chat"
 WAIT_SECONDS = 20.0
+LINES = 5
 MESSAGE = Message("m", "dm:a:b", "b", "a", "hi", datetime(2026, 1, 2, tzinfo=UTC), 1, replay=False)
 
 
@@ -98,61 +102,6 @@ async def test_where_the_outbox_was_in_use_another_chat_is_needed(tmp_path: Path
             await asyncio.wait_for(second.__aenter__(), WAIT_SECONDS)
 
 
-async def listen(_event: object) -> None:
-    """An async function, which nobody would await."""
-
-
-WRONG: list[tuple[str, object, type[Exception]]] = [
-    *(("url", value, TypeError) for value in (None, 7, b"ws://h", Path("x"))),
-    *(("username", value, TypeError) for value in (None, 7, b"a", ["a"])),
-    *(("outbox", value, TypeError) for value in (7, b"a.db", True, ["a"], object())),
-    *(("outbox", value, ValueError) for value in ("", "a\x00b", Path("a\x00b"), "\ud800")),
-    *(("connect_timeout", value, TypeError) for value in ("5", True, b"5", 1j, [1])),
-    *(("connect_timeout", value, ValueError) for value in (math.nan, -math.inf, 1e300, 10**400)),
-    *(("on_event", value, TypeError) for value in (7, "print", listen)),
-    *(("headers", value, TypeError) for value in ([("X", "1")], "X: 1", {"X": 1}, {7: "1"},
-                                                  {"X": b"secret"}, {"X": None}, {None: "1"})),
-    *(("proxy", value, TypeError) for value in (False, 7, 1, b"http://h:1", ["http://h:1"])),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("parameter", "value", "kind"), WRONG)
-def test_what_no_parameter_takes_is_refused_by_its_name(
-    parameter: str, value: object, kind: type[Exception]
-) -> None:
-    arguments: dict[str, Any] = {"url": URL, "username": "a", parameter: value}
-    with pytest.raises(kind, match=f"^`{parameter}` ") as caught:
-        landline.connect(**arguments)
-    assert "secret" not in str(caught.value)
-
-
-_VALUES = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(), st.binary(),
-    st.complex_numbers(), st.lists(st.text()),
-    st.dictionaries(st.text(), st.one_of(st.text(), st.integers())),
-)  # fmt: skip
-
-
-@settings(deadline=None)
-@given(
-    st.sampled_from([
-        "url", "username", "outbox", "connect_timeout", "on_event", "headers", "proxy"
-    ]),
-    _VALUES,
-)  # fmt: skip
-def test_anything_is_a_chat_or_refused_in_a_sentence(parameter: str, value: object) -> None:
-    arguments: dict[str, Any] = {"url": URL, "username": "a", parameter: value}
-    problem: Exception | None = None
-    try:
-        landline.connect(**arguments)
-    except (ClientError, TypeError, ValueError) as error:
-        problem = error
-    if isinstance(problem, ClientError):
-        assert parameter in {"url", "username", "headers"}
-    elif problem is not None:
-        assert str(problem).startswith(f"`{parameter}` ")
-
-
 @pytest.mark.parametrize("seconds", ["5", True, [1], math.nan, 1e300])
 async def test_a_timeout_that_is_none_is_refused_before_anything_is_kept(seconds: Any) -> None:
     async with (
@@ -166,3 +115,83 @@ async def test_a_timeout_that_is_none_is_refused_before_anything_is_kept(seconds
         with pytest.raises(SendTimeout):
             await chat.send("b", "at once", timeout=-1)
         assert [frame["content"] for frame in server.frames][:1] == ["later"]
+
+
+# --- leaving -------------------------------------------------------------------------------------
+
+
+async def answers_nothing(seen: Scripted, socket: ServerConnection) -> None:
+    """Push one message, and answer none."""
+    await welcome(socket)
+    await tell(
+        socket, type="message", id=ID, conversation="dm:a:b", sender="b", to="a",
+        content="hi", time="2026-01-02T03:04:05.678Z", offset=1,
+    )  # fmt: skip
+    async for text in socket:
+        seen.sessions[-1].append(json.loads(text))
+
+
+def tasks_of_chats() -> set[str]:
+    return {name for t in asyncio.all_tasks() if (name := t.get_name()).startswith("landline-")}
+
+
+def threads_of_outboxes() -> set[threading.Thread]:
+    return {t for t in threading.enumerate() if t.name.startswith("outbox")}
+
+
+async def drafts_in(path: Path, url: str) -> list[Draft]:
+    """Return the drafts of a file as soon as it is free."""
+    again = FileOutbox(path, "a", url)
+    async with asyncio.timeout(WAIT_SECONDS):
+        while True:
+            with suppress(OutboxInUse):
+                drafts, _handed = await again.open()
+                await again.close()
+                return list(drafts)
+            await asyncio.sleep(0.01)
+
+
+async def leave(chat: Chat, turns: int, times: int) -> None:
+    """Leave a chat, and be cancelled so often after so many turns of the loop."""
+    leaving = asyncio.create_task(chat.close())
+    await asyncio.sleep(0)
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    for _ in range(times):
+        leaving.cancel()
+        await asyncio.sleep(0)
+    async with asyncio.timeout(WAIT_SECONDS):
+        await asyncio.wait({leaving})
+
+
+@pytest.mark.parametrize("is_busy", [False, True], ids=["free disk", "busy disk"])
+@pytest.mark.parametrize("times", [1, 2])
+@pytest.mark.parametrize("turns", [0, 1, 2, 3, 5, 8, 13, 21, 100, 1000])
+async def test_one_that_is_left_in_a_hurry_lets_go_of_everything(
+    turns: int, times: int, tmp_path: Path, *, is_busy: bool
+) -> None:
+    is_free = threading.Event()
+    others = threads_of_outboxes()
+    path = tmp_path / "a.db"
+    async with scripted(answers_nothing) as server:
+        chat = landline.connect(server.url, username="a", outbox=path)
+        await chat.__aenter__()
+        sends = [chat.begin("b", str(number)) for number in range(LINES)]
+        await until(lambda: len(server.frames) == LINES, "they are under way")
+        chat.acknowledge(await asyncio.wait_for(anext(chat), WAIT_SECONDS))
+        if is_busy:
+            assert isinstance(chat._outbox, FileOutbox)
+            chat._outbox._thread.submit(is_free.wait, WAIT_SECONDS)
+            sends.append(chat.begin("b", str(LINES)))
+            await asyncio.sleep(0)  # it is on its way into the file
+        await leave(chat, turns, times)
+        chat.acknowledge(MESSAGE)  # what a loop does that goes on
+        leaving = asyncio.create_task(chat.close())  # as the end of an `async with` does
+        is_free.set()
+        await asyncio.wait_for(leaving, WAIT_SECONDS)
+        await until(lambda: not tasks_of_chats(), "nothing goes on")
+        assert [draft.content for draft in await drafts_in(path, server.url)] == [
+            str(number) for number in range(len(sends))
+        ]
+        await until(lambda: threads_of_outboxes() <= others, "no thread is left")
+        assert all(isinstance(send.answer.exception(), ChatClosed) for send in sends)
