@@ -22,8 +22,8 @@ from websockets.asyncio.client import connect
 from websockets.frames import Frame, Opcode
 
 from landline_stack import LandlineServer
-from landline_verify.flood import MOST_FRAMES
-from landline_verify.flooder import FLOOD_KINDS, Flooder
+from landline_verify.clients.flood import MOST_FRAMES
+from landline_verify.clients.flooder import Flooder
 
 ANSWER_SECONDS = 20.0
 

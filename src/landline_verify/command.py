@@ -11,16 +11,19 @@ from math import inf
 from pathlib import Path
 
 from landline_stack.process import hang_up_with_terminal, interrupt_on_termination
-from landline_verify.checks.liveness import MIN_OK
-from landline_verify.deployments import opened
+from landline_verify.checker.checks.liveness import MIN_OK
+from landline_verify.checker.judge import judge
 from landline_verify.errors import BadHistory, VerifyError
-from landline_verify.faults import FAULTS, Fault, fitting, left_out
-from landline_verify.history import History, read_history
-from landline_verify.judge import judge
-from landline_verify.nemesis import Nemesis, make_plan
-from landline_verify.page import page
-from landline_verify.report import lines
-from landline_verify.runner import Options, Runner, RunProgress
+from landline_verify.faults.catalogue import FAULTS, fitting, left_out
+from landline_verify.faults.deployments import opened
+from landline_verify.faults.fault import Fault
+from landline_verify.faults.nemesis import Nemesis
+from landline_verify.faults.plan import make_plan
+from landline_verify.history.history import History, read_history
+from landline_verify.options import Options
+from landline_verify.report.page import page
+from landline_verify.report.text import lines
+from landline_verify.runner import Runner, RunProgress
 
 EXIT_CODES = {"pass": 0, "fail": 1, "unknown": 2}
 

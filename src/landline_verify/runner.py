@@ -6,72 +6,45 @@ import asyncio
 import random
 import secrets
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Iterable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any, Final, Literal
-from urllib.parse import urlsplit
 
-from landline_verify.behaviours import BEHAVIOURS, FLOOD_LIVES, FLOODER_RATE, behaviour_of, steady
-from landline_verify.clients import ANSWER_SECONDS, NotLandline, Recorder, User, probe, unanswered
-from landline_verify.dumps import EPOCH_BITS, STORE_ERRORS, Log, Store, dump
-from landline_verify.errors import VerifyError
-from landline_verify.events import VERSION, FaultEvent, Invoke, Ok, Phase, Run, Sample
-from landline_verify.file import dump_file, log_end
-from landline_verify.flood import CALM_SECONDS, flood
-from landline_verify.history import History
-from landline_verify.load import Load
-from landline_verify.meters import read_meters, read_ready
-from landline_verify.nemesis import Nemesis
+from landline_verify.clients.behaviours import (
+    BEHAVIOURS,
+    FLOOD_LIVES,
+    FLOODER_RATE,
+    behaviour_of,
+    steady,
+)
+from landline_verify.clients.connection import ANSWER_SECONDS, visit
+from landline_verify.clients.flood import CALM_SECONDS, flood
+from landline_verify.clients.load import Load
+from landline_verify.clients.probe import check_server
+from landline_verify.clients.user import User, unanswered
+from landline_verify.dumps.cluster import dump, opened
+from landline_verify.dumps.file import dump_file, log_end
+from landline_verify.dumps.log import EPOCH_BITS, Log
+from landline_verify.dumps.store import Store
+from landline_verify.faults.nemesis import Nemesis
+from landline_verify.history.events import VERSION, FaultEvent, Invoke, Ok, Phase, Run
+from landline_verify.history.history import History
+from landline_verify.history.recorder import Recorder
+from landline_verify.meters import record_meters, record_progress_of, record_stalls
+from landline_verify.options import SWEEP_SECONDS, Options
 
-# Landline's default; what a message may be late by where a hint was lost.
-SWEEP_SECONDS = 10.0
-_TICK_SECONDS = 0.5
-_LOOK_SECONDS = 0.1
-_METER_SECONDS = 1.0
+_TICK_SECONDS: Final = 0.5
+_METER_SECONDS: Final = 1.0
 # In the end: it takes a server a moment to notice that all its clients are gone.
-_LAST_METER_SECONDS = 2.0
-# Shorter ones are within what the checker grants.
-_STALL_SECONDS = 0.2
-_QUIET_SECONDS = 0.5
-_DUMP_SECONDS = 5.0
+_LAST_METER_SECONDS: Final = 2.0
+_QUIET_SECONDS: Final = 0.5
+_DUMP_SECONDS: Final = 5.0
+# What a stopped run still takes for each of the last steps.
+_STOPPED_SECONDS: Final = 3.0
 
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What was asked for.
-
-    `data_dir` is that of an embedded server, `kafka` and `postgres` are those of a cluster.
-    `heal_seconds` and `final_seconds` are deadlines, not durations. When nobody has had a
-    connection for `give_up_seconds` the load ends. `flood` is the kind of flood that the first
-    server has to stand.
-    """
-
-    urls: Sequence[str]
-    duration_seconds: float
-    users: int
-    rate: float
-    seed: int
-    kafka: str | None = None
-    postgres: str | None = None
-    data_dir: Path | None = None
-    heal_seconds: float = 10.0
-    final_seconds: float = SWEEP_SECONDS + 3
-    give_up_seconds: float = 10.0
-    flood: str | None = None
-
-    def public(self) -> dict[str, Any]:
-        """Return them for the history: there may be a password in the store's address."""
-        return {
-            "duration": self.duration_seconds,
-            "users": self.users,
-            "rate": self.rate,
-            "log": self.kafka is not None or self.data_dir is not None,
-            "store": self.postgres is not None or self.data_dir is not None,
-            **({} if self.flood is None else {"flood": self.flood}),
-        }
+_LIVES: Final = {**BEHAVIOURS, **FLOOD_LIVES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,19 +94,21 @@ class Runner:
     async def run(self) -> None:
         """Make the history. Raises: VerifyError, when the run cannot begin; BadHistory."""
         for url in self._options.urls:
-            await _check_server(url, f"{self._run_id}-probe")
-        async with _opened(self._options) as (log, store):
+            await check_server(url, f"{self._run_id}-probe")
+        async with opened(self._options.kafka, self._options.postgres) as (log, store):
             if (file := self._options.data_dir) is not None:
                 self._file_start = await asyncio.to_thread(log_end, file)
             self._record_start()
-            await self._owned([self._tick(), self._watch_for_stalls()], self._run(log, store))
+            await self._owned([self._tick(), record_stalls(self._recorder)], self._run(log, store))
 
     async def _run(self, log: Log | None, store: Store | None) -> None:
         self._begin("load")
         lives = [_LIVES[user.behaviour](user, self._options.urls) for user in self._users]
-        samples = [] if store is None else [self._sample(store)]
+        samples = [] if store is None else [record_progress_of(store, self._recorder)]
         if self._nemesis is not None:  # nobody else uses these servers
-            samples += [self._meter(url, _METER_SECONDS) for url in self._options.urls]
+            samples += [
+                record_meters(url, self._recorder, _METER_SECONDS) for url in self._options.urls
+            ]
         harm = [] if self._nemesis is None else [self._nemesis.run(self._note)]
         await self._owned(samples, self._phases([*lives, *harm, *self._floods()]))
         await self._dump(log, store)
@@ -141,7 +116,10 @@ class Runner:
             with suppress(TimeoutError):
                 async with asyncio.timeout(_LAST_METER_SECONDS):
                     await asyncio.gather(
-                        *(self._meter(url, _TICK_SECONDS) for url in self._options.urls)
+                        *(
+                            record_meters(url, self._recorder, _TICK_SECONDS)
+                            for url in self._options.urls
+                        )
                     )
 
     async def _dump(self, log: Log | None, store: Store | None) -> None:
@@ -253,17 +231,6 @@ class Runner:
             self._show(self.progress())
             await asyncio.sleep(_TICK_SECONDS)
 
-    async def _watch_for_stalls(self) -> None:
-        """Notice when all of us stood still, for whatever reason."""
-        before = self._recorder.now()
-        while True:
-            await asyncio.sleep(_LOOK_SECONDS)
-            now = self._recorder.now()
-            late = now - before - _LOOK_SECONDS
-            if late > _STALL_SECONDS:
-                self._recorder.record(Sample(now, "stall", round(late, 3)))
-            before = now
-
     def progress(self) -> RunProgress:
         """Return how far it is."""
         return RunProgress(
@@ -275,32 +242,6 @@ class Runner:
             sum(user.is_online for user in self._users),
             len(self._users),
         )
-
-    async def _sample(self, store: Store) -> None:
-        """Write down where the writer goes. A store that is away has no progress to show."""
-        before: dict[int, int] = {}
-        while True:
-            with suppress(*STORE_ERRORS):
-                applied = await store.applied()
-                for partition, offset in applied.items() - before.items():
-                    self._recorder.record(
-                        Sample(self._recorder.now(), f"applied:{partition}", offset)
-                    )
-                before = applied
-            await asyncio.sleep(_LOOK_SECONDS)
-
-    async def _meter(self, url: str, seconds: float) -> None:
-        """Write down what a server uses and whether it is ready, every so many seconds."""
-        while True:
-            is_ready = await read_ready(url)
-            self._recorder.record(
-                Sample(self._recorder.now(), f"ready:{urlsplit(url).netloc}", float(is_ready))
-            )
-            for what, value in (await read_meters(url)).items():
-                self._recorder.record(
-                    Sample(self._recorder.now(), f"{what}:{urlsplit(url).netloc}", value)
-                )
-            await asyncio.sleep(seconds)
 
     # Inside ------------------------------------------------------------------------------------
 
@@ -381,11 +322,6 @@ class Runner:
             raise _first(group) from None
 
 
-_LIVES: Final = {**BEHAVIOURS, **FLOOD_LIVES}
-# What a stopped run still takes for each of the last steps.
-_STOPPED_SECONDS: Final = 3.0
-
-
 def _first(error: BaseException) -> BaseException:
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
@@ -394,38 +330,8 @@ def _first(error: BaseException) -> BaseException:
 
 async def _stay(user: User, url: str) -> None:
     while True:
-        await user.visit(url)
+        await visit(user, url)
 
 
 def _is_live_on(user: User, urls: Sequence[str]) -> bool:
-    return {each.url for each in user.connections if each.is_live} >= set(urls)
-
-
-async def _check_server(url: str, user: str) -> None:
-    try:
-        await probe(url, user)
-    except NotLandline as error:
-        raise VerifyError(
-            f"--url {url}: this is no Landline server ({error}); "
-            "give its WebSocket, e.g. ws://127.0.0.1:8081/ws/chat"
-        ) from None
-    except OSError as error:
-        raise VerifyError(
-            f"--url {url}: nobody answers ({error.strerror or error}); start the server first"
-        ) from None
-
-
-@asynccontextmanager
-async def _opened(options: Options) -> AsyncIterator[tuple[Log | None, Store | None]]:
-    """Open log and store where their addresses are given. Raises: VerifyError."""
-    log = await asyncio.to_thread(Log, options.kafka) if options.kafka else None
-    try:
-        store = await Store.open(options.postgres) if options.postgres else None
-        try:
-            yield log, store
-        finally:
-            if store is not None:
-                store.close()
-    finally:
-        if log is not None:
-            await asyncio.to_thread(log.close)
+    return {each.url for each in user.sessions if each.is_live} >= set(urls)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Literal
 
-from landline_verify import events as e
+from landline_verify.history import events as e
 
 By = Literal["client", "server", "network"]
 

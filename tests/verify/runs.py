@@ -4,10 +4,11 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from landline_verify.history import History
-from landline_verify.judge import judge
-from landline_verify.report import lines
-from landline_verify.runner import Options, Runner, RunProgress
+from landline_verify.checker.judge import judge
+from landline_verify.history.history import History
+from landline_verify.options import Options
+from landline_verify.report.text import lines
+from landline_verify.runner import Runner, RunProgress
 from support.waiting import until
 
 # Twice as much as has to happen (500 accepted messages): machines stand still, too.

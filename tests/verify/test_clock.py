@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from landline_verify import clock
+from landline_verify.faults import clock
 
 
 @pytest.mark.parametrize("name", ["plain", "with two  spaces", "long" * 50])

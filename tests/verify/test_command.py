@@ -14,7 +14,7 @@ import pytest
 
 from landline_stack.ports import free_port
 from landline_verify.command import check_file
-from landline_verify.history import History
+from landline_verify.history.history import History
 from support.server import ServerProcess
 from support.standin import Standin
 from verify.runs import run

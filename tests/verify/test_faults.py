@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from landline import cli
-from landline_verify import clock, disk, faults
-from landline_verify.deployments import DEPLOYMENT_KINDS, Deployment
-from landline_verify.faults import FAULTS, Fault, Rest, Strike, fitting, left_out
-from landline_verify.nemesis import Nemesis, Planned, make_plan
+from landline_verify.faults import catalogue as faults
+from landline_verify.faults import clock, disk
+from landline_verify.faults.catalogue import FAULTS, fitting, left_out
+from landline_verify.faults.deployments import DEPLOYMENT_KINDS, Deployment
+from landline_verify.faults.fault import Fault, Rest, Strike
+from landline_verify.faults.nemesis import Nemesis
+from landline_verify.faults.plan import Planned, make_plan
 
 
 @pytest.fixture
@@ -120,7 +123,7 @@ def test_a_disk_lies_below_a_program_and_recovers(tmp_path: Path) -> None:
     """A commit that failed is in the file; while the disk is broken nothing can be read."""
     code = """
 from contextlib import closing
-from landline_verify.disk import Disk
+from landline_verify.faults.disk import Disk
 import sqlite3, sys
 
 def tried(*statements, between=lambda: None):

@@ -6,7 +6,8 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from browser.window import Window
-from landline_verify.events import (
+from landline_verify.checker.judge import judge
+from landline_verify.history.events import (
     Connect,
     Disconnect,
     Event,
@@ -19,10 +20,9 @@ from landline_verify.events import (
     Rejected,
     Run,
 )
-from landline_verify.figures import figures
-from landline_verify.judge import judge
-from landline_verify.page import page
-from landline_verify.report import counted
+from landline_verify.report.figures import figures
+from landline_verify.report.page import page
+from landline_verify.report.text import counted
 
 pytest_plugins = ["browser.conftest"]
 

@@ -13,17 +13,17 @@ from confluent_kafka import Producer
 
 from landline_stack import LandlineServer, Stack
 from landline_stack.ports import free_port
+from landline_verify.checker.judge import judge
 from landline_verify.errors import VerifyError
-from landline_verify.events import (
+from landline_verify.history.events import (
     ForeignRecord,
     MessageRecord,
     MessageRow,
     Ok,
     QuarantineRow,
 )
-from landline_verify.file import check_directory
-from landline_verify.judge import judge
-from landline_verify.report import lines
+from landline_verify.options import check_directory
+from landline_verify.report.text import lines
 from landline_verify.runner import Runner
 from support.server import ServerProcess
 from support.stack import stack_or_skip

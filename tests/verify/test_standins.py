@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from landline_verify.judge import judge
-from landline_verify.report import lines
+from landline_verify.checker.judge import judge
+from landline_verify.checker.verdict import Verdict
+from landline_verify.report.text import lines
 from landline_verify.runner import Runner
-from landline_verify.verdict import Verdict
 from support.standin import Fault, Standin
 from support.waiting import until
 from verify.runs import accepted, expect_pass, run

@@ -18,13 +18,13 @@ from landline.config.values import POSTGRES_URL, SECONDS, SERVERS
 from landline.errors import ConfigError, LandlineError, StartupError
 
 if TYPE_CHECKING:
-    from landline_verify.runner import Options
+    from landline_verify.options import Options
 
 OPTION_NAMES: tuple[str, ...] = ()
 
 # A user to whom more is written every second reads slowly by being busy, which proves nothing.
 RATE_PER_USER = 50
-# The kinds of `landline_verify.flood`, which is imported only where it is needed.
+# The kinds of `landline_verify.clients.flooder`, which is imported only where it is needed.
 FLOODS = ("junk", "acks", "bad", "sends", "pings", "fragments")
 
 _DESCRIPTION = """\
@@ -141,7 +141,7 @@ def _verify_or_check(arguments: argparse.Namespace) -> int:
         verify,
         verify_with_faults,
     )
-    from landline_verify.file import check_directory  # noqa: PLC0415 - see above
+    from landline_verify.options import check_directory  # noqa: PLC0415 - see above
 
     if arguments.list_faults:
         return list_faults()
@@ -180,7 +180,7 @@ def _verify_or_check(arguments: argparse.Namespace) -> int:
 
 
 def _options(arguments: argparse.Namespace, urls: list[str]) -> "Options":
-    from landline_verify.runner import Options  # noqa: PLC0415 - see above
+    from landline_verify.options import Options  # noqa: PLC0415 - see above
 
     users = number("--users", arguments.users, 2, 10_000)
     seed = arguments.seed
@@ -201,7 +201,8 @@ def _options(arguments: argparse.Namespace, urls: list[str]) -> "Options":
 
 def _check_flood(arguments: argparse.Namespace) -> None:
     """Raises: ConfigError for a flood that may hurt somebody, or is over before it begins."""
-    from landline_verify.flood import CALM_SECONDS, is_loopback  # noqa: PLC0415 - see above
+    from landline_verify.clients.flood import CALM_SECONDS  # noqa: PLC0415 - see above
+    from landline_verify.options import is_loopback  # noqa: PLC0415 - see above
 
     url = (arguments.url or [DEFAULT_URL])[0]
     if not url.startswith("ws://"):
