@@ -16,7 +16,7 @@ import psutil
 import uvloop
 
 from bench.idle import share
-from bench.load import Load, Measured, measure
+from bench.load import Load, Measured, add_options, measure
 from landline_stack import LandlineServer, Stack
 
 IDLE_SECONDS = 10.0
@@ -51,10 +51,7 @@ async def chat(servers: Sequence[LandlineServer], postgres_url: str, load: Load)
 def main() -> None:
     """Start a cluster, leave it alone, load it."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--connections", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=10.0)
-    parser.add_argument("--size", type=int, default=100, help="bytes of content")
-    parser.add_argument("--pipelines", type=int, nargs="+", default=[1, 4])
+    add_options(parser, [1, 4], 10.0)
     options = parser.parse_args()
     with ExitStack() as exits:
         folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))

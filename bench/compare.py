@@ -22,7 +22,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.load import Load, Measured, measure
+from bench.load import Load, Measured, add_options, measure
 from landline_stack import LandlineServer, Silence, Stack
 
 FIGURES: dict[str, Callable[[Measured], float]] = {
@@ -172,10 +172,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("new", type=Path, metavar="NEW_TREE")
     parser.add_argument("--load", choices=[*RUNS], default="embedded")
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--connections", type=int, default=100)
-    parser.add_argument("--size", type=int, default=100, help="bytes of content")
-    parser.add_argument("--pipelines", type=int, nargs="+", help="sends without an answer")
-    parser.add_argument("--seconds", type=float, help="that count, of each run")
+    add_options(parser, None, None)
     parser.add_argument("--warm-up", type=float, metavar="SECONDS", help="before them")
     parser.add_argument("--server-cores", default=f"{every[0]}", metavar="N,...")
     parser.add_argument("--load-cores", default=",".join(map(str, every[1:] or every)))

@@ -23,7 +23,7 @@ from websockets.frames import Frame, Opcode
 
 from landline_stack import LandlineServer
 from landline_verify.clients.flood import MOST_FRAMES
-from landline_verify.clients.flooder import Flooder
+from landline_verify.clients.flooder import FLOOD_KINDS, Flooder
 
 ANSWER_SECONDS = 20.0
 

@@ -1,5 +1,6 @@
 """The load that several measurements share: pairs of connections that chat."""
 
+import argparse
 import asyncio
 import statistics
 import time
@@ -28,6 +29,18 @@ class Load:
     size_bytes: int
     seconds: float
     warm_up_seconds: float
+
+
+def add_options(
+    parser: argparse.ArgumentParser, pipelines: Sequence[int] | None, seconds: float | None
+) -> None:
+    """Add the options that make a load, with these defaults."""
+    parser.add_argument("--connections", type=int, default=100)
+    parser.add_argument("--seconds", type=float, default=seconds, help="that count, of each run")
+    parser.add_argument("--size", type=int, default=100, help="bytes of content")
+    parser.add_argument(
+        "--pipelines", type=int, nargs="+", default=pipelines, help="sends without an answer"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import uvloop
 
-from bench.load import Load, measure
+from bench.load import Load, add_options, measure
 from landline_stack import LandlineServer
 
 WARM_UP_SECONDS = 1.0
@@ -19,10 +19,7 @@ WARM_UP_SECONDS = 1.0
 def main() -> None:
     """Start a server for each pipeline depth, load it, print a line."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--connections", type=int, default=100)
-    parser.add_argument("--seconds", type=float, default=5.0)
-    parser.add_argument("--size", type=int, default=100, help="bytes of content")
-    parser.add_argument("--pipelines", type=int, nargs="+", default=[1, 8])
+    add_options(parser, [1, 8], 5.0)
     options = parser.parse_args()
     cores = sorted(os.sched_getaffinity(0))
     print(f"{options.connections} connections, {options.size}-byte messages, {len(cores)} cores")
