@@ -1,6 +1,6 @@
 """How many messages a second a cluster accepts, delivers and stores, and what it costs when idle.
 
-The partners of each pair are on different ones of two servers. Kafka, PostgreSQL, Redis, both
+Of each pair one partner is on each of two servers. Kafka, PostgreSQL, Redis, both
 servers and the load share the cores that there are. Ends by itself.
 """
 

@@ -32,7 +32,7 @@ FIGURES: dict[str, Callable[[Measured], float]] = {
     "p99 ms": lambda measured: measured.percentile_ms(99),
 }
 
-# Pipelines, seconds, seconds of warm-up. A young Kafka still compiles itself.
+# Pipelines, seconds, seconds of warm-up. A Kafka that has just started still compiles its code.
 DEFAULTS = {"embedded": ([1, 8], 8.0, 2.0), "cluster": ([1, 4], 10.0, 8.0)}
 
 
@@ -62,7 +62,7 @@ class Tree:
 
 @dataclass(frozen=True, slots=True)
 class Cores:
-    """Who runs where, as taskset(1) takes it."""
+    """Which cores each part has, as taskset(1) takes them."""
 
     servers: str
     load: str
@@ -108,7 +108,7 @@ RUNS = {"embedded": embedded, "cluster": cluster}
 
 
 def pin(cores: str) -> None:
-    """Have this process on these cores, and what it starts from now on."""
+    """Move this process to these cores, and with it what it starts from now on."""
     os.sched_setaffinity(0, _numbers(cores))
 
 

@@ -1,4 +1,4 @@
-"""How long others wait while one client floods the server, a line for each kind of flood.
+"""How long other clients wait while one floods the server, a line for each kind of flood.
 
 The server has one core to itself. The flooder is a process of its own that writes as fast as its
 socket takes it; another client sends a message, waits for `accepted`, and sends the next. Ends by

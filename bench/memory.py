@@ -1,4 +1,4 @@
-"""What a thousand sessions cost that wait for a store that is away, while they are written to."""
+"""What a thousand sessions cost that are written to while the store is away."""
 
 import argparse
 import asyncio

@@ -89,7 +89,7 @@ def _tell(stack: Stack, servers: Sequence[StackServer]) -> None:
 
 
 def _watch(servers: Sequence[StackServer]) -> NoReturn:
-    """Tell who has ended: whoever tries what happens then wants to see it happen."""
+    """Tell which of them has ended: a user who tries what happens then wants to see it."""
     gone: set[str] = set()
     while True:
         for server in servers:

@@ -1,7 +1,7 @@
 """The error tree of the stack.
 
 StackError          a server of it did not start, or an option cannot work
-└── Missing         this machine has not what it needs
+└── Missing         this machine does not have what it needs
 """
 
 

@@ -8,8 +8,8 @@ tells of SIGKILL. The command then has the signal FAREWELL (a number, or nothing
 moment to follow it, before all are killed. The command's own output goes to standard error.
 
 The guard is the *subreaper* of what it has started (Linux, prctl(2)): an orphan becomes its child
-and is not lost. PostgreSQL needs that, its backends leave the process group of their server. Should
-the guard itself be killed, the kernel kills the command.
+and is not lost. PostgreSQL needs that: its backends leave the process group of their server. If the guard itself is killed, the
+kernel kills the command.
 
 This file is a program of its own and imports nothing of Landline, to start fast and stay small.
 """
@@ -87,7 +87,7 @@ def _obey(order: bytes, child: int) -> None:
     elif order == INTERRUPT:
         os.kill(child, signal.SIGINT)
     elif order == PAUSE:
-        # Until nobody runs: who has not stopped yet may still fork.
+        # Until none of them runs: one that has not stopped yet may still fork.
         while running := [pid for pid, state in _descendants() if state not in "TtZ"]:
             _signal(running, signal.SIGSTOP)
             time.sleep(_POLL_SECONDS)
@@ -103,7 +103,7 @@ def _answer(text: str) -> None:
 
 
 def _reap(child: int) -> int | None:
-    """Bury who has ended, adopted orphans too; return the child's status if it was among them."""
+    """Reap what has ended, adopted orphans too; return the child's status if it was among them."""
     found = None
     with suppress(ChildProcessError):
         while True:
@@ -143,7 +143,7 @@ def _signal(pids: list[int], number: int) -> None:
 
 
 def _descendants() -> list[tuple[int, str]]:
-    """Return who descends from this process, each with its state as in ps(1)."""
+    """Return the descendants of this process, each with its state as in ps(1)."""
     children: dict[int, list[tuple[int, str]]] = {}
     for pid, parent, state in _processes():
         children.setdefault(parent, []).append((pid, state))

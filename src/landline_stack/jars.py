@@ -4,7 +4,7 @@
 is a Maven it fetches them, as it knows the mirrors of its machine; otherwise they come from Maven
 Central, or from the repository that LANDLINE_MAVEN_REPOSITORY names.
 
-    python -m landline_stack.jars      after a change of pom.xml: writes the list of hashes anew
+    python -m landline_stack.jars      after a change of pom.xml: writes the list of hashes again
 """
 
 import fcntl
@@ -67,7 +67,7 @@ class JarCache:
                 damaged = _first_mismatch(self.directory, self._jars)
                 if damaged is not None:
                     self._progress.say(
-                        f"{self.directory / damaged} is not what it should be: fetching Kafka anew"
+                        f"{self.directory / damaged} is not what it should be: fetching Kafka again"
                     )
                     self._fetch()
             else:

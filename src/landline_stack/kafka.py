@@ -101,7 +101,7 @@ class KafkaNode(StackServer):
             # Seen from the node's directory, in which its processes run, as all paths here: its own
             # path may hold a comma, at which Kafka splits, or what a properties file escapes.
             "log.dirs": self._data.name,
-            # What is asked for is what is tested: nothing springs up by itself.
+            # A test has the topics that it asked for: none springs up by itself.
             "auto.create.topics.enable": "false",
             "default.replication.factor": replicas,
             "min.insync.replicas": in_sync,

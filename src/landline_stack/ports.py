@@ -28,8 +28,8 @@ _kept: deque[socket.socket] = deque()
 def free_port() -> int:
     """Return a port of 127.0.0.1 that nobody uses and that this function gives to nobody else.
 
-    That holds for other processes, too: the port stays bound here, which on Linux is no obstacle
-    for whoever listens with SO_REUSEADDR, as servers do, and one for whoever looks for a port here.
+    That holds for other processes, too: the port stays bound here. On Linux this is no obstacle for
+    a server, which listens with SO_REUSEADDR, and it is one for a process that looks for a port.
     """
     chance = random.SystemRandom()  # so that two runs at a time hardly try the same one
     while True:
@@ -78,7 +78,7 @@ def problem_with(port: int) -> str | None:
 def is_listening(pid: int, port: int) -> bool:
     """Say whether it is this process that accepts connections there, and not somebody else.
 
-    Where the system does not tell, whoever answers is taken for it.
+    Where the system does not tell, the answering process is taken for it.
     """
     try:
         owned = {link for link in _links(Path(f"/proc/{pid}/fd")) if link.startswith("socket:")}

@@ -103,9 +103,8 @@ class PostgresServer(StackServer):
             for parent in self._programs.parents:
                 if not parent.stat().st_mode & stat.S_IXOTH:
                     evidence += (
-                        f"\nPostgreSQL runs as nobody when root starts it, who may not enter"
-                        f" {parent}:"
-                        f" chmod o+x {parent}, or work in another directory"
+                        f"\nWhen root starts PostgreSQL it runs as the user `nobody`, which may not"
+                        f" enter {parent}: chmod o+x {parent}, or work in another directory"
                     )
         return evidence
 
@@ -134,7 +133,7 @@ class PostgresServer(StackServer):
                 "--locale-provider=builtin",
                 "--builtin-locale=C.UTF-8",
                 "--no-instructions",
-                "--no-sync",  # a crash of the machine here: the directory is made anew
+                "--no-sync",  # after a crash of the machine the directory is made again
             ]
         )
         sql = self.directory / "create.sql"

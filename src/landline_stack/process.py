@@ -228,7 +228,7 @@ class StackServer(ABC):
     def is_listening(self, port: int) -> bool:
         """Say whether it is this server that takes connections there.
 
-        Whoever else has the port may answer as this one would: it may be another Landline.
+        Another process on that port may answer as this one would: it may be another Landline.
         """
         return self.is_running and is_listening(self.pid, port)
 
@@ -242,7 +242,7 @@ class StackServer(ABC):
         return self._process.wait(timeout)
 
     def how_it_ended(self) -> str:
-        """Return a sentence for who is to read it, with the last lines of its log."""
+        """Return a sentence that says so, with the last lines of its log."""
         code = self.exit_code()
         return f"{self.name} has ended ({code=}){self._evidence()}"
 
@@ -322,7 +322,7 @@ class StackServer(ABC):
 def interrupt_on_termination() -> None:
     """Treat SIGTERM and SIGHUP as Ctrl-C: what was started is then stopped on the way out.
 
-    A SIGHUP that is ignored, as below nohup(1), stays so.
+    A SIGHUP that is ignored, as under nohup(1), stays ignored.
     """
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
@@ -336,7 +336,7 @@ def _hang_up(*_: object) -> None:
 
 
 def hang_up_with_terminal() -> None:
-    """Have a SIGHUP when the terminal is gone, whoever else is told of it.
+    """Get a SIGHUP when the terminal is gone, also where the system tells another process.
 
     The system tells the first process of the session alone. That may be a `make`, which then waits
     for what it has started, and tells nobody.

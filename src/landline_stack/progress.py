@@ -1,4 +1,4 @@
-"""What is going on, for who waits: a line that changes on a terminal, few plain ones elsewhere."""
+"""What is going on, for a user who waits: one changing line on a terminal, few plain ones else."""
 
 import sys
 import threading

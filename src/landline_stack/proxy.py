@@ -127,7 +127,7 @@ class Proxy:
         line = _ProxiedConnection(task)
         self._lines.add(line)
         writers = [writer]
-        # Cancelled is who is cut. Nobody above this task waits to hear of it.
+        # A connection that is cut is cancelled here. No task above waits to hear of it.
         try:
             server_reader, server_writer = await self._connect()
             writers.append(server_writer)
@@ -139,7 +139,7 @@ class Proxy:
             for each in writers:
                 # Closed like this, the kernel says goodbye with a reset: socket(7).
                 sock = each.get_extra_info("socket")
-                with suppress(OSError):  # it is closed already, by whoever was at its other end
+                with suppress(OSError):  # its other end has closed it already
                     sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
         finally:
             self._lines.discard(line)
@@ -170,7 +170,7 @@ class Proxy:
                     self.has_held.set()
                     await self._mode_changed.wait()
                 await self._write(data, sink, line)
-        if self._mode == "silence":  # nor is the end passed on
+        if self._mode == "silence":  # the end is not passed on either
             line.has_lost = True
             await asyncio.Event().wait()
         with suppress(OSError):

@@ -152,7 +152,7 @@ class Stack:
             broker.join(self.brokers, cluster_id, class_path)
 
     def _lock_directory(self) -> None:
-        # Root's PostgreSQL runs as nobody, who has to pass; the files inside are their owners'.
+        # Root's PostgreSQL runs as `nobody`, which has to pass; the files inside are their owners'.
         self.directory.mkdir(0o711, parents=True, exist_ok=not self._is_temporary)
         self._lock_file = (self.directory / "lock").open("w")
         deadline = time.monotonic() + _LOCK_SECONDS

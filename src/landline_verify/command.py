@@ -99,7 +99,7 @@ def verify_with_faults(
             data_dir=deployment.data_dir,
             heal_seconds=_HEAL_SECONDS,
             final_seconds=_FINAL_SECONDS,
-            give_up_seconds=inf,  # that nobody is connected is what faults do
+            give_up_seconds=inf,  # faults may leave nobody connected for long
         )
         refused = {} if only is not None else left_out(kind)
         code = verify(options, history_file, report, Nemesis(deployment, plan, refused))
@@ -124,7 +124,7 @@ def _chosen(kind: str, only: Sequence[str] | None) -> list[Fault]:
 
 
 def list_faults() -> int:
-    """Print every fault, what it does, and what it can be done to. Returns the exit code."""
+    """Print every fault, what it does, and which deployments it fits. Returns the exit code."""
     for fault in FAULTS:
         print(f"{fault.name:<29}{fault.about}\n{'':<29}fits {', '.join(fault.fits)}")
         if (reason := fault.obstacle()) is not None:
@@ -148,7 +148,7 @@ async def _run(runner: Runner) -> None:
         nonlocal is_first
         if is_first:
             runner.stop()
-            with suppress(BrokenPipeError):  # Ctrl-C has ended whoever reads it, too
+            with suppress(BrokenPipeError):  # Ctrl-C has ended its reader, too
                 print("\nstopping: a last look at what was accepted so far", flush=True)
         else:
             task.cancel()

@@ -1,4 +1,4 @@
-"""What was asked for, and what of it cannot be."""
+"""What was asked for, and checks of it that look at this machine."""
 
 from collections.abc import Sequence
 from contextlib import suppress

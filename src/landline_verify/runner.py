@@ -250,7 +250,7 @@ class Runner:
         return self._recorder.history
 
     def _make_flood(self, chance: random.Random) -> tuple[User, User] | None:
-        """Return who floods and who is flooded, where a fault of the plan is that."""
+        """Return the two users of the fault `user-flood`, where the plan has it."""
         plan = () if self._nemesis is None else self._nemesis.plan
         if not any(each.fault.name == "user-flood" for each in plan):
             return None
@@ -268,7 +268,7 @@ class Runner:
             is_wanted = self._nemesis.deployment.flood.is_set
             floods.append(self._load.pour(*self._flood, rate=FLOODER_RATE, is_wanted=is_wanted))
         if options.flood is not None:
-            # No user of the run: what it is answered and sent is nobody's to judge.
+            # It is no user of the run: its answers and messages are not judged.
             name, seconds = f"flood-{self._run_id}", options.duration_seconds - 2 * CALM_SECONDS
             floods.append(flood(options.flood, options.urls[0], name, seconds, self._recorder))
         return floods
@@ -311,7 +311,7 @@ class Runner:
         return True
 
     async def _owned(self, companions: Iterable[Any], leader: Any) -> None:
-        """Run the leader; its companions live as long as it does. Who fails ends all."""
+        """Run the leader; its companions live as long as it does. One that fails ends all."""
         try:
             async with asyncio.TaskGroup() as tasks:
                 others = [tasks.create_task(each) for each in companions]

@@ -1,7 +1,7 @@
 """Judges a history: whatever the contract promises and the history disproves.
 
-The checks are those of a reader who sees no more than the clients did, and, where they were dumped,
-log and store. What the contract leaves open is not flagged: docs/verification.md.
+The checks see no more than the clients did, and log and store where they were dumped. What the
+contract leaves open is not flagged: docs/verification.md.
 """
 
 from collections import Counter

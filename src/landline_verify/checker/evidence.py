@@ -124,8 +124,8 @@ class Evidence:
         )
 
     def had_auto_session(self, user: str, since: int, until: int | None) -> bool:
-        """Say whether a session of a user that acknowledges nothing itself may have been open
-        between two events; without the second, at any later time.
+        """Say whether a session of a user with `ack=auto` may have been open between two events;
+        without the second, at any later time.
         """
         # A busy client reads `welcome` some time after the server began to push.
         latest = inf if until is None else self.events[until].t + HANDSHAKE_SECONDS

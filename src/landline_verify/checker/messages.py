@@ -25,8 +25,8 @@ from landline_verify.history.events import (
 class Try:
     """One time that a send was asked for, and its answer.
 
-    Of several tries in one session that wait at once nobody knows which one an answer answers.
-    `is_retry`: all that it may be for had `retry: true`.
+    Where several tries wait in one session, nobody knows which of them an answer is for.
+    `is_retry`: all tries that the answer may be for had `retry: true`.
     """
 
     at: int

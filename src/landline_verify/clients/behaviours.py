@@ -15,7 +15,7 @@ async def steady(user: User, urls: Sequence[str]) -> None:
     url = user.chance.choice(urls)
     while True:
         await visit(user, url)
-        if user.failures:  # it is not there: a client that knows several goes on to the next
+        if user.failures:  # the server is not there: a client that knows several tries another
             url = user.chance.choice(urls)
 
 
@@ -100,7 +100,7 @@ async def _repeat(user: User) -> None:
         known = {**dict(list(known.items())[-20:]), **user.outbox}
 
 
-# What somebody who is flooded acknowledges a second, and is sent a second by one user.
+# How many messages a second a flooded user acknowledges, and is sent by one other user.
 FLOODED_ACKS: Final = 100.0
 FLOODER_RATE: Final = 300.0
 
@@ -119,7 +119,7 @@ BEHAVIOURS: Final[dict[str, Life]] = {
 }
 # Beside them, where a fault asks for it.
 FLOOD_LIVES: Final[dict[str, Life]] = {"flooder": steady, "flooded": flooded}
-# Who sends nothing that is lost when nobody is there to send it: the rest of the users.
+# The rest of the users.
 _MORE: Final = ("steady", "dropping", "hopping", "steady", "offline", "several")
 
 

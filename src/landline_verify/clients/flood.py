@@ -22,7 +22,7 @@ _GRACE_SECONDS: Final = 10.0
 
 
 async def flood(kind: str, url: str, user: str, seconds: float, recorder: Recorder) -> None:
-    """Flood a server after a moment of calm, and write down from when until when, and how much."""
+    """Flood a server after a moment of calm; write down when it began and ended, and its size."""
     await asyncio.sleep(CALM_SECONDS)
     name, seconds = f"flood-{kind}", min(seconds, LONGEST_SECONDS)
     program = [
@@ -44,7 +44,7 @@ async def flood(kind: str, url: str, user: str, seconds: float, recorder: Record
             async for line in process.stdout:
                 count = float(line)
     except TimeoutError:
-        pass  # a server that takes nothing for long keeps it
+        pass  # a server that takes nothing for long keeps the flooder waiting
     finally:
         if process.returncode is None:
             with suppress(ProcessLookupError):

@@ -32,7 +32,7 @@ def _text(value: object) -> list[Frame]:
 
 
 def _junk(_user: str) -> list[Frame]:
-    """Pings that carry nothing anybody wants, as large as a frame may be, in sight or hidden."""
+    """Pings as large as a frame may be, with a useless field, once in sight and once hidden."""
     spare = _FRAME_BYTES - len(b'{"type":"ping","x":[],"x":0}')
     hidden = b'{"type":"ping","x":[%s[]],"x":0}' % (b"[]," * (spare // 3 - 1))
     return [*_text({"type": "ping", "x": [0] * (spare // 2)}), Frame(Opcode.TEXT, hidden)]
@@ -43,7 +43,7 @@ def _acks(_user: str) -> list[Frame]:
 
 
 def _bad(_user: str) -> list[Frame]:
-    """Nineteen frames that are none, and a good one, so that the connection stays."""
+    """Nineteen frames that are no JSON, and a good one, so that the connection stays."""
     return [Frame(Opcode.TEXT, b'{"type":') for _ in range(_BAD_IN_A_ROW)] + _pings(_user)
 
 
@@ -73,7 +73,7 @@ FLOOD_KINDS: Final[dict[str, Callable[[str], list[Frame]]]] = {
 
 
 class Flooder:
-    """One client, which comes again when it is thrown out. It sends the same frames all the time.
+    """One client, which connects again when it is thrown out. It repeats the same frames.
 
     `tell` is called with the number of frames that were taken since the last time.
     """
@@ -99,7 +99,7 @@ class Flooder:
             time.sleep(_AGAIN_SECONDS)
 
     def _batch(self) -> tuple[bytes, int]:
-        """Return frames as they go over the line, whole ones, and how many they are."""
+        """Return the bytes of whole frames, and how many frames they are."""
         once = b"".join(each.serialize(mask=True) for each in self._frames)
         times = max(1, _BATCH_BYTES // len(once))
         return once * times, times * len(self._frames)

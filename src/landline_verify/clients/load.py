@@ -1,4 +1,4 @@
-"""The load: sends at the asked rate, whatever becomes of the earlier ones (open loop), seeded."""
+"""The load: sends at the asked rate, whatever becomes of earlier ones (open loop), seeded."""
 
 import asyncio
 import random
@@ -9,7 +9,7 @@ from landline_verify.clients.user import Draft, User
 from landline_verify.history.recorder import digest
 
 _TICK_SECONDS = 0.01
-# With so many unanswered sends a user sends no more: the server would stop reading at 256.
+# With so many unanswered sends a user sends no more: the server would stop reading.
 _OUTBOX = 128
 _TOO_LARGE_BYTES = 16 * 1024 + 1
 
@@ -28,7 +28,7 @@ _WORDS: Final = (
 
 
 class Load:
-    """Sends from whoever is connected to everybody: partners, strangers, who is away, oneself."""
+    """Users who are connected send to partners, strangers, users who are away, and themselves."""
 
     def __init__(
         self, users: Sequence[User], rate: float, run_id: str, chance: random.Random
@@ -78,7 +78,7 @@ class Load:
                 due -= 1
 
     def send(self, sender: User, recipient: User | None = None) -> None:
-        """Send one message from this user, to whoever it may be where nobody is named."""
+        """Send one message from this user; without a recipient, to a user by chance."""
         self.made += 1
         ref = f"{self._run_id}-{self.made}"
         content = ref if recipient is not None else self._content(ref)

@@ -1,4 +1,4 @@
-"""What a connection has to write: drafts and acknowledgements, and which answers it waits for."""
+"""The writing half of a connection: drafts, acknowledgements, and the answers it waits for."""
 
 import asyncio
 from collections.abc import Callable
@@ -18,7 +18,7 @@ _LAST_SEND_SECONDS = 0.5
 
 
 class Outgoing:
-    """The writing half of the connection `name` of a user. It records what leaves, before it does.
+    """What the connection `name` of a user writes. It is recorded before it leaves.
 
     `ack_rate` is how many messages a second are acknowledged at the most.
     """

@@ -43,7 +43,7 @@ async def dump(
     """Write down what log and store hold of the run's users; return what could not be read.
 
     The store comes first, in one snapshot, and the log up to where that snapshot has applied it:
-    then one is the other's fold, however much others write meanwhile.
+    then the store is the fold of the log, however much is written meanwhile.
     """
     problems: list[str] = []
     base = 0
@@ -60,7 +60,7 @@ async def dump(
             applied = await store.dump(recorder, prefix, starts)
             last = {} if log is None else await asyncio.to_thread(log.ends)
             for partition, offset in applied.items():
-                # Not beyond the log's end: of a store that is ahead of it the checker has to hear.
+                # Not beyond the log's end: the checker has to see a store that is ahead of it.
                 end = max(offset, ends.get(partition, base))
                 ends[partition] = min(end, base + last.get(partition, 0))
         except (KafkaException, *STORE_ERRORS) as error:

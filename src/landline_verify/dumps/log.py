@@ -34,7 +34,7 @@ class Log:
                 "enable.partition.eof": False,
                 "auto.offset.reset": "error",
                 "isolation.level": "read_committed",
-                "log_level": 0,  # what is wrong is said in our words
+                "log_level": 0,  # errors are told in our own words
             }
         )
         try:

@@ -11,7 +11,7 @@ _STATUSES: Final = frozenset({"UNDELIVERED", "DELIVERED"})
 
 
 def described(value: bytes, now: float, partition: int, offset: int, prefix: str) -> Event:
-    """Return the event of a log record; of what is not the run's, only that it is there."""
+    """Return the event of a log record; of a record that is not the run's, only its place."""
     try:
         record = orjson.loads(value)
         conversation, status = record["conversation"], record["status"]

@@ -104,7 +104,7 @@ class Store:
 
 
 async def _connect(url: str) -> "asyncpg.Connection[Any]":
-    # Where it has a host and ?port=, the driver looks at the port only if it is told.
+    # Where the URL has a host and ?port=, the driver looks at the port only if it is given.
     given = parse_qs(urlsplit(url).query).get("port", [""])[-1]
     return await asyncpg.connect(
         url,

@@ -21,7 +21,7 @@ from landline_verify.faults.settings import TopicSetting
 
 _ASK_SECONDS: Final = 10.0
 _HOUR: Final = 3_600
-# Each of them breaks the promise, and only that: nothing that is there is deleted for it.
+# Each of them breaks the promise, but deletes nothing that is there.
 _UNSAFE: Final = (
     ("min.insync.replicas", "1"),
     ("retention.ms", str(_HOUR * 1_000)),
@@ -109,7 +109,7 @@ def _drain(server: StackServer) -> None:
 
 
 def flush(server: RedisServer) -> None:
-    """Have it forget everything, by its inline protocol."""
+    """Have it forget everything."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=_ASK_SECONDS) as sock:
         sock.sendall(b"FLUSHALL\r\n")
         if not sock.recv(64).startswith(b"+OK"):
@@ -190,9 +190,7 @@ def set_too_strict(deployment: Deployment, _number: int) -> Strike:
 
 
 def shorten_retention(deployment: Deployment, _number: int) -> Strike:
-    """Let the log keep less than the store, which is away, will miss; then enough, with the store
-    still away.
-    """
+    """With the store away, let the log keep less than the store will need; then enough again."""
     store = deployment.postgres[0]
     setting = _setting(deployment, "retention.ms", str(_SHORT_RETENTION_MS))
 

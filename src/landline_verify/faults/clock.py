@@ -48,7 +48,7 @@ class ServerClock:
             "FAKETIME_TIMESTAMP_FILE": str(self._file),
             "FAKETIME_NO_CACHE": "1",  # or it notices a second later, or two
             "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            # Otherwise it finds out by itself, in a way that holds threads up for a second.
+            # Otherwise libfaketime finds out by itself, and that stops threads for a second.
             "FAKETIME_FORCE_MONOTONIC_FIX": "0",
         }
 

@@ -22,12 +22,12 @@ from landline_verify.faults.clock import ServerClock
 BROKERS: Final = {"cluster": 1, "cluster3": 3}
 DEPLOYMENT_KINDS: Final = ("embedded", *BROKERS)
 
-# Brokers delete nothing, also where a fault lets the log keep very little: what a run finds missing
-# has to be the servers' doing.
+# Brokers delete nothing, even where a fault lets the log keep very little: a run that finds something
+# missing has to blame the servers.
 _NEVER_MS: Final = 24 * 3_600 * 1_000
 
-# What some faults need and what changes how servers run, so that it is there only for them: clocks
-# and a disk of their own, and two addresses for PostgreSQL.
+# What some faults need: clocks and a disk of their own, and two addresses for PostgreSQL. It
+# changes how servers run, so it is there only for those faults.
 Equipment = Literal["clock", "disk", "hosts"]
 
 # Less than a page of SQLite's: nothing can be added to any file.
@@ -51,7 +51,7 @@ class EmbeddedServer(LandlineServer):
         super().__init__("embedded", directory, arguments, environment=environment, program=program)
 
     def fill_disk(self) -> None:
-        """Let its files grow no more: to who writes it is a full disk, with another number."""
+        """Let its files grow no more. To the server it is a full disk, with another error number."""
         _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (_FULL_BYTES, hard))
 
@@ -129,7 +129,7 @@ def opened(kind: str, equipment: Collection[Equipment] = ()) -> Iterator[Deploym
     """Start one of `DEPLOYMENT_KINDS` for the length of a `with` block. Raises: StackError."""
     with ExitStack() as exits:
         directory = Path(exits.enter_context(TemporaryDirectory(prefix="landline-verify-")))
-        directory.chmod(0o711)  # root's PostgreSQL runs as nobody, who has to pass
+        directory.chmod(0o711)  # the user that root's PostgreSQL runs as has to pass
         if kind == "embedded":
             yield _embedded(exits, directory, equipment)
         else:

@@ -67,7 +67,7 @@ class _Methods(ctypes.Structure):
 
 
 class Disk:
-    """What every file lies on that this process opens with SQLite from now on.
+    """The disk of every file that this process opens with SQLite from now on.
 
     One instance a process, and it stays: SQLite keeps pointers into it. While nothing is wrong,
     SQLite calls its own functions as ever, so that a run with this disk is a run like others.
@@ -97,8 +97,8 @@ class Disk:
     def fail(self) -> None:
         """Let the next sync fail; once one has, no page can be read either.
 
-        In that order: the write-ahead log holds the whole commit by then, and whoever cannot read
-        closes the file. When the last one has, the next to open it finds the commit.
+        In that order: the write-ahead log holds the whole commit by then, and a connection that
+        cannot read is closed. After the last one, the next to open the file finds the commit.
         """
         with self._lock:
             self._is_failing = True

@@ -1,4 +1,4 @@
-"""Who does harm: carries a plan out during the load.
+"""Does harm: carries a plan out during the load.
 
 One fault at a time, each healed before the next one. All of them are written into the history, so
 that the checker knows what it may excuse, and whether what was planned happened.
@@ -43,7 +43,7 @@ class Nemesis:
         await asyncio.shield(self._work)
 
     async def finish(self) -> None:
-        """End the fault that is on, begin no other, and see all ready. Raises: StackError."""
+        """End the fault, begin no other, and wait until all servers are ready. Raises: StackError."""
         self._is_hurried.set()
         if self._work is not None:
             await self._work

@@ -15,7 +15,7 @@ _LAST_CALM_SECONDS: Final = 3.0
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """A fault, how long after the heal of the one before, for how long, and on whom."""
+    """A fault: `calm` seconds after the heal of the one before, for `seconds`, on a victim."""
 
     fault: Fault
     calm: float

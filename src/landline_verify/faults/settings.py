@@ -1,4 +1,4 @@
-"""The settings of the log's topic, as somebody changes them under running servers."""
+"""The settings of the log's topic, changed while servers run."""
 
 from typing import Final
 

@@ -1,14 +1,14 @@
 """What a history is made of: one class per kind of event, each as it stands in the file.
 
-Who records keeps two rules, on which the checks rely. What a client does (`Invoke`, `Ack`,
-`Connect`) is recorded before the bytes leave it (`Connect`: as soon as `welcome` is read), what it
-sees (`Ok`, `Recv`, ...) after they arrived. And the order of events is the order of time.
+The checks rely on two rules of recording. What a client does (`Invoke`, `Ack`, `Connect`) is
+recorded before the bytes leave it (`Connect`: as soon as `welcome` is read), and what it sees
+(`Ok`, `Recv`, ...) after they arrived. And the order of events is the order of time.
 
 A sample's `what` may name its source after a colon: `rss:ws-1`, `applied:7`. `stall` says for how
 many seconds until then the clients themselves stood still, on a machine that was too busy.
 `directory_failures:ws-1` counts how often the directory gave a server no answer since its start. A
-nemesis' name begins with what it strikes (`kafka-kill`, `redis-flush`, `server-kill`), and the
-`detail` of one that strikes a server is the server's name as in `welcome`.
+fault's name begins with what it strikes (`kafka-kill`, `redis-flush`, `server-kill`). The `detail`
+of one that strikes a server is the server's name as in `welcome`.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ VERSION = 1
 # A client waits so long for `welcome`. A server may have begun a session so much earlier.
 HANDSHAKE_SECONDS = 5.0
 
-# Such a nemesis is a client that sends as fast as it can.
+# A fault whose name begins so is a client that sends as fast as it can.
 FLOOD_PREFIX = "flood"
 
 
@@ -256,7 +256,7 @@ class MessageRow(Event):
 
 @dataclass(frozen=True, slots=True)
 class DeliveryRow(Event):
-    """Who is or was owed a message; without a position where only the receipt is known."""
+    """A user is or was owed a message; no position where only the receipt is known."""
 
     kind = "row"
     variant = ("table", "deliveries")

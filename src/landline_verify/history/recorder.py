@@ -1,4 +1,4 @@
-"""Who writes the history of a run down."""
+"""Writes the history of a run down."""
 
 import itertools
 import time

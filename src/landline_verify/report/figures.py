@@ -25,7 +25,7 @@ from landline_verify.history.events import (
     Unknown,
 )
 
-# So many columns does the picture of a run have; fewer where a second is too long for that.
+# The picture of a run has so many columns, or fewer in a short run.
 _COLUMNS = 120
 
 

@@ -53,7 +53,7 @@ def tell(history: Sequence[Event], violation: Violation) -> list[str]:
 
 @dataclass(slots=True)
 class _Subject:
-    """What identifies a message, and the people whom it concerns."""
+    """What identifies a message, and the users whom it concerns."""
 
     violation: Violation
     id: str | None = None

@@ -10,7 +10,7 @@ from landline_verify.report.figures import Figures, figures, percentile
 from landline_verify.report.story import tell
 
 WIDTH = 80
-# Of one invariant the page names so many violations; the history has them all.
+# The page names so many violations of one invariant; the history has them all.
 NAMED = 3
 
 HEADLINES = {

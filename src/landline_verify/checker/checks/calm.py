@@ -1,4 +1,4 @@
-"""When a deployment has no excuse: between faults, and in those that it has to stand by itself."""
+"""When a deployment has no excuse: between faults, and in those that it has to survive."""
 
 from collections.abc import Iterator, Sequence
 from typing import Final
@@ -8,12 +8,12 @@ from landline_verify.checker.excuses import FaultSpan
 
 # Log and store count as unhealthy for so long after a fault is over, as I15 allows.
 HEALING_SECONDS: Final = 10.0
-# Who is struck here leaves log and store alone. Nobody may be late for a clock's sake, nor because
-# somebody else sends too much.
+# These faults leave log and store alone. No server may be late because of a clock, or because one
+# user sends too much.
 HINTS_ONLY: Final = ("redis", "routing", "clock", "user", "flood")
-# Where another one can stand in, it has to be found in the time of a healing.
+# Where another part can stand in, it has to be found within the seconds above.
 REPLACEABLE: Final = ("postgres-host",)
-# Only what one user or client sends too much of: the others do not notice.
+# One user or client sends too much: the others do not notice.
 _NOBODY: Final = ("user", "flood")
 # Sends need the log alone.
 STORE: Final = ("postgres", "writer")

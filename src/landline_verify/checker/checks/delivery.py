@@ -1,4 +1,4 @@
-"""What was accepted arrives, in time, unasked-for never, at nobody else's: I2, I2b, I3, I5, I13."""
+"""What was accepted arrives, in time and once, at its recipient alone: I2, I2b, I3, I5, I13."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -16,8 +16,8 @@ from landline_verify.history.events import HANDSHAKE_SECONDS
 
 # T_strand: the sweep interval, and as much again as the writer may lag and the sweep may jitter.
 STRANDED_SLACK_SECONDS: Final = 5.0
-# A session that had so many times the turns that a message needs, and more than a window of them,
-# has no excuse in being full.
+# A full window does not excuse a session that had so many times the turns that a message needs, and
+# a window of turns more.
 TURNS_NEEDED: Final = 2
 WINDOW: Final = 256
 
@@ -26,8 +26,10 @@ _Times: TypeAlias = defaultdict[str, defaultdict[str, list[float]]]
 
 
 def delivered(evidence: Evidence) -> Iterator[Violation]:
-    """I2: what was accepted was received by its recipient, if he was there in the end; again, if he
-    had not acknowledged it; and before he was told that he is caught up.
+    """I2: what was accepted was received by its recipient, if they were there in the end.
+
+    They received it again if they had not acknowledged it, and before they were told that they are
+    caught up.
     """
     here: dict[str, bool] = {}
     final = evidence.phases.get("final", 0.0)
@@ -89,7 +91,7 @@ def _caught_up_too_soon(evidence: Evidence) -> Iterator[Violation]:
 
 
 def not_stranded(evidence: Evidence) -> Iterator[Violation]:
-    """I2b: who stays connected receives within T_strand, while log and store are healthy."""
+    """I2b: a user who stays connected receives within T_strand, while log and store are healthy."""
     turns = _Turns(evidence)
     for message, send, at, until, session in _watched(evidence):
         received = message.received_by(send.to)
@@ -254,7 +256,7 @@ def no_duplicates(evidence: Evidence) -> Iterator[Violation]:
 
 
 def confidential(evidence: Evidence) -> Iterator[Violation]:
-    """I13: only who is a recipient of the record, and meant by the sender, receives it."""
+    """I13: only a recipient of the record, whom the sender meant, receives it."""
     for message in evidence.messages.values():
         for at, recv in message.recvs:
             if recv.user not in _recipients(message, recv.to):

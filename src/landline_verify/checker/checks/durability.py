@@ -54,8 +54,9 @@ def unaltered(evidence: Evidence) -> Iterator[Violation]:
 
 
 def honest_ok(evidence: Evidence) -> Iterator[Violation]:
-    """I11: whoever said ok had a record in the log, and that very one; nobody says ok while the
-    log is set so that it may lose what it acknowledged.
+    """I11: an ok names a record that is in the log, and that very one.
+
+    There is no ok while the log is set so that it may lose what it acknowledged.
     """
     yield from _promised_too_much(evidence)
     for message in evidence.messages.values():

@@ -21,7 +21,7 @@ COUNT_SLACK: Final = 16
 GROWTH: Final = 1.1
 MIN_SAMPLES: Final = 10
 MIN_OK: Final = 500
-# Clients that stood still for more of the run than this cannot tell who was late.
+# Clients that stood still for more of the run than this cannot tell which server was late.
 STALLED_SHARE: Final = 0.2
 _SOME: Final = 3
 _AFTER: Final = f"{ALIVE_SECONDS:.0f} s after a fault was over, or another part could stand in"
@@ -137,7 +137,7 @@ def _is_stuck(evidence: Evidence, session: Session, since: float, end: float) ->
 
 
 def _came_in_vain(evidence: Evidence, sessions: Sequence[Session]) -> Session | None:
-    """Return the first session of the final phase of who came again and again in vain."""
+    """Return a user's first session of the final phase, if they came again and again in vain."""
     final = evidence.phases.get("final")
     if final is None:
         return None

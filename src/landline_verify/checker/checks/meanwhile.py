@@ -1,4 +1,4 @@
-"""Who is connected hears what is new although the store is away, however long: I2c."""
+"""Connected users hear what is new although the store is away, however long: I2c."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -25,7 +25,7 @@ _NOTHING_TO_DO: Final = (*STORE, "clock", "user", "flood")
 
 
 def live_without_store(evidence: Evidence) -> Iterator[Violation]:
-    """I2c: what is accepted while only the store is away reaches who has been connected for 8 s."""
+    """I2c: while only the store is away, what is accepted reaches users connected for 8 s."""
     for message, send, at, until, session in _watched(evidence):
         if any(recv.c == session.connect.c and recv.t <= until for _, recv in message.recvs):
             continue
@@ -50,7 +50,7 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
     if not away:
         return
     for message, send, at, ok in evidence.accepted:
-        # Of a repeat nobody knows where it was accepted; who was not told then is told by a sweep.
+        # Nobody knows where a repeat was accepted, and the sweep delivers what was not pushed then.
         if len(send.tries) > 1 or ok.t - send.tries[0].invoke.t > _SWIFT_SECONDS:
             continue
         until = evidence.stalls.after(ok.t, LIVE_SECONDS)

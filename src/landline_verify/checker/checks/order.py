@@ -45,8 +45,8 @@ def _rising(evidence: Evidence, recvs: Iterable[tuple[int, Recv]]) -> Iterator[V
 
 
 def _only_connection(send: Send | None) -> str | None:
-    """Return the connection that a message was sent through, if it was sent once: the order of one
-    that was repeated is nobody's promise.
+    """Return the connection that a message was sent through, if it was sent once. No order is
+    promised for one that was repeated.
     """
     return send.tries[0].invoke.c if send is not None and len(send.tries) == 1 else None
 
@@ -76,7 +76,7 @@ def _after_ok(evidence: Evidence) -> Iterator[Violation]:
 
 
 def agreed(evidence: Evidence) -> Iterator[Violation]:
-    """I7: a message has one position and a position one message, whoever names them."""
+    """I7: a message has one position and a position one message, in every place that names them."""
     yield from _one_partition(evidence)
     holders: dict[tuple[str, int], tuple[Message, int]] = {}
     for message in evidence.messages.values():
@@ -99,7 +99,7 @@ def agreed(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _claims(message: Message) -> Iterator[tuple[int, int]]:
-    """Yield (index, offset) of all who must know the message's one position."""
+    """Yield (index, offset) of each place that must have the message's one position."""
     if message.records:
         yield min(((at, each.offset) for at, each in message.records), key=lambda claim: claim[1])
     for at, recv in message.recvs:

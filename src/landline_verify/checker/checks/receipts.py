@@ -8,8 +8,9 @@ from landline_verify.checker.verdict import Violation
 
 
 def honest_receipts(evidence: Evidence) -> Iterator[Violation]:
-    """I8: who is said to have a message has acknowledged it before, in a session that had it; the
-    sender is told once in a session, and never more than the store knows in the end.
+    """I8: a user who is said to have a message acknowledged it before, in a session that had it.
+
+    A session of the sender is told once, and never more than the store knows in the end.
     """
     for message in evidence.messages.values():
         yield from _unacknowledged(evidence, message)
@@ -39,7 +40,7 @@ def _is_recipient(message: Message, user: str) -> bool:
 
 def _has_acknowledged(evidence: Evidence, message: Message, user: str, before: int) -> bool:
     if user not in evidence.users:
-        return True  # not one of ours: nobody recorded what he did
+        return True  # not one of ours: nobody recorded what they did
     acknowledged = message.acknowledged_by(user)
     if acknowledged is not None and acknowledged < before:
         return True
