@@ -8,8 +8,8 @@ tells of SIGKILL. The command then has the signal FAREWELL (a number, or nothing
 moment to follow it, before all are killed. The command's own output goes to standard error.
 
 The guard is the *subreaper* of what it has started (Linux, prctl(2)): an orphan becomes its child
-and is not lost. PostgreSQL needs that: its backends leave the process group of their server. If the guard itself is killed, the
-kernel kills the command.
+and is not lost. PostgreSQL needs that: its backends leave the process group of their server. If the
+guard itself is killed, the kernel kills the command.
 
 This file is a program of its own and imports nothing of Landline, to start fast and stay small.
 """

@@ -22,8 +22,8 @@ from landline_verify.faults.clock import ServerClock
 BROKERS: Final = {"cluster": 1, "cluster3": 3}
 DEPLOYMENT_KINDS: Final = ("embedded", *BROKERS)
 
-# Brokers delete nothing, even where a fault lets the log keep very little: a run that finds something
-# missing has to blame the servers.
+# Brokers delete nothing, even where a fault lets the log keep very little: if something is missing
+# after a run, it has to be the servers' fault.
 _NEVER_MS: Final = 24 * 3_600 * 1_000
 
 # What some faults need: clocks and a disk of their own, and two addresses for PostgreSQL. It
@@ -51,7 +51,7 @@ class EmbeddedServer(LandlineServer):
         super().__init__("embedded", directory, arguments, environment=environment, program=program)
 
     def fill_disk(self) -> None:
-        """Let its files grow no more. To the server it is a full disk, with another error number."""
+        """Let its files grow no more: for the server a full disk, with another error number."""
         _, hard = resource.prlimit(self.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(self.pid, resource.RLIMIT_FSIZE, (_FULL_BYTES, hard))
 

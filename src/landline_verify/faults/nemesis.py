@@ -43,7 +43,7 @@ class Nemesis:
         await asyncio.shield(self._work)
 
     async def finish(self) -> None:
-        """End the fault, begin no other, and wait until all servers are ready. Raises: StackError."""
+        """End the fault, begin no other, wait until all servers are ready. Raises: StackError."""
         self._is_hurried.set()
         if self._work is not None:
             await self._work
