@@ -5,11 +5,10 @@
 An application that changes its data and then sends a message may die between the two. So it writes
 the message as a row of `notices`, in the transaction that changes its data. This worker sends rows.
 
-Why no row is lost or sent twice: the client's outbox file keeps a message from before its first try
-until its answer was told to `on_event`, which marks the row. So a row without a mark is in the
-file, and the client repeats it (a repeat is stored once), or it was never tried. A message that was
-marked and is still in the file is known by its id. Rows of equal recipient and content stand for
-each other.
+Why no row is lost or sent twice: the client's outbox file keeps a message from before its first
+try until `on_event`, which marks the row, was told its answer. A row without a mark was never
+tried, or it is in the file, and the client repeats it: a repeat is stored once. A message that is
+in the file though its row is marked is known by its id. Equal rows stand for each other.
 """
 
 import argparse
@@ -92,8 +91,8 @@ def main() -> None:
     parser.add_argument("--as", dest="name", default="shop", help="the sender's user name")
     parser.add_argument("--database", required=True, help="the application's SQLite file")
     options = parser.parse_args()
-    outbox = f"{options.database}.outbox"
-    asyncio.run(work(Notices(options.database), options.url, options.name, outbox))
+    notices = Notices(options.database)
+    asyncio.run(work(notices, options.url, options.name, f"{options.database}.outbox"))
 
 
 if __name__ == "__main__":
