@@ -20,8 +20,9 @@ from confluent_kafka import Producer
 
 from support.cluster import Cluster
 from support.pages import ROOT
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import until
 
 SEED = 11
 KAFKA_SECONDS = 60.0
