@@ -5,7 +5,7 @@
 It reads CHAT-MESSAGES with a consumer group of its own, so several bridges of one group share the
 partitions, and Landline's servers are not concerned. A position is committed after `hand_on` has
 returned. So a message is handed on at least once: a bridge that dies repeats what it had not
-committed, and the log itself has a message twice where a client repeated it. Who receives them
+committed, and the log itself has a message twice where a client repeated it. The receiver
 drops repeats by `message_id`. What the bridge does not understand, it counts and skips: receipts,
 records of a later version, and what others write into the topic.
 """

@@ -57,7 +57,7 @@ def test_what_passes_the_check_is_what_a_server_reads(
 
 
 def test_what_fits_the_content_but_not_a_frame_is_refused() -> None:
-    """Each control character takes six bytes of JSON. A frame that is too large ends the session."""
+    """A control character takes six bytes of JSON. A frame that is too large ends the session."""
     draft = Draft("r", "b", "\x01" * CONTENT_BYTES)
     assert len(send_frame(draft, retry=True)) > FRAME_BYTES
     with pytest.raises(MessageRejected, match="exceeds a frame"):
