@@ -5,10 +5,15 @@ import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from support.temporary import CHECKOUT, TemporaryRoot
 
 pytest_plugins = ["support.stack", "support.cluster"]
+
+# How long an example takes says more of the machine than of the code.
+settings.register_profile("landline", deadline=None)
+settings.load_profile("landline")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import structlog
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.errors import StartupError
@@ -168,7 +168,6 @@ def test_control_characters_are_escaped(format_: str, capfd: pytest.CaptureFixtu
     assert out.replace("\\\\", "\\").count(SHOWN) == 5
 
 
-@settings(deadline=None)
 @given(st.text())
 def test_no_text_breaks_a_line(text: str) -> None:
     read, write = os.pipe()

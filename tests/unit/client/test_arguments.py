@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import landline
@@ -49,7 +49,6 @@ _VALUES = st.one_of(
 )  # fmt: skip
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from([
         "url", "username", "outbox", "connect_timeout", "on_event", "headers", "proxy"

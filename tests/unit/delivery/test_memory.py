@@ -141,7 +141,7 @@ STEPS: tuple[Callable[[Crowd, str], None], ...] = (
 )
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 @given(st.lists(st.tuples(st.sampled_from(STEPS), st.sampled_from(SESSIONS)), max_size=60))
 def test_bounds_hold_nothing_comes_twice_and_all_is_given_back(
     steps: list[tuple[Callable[[Crowd, str], None], str]],

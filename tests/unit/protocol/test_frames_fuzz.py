@@ -107,7 +107,7 @@ async def test_what_is_taken_comes_back_from_the_store_unchanged(tmp_path: Path)
     """Mutated frames raise nothing but BadFrame; every send that passes is stored as it is."""
     taken: list[Send] = []
 
-    @settings(max_examples=3_000, deadline=None)
+    @settings(max_examples=3_000)
     @given(mutated())
     def fuzz(text: str) -> None:
         if send := check(text):
