@@ -1,18 +1,18 @@
 """The error tree.
 
     LandlineError
-    ├── StartupError            the server cannot start: one sentence, exit code 2
-    │   ├── ConfigError         an option has a value that cannot work
-    │   └── UnusableDataDirectory      the data directory cannot be used as it is
-    ├── Unavailable             a dependency does not answer now; asking again later may work
+    ├── StartupError                the server cannot start: one sentence, exit code 2
+    │   ├── ConfigError             an option has a value that cannot work
+    │   └── UnusableDataDirectory   the data directory cannot be used as it is
+    ├── Unavailable                 a dependency does not answer now; asking again later may work
     │   ├── LogUnavailable
     │   ├── StoreUnavailable
     │   └── DirectoryUnavailable
-    ├── LogLost                 the log does not hold what it held: stop, a person must decide
-    └── Unstorable            something can never be stored, however often it is tried
+    ├── LogLost                     the log does not hold what it held: a person must decide
+    └── Unstorable                  a record that can never be stored, however often it is tried
 
 What a *client* did wrong is not in this tree: see `landline.protocol.client_frames.BadFrame`, and
-`landline.protocol.records.BadRecord` for what stands in the log.
+`landline.protocol.records.BadRecord` for records that cannot be read.
 """
 
 
@@ -45,15 +45,15 @@ class StoreUnavailable(Unavailable):
 
 
 class DirectoryUnavailable(Unavailable):
-    """The directory cannot be asked now: no hint."""
+    """The directory cannot be asked now."""
 
 
 class LogLost(LandlineError):
     """The log does not hold what it held: records are gone, or it is another log.
 
-    Going on would skip messages without a word. `str(error)` tells an operator what is missing.
+    Going on would skip messages silently. `str(error)` tells an operator what is missing.
     """
 
 
 class Unstorable(LandlineError):
-    """The data itself cannot be stored, and trying again is no use. Nothing was changed."""
+    """The data itself cannot be stored; trying again does not help. Nothing was changed."""

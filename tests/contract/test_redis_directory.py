@@ -134,7 +134,7 @@ async def test_an_outage_does_not_age_the_entries_that_outlive_it(
     await until(lambda: len(sent) > 8, "more beats have failed than a registration may miss")
     await running.fall_silent()
     redis.resume()
-    async with one._line.call(is_probe=True):
+    async with one._redis.call(is_probe=True):
         pass
     await one.register([("new", "s")])
     assert await two.lookup(USERS) == FOUND
@@ -836,12 +836,12 @@ async def test_a_certificate_that_nobody_vouches_for_is_told(tmp_path: Path) -> 
 def _count_sends(directory: RedisDirectory) -> list[Sequence[Command]]:
     """Return a list that grows by what is really sent."""
     sent: list[Sequence[Command]] = []
-    line = directory._line
-    send = line._send
+    connections = directory._redis
+    send = connections._send
 
     async def counted(commands: Sequence[Command]) -> list[Any]:
         sent.append(commands)
         return await send(commands)
 
-    line._send = counted  # type: ignore[method-assign]
+    connections._send = counted  # type: ignore[method-assign]
     return sent

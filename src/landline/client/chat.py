@@ -93,7 +93,7 @@ class Chat:
         self._was_entered = True
         try:
             await self._open()
-        except BaseException:  # nobody will leave what was never entered
+        except BaseException:  # `async with` does not leave what it has not entered
             await self.close()
             raise
         return self
@@ -152,7 +152,7 @@ class Chat:
         except ClientError:
             await self._outbox.close()
             raise
-        await self._outbox.close()  # after all that was begun: its turns are in order
+        await self._outbox.close()  # after all that was begun: it works in order
         await self._outgoing.wait_for_kept(LEAVE_SECONDS)
 
     def _disconnect(self) -> None:
@@ -205,8 +205,9 @@ class Chat:
             raise
 
     def begin(self, to: str, content: str) -> UnansweredSend:
-        """Begin to send, and return what is known of it at any time: `landline chat` says of each
-        line what became of it, also when it ends early. Everybody else uses `send`.
+        """Begin to send. What it returns says at any time how far the message has come.
+
+        `landline chat` says that of each line, even if it ends early. Other programs use `send`.
 
         Raises: MessageRejected for what no server takes; Refused, ChatClosed.
         """
@@ -217,8 +218,9 @@ class Chat:
         return self._outgoing.begin(draft)
 
     def hurry(self) -> None:
-        """Try to connect now, if there is no connection: somebody waits. Not more than once a
-        second, and not before the time that a server asks for. A send does this.
+        """Try to connect now if there is no connection. `send` does this.
+
+        At most once a second, and not before the time that a server asks for.
         """
         self._link.hurry()
 
@@ -230,8 +232,8 @@ class Chat:
     # Receiving -------------------------------------------------------------------------------
 
     def __aiter__(self) -> AsyncIterator[Message]:
-        """Begin to receive. A message whose loop body did not finish is not acknowledged: it is
-        the first that the next loop gets, in this chat or in the next one.
+        """Begin to receive. A message whose loop body did not finish is not acknowledged. The next
+        loop gets it first, in this chat or in the next one.
 
         One loop at a time: asking for a message says that the one before is safe.
         """
@@ -258,8 +260,8 @@ class Chat:
     # The end ---------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        """Keep a session for as long as it is wanted. Nobody awaits this: what ends it is told to
-        whoever waits for an answer or a message.
+        """Keep a session while the chat is open. Nothing awaits this: the problem that ends it is
+        raised where an answer or a message is awaited.
         """
         try:
             await self._link.run()
@@ -269,7 +271,7 @@ class Chat:
             self._end_by(error)
 
     def _fail(self, error: Exception) -> None:
-        """Something was raised where no caller hears of it."""
+        """Something was raised where no caller would hear of it."""
         self._end_by(error)
         if self._task is not None:
             self._task.cancel()
@@ -280,7 +282,7 @@ class Chat:
         self._end(problem)
 
     def _end(self, problem: ClientError) -> None:
-        """End for good: everybody who waits hears why."""
+        """End for good: all that wait for an answer or a message get the problem."""
         self._ended = self._ended or problem
         self._inbox.wake()
         self._outgoing.end(self._ended)

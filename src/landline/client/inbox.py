@@ -1,7 +1,7 @@
-"""What has come for this user, until the server knows that it is safe.
+"""Messages for this user, until the server knows that they are safe.
 
-A message is acknowledged after whoever received it has asked for the next one. One that comes again
-is acknowledged again and not handed out again.
+A message is acknowledged when the program asks for the next one. One that comes again is
+acknowledged again and not handed out again.
 """
 
 import asyncio
@@ -38,7 +38,7 @@ class Inbox:
         """Take the ids that an earlier chat has handed out."""
         self._handed = Handed(handed)
 
-    # For whoever receives --------------------------------------------------------------------
+    # For the program -------------------------------------------------------------------------
 
     def begin_loop(self) -> None:
         """Make the message whose loop body did not finish the next one again."""
@@ -63,7 +63,7 @@ class Inbox:
         await self._has_news.wait()
 
     def wake(self) -> None:
-        """Have whoever waits look again: the chat has ended."""
+        """End a `wait`: the chat has ended."""
         self._has_news.set()
 
     def acknowledge(self, message: Message) -> None:
@@ -121,5 +121,5 @@ class Inbox:
         self._unacked = 0
 
     def let_go(self) -> None:
-        """Forget what the outbox was to note: nobody will wait for it."""
+        """Forget what the outbox was to note: the file is being closed."""
         self._unkept.clear()

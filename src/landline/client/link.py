@@ -72,8 +72,8 @@ class Link:
     async def run(self) -> None:
         """Keep a session until this is cancelled.
 
-        Raises: Refused, and any other ClientError after which trying again is no use; whatever
-        `on_event` raises.
+        Raises: Refused, and any other ClientError after which trying again does not help; anything
+        that `on_event` raises.
         """
         while True:
             refusal, longest = None, LAST_SECONDS
@@ -155,7 +155,7 @@ class Link:
                     async with asyncio.timeout(1.0 if self._outgoing.are_in_flight else None):
                         await self._has_work.wait()
                 self._has_work.clear()
-                # Before more is sent: what is answered and not forgotten has a bound, too.
+                # Before more is sent, so that the answered drafts in the outbox have a bound.
                 await self._outgoing.forget_answered()
                 await self._inbox.write_acks(write)
                 await self._outgoing.write(write)
@@ -184,8 +184,8 @@ class Link:
 def _farewell(
     socket: ClientConnection, final: Collection[int]
 ) -> tuple[str, Asked | None, Refused | None]:
-    """Return what a connection's end says, what the server asks for, and the error with which the
-    chat ends if the code is one of `final`.
+    """Return why a connection ended, the time that the server asks for, and, if its code is one of
+    `final`, the error that ends the chat.
     """
     code, said = socket.close_code, socket.close_reason or ""
     refusal = Refused(f"the server closed the connection: {said}") if code in final else None

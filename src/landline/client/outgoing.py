@@ -1,4 +1,4 @@
-"""What this user has sent, until it is answered.
+"""Sends of this user, until they are answered.
 
 A draft is kept before its first try, under a `ref` of its own, and until it is answered. A try
 whose answer was never seen is repeated with `retry: true`.
@@ -28,8 +28,8 @@ _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
 class Outgoing:
     """The sends without an answer, from the outbox to the socket and back.
 
-    `on_event` is None where nobody listens. `fail` is called with what it raises where no caller
-    would hear of it. `has_work` is set when there is something to write.
+    `on_event` is None if the program does not listen. `fail` is called with what it raises if no
+    caller would hear of it. `has_work` is set when there is something to write.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Outgoing:
         self._lines = RepeatLines(self._let_through)
         self._ended: ClientError | None = None
 
-    # For whoever sends -----------------------------------------------------------------------
+    # For the program -------------------------------------------------------------------------
 
     def take_over(self, drafts: Iterable[Draft]) -> None:
         """Send what an earlier chat has left in the outbox."""
@@ -65,7 +65,7 @@ class Outgoing:
         """Begin to send a draft."""
         send = self._new_send(draft)
         send.is_awaited = True
-        # A task of the chat's own: whoever waits for the answer may leave before it is kept.
+        # A task of the chat's own: the caller may stop waiting before the draft is kept.
         self._keeping[send] = asyncio.create_task(self._keep(send), name="landline-keep")
         return send
 
@@ -75,7 +75,7 @@ class Outgoing:
         return [send.draft for send in (*self._sends.values(), *self._keeping)]
 
     def give_up(self, send: UnansweredSend) -> None:
-        """Nobody waits for this answer any more, also if it has come in the same moment."""
+        """The caller waits no longer for this answer, which may have come in the same moment."""
         send.is_awaited = False
         problem = send.answer.exception() if send.answer.done() else None
         if isinstance(problem, MessageRejected):
@@ -87,7 +87,7 @@ class Outgoing:
         """Keep a draft, and then let it go out."""
         try:
             await self._outbox.add(send.draft)
-        except Exception as error:  # noqa: BLE001 - told to whoever waits for the answer
+        except Exception as error:  # noqa: BLE001 - raised where the answer is awaited
             del self._keeping[send]
             send.fail(error)
             if not send.is_awaited:
@@ -100,14 +100,14 @@ class Outgoing:
                 send.fail(self._ended)
 
     def _tell_unkept(self, send: UnansweredSend, problem: BaseException) -> None:
-        """A draft that could not be kept was not sent either, and nobody waits to hear that."""
+        """A draft could not be kept and was not sent, and no caller waits to hear that."""
         to, content = send.draft.to, send.draft.content
         if self._on_event is None:
             _log.warning("a message to %r was not sent: %s", to, problem)
             return
         try:
             self._on_event(Rejected(to, content, NOT_KEPT, str(problem)))
-        except Exception as error:  # noqa: BLE001 - whatever a callback raises ends the chat
+        except Exception as error:  # noqa: BLE001 - anything that a callback raises ends the chat
             self._fail(error)
 
     # For the connection ----------------------------------------------------------------------
@@ -148,7 +148,7 @@ class Outgoing:
         return asyncio.get_running_loop().time() - oldest.sent_at > seconds
 
     async def forget_answered(self) -> None:
-        """Take out of the outbox what has come to be answered, all at once. Raises: ClientError."""
+        """Take the answered drafts out of the outbox, all at once. Raises: ClientError."""
         if self._answered:
             refs = self._answered.copy()
             await self._outbox.remove(refs)  # may be cancelled: then it is done once more
@@ -182,7 +182,7 @@ class Outgoing:
         self._has_work.set()
 
     def _reject(self, send: UnansweredSend, code: str, reason: str) -> None:
-        """A draft will never be in the log. Somebody hears of it, or it is not forgotten."""
+        """A draft will never be in the log. It is forgotten only if the program is told."""
         draft = send.draft
         if not send.is_awaited:
             if self._on_event is not None:
@@ -213,7 +213,7 @@ class Outgoing:
     # The end ---------------------------------------------------------------------------------
 
     def end(self, problem: ClientError) -> None:
-        """The chat has ended: whoever waits for an answer hears why."""
+        """The chat has ended: all that wait for an answer get the problem."""
         self._ended = problem
         for send in self._sends.values():
             if not send.answer.done():
@@ -229,7 +229,7 @@ class Outgoing:
             await asyncio.wait(self._keeping.values(), timeout=seconds)
 
     def let_go(self) -> None:
-        """Forget what the outbox was to forget: nobody will wait for it."""
+        """Leave the answered drafts in the outbox: the file is being closed."""
         self._answered.clear()
 
     # Parts -----------------------------------------------------------------------------------

@@ -7,11 +7,11 @@ from landline.backoff import Backoff
 
 FIRST_SECONDS = 0.1
 LAST_SECONDS = 10.0
-# The longest wait where nothing listens on this machine: a try costs nobody anything, and whoever
-# starts the server again looks at the clock.
+# The longest wait if nothing listens on this machine: a try costs nothing, and the person who
+# starts the server again waits for it.
 LAST_SECONDS_HERE = 2.0
-# A session that lasted as long as the longest wait shows that the server is there again. A shorter
-# one may be one of many: a server that accepts and hangs up would be tried without end.
+# A session that lasted as long as the longest wait shows that the server works again. A shorter one
+# shows nothing: without this a server that accepts and hangs up would be tried without pause.
 LASTING_SECONDS = LAST_SECONDS
 # What a server or a proxy may ask for: `Retry-After: 3600` of a maintenance page is a guess.
 LONGEST_ASKED_SECONDS = 60.0
@@ -24,8 +24,8 @@ _DELAY_SECONDS = re.compile(r"[0-9]{1,9}")
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """A time that a server or a proxy asks to wait. `is_for_all`: it tells every client the same,
-    so that they would return as one.
+    """A time that a server or a proxy asks to wait. `is_for_all`: every client is told the same
+    time, and all would return together.
     """
 
     seconds: float
@@ -33,12 +33,12 @@ class Asked:
 
     @property
     def obeyed_seconds(self) -> float:
-        """Return the seconds that are waited at least."""
+        """Return the least time to wait."""
         return min(self.seconds, LONGEST_ASKED_SECONDS)
 
 
 class ReconnectDelays:
-    """Growing, with full jitter: many clients that lost one server do not return as one."""
+    """They grow, with full jitter: many clients that lost one server do not return together."""
 
     def __init__(self) -> None:
         self._backoff = Backoff(FIRST_SECONDS, LAST_SECONDS, least_share=0.0)
@@ -49,10 +49,10 @@ class ReconnectDelays:
             self._backoff.reset()
 
     def next_seconds(self, asked: Asked | None = None, longest: float = LAST_SECONDS) -> float:
-        """Return how long to wait: at most `longest`, or as long as a server asks for.
+        """Return how long to wait: at most `longest`, or what a server asks for.
 
-        To the millisecond where that is for this client alone and the session before had lasted.
-        Asked again and again, or for a time that everybody was given, the client adds its own.
+        That is obeyed to the millisecond if it is for this client alone and the last session had
+        lasted. Otherwise the client adds a random time of its own.
         """
         is_first = self._backoff.is_fresh
         if asked is None:
@@ -65,7 +65,7 @@ class ReconnectDelays:
 
 
 def asked_by_reason(close_reason: str) -> Asked | None:
-    """Return what a server asks for whose reason to close says `retry_after_ms=N`."""
+    """Return what a server asks for with `retry_after_ms=N` in its reason to close."""
     asked = RETRY_AFTER_MS.search(close_reason)
     return Asked(int(asked[1]) / 1000) if asked else None
 

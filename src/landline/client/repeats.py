@@ -1,12 +1,12 @@
 """Sends without an answer, and how those that the server could not take are repeated.
 
-A server that says `busy` or `unavailable` is in trouble, and what was refused is not its last
-problem. So each recipient's sends wait in line: after a growing time one of them is tried, and
-only when it was taken do the others follow, twice as many each time. Other recipients do not wait:
-the trouble may be that of one conversation.
+A server that says `busy` or `unavailable` is in trouble, and more sends would make that worse. So
+the sends to that recipient wait in line. After a growing time one of them is tried. Once it is
+taken the others follow, twice as many each time. Sends to other recipients do not wait: the trouble
+may concern one conversation only.
 
-A send whose answer was never seen goes before those that were not tried yet: the server first looks
-for it in the log, and they would overtake it meanwhile.
+A send whose answer was never seen goes before those that were not tried yet. The server looks for
+it in the log first, and the others would overtake it meanwhile.
 """
 
 import asyncio
@@ -27,9 +27,11 @@ LAST_REPEAT_SECONDS = 5.0
 
 @dataclass(slots=True, eq=False)
 class UnansweredSend:
-    """A draft and how far it has come. `place`: its place in the order of the calls;
-    `is_uncertain`: some try may have reached the log. `is_awaited`: somebody hears the answer.
-    `is_kept`: it is in the outbox, so that it goes out also when this chat has ended.
+    """A draft and how far it has come.
+
+    `place`: its place in the order of the calls. `is_uncertain`: some try may have reached the log.
+    `is_awaited`: a caller waits for the answer. `is_kept`: it is in the outbox, so a later chat
+    sends it if this one ends.
     """
 
     draft: Draft
@@ -48,7 +50,7 @@ class UnansweredSend:
 
 @dataclass(slots=True)
 class _RecipientLine:
-    """One recipient's sends: who waits, who has been let through, and how many may be."""
+    """One recipient's sends: those that wait, those being tried, and how many may be."""
 
     waiting: list[UnansweredSend] = field(default_factory=list)
     tried: set[UnansweredSend] = field(default_factory=set)
@@ -58,14 +60,14 @@ class _RecipientLine:
 
 
 class RepeatLines:
-    """The lines of those recipients of whose sends some must be tried again."""
+    """The lines of the recipients to whom a send must be tried again."""
 
     def __init__(self, let_through: Callable[[UnansweredSend], None]) -> None:
         self._let_through = let_through
         self._lines: dict[str, _RecipientLine] = {}
 
     def holds_back(self, send: UnansweredSend) -> bool:
-        """Say whether a send must wait behind others; then it is let through when it may go."""
+        """Say whether a send must wait in line. If so, it is let through when it may go."""
         line = self._lines.get(send.draft.to)
         if line is None:
             if not send.is_uncertain:
@@ -79,7 +81,7 @@ class RepeatLines:
         return True
 
     def refused(self, send: UnansweredSend, asked_seconds: float = 0.0) -> None:
-        """The server could not take a send now. It waits, and those behind it."""
+        """The server could not take a send now. It waits, and so do those behind it."""
         line = self._lines.setdefault(send.draft.to, _RecipientLine())
         line.tried.discard(send)
         insort(line.waiting, send, key=_place)
@@ -104,7 +106,7 @@ class RepeatLines:
                 del self._lines[send.draft.to]
 
     def clear(self) -> None:
-        """Forget who waits: the connection is gone, and the next one begins with all of them."""
+        """Forget all lines: the connection is gone, and the next one begins with every send."""
         for line in self._lines.values():
             if line.timer is not None:
                 line.timer.cancel()

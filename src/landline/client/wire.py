@@ -1,4 +1,4 @@
-"""What the client writes and reads: frames of the protocol from and to its own words."""
+"""Frames of the protocol, from and to the client's own types."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,7 +16,7 @@ from landline.protocol.limits import FRAME_BYTES, PROTOCOL_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Who the server takes this client for."""
+    """The beginning of a session: which user the server takes this client for."""
 
     user: str
     server: str
@@ -43,14 +43,13 @@ class ErrorFrame:
 
 
 class NotLandline(Exception):
-    """Somebody answers who does not speak the protocol: not certainly the server, and not for ever.
-
-    A proxy, or whoever has the address while the server is being replaced.
+    """The answer is not Landline's protocol. It may be a proxy's, or another program may have the
+    address while the server is being replaced. So it passes.
     """
 
 
 class OtherProtocol(ClientError):
-    """A server of Landline, of a version that this client does not speak."""
+    """The server speaks a version of the protocol that this client does not know."""
 
 
 def read_welcome(text: str | bytes) -> Welcome:
@@ -78,7 +77,7 @@ def read_welcome(text: str | bytes) -> Welcome:
 
 
 def read_frame(text: str | bytes) -> Message | AcceptedFrame | ErrorFrame | Delivered | None:
-    """Return what a frame of a session says; None where this client has no use for it.
+    """Return what a frame of a session says; None if this client has no use for it.
 
     Raises: NotLandline.
     """
@@ -150,7 +149,7 @@ def _are_texts(*values: object) -> bool:
 
 
 def _unreadable(kind: str) -> NotLandline:
-    # Without what stands in it: that may be somebody's message.
+    # The frame itself is not shown: it may be a message.
     return NotLandline(f"a frame of type {kind!r} came without what belongs to it")
 
 
@@ -164,8 +163,10 @@ def send_frame(draft: Draft, *, retry: bool) -> bytes:
 
 
 def check_draft(draft: Draft) -> None:
-    """Refuse what no server takes, before it is kept. A frame that is too large is not answered
-    but ends the connection, and its repeat would end the next one. Raises: MessageRejected.
+    """Refuse what no server takes, before it is kept.
+
+    A frame that is too large gets no answer but ends the connection, and its repeat would end the
+    next one. Raises: MessageRejected.
     """
     try:
         frame = send_frame(draft, retry=True)

@@ -120,9 +120,11 @@ class RedisConnections:
         return DirectoryUnavailable(self._reason)
 
 
-def refusal(replies: Sequence[Any]) -> ResponseError | None:
-    """Return the first refusal among the replies, if there is one."""
-    return next((reply for reply in replies if isinstance(reply, ResponseError)), None)
+def raise_refusal(replies: Sequence[object]) -> None:
+    """Raise the first refusal among the replies, if there is one."""
+    for reply in replies:
+        if isinstance(reply, ResponseError):
+            raise reply
 
 
 def is_foreign(reply: Any) -> bool:

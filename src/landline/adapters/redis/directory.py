@@ -2,14 +2,12 @@
 
 What is true is what this server has in memory, and Redis is made to agree:
 
-* A registration is written when it changes. What could not be written is written with the next
-  beat.
+* A registration is written when it changes; where that fails, with the next beat.
 * Every beat writes one key, which says that this server is alive. What that key held before tells
   whether Redis has forgotten (a flush, a restart, a failover to an old replica): then every
   registration is written again at once.
-* A slow walk writes every registration again, a few with each beat. It finds what no beat can
-  notice: a registration that was evicted. It goes on where it stopped, so under load it is late for
-  all, never for some.
+* A slow walk writes every registration again, a few with each beat: one may have been evicted. It
+  goes on where it stopped, so under load it is late for all, never for some.
 
 So what a beat costs does not grow with the number of sessions, but for the few of the walk.
 """
@@ -27,7 +25,7 @@ from landline.adapters.redis.connections import (
     RedisConnections,
     SendCommands,
     is_foreign,
-    refusal,
+    raise_refusal,
 )
 from landline.adapters.redis.registrations import (
     Registration,
@@ -55,17 +53,15 @@ WALK_BEATS = 60
 # watches it for this long.
 _ALIVE_BEATS = 5
 _WATCH_BEATS = 1.5
-# In walks: a registration that was left out of so many is no more.
+# In walks: a registration that was left out of this many is no more.
 _WALKS_KEPT = 3
 # A third of a beat: how often a Redis in trouble is tried.
 _PROBES_PER_BEAT = 3
 # Sessions asserted by one command: a millisecond of this loop's time, and less of Redis's.
 _CHUNK = 200
-# For so long a server is taken to live on; a hint to a dead one is only lost.
+# How long a server is taken to live on; a hint to a dead one is only lost.
 _LIFE_SECONDS = 1.0
-# Registrations to take out that are remembered while that is not possible. Those beyond it are left
-# alone and expire.
-_REMEMBERED = 10_000
+_REMEMBERED = 10_000  # to be taken out when Redis is back; those beyond it expire
 
 log = get_logger(__name__)
 
@@ -89,7 +85,7 @@ class RedisDirectory:
         self._beat_seconds = beat_seconds
         self._walk_beats = walk_beats
         self._beats_kept = _WALKS_KEPT * walk_beats
-        self._line = RedisConnections(url, deadline_seconds)
+        self._redis = RedisConnections(url, deadline_seconds)
         self._beat = 1
         self._is_ours = True  # the server's key, as far as we know
         self._trouble: str | None = None
@@ -99,9 +95,7 @@ class RedisDirectory:
         self._due: dict[tuple[str, str], None] = {}
         self._left: dict[tuple[str, str], None] = {}  # to take out, oldest first
         self._stale: dict[tuple[str, bytes], bytes] = {}  # of dead servers: (user, member) -> value
-        self._lives: dict[
-            str, tuple[ServerLife, float]
-        ] = {}  # server id -> life, until when it holds
+        self._lives: dict[str, tuple[ServerLife, float]] = {}  # and until when each holds
         self._is_closed = False
 
     async def claim(self) -> None:
@@ -149,38 +143,38 @@ class RedisDirectory:
 
     async def register(self, registrations: Collection[tuple[str, str]]) -> None:
         """Enter them in one step; what fails is entered with the next beat."""
-        for registration in registrations:
-            self._registrations[registration] = self._due[registration] = None
-            self._left.pop(registration, None)
-        async with self._line.call() as send:
+        for each in registrations:
+            self._registrations[each] = self._due[each] = None
+            self._left.pop(each, None)
+        async with self._redis.call() as send:
             await self._enter(send, registrations)
 
     async def unregister(self, registrations: Collection[tuple[str, str]]) -> None:
         """Take them out in one step; what fails is taken out with the next beat, or expires."""
         # Remembered in any case: a beat under way may be putting one of them back just now.
-        for registration in registrations:
-            self._registrations.pop(registration, None)
-            self._due.pop(registration, None)
-            _remember(self._left, registration, None)
-        async with self._line.call() as send:
+        for each in registrations:
+            self._registrations.pop(each, None)
+            self._due.pop(each, None)
+            _remember(self._left, each, None)
+        async with self._redis.call() as send:
             await self._remove(send, registrations)
 
     async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:
         """Ask for all users at once, then for the servers not heard of within the last second."""
-        async with self._line.call() as send:
+        async with self._redis.call() as send:
             found = await self._read(send, users)
             await self._look_after(send, found)
         addresses: dict[str, set[str]] = {}
-        for registration in found:
-            if registration.is_alive(self._life(registration.server_id), self._beats_kept):
-                addresses.setdefault(registration.user, set()).add(registration.address)
+        for each in found:
+            if each.is_alive(self._life(each.server_id), self._beats_kept):
+                addresses.setdefault(each.user, set()).add(each.address)
             else:
-                _remember(self._stale, (registration.user, registration.member), registration.value)
+                _remember(self._stale, (each.user, each.member), each.value)
         return {user: frozenset(theirs) for user, theirs in addresses.items()}
 
     def health(self) -> str | None:
         """Return what the last beat ran into, or why nothing is tried now."""
-        return self._trouble or self._line.down
+        return self._trouble or self._redis.down
 
     async def close(self) -> None:
         """Say that this server is gone, which ends all its registrations, and take them out.
@@ -194,7 +188,7 @@ class RedisDirectory:
             await self._retire()
         except DirectoryUnavailable as error:
             log.warning("directory_not_left", reason=str(error), advice="its registrations expire")
-        await self._line.close()
+        await self._redis.close()
 
     # The server's own key --------------------------------------------------------------------
 
@@ -208,16 +202,16 @@ class RedisDirectory:
 
     async def _held(self) -> bytes | None:
         # Not GET, which fails where somebody else has put another type there.
-        async with self._line.call() as send:
+        async with self._redis.call() as send:
             replies = await send([("MGET", server_key(self._server_id))])
-            _raise_refusal(replies)
+            raise_refusal(replies)
         held: bytes | None = replies[0][0]
         return held
 
     async def _succeed(self, held: bytes) -> bool:
         """Put ourselves in the place of what was seen there."""
         life = ServerLife(self._incarnation, self._beat).encode()
-        async with self._line.call() as send:
+        async with self._redis.call() as send:
             return await self._replace(send, held, life)
 
     async def _replace(self, send: SendCommands, seen: bytes, life: bytes) -> bool:
@@ -234,17 +228,17 @@ class RedisDirectory:
                 f"the key {key} is not Landline's: delete it (redis-cli DEL {key}),"
                 " or choose another --server-id"
             )
-        _raise_refusal(replies)
+        raise_refusal(replies)
 
     async def _retire(self) -> None:
         # What stands there is asked for: a beat that was cut off may have come through or not.
         held = await self._held()
         life = read_life(held)
         if held is not None and life is not None and life.incarnation == self._incarnation:
-            async with self._line.call() as send:
+            async with self._redis.call() as send:
                 await self._replace(send, held, b"")
         for chunk in _chunks(self._registrations.keys() | self._left.keys()):
-            async with self._line.call() as send:
+            async with self._redis.call() as send:
                 await self._remove(send, chunk)
 
     # Every beat ------------------------------------------------------------------------------
@@ -253,7 +247,7 @@ class RedisDirectory:
         """Beat, then write what is due and the next steps of the walk, spread over half a beat."""
         self._beat += 1
         try:
-            async with self._line.call(is_probe=True) as send:
+            async with self._redis.call(is_probe=True) as send:
                 await self._enter(send, ())
         except DirectoryUnavailable:
             # Registrations would fall behind a count that goes on without them.
@@ -265,10 +259,8 @@ class RedisDirectory:
         for chunk in _chunks(wanted):
             if self._is_closed:
                 return
-            present = [
-                registration for registration in chunk if registration in self._registrations
-            ]
-            async with self._line.call() as send:
+            present = [each for each in chunk if each in self._registrations]
+            async with self._redis.call() as send:
                 await self._enter(send, present)
             await asyncio.sleep(pause)
         await self._tidy()
@@ -276,12 +268,12 @@ class RedisDirectory:
     async def _tidy(self) -> None:
         """Take out what left while it could not be, and what servers left behind that are dead."""
         for left in _chunks(list(self._left)):
-            async with self._line.call() as send:
+            async with self._redis.call() as send:
                 await self._remove(send, left)
-            for registration in left:
-                self._left.pop(registration, None)
+            for each in left:
+                self._left.pop(each, None)
         for stale in _chunks(list(self._stale.items())):
-            async with self._line.call() as send:
+            async with self._redis.call() as send:
                 await self._remove_stale(send, stale)
             for name, _value in stale:
                 self._stale.pop(name, None)
@@ -322,10 +314,10 @@ class RedisDirectory:
         replies = await send(commands)
         self._raise_foreign(replies)
         self._confirmed = max(self._confirmed, beat)
-        for registration in registrations:
-            self._due.pop(registration, None)
-            if registration in self._registrations:
-                self._registrations.move_to_end(registration)
+        for each in registrations:
+            self._due.pop(each, None)
+            if each in self._registrations:
+                self._registrations.move_to_end(each)
         self._look_at(replies[0], confirmed)
 
     def _look_at(self, held: bytes, confirmed: int) -> None:
@@ -351,14 +343,14 @@ class RedisDirectory:
         ]
         if commands:
             # In a key of another type there is nothing of ours.
-            _raise_refusal([each for each in await send(commands) if not is_foreign(each)])
+            raise_refusal([each for each in await send(commands) if not is_foreign(each)])
 
     async def _remove_stale(
         self, send: SendCommands, stale: Sequence[tuple[tuple[str, bytes], bytes]]
     ) -> None:
         keys = [user_key(user) for (user, _member), _value in stale]
         seen = [part for (_user, name), value in stale for part in (name, value)]
-        _raise_refusal(await send([("EVAL", REMOVE_IF_UNCHANGED, len(keys), *keys, *seen)]))
+        raise_refusal(await send([("EVAL", REMOVE_IF_UNCHANGED, len(keys), *keys, *seen)]))
 
     async def _read(self, send: SendCommands, users: Collection[str]) -> list[Registration]:
         replies = await send([("HGETALL", user_key(user)) for user in users])
@@ -366,27 +358,23 @@ class RedisDirectory:
         ours = [pair for pair in zip(users, replies, strict=True) if not is_foreign(pair[1])]
         answered = [pair for pair in ours if not isinstance(pair[1], Exception)]
         if not answered:
-            _raise_refusal([reply for _user, reply in ours])
-        found = [
-            registration
-            for user, reply in answered
-            for registration in read_registrations(user, reply)
-        ]
-        return [registration for registration in found if registration.address != self.address]
+            raise_refusal([reply for _user, reply in ours])
+        found = [each for user, reply in answered for each in read_registrations(user, reply)]
+        return [each for each in found if each.address != self.address]
 
     async def _look_after(self, send: SendCommands, found: Iterable[Registration]) -> None:
         """Ask for the servers of which the last answer does not show these registrations alive."""
         now = asyncio.get_running_loop().time()
         unknown = {
-            registration.server_id
-            for registration in found
-            if not registration.is_alive(self._life(registration.server_id, now), self._beats_kept)
+            each.server_id
+            for each in found
+            if not each.is_alive(self._life(each.server_id, now), self._beats_kept)
         }
         if not unknown:
             return
         asked = sorted(unknown)
         replies = await send([("MGET", *map(server_key, asked))])
-        _raise_refusal(replies)
+        raise_refusal(replies)
         for server_id, value in zip(asked, replies[0], strict=True):
             life = read_life(value)
             if life is None:
@@ -410,9 +398,3 @@ def _remember(memory: dict[K, V], key: K, value: V) -> None:
     memory[key] = value
     if len(memory) > _REMEMBERED:
         del memory[next(iter(memory))]
-
-
-def _raise_refusal(replies: Sequence[object]) -> None:
-    refused = refusal(replies)
-    if refused is not None:
-        raise refused
