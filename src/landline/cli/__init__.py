@@ -1,5 +1,5 @@
-"""The commands, one module each, and nothing else: what they do lives elsewhere and is imported
-when it is asked for.
+"""The commands, one module each. The code that does their work is elsewhere, and is imported only
+when it is needed.
 """
 
 import argparse
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Parser(argparse.ArgumentParser):
-    """Says what is wrong in two lines, and where to read on."""
+    """Says in two lines what is wrong and where to read more."""
 
     def error(self, message: str) -> NoReturn:
         raise ConfigError(f"{printable(message)}\nSee {self.prog} --help.")

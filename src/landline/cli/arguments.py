@@ -1,4 +1,4 @@
-"""Arguments of the commands: options of the server's table, and values that must be sound."""
+"""Arguments of the commands: options of the server's table, and checks of other values."""
 
 import argparse
 from collections.abc import Callable, Iterable
@@ -43,18 +43,18 @@ def add_option(group: argparse._ActionsContainer, option: Option) -> None:
 
 
 def given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, str]:
-    """Return which of these options of the server's table were given, as text."""
+    """Return those of these options that were given, as text."""
     values = {name: getattr(arguments, destination(name)) for name in (*names, CONFIG_FILE.name)}
     return {name: value for name, value in values.items() if value is not None}
 
 
 def destination(name: str) -> str:
-    """Return the attribute that has the value of an option."""
+    """Return the attribute of the parsed arguments that has the value of an option."""
     return name.replace("-", "_")
 
 
 def value(flag: str, text: str, kind: ValueKind[T]) -> T:
-    """Return an argument that is read as an option of the server's is. Raises: ConfigError."""
+    """Read an argument as an option of the server is read. Raises: ConfigError."""
     try:
         check_characters(text)
         return kind.parse(text)
@@ -65,7 +65,7 @@ def value(flag: str, text: str, kind: ValueKind[T]) -> T:
 
 
 def path_of(flag: str) -> Callable[[str], Path]:
-    """Return what reads an option that is a path, as those of the server are read."""
+    """Return a reader for an option that is a path."""
     return lambda text: value(flag, text, FILE)
 
 
@@ -84,7 +84,7 @@ def is_number(text: str) -> bool:
 
 
 def check_name(flag: str, name: str) -> None:
-    """Raises: ConfigError where this is no name that a user may have."""
+    """Raises: ConfigError if a user may not have this name."""
     try:
         check_user_name(name)
     except BadName as error:
@@ -92,8 +92,8 @@ def check_name(flag: str, name: str) -> None:
 
 
 def check_url(url: str) -> None:
-    """Raises: ConfigError where no client could connect to this address."""
-    from landline.client.address import read_address  # noqa: PLC0415 - for those who use it
+    """Raises: ConfigError if no client could connect to this address."""
+    from landline.client.address import read_address  # noqa: PLC0415 - only what a command needs is imported
     from landline.client.errors import Refused  # noqa: PLC0415
 
     if not url.startswith(("ws://", "wss://")):

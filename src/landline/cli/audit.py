@@ -14,7 +14,7 @@ DEFAULT_LIMIT = 100
 
 _DESCRIPTION = """\
 Compare log and store and name every difference, never a message's content. Exit code 0:
-they agree, 1: they do not, 2: it could not be found out. Servers may run meanwhile."""
+they agree, 1: they do not, 2: the comparison failed. Servers may run meanwhile."""
 
 _EXAMPLES = """\
 examples:
@@ -52,7 +52,7 @@ def add(commands: Any) -> None:
 def _run(arguments: argparse.Namespace) -> int:
     limit = arguments.limit
     if not is_number(limit):
-        raise ConfigError(f"--limit {printable(limit)} is not a number from 0 on: give e.g. 100")
+        raise ConfigError(f"--limit {printable(limit)} is not a number from 0 up: give e.g. 100")
     settings = load_for_audit(given(arguments, OPTION_NAMES), os.environ)
     from landline.app import audit  # noqa: PLC0415 - only what a command needs is imported
 

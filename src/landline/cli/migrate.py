@@ -12,8 +12,8 @@ from landline.errors import ConfigError
 OPTION_NAMES = ("postgres", "kafka", "kafka-config", "allow-unsafe")
 
 _DESCRIPTION = """\
-Bring the schema of the store up to this version. A server does it too when it starts; here
-it can be done by a user with more rights, and before the servers are replaced."""
+Bring the schema of the store up to this version. A server does that too when it starts. Here
+a user with more rights can do it, before the servers are replaced."""
 
 _EXAMPLES = """\
 examples:

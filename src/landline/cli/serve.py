@@ -12,8 +12,8 @@ from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS
 OPTION_NAMES = tuple(OPTIONS)
 
 _DESCRIPTION = """\
-Run a server. Without options it is complete: one process, its messages in files
-below ./landline-data, and a chat page at http://127.0.0.1:8081/."""
+Run a server. It needs no options: it is one process, keeps its messages in files
+below ./landline-data, and serves a chat page at http://127.0.0.1:8081/."""
 
 _EXAMPLES = """\
 examples:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 OPTION_NAMES: tuple[str, ...] = ()
 
-# A user to whom more is written every second reads slowly by being busy, which proves nothing.
+# A user that gets more than this every second is slow because it is busy, which proves nothing.
 RATE_PER_USER = 50
 # The kinds of `landline_verify.clients.flooder`, which is imported only where it is needed.
 FLOODS = ("junk", "acks", "bad", "sends", "pings", "fragments")
@@ -43,7 +43,7 @@ examples:
   landline verify --flood junk --duration 30s
 
 Exit code 0: all promises were kept. 1: one was broken, and the page tells the story.
-2: too little happened to tell, or the run could not begin. The first Ctrl-C ends the
+2: too little happened to judge, or the run could not begin. The first Ctrl-C ends the
 load and looks at what was accepted so far; a second one ends everything."""
 
 
@@ -69,37 +69,39 @@ def add(commands: Any) -> None:
         "--data-dir",
         type=path_of("--data-dir"),
         metavar="PATH",
-        help="of an embedded server on this machine: check log and store, which are its file, too",
+        help="of an embedded server on this machine: check its file, which is log and store, too",
     )
     add(
         "--faults",
         nargs="?",
         const="embedded",
         choices=("embedded", "cluster", "cluster3"),
-        help="start servers of our own and do them harm: one process with its file, or two servers"
-        " on one broker or three (default: %(const)s)",
+        help="start servers and harm them: one process with its file, or two servers on one broker"
+        " or three (default: %(const)s)",
     )
     add("--seed", metavar="N", help="with --faults: repeat the plan of a run")
     add("--only", metavar="FAULT,...", help="with --faults: these alone")
     add(
         "--flood",
         choices=FLOODS,
-        help="have a client send the first server as much of this as its socket takes, for 20 s at"
-        " the most, and see that the others are answered all the same (default: off)",
+        help="let a client send the first server as much of this as its socket takes, for at most"
+        " 20 s, and check that the others are still answered (default: off)",
     )
     add(
         "--flood-anywhere",
         action="store_true",
-        help="with --flood: also a server that is not on this machine",
+        help="with --flood: allow a server that is not on this machine",
     )
-    add("--list-faults", action="store_true", help="say what can be done to what, and end")
+    add(
+        "--list-faults", action="store_true", help="list the faults and what they can harm, and end"
+    )
     add(
         "--duration",
         "--for",
         metavar="DURATION",
         default="60s",
-        help="of the load; with --faults or --flood give it a minute: what leaves no time for a"
-        " fault or a flood is refused (default: %(default)s)",
+        help="of the load; with --faults or --flood give it a minute: a shorter time may leave no"
+        " room for a fault or a flood, and is refused then (default: %(default)s)",
     )
     add("--users", metavar="N", default="100", help="how many users (default: %(default)s)")
     add("--rate", metavar="N", default="500", help="messages a second (default: %(default)s)")
@@ -130,7 +132,7 @@ def _run(arguments: argparse.Namespace) -> int:
     try:
         return _verify_or_check(arguments)
     except (LandlineError, StackError, VerifyError) as error:
-        # Exit code 1 says that a promise was broken, and nothing else may say so.
+        # Exit code 1 means that a promise was broken, and nothing else.
         raise StartupError(str(error)) from error
 
 
@@ -200,7 +202,7 @@ def _options(arguments: argparse.Namespace, urls: list[str]) -> "Options":
 
 
 def _check_flood(arguments: argparse.Namespace) -> None:
-    """Raises: ConfigError for a flood that may hurt somebody, or is over before it begins."""
+    """Raises: ConfigError for a flood that may do harm, or has no time to begin."""
     from landline_verify.clients.flood import CALM_SECONDS  # noqa: PLC0415 - see above
     from landline_verify.options import is_loopback  # noqa: PLC0415 - see above
 
