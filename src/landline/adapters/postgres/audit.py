@@ -11,6 +11,7 @@ from landline.adapters.postgres.migrations import (
     schema_version,
 )
 from landline.adapters.postgres.opening import connected
+from landline.adapters.statements import statement
 from landline.audit import StoredDelivery, StoredMessage, StoredQuarantine
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
@@ -20,24 +21,11 @@ PAGE_SECONDS: Final = 30.0
 AUDIT_ROWS: Final = 1_000
 _FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
-_IDENTITY: Final = "SELECT cluster_id, topic_id, partitions, epoch FROM log_identity"
-_APPLIED: Final = "SELECT log_partition, next_offset FROM applied"
-_MESSAGES: Final = """
-    SELECT message_id, conversation, sender, content, log_partition, log_offset,
-           (extract(epoch FROM created_at) * 1000)::bigint
-    FROM messages WHERE message_id >= $1::uuid AND ($2 OR message_id > $1::uuid)
-    ORDER BY message_id LIMIT $3
-"""
-_DELIVERIES: Final = """
-    SELECT message_id, recipient, mailbox, status = 'DELIVERED', log_partition, log_offset
-    FROM deliveries WHERE (message_id, recipient COLLATE "C") > ($1::uuid, $2::text)
-    ORDER BY message_id, recipient COLLATE "C" LIMIT $3
-"""
-_QUARANTINE: Final = """
-    SELECT log_partition, log_offset, reason FROM quarantine
-    WHERE (log_partition, log_offset) > ($1::int, $2::bigint)
-    ORDER BY log_partition, log_offset LIMIT $3
-"""
+_IDENTITY: Final = statement("postgres", "identity")
+_APPLIED: Final = statement("postgres", "applied")
+_MESSAGES: Final = statement("postgres", "audit_messages")
+_DELIVERIES: Final = statement("postgres", "audit_deliveries")
+_QUARANTINE: Final = statement("postgres", "audit_quarantine")
 
 
 @asynccontextmanager

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from importlib.resources import files
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
@@ -17,6 +16,7 @@ from landline.adapters.postgres.pages import (
     turns_arguments,
 )
 from landline.adapters.postgres.preflight import broken_promises
+from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
 from landline.errors import StoreUnavailable, Unstorable
 from landline.model import (
@@ -45,17 +45,16 @@ ASKER_LANE_SECONDS: Final = 4.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
 
-_SQL: Final = files("landline.adapters.postgres").joinpath("sql")
-_APPLY: Final = _SQL.joinpath("apply.sql").read_text()
-_APPLIED: Final = _SQL.joinpath("applied.sql").read_text()
-PENDING: Final = _SQL.joinpath("pending.sql").read_text()
-_FIND: Final = _SQL.joinpath("find.sql").read_text()
-_ADOPT: Final = _SQL.joinpath("adopt.sql").read_text()
-_NEW_EPOCH: Final = _SQL.joinpath("new_epoch.sql").read_text()
-_PLACE_APPLIED: Final = _SQL.joinpath("place_applied.sql").read_text()
-_SKIP_APPLIED: Final = _SQL.joinpath("skip_applied.sql").read_text()
-_OTHERS: Final = _SQL.joinpath("others.sql").read_text()
-_IDENTITY: Final = _SQL.joinpath("identity.sql").read_text()
+_APPLY: Final = statement("postgres", "apply")
+_APPLIED: Final = statement("postgres", "applied")
+PENDING: Final = statement("postgres", "pending")
+_FIND: Final = statement("postgres", "find")
+_ADOPT: Final = statement("postgres", "adopt")
+_NEW_EPOCH: Final = statement("postgres", "new_epoch")
+_PLACE_APPLIED: Final = statement("postgres", "place_applied")
+_SKIP_APPLIED: Final = statement("postgres", "skip_applied")
+_OTHERS: Final = statement("postgres", "others")
+_IDENTITY: Final = statement("postgres", "identity")
 
 
 class PostgresMessageStore:

@@ -10,6 +10,7 @@ from landline.adapters.postgres.migrations import (
     schema_version,
 )
 from landline.adapters.postgres.opening import connected
+from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
 
@@ -28,25 +29,14 @@ _PROMISES: Final = (
     ),
     ("full_page_writes", {"on"}, "a power loss may damage pages that were being written"),
 )
-_SETTINGS: Final = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[])"
+_SETTINGS: Final = statement("postgres", "settings")
 
 _TABLES: Final = ("messages", "deliveries", "applied", "quarantine", "log_identity")
-_UNWRITABLE: Final = """
-    SELECT name FROM unnest($1::text[]) AS t (name)
-    WHERE to_regclass(name) IS NULL
-       OR NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')
-               AND has_table_privilege(name, 'UPDATE'))
-"""
+_UNWRITABLE: Final = statement("postgres", "unwritable")
 # Of a server that is older than these columns nobody knows it.
 _FIRST_WITH_COLLATION_VERSION: Final = 15
-_COLLATION: Final = """
-    SELECT quote_ident(datname) AS name, datcollate AS collation, datcollversion AS before,
-           pg_database_collation_actual_version(oid) AS now
-    FROM pg_database WHERE datname = current_database()
-"""
-_MAY_CREATE: Final = """
-    SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_user
-"""
+_COLLATION: Final = statement("postgres", "collation")
+_MAY_CREATE: Final = statement("postgres", "may_create")
 
 
 async def check(url: SecretUrl) -> list[str]:

@@ -11,30 +11,19 @@ from typing import Any
 
 from landline.adapters.sqlite.event_log import PARTITION
 from landline.adapters.sqlite.opening import FILE_NAME, check_file, connect, refused
+from landline.adapters.statements import statement
 from landline.audit import OffsetRange, StoredDelivery, StoredMessage, StoredQuarantine
 from landline.model import Entry, Position, Positions
 
 AUDIT_ROWS = 1_000
 _WINDOW_ENTRIES = 64  # each may have 16 KiB and more
 
-_APPLIED = "SELECT log_partition, next_offset FROM applied"
-_SPAN = "SELECT coalesce(min(offset), 0), coalesce(max(offset) + 1, 0) FROM log"
-_ENTRIES = """
-    SELECT offset, time_ms, key, value FROM log WHERE offset >= ? AND offset < ?
-    ORDER BY offset LIMIT ?
-"""
-_MESSAGES = """
-    SELECT message_id, conversation, sender, content, log_partition, log_offset, created_at
-    FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?
-"""
-_DELIVERIES = """
-    SELECT message_id, recipient, mailbox, status = 'DELIVERED', log_offset
-    FROM deliveries WHERE (message_id, recipient) > (?, ?) ORDER BY message_id, recipient LIMIT ?
-"""
-_QUARANTINE = """
-    SELECT log_partition, log_offset, reason FROM quarantine
-    WHERE (log_partition, log_offset) > (?, ?) ORDER BY log_partition, log_offset LIMIT ?
-"""
+_APPLIED = statement("sqlite", "applied")
+_SPAN = statement("sqlite", "audit_span")
+_ENTRIES = statement("sqlite", "audit_entries")
+_MESSAGES = statement("sqlite", "audit_messages")
+_DELIVERIES = statement("sqlite", "audit_deliveries")
+_QUARANTINE = statement("sqlite", "audit_quarantine")
 
 
 @contextmanager

@@ -11,6 +11,7 @@ from itertools import islice
 import orjson
 
 from landline.adapters.sqlite.database import Database, WriteFailed
+from landline.adapters.statements import statement
 from landline.errors import LogLost, LogUnavailable
 from landline.model import (
     Appended,
@@ -35,34 +36,9 @@ TAIL_BYTES = 8 * 1024 * 1024
 # applying it. An entry that is larger comes alone.
 FILE_READ_BYTES = 1024 * 1024
 
-# One statement for a whole batch, and so one release of the interpreter's lock: with one step a
-# row, every row could wait out the other thread's switch interval (5 ms).
-_INSERT = """
-    INSERT INTO log (offset, time_ms, key, value)
-    SELECT ? + key, ?, json_extract(value, '$[0]'),
-           substr(?, json_extract(value, '$[1]'), json_extract(value, '$[2]'))
-    FROM json_each(?)
-"""
-_END = "SELECT coalesce(max(offset) + 1, 0) FROM log"
-# One value for all rows, again so that the statement steps once. The sizes are summed up first:
-# the length of a value is known without reading it.
-_READ = """
-    WITH
-        near AS (
-            SELECT offset, length(value) AS size FROM log
-            WHERE offset >= :start ORDER BY offset LIMIT :rows
-        ),
-        summed AS (SELECT offset, sum(size) OVER (ORDER BY offset) AS size_bytes FROM near),
-        last AS (
-            SELECT coalesce(max(offset) FILTER (WHERE size_bytes <= :bytes), min(offset)) AS offset
-            FROM summed
-        )
-    SELECT json_group_array(json_array(offset, time_ms, key, hex(value)))
-    FROM (
-        SELECT offset, time_ms, key, value FROM log
-        WHERE offset >= :start AND offset <= (SELECT offset FROM last) ORDER BY offset
-    )
-"""
+_INSERT = statement("sqlite", "append")
+_END = statement("sqlite", "end")
+_READ = statement("sqlite", "read")
 
 
 @dataclass(slots=True)

@@ -7,10 +7,10 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 
 from landline.adapters.sqlite.additions import add_turns
+from landline.adapters.statements import statement
 from landline.errors import UnusableDataDirectory
 
 FILE_SCHEMA_VERSION = 1
@@ -18,6 +18,8 @@ APPLICATION_ID = 0x4C414E44  # "LAND", in the file's header: this is no stranger
 FILE_NAME = "landline.db"
 LOCK_NAME = "lock"
 
+_SCHEMA = statement("sqlite", "schema")
+_TABLES = statement("sqlite", "count_tables")
 _HEADER = b"SQLite format 3\x00"
 # A check of the whole file would delay the start of a large one for minutes. What one second can
 # reach is checked.
@@ -92,9 +94,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA cache_size = -16000")  # KiB
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
-        script = files("landline.adapters.sqlite").joinpath("schema.sql").read_text()
         connection.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID};"
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
             f" PRAGMA user_version = {FILE_SCHEMA_VERSION}; COMMIT;"
         )
     else:
@@ -225,7 +226,7 @@ def check_file(path: Path) -> None:
 
 
 def _check_pages(connection: sqlite3.Connection) -> str | None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    tables = connection.execute(_TABLES).fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and application != APPLICATION_ID:
         return "its tables are not Landline's"

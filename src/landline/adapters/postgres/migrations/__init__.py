@@ -40,6 +40,7 @@ from typing import Final
 from landline.adapters.postgres.lane import PostgresConnection
 from landline.adapters.postgres.migrations.script import Script, built_index
 from landline.adapters.postgres.opening import connected
+from landline.adapters.statements import statement
 from landline.backoff import Backoff
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
@@ -55,25 +56,13 @@ TABLE_MILLISECONDS: Final = 5_000
 LOCK_KEY: Final = 0x4C414E444C494E45  # "LANDLINE"
 TURN_KEY: Final = LOCK_KEY + 1
 
-_MAY_RUN: Final = "SELECT max(version) FROM landline_schema"
-_HAS_RUN: Final = "SELECT max(number) FROM landline_migrations"
-_EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
-_CREATE: Final = """
-    CREATE TABLE IF NOT EXISTS landline_schema (
-        version    integer PRIMARY KEY,
-        applied_at timestamptz NOT NULL DEFAULT now()
-    );
-    CREATE TABLE landline_migrations (
-        number     integer PRIMARY KEY,
-        applied_at timestamptz NOT NULL DEFAULT now()
-    );
-    -- Every server reads it at its start, also one whose rights were given before it was there.
-    GRANT SELECT ON landline_migrations TO PUBLIC;
-    INSERT INTO landline_migrations SELECT version, applied_at FROM landline_schema;
-"""
-_IS_INVALID: Final = """
-    SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)
-"""
+_MAY_RUN: Final = statement("postgres", "needed_version")
+_HAS_RUN: Final = statement("postgres", "schema_version")
+_EXISTS: Final = statement("postgres", "relation_exists")
+_CREATE: Final = statement("postgres", "create_versions")
+_REMEMBER: Final = statement("postgres", "remember_migration")
+_REMEMBER_NEEDED: Final = statement("postgres", "remember_needed_version")
+_IS_INVALID: Final = statement("postgres", "index_is_invalid")
 
 log = get_logger(__name__)
 
@@ -172,18 +161,18 @@ async def _run_next(
 
 
 async def _run_outside(connection: PostgresConnection, script: Script) -> None:
-    for statement in script.statements:
-        index = built_index(statement)
+    for each in script.statements:
+        index = built_index(each)
         if index is not None and await connection.fetchval(_IS_INVALID, index):
             await connection.execute(f"DROP INDEX CONCURRENTLY {index}")
-        await connection.execute(statement)
+        await connection.execute(each)
 
 
 async def _remember(connection: PostgresConnection, script: Script) -> None:
-    await connection.execute("INSERT INTO landline_migrations (number) VALUES ($1)", script.number)
+    await connection.execute(_REMEMBER, script.number)
     needed = 1 if script.number == 1 else script.needs
     if needed > await needed_version(connection):
-        await connection.execute("INSERT INTO landline_schema (version) VALUES ($1)", needed)
+        await connection.execute(_REMEMBER_NEEDED, needed)
 
 
 async def check_version(connection: PostgresConnection, url: SecretUrl) -> None:
