@@ -11,7 +11,7 @@ READY := .venv/.ready-development
 READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test test-long test-pythons simulate verify check format bench docs lock clean
+.PHONY: help setup run cluster chromium proxies test test-long test-pythons simulate verify check format bench docs lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
@@ -41,9 +41,13 @@ run: $(READY_SERVER) ## start the server on http://127.0.0.1:8081 (Ctrl-C stops 
 cluster: $(READY) ## start Kafka, PostgreSQL, Redis and two servers on them (Ctrl-C stops it all)
 	@exec $(BIN)/python -m landline_stack $(ARGS)
 
-test: $(READY) ## run all tests, also with real servers and a real browser
+chromium: $(READY) ## install Chromium for the browser tests, if it is missing (needs apt-get and root)
 	@scripts/ensure-chromium
+
+proxies: $(READY) ## get nginx and Caddy for the tests of docs/proxies.md, into .tmp/proxies
 	@scripts/ensure-proxies
+
+test: $(READY) chromium proxies ## run all tests, also with real servers and the browser of `make chromium`
 	@$(BIN)/python -m landline_stack --prepare || echo 'The tests that need it will be skipped.' >&2
 	@exec $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
