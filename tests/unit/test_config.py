@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landline.config import SecretUrl, Settings, load
+from landline.config.kinds import FLAG, SERVER_ID
 from landline.config.loading import notes
 from landline.config.settings import OPTIONS, SECTIONS
-from landline.config.values import FLAG, SERVER_ID, UnfitValue, mask
+from landline.config.values import UnfitValue, mask
 from landline.errors import ConfigError
 
 NAMES = list(OPTIONS)

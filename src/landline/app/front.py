@@ -6,7 +6,7 @@ from contextlib import suppress
 
 from landline.api.http import Http, Readiness
 from landline.config import Settings
-from landline.config.values import is_loopback
+from landline.config.hosts import is_loopback
 from landline.gateway.hub import Hub
 from landline.gateway.listener import Listener
 from landline.observability.metrics import MetricsRegistry, Source

@@ -5,9 +5,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+from landline.config.kinds import FILE, FLAG
 from landline.config.loading import printable
 from landline.config.settings import CONFIG_FILE, Option
-from landline.config.values import FILE, FLAG, T, UnfitValue, ValueKind, check_characters
+from landline.config.values import T, UnfitValue, ValueKind, check_characters
 from landline.errors import ConfigError
 from landline.protocol.identity import BadName, check_user_name
 

@@ -13,8 +13,8 @@ from landline.cli.arguments import (
     path_of,
     value,
 )
+from landline.config.kinds import POSTGRES_URL, SECONDS, SERVERS
 from landline.config.loading import printable
-from landline.config.values import POSTGRES_URL, SECONDS, SERVERS
 from landline.errors import ConfigError, LandlineError, StartupError
 
 if TYPE_CHECKING:

@@ -7,17 +7,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from landline.config.settings import CONFIG_FILE, OPTIONS, SWEEP_SECONDS, Option, Settings
-from landline.config.values import (
-    ALL_ROLES,
-    FLAG,
-    PORT,
+from landline.config.hosts import is_loopback
+from landline.config.kinds import ALL_ROLES, FLAG, PORT
+from landline.config.settings import (
+    CONFIG_FILE,
+    OPTIONS,
     PROMISED_SECONDS,
-    UnfitValue,
-    check_characters,
-    is_loopback,
-    mask,
+    SWEEP_SECONDS,
+    Option,
+    Settings,
 )
+from landline.config.values import UnfitValue, check_characters, mask
 from landline.errors import ConfigError
 
 # How alike a stray LANDLINE_* variable must be to count as a slip of the pen, unless one letter is

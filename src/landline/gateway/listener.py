@@ -17,7 +17,7 @@ from picows import (
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 
 from landline.api.http import METHODS, Http, HttpResponse, RequestRefused, method_refused
-from landline.config.values import is_loopback
+from landline.config.hosts import is_loopback
 from landline.gateway.connection import Connection
 from landline.gateway.doorway import HANDSHAKE_SECONDS, Doorway
 from landline.gateway.hub import Hub
