@@ -78,9 +78,8 @@ def embedded(tree: Tree, loads: Sequence[Load], cores: Cores) -> Iterator[Measur
     """Measure each load on a server with a new file."""
     for load in loads:
         with tempfile.TemporaryDirectory() as folder:
-            arguments = ["--data-dir", str(Path(folder) / "data")]
-            server = LandlineServer(
-                tree.name, Path(folder), arguments, prefix=cores.prefix, python=tree.python
+            server = LandlineServer.embedded(
+                tree.name, Path(folder), prefix=cores.prefix, python=tree.python
             )
             with server:
                 pin(cores.load)

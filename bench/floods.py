@@ -80,9 +80,8 @@ def main() -> None:
     print(f"{options.flooders} flooder(s), {options.seconds:g} s each, {len(cores)} cores")
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as folder:
-            arguments = ["--data-dir", str(Path(folder) / "data")]
             prefix = ["taskset", "--cpu-list", str(cores[0])]
-            server = LandlineServer("server", Path(folder), arguments, prefix=prefix)
+            server = LandlineServer.embedded("server", Path(folder), prefix=prefix)
             server.start()
             flooders = [] if kind == "none" else [
                 multiprocessing.Process(

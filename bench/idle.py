@@ -49,8 +49,7 @@ def main() -> None:
     parser.add_argument("--connections", type=int, default=1_000)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        arguments = ["--data-dir", str(Path(folder) / "data")]
-        with LandlineServer("server", Path(folder), arguments) as server:
+        with LandlineServer.embedded("server", Path(folder)) as server:
             uvloop.run(measure(server, options.connections))
 
 

@@ -26,9 +26,8 @@ def main() -> None:
     for pipeline in options.pipelines:
         load = Load(options.connections, pipeline, options.size, options.seconds, WARM_UP_SECONDS)
         with tempfile.TemporaryDirectory() as folder:
-            arguments = ["--data-dir", str(Path(folder) / "data")]
             prefix = ["taskset", "--cpu-list", str(cores[0])]
-            with LandlineServer("server", Path(folder), arguments, prefix=prefix) as server:
+            with LandlineServer.embedded("server", Path(folder), prefix=prefix) as server:
                 os.sched_setaffinity(0, cores[1:] or cores)
                 measured = uvloop.run(measure([server], load))
         print(f"pipeline {pipeline:3}: {measured}", flush=True)

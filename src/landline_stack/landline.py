@@ -42,6 +42,14 @@ class LandlineServer(StackServer):
         self._python = python
 
     @classmethod
+    def embedded(
+        cls, name: str, directory: Path, *, prefix: Sequence[str] = (), python: str = sys.executable
+    ) -> Self:
+        """Return an embedded server, with its data in `directory`."""
+        arguments = ["--data-dir", str(directory / "data")]
+        return cls(name, directory, arguments, prefix=prefix, python=python)
+
+    @classmethod
     def on(
         cls,
         stack: Stack,
@@ -54,7 +62,7 @@ class LandlineServer(StackServer):
         prefix: Sequence[str] = (),
         python: str = sys.executable,
     ) -> Self:
-        """Return a server of a cluster."""
+        """Return a server of a cluster on this stack."""
         options = {
             "--kafka": stack.kafka_servers,
             "--redis": stack.redis_url,
