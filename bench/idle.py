@@ -48,9 +48,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=1_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        with LandlineServer.embedded("server", Path(folder)) as server:
-            uvloop.run(measure(server, options.connections))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LandlineServer.embedded("server", Path(folder)) as server,
+    ):
+        uvloop.run(measure(server, options.connections))
 
 
 if __name__ == "__main__":
