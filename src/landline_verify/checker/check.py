@@ -113,5 +113,5 @@ def _counts(evidence: Evidence) -> dict[str, int]:
         "statuses": sum(len(message.statuses) for message in messages),
         "records": len(evidence.dumped.records),
         "rows": sum(len(message.rows) + len(message.deliveries) for message in messages),
-        "faults": len(evidence.strikes),
+        "faults": len(evidence.faults),
     }

@@ -59,7 +59,7 @@ class Evidence:
     messages: dict[str, Message] = field(default_factory=dict)
     sessions: dict[str, Session] = field(default_factory=dict)
     sessions_of: dict[str, list[Session]] = field(default_factory=lambda: defaultdict(list))
-    strikes: list[FaultSpan] = field(default_factory=list)
+    faults: list[FaultSpan] = field(default_factory=list)
     samples: dict[str, list[tuple[int, Sample]]] = field(default_factory=lambda: defaultdict(list))
     dumped: Dumped = field(default_factory=Dumped)
     surplus: list[tuple[int, Answer, Send | None]] = field(default_factory=list)
@@ -90,7 +90,7 @@ class Evidence:
     @cached_property
     def healed(self) -> float:
         """When the last fault was over, or the runner said so."""
-        stops = (each.stop for each in self.strikes if each.stop != inf)
+        stops = (each.stop for each in self.faults if each.stop != inf)
         return max([self.phases.get("heal", self.phases.get("final", self.end)), *stops])
 
     @cached_property

@@ -67,7 +67,7 @@ class _Reading:
             Recv: self._take_recv,
             Ack: self._take_ack,
             Status: self._take_status,
-            FaultEvent: self._take_nemesis,
+            FaultEvent: self._take_fault,
             Sample: lambda at, event: evidence.samples[event.what].append((at, event)),
             Dump: lambda _, event: dumped.is_complete.update({event.what: event.complete}),
             AppliedRow: lambda at, event: dumped.applied.append((at, event)),
@@ -156,14 +156,14 @@ class _Reading:
         for id in event.ids:
             self._message(id).statuses.append((at, event))
 
-    def _take_nemesis(self, at: int, event: FaultEvent) -> None:
+    def _take_fault(self, at: int, event: FaultEvent) -> None:
         if event.phase == "start":
-            self.evidence.strikes.append(FaultSpan(at, event.name, event.detail, event.t))
+            self.evidence.faults.append(FaultSpan(at, event.name, event.detail, event.t))
             return
-        open_strikes = [each for each in self.evidence.strikes if each.stop == inf]
-        for strike in reversed(open_strikes):
-            if strike.name == event.name:
-                strike.stop = event.t
+        open_faults = [each for each in self.evidence.faults if each.stop == inf]
+        for fault in reversed(open_faults):
+            if fault.name == event.name:
+                fault.stop = event.t
                 return
 
     def _take_record(self, at: int, event: Record) -> None:

@@ -63,7 +63,7 @@ def _late(evidence: Evidence, send: Send, attempt: Try) -> Iterator[Violation]:
     limit = evidence.stalls.after(sent, evidence.run.deadline + GRACE_SECONDS)
     if attempt.answer is not None and attempt.answer.t <= limit:
         return
-    if not any(each.start <= limit and each.stop >= sent for each in evidence.strikes):
+    if not any(each.start <= limit and each.stop >= sent for each in evidence.faults):
         # Our own client waits no longer: where nothing was wrong, that it gave up is enough.
         limit = evidence.stalls.after(sent, evidence.run.deadline)
     session = evidence.sessions.get(attempt.invoke.c)

@@ -19,11 +19,11 @@ _NOBODY: Final = ("user", "flood")
 STORE: Final = ("postgres", "writer")
 
 
-def unhealthy(strike: FaultSpan) -> tuple[float, float]:
+def unhealthy(fault: FaultSpan) -> tuple[float, float]:
     """Return from when until when a fault excuses, without the time to get over it."""
-    if strike.name.startswith(REPLACEABLE):
-        return strike.start, strike.start
-    return strike.start, strike.stop
+    if fault.name.startswith(REPLACEABLE):
+        return fault.start, fault.start
+    return fault.start, fault.stop
 
 
 def calm(evidence: Evidence, *, but: Sequence[str] = ()) -> Iterator[tuple[float, float]]:
@@ -33,7 +33,7 @@ def calm(evidence: Evidence, *, but: Sequence[str] = ()) -> Iterator[tuple[float
     """
     end = evidence.phases.get("heal", evidence.phases.get("final", evidence.end))
     spans = sorted(
-        unhealthy(each) for each in evidence.strikes if not each.name.startswith((*_NOBODY, *but))
+        unhealthy(each) for each in evidence.faults if not each.name.startswith((*_NOBODY, *but))
     )
     for number, (_, stop) in enumerate(spans):
         until = min([end, *(start for start, _ in spans[number + 1 :])])

@@ -74,7 +74,7 @@ def _caught_up_too_soon(evidence: Evidence) -> Iterator[Violation]:
         began = session.connect.t - HANDSHAKE_SECONDS
         if any(
             each.start <= live.t and each.stop + HEALING_SECONDS >= began
-            for each in evidence.strikes
+            for each in evidence.faults
         ):
             continue  # it may be live for the partitions that can be read
         for at, recv in session.recvs:
@@ -131,7 +131,7 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
             if (
                 session.at < at
                 and session.ends >= until
-                and not any(_disturbs(each, session, ok.t, until) for each in evidence.strikes)
+                and not any(_disturbs(each, session, ok.t, until) for each in evidence.faults)
             ):
                 yield message, send, at, until, session
                 break
@@ -177,14 +177,14 @@ class _Turns:
         )
 
 
-def _disturbs(strike: FaultSpan, session: Session, start: float, end: float) -> bool:
-    """Say whether a strike excuses a session's server for being late between two times."""
-    begin, stop = unhealthy(strike)
+def _disturbs(fault: FaultSpan, session: Session, start: float, end: float) -> bool:
+    """Say whether a fault excuses a session's server for being late between two times."""
+    begin, stop = unhealthy(fault)
     if begin > end or stop + HEALING_SECONDS < start:
         return False
-    if strike.name.startswith("server"):  # another server's death is no excuse
-        return strike.detail == session.connect.server or not strike.detail
-    return not strike.name.startswith(HINTS_ONLY)
+    if fault.name.startswith("server"):  # another server's death is no excuse
+        return fault.detail == session.connect.server or not fault.detail
+    return not fault.name.startswith(HINTS_ONLY)
 
 
 def _may_have_missed(evidence: Evidence, send: Send, until: int | None) -> bool:

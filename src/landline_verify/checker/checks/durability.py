@@ -71,17 +71,17 @@ def honest_ok(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _promised_too_much(evidence: Evidence) -> Iterator[Violation]:
-    unsafe = [each for each in evidence.strikes if each.name.startswith(tuple(_UNSAFE))]
+    unsafe = [each for each in evidence.faults if each.name.startswith(tuple(_UNSAFE))]
     for message, send, at, ok in evidence.accepted if unsafe else ():
         # What was tried before may have been in the log by then, and a repeat is told so.
         invoked = send.tries[0].invoke.t
-        for strike in unsafe:
-            grace = _UNSAFE[strike.name] + NOTICING_SECONDS
-            if evidence.stalls.after(strike.start, grace) < invoked and ok.t < strike.stop:
+        for fault in unsafe:
+            grace = _UNSAFE[fault.name] + NOTICING_SECONDS
+            if evidence.stalls.after(fault.start, grace) < invoked and ok.t < fault.stop:
                 yield message.violates(
                     "I11",
-                    f"accepted {ok.t - strike.start:.0f} s after the log was set to"
-                    f" {strike.detail}, which does not keep the promise",
-                    strike.at,
+                    f"accepted {ok.t - fault.start:.0f} s after the log was set to"
+                    f" {fault.detail}, which does not keep the promise",
+                    fault.at,
                     at,
                 )

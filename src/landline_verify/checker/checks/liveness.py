@@ -227,7 +227,7 @@ def _names(users: Sequence[str]) -> str:
 
 
 def _faultless(evidence: Evidence) -> Iterator[str]:
-    happened = Counter(each.name for each in evidence.strikes)
+    happened = Counter(each.name for each in evidence.faults)
     planned = Counter([] if evidence.run is None else evidence.run.options.get("faults") or [])
     for name, missing in (planned - happened).items():
         times = "" if planned[name] == 1 else f", {missing} of {planned[name]} times"

@@ -46,7 +46,7 @@ def is_watched(evidence: Evidence) -> bool:
 
 
 def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Session]]:
-    away = [each for each in evidence.strikes if each.name.startswith(STORE)]
+    away = [each for each in evidence.faults if each.name.startswith(STORE)]
     if not away:
         return
     for message, send, at, ok in evidence.accepted:
@@ -74,17 +74,17 @@ def _has_to_hear(evidence: Evidence, session: Session, since: float, until: floa
         evidence.stalls.after(began, CATCHING_UP_SECONDS) <= since
         and session.ends >= until
         and not session.is_nearly_full(began, until)
-        and not any(_disturbs(each, began, since, until) for each in evidence.strikes)
+        and not any(_disturbs(each, began, since, until) for each in evidence.faults)
     )
 
 
-def _disturbs(strike: FaultSpan, began: float, since: float, until: float) -> bool:
-    """Say whether a strike may keep a session from hearing, other than by taking the store away.
+def _disturbs(fault: FaultSpan, began: float, since: float, until: float) -> bool:
+    """Say whether a fault may keep a session from hearing, other than by taking the store away.
 
     What a session had in the directory may be gone with it, until it is repaired or another begins.
     """
-    if strike.name.startswith(_NOTHING_TO_DO):
+    if fault.name.startswith(_NOTHING_TO_DO):
         return False
-    healing = 0.0 if strike.name.startswith(_CLIENTS) else HEALING_SECONDS
-    healed_at = began if strike.name.startswith(_DIRECTORY) else since
-    return strike.start <= until and strike.stop + healing >= healed_at
+    healing = 0.0 if fault.name.startswith(_CLIENTS) else HEALING_SECONDS
+    healed_at = began if fault.name.startswith(_DIRECTORY) else since
+    return fault.start <= until and fault.stop + healing >= healed_at

@@ -64,8 +64,8 @@ def _late(evidence: Evidence) -> Iterator[tuple[Send, Try, FaultSpan, float]]:
 
 def _beside(evidence: Evidence) -> Iterator[tuple[Send, Try, FaultSpan]]:
     """Yield what was tried at a server while it was flooded, and nothing else was wrong."""
-    floods = [each for each in evidence.strikes if each.name.startswith(FLOOD_PREFIX)]
-    others = [each for each in evidence.strikes if each not in floods]
+    floods = [each for each in evidence.faults if each.name.startswith(FLOOD_PREFIX)]
+    others = [each for each in evidence.faults if each not in floods]
     if not floods:
         return
     for send in evidence.sends.values():
