@@ -11,7 +11,7 @@ READY := .venv/.ready-development
 READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster chromium proxies test test-long test-pythons simulate verify check format bench docs lock clean
+.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate verify check format bench docs lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
@@ -53,6 +53,9 @@ test: $(READY) chromium proxies ## run all tests, also with real servers and the
 
 test-long: $(READY) ## test the faults of a cluster again; each fault lasts a minute
 	@LANDLINE_TEST_AWAY_SECONDS=60 $(BIN)/pytest tests/cluster $(ARGS)
+
+test-debug: $(READY) ## run the unit tests in asyncio's debug mode
+	@PYTHONASYNCIODEBUG=1 $(BIN)/pytest tests/unit --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
 test-pythons: ## run the unit tests with every Python from 3.11 to 3.14 on this machine
 	@JOBS=$(JOBS) scripts/test-pythons $(ARGS)

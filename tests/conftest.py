@@ -9,6 +9,10 @@ from hypothesis import settings
 
 from support.temporary import CHECKOUT, TemporaryRoot
 
+# Another process may have the machine: how long an example takes says nothing.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
+
 pytest_plugins = ["support.stack", "support.cluster"]
 
 # How long an example takes says more of the machine than of the code.
