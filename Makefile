@@ -84,9 +84,8 @@ bench: $(READY) ## measure speed, idle cost, memory, and how long clients wait b
 	@$(BIN)/python -m bench.cluster
 	@$(BIN)/python -m bench.memory
 
-docs: $(READY) ## generate docs/configuration.md and docs/mutants.md again
-	$(BIN)/python -m landline.config.page > docs/configuration.md
-	PYTHONPATH=tests $(BIN)/python -m simulation.page > docs/mutants.md
+docs: $(READY) ## write what the pages take from the code: options, mutants, codes, limits
+	PYTHONPATH=tests $(BIN)/python -m support.generated
 
 lock: $(READY) ## resolve the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade: newest)
 	scripts/lock $(LOCK_ARGS)

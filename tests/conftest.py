@@ -15,10 +15,6 @@ settings.load_profile("untimed")
 
 pytest_plugins = ["support.stack", "support.cluster"]
 
-# How long an example takes says more of the machine than of the code.
-settings.register_profile("landline", deadline=None)
-settings.load_profile("landline")
-
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take a place for temporary files; a worker of `--numprocesses` has it from its parent."""

@@ -1,7 +1,5 @@
 """Writes docs/mutants.md: every rule that has a switch, and how its absence shows."""
 
-import sys
-
 from simulation.judge import INVARIANTS
 from simulation.mutants import MUTANTS
 
@@ -37,7 +35,3 @@ def page() -> str:
     ]
     invariants = [f"| {name} | {says} |" for name, says in INVARIANTS.items()]
     return _TOP + "\n".join(rows) + "\n" + _BOTTOM + "\n".join(invariants) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

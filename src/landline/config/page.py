@@ -1,6 +1,4 @@
-"""Writes docs/configuration.md from the options: `python -m landline.config.page`."""
-
-import sys
+"""The page docs/configuration.md, from the options. `make docs` writes it."""
 
 from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS, Option
 
@@ -63,7 +61,3 @@ def _row(option: Option) -> str:
     default = option.default.replace("<", r"\<") or "none"
     doc = option.doc.replace("<", r"\<").replace("|", r"\|")
     return f"| `{form}` | `{option.variable}` | `{default}` | {doc} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())
