@@ -1,4 +1,4 @@
-"""A stack for each module, which its tests may break; servers and a database for each test."""
+"""A stack that each test may break, if it leaves it whole; servers and a database for each test."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -10,9 +10,9 @@ from support.faults import Fleet
 from support.stack import stack_or_skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """Kafka with one broker, PostgreSQL and Redis: of this module alone."""
+    """Kafka with one broker, PostgreSQL and Redis: of this package alone."""
     with stack_or_skip() as stack:
         yield stack
 

@@ -18,7 +18,7 @@ from landline_stack.jars import JarCache
 from landline_stack.java import find_java
 from landline_stack.kafka import KafkaNode, new_cluster_id
 from support.event_logs import Appends, KafkaHome, read_all
-from support.stack import MakeTopic, create_topic, stack_or_skip
+from support.stack import MakeTopic, create_topic
 from support.waiting import until
 
 pytestmark = pytest.mark.stack
@@ -28,12 +28,6 @@ GOOD = {
     "message.timestamp.type": "LogAppendTime",
     "retention.ms": "-1",
 }
-
-
-@pytest.fixture(scope="module")
-def stack_of_three() -> Iterator[Stack]:
-    with stack_or_skip(brokers=3, kafka_alone=True) as stack:
-        yield stack
 
 
 async def test_one_broker_gets_topics_and_is_told_what_they_cannot_do(
