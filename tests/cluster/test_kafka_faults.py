@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import psutil
 import pytest
 
-from landline_stack import Stack
+from landline_stack.process import StackServer
 from support.cluster import delete_topics
 from support.faults import (
     AWAY_SECONDS,
@@ -19,6 +19,8 @@ from support.faults import (
     admin,
     check_fates,
     immediate_again,
+    killed,
+    paused,
     talking,
 )
 from support.peer import Peer
@@ -30,21 +32,7 @@ ANSWER_SECONDS = 30.0
 MEMORY_BYTES = 256 * 1024 * 1024
 SENDS_AWAY = 3_000
 
-Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def killed(stack: Stack) -> AsyncIterator[None]:
-    stack.brokers[0].kill()
-    yield
-    await asyncio.to_thread(stack.brokers[0].start)
-
-
-@asynccontextmanager
-async def paused(stack: Stack) -> AsyncIterator[None]:
-    stack.brokers[0].pause()
-    yield
-    stack.brokers[0].resume()
+Fault = Callable[[StackServer], AbstractAsyncContextManager[None]]
 
 
 @pytest.mark.timeout(240 + AWAY_SECONDS)
@@ -65,7 +53,7 @@ async def test_without_kafka_nothing_is_accepted_and_every_answer_is_true(
         await immediate_again(alice, bob, ws2)
         before_bytes = process.memory_info().rss
         async with talking(alice, [bob, carol], 0.005):
-            async with fault(fleet.stack):
+            async with fault(fleet.stack.brokers[0]):
                 back_at = time.monotonic() + AWAY_SECONDS
                 # What was acknowledged before the fault may still be on its way to us.
                 await until(lambda: "log" in ws1.get("/readyz")[1], "/readyz names it")

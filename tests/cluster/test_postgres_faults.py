@@ -1,32 +1,27 @@
 """PostgreSQL is where messages end up, not what they wait for: without it the log takes them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
 import pytest
 
-from landline_stack import Stack
-from support.faults import AWAY_SECONDS, Fleet, check_fates, first_line, pushes, talking
+from landline_stack.process import StackServer
+from support.faults import (
+    AWAY_SECONDS,
+    Fleet,
+    check_fates,
+    first_line,
+    killed,
+    paused,
+    pushes,
+    talking,
+)
 from support.peer import Peer, until_caught_up
 from support.waiting import paced, until
 
-Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def killed(stack: Stack) -> AsyncIterator[None]:
-    stack.postgres.kill()
-    yield
-    await asyncio.to_thread(stack.postgres.start)
-
-
-@asynccontextmanager
-async def paused(stack: Stack) -> AsyncIterator[None]:
-    stack.postgres.pause()
-    yield
-    stack.postgres.resume()
+Fault = Callable[[StackServer], AbstractAsyncContextManager[None]]
 
 
 @pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
@@ -50,7 +45,7 @@ async def test_without_postgres_messages_flow_and_who_comes_waits(
         for number in range(30):
             await alice.send("dave", f"before {number}")
         first = await alice.send_and_wait("dave", "the last before", ref="repeated")
-        async with fault(fleet.stack):
+        async with fault(fleet.stack.postgres):
             await until(lambda: "store" in ws1.get("/readyz")[1], "ws-1 names it")
             await until(lambda: "store" in ws2.get("/readyz")[1], "ws-2 names it")
             assert ws1.get("/readyz")[0] == 503
@@ -104,7 +99,7 @@ async def test_who_reconnects_while_postgres_is_away_hears_what_is_sent_now(
         await until_caught_up(alice)
         owed = [await alice.send_and_wait(user, f"{user}: 0") for user in ("bob", "carol")]
         await fleet.until_stored([each["id"] for each in owed])
-        async with fault(fleet.stack):
+        async with fault(fleet.stack.postgres):
             await until(lambda: "store" in ws1.get("/readyz")[1], "ws-1 names it")
             people = [
                 await later.enter_async_context(Peer(url, user))

@@ -8,44 +8,37 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import pytest
 from redis.asyncio import Redis
 
-from landline_stack import Stack
-from support.faults import STRANDED_SECONDS, Fleet, check_fates, immediate_again, pushes, talking
+from landline_stack.redis import RedisServer
+from support.faults import (
+    STRANDED_SECONDS,
+    Fleet,
+    check_fates,
+    immediate_again,
+    killed,
+    paused,
+    pushes,
+    talking,
+)
 from support.peer import Peer, until_caught_up
-from support.waiting import paced, until
+from support.waiting import paced, running, until
 
-Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def killed(stack: Stack) -> AsyncIterator[None]:
-    stack.redis.kill()
-    yield
-    await asyncio.to_thread(stack.redis.start)
+Fault = Callable[[RedisServer], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def paused(stack: Stack) -> AsyncIterator[None]:
-    stack.redis.pause()
-    yield
-    stack.redis.resume()
-
-
-@asynccontextmanager
-async def flushed(stack: Stack) -> AsyncIterator[None]:
+async def flushed(server: RedisServer) -> AsyncIterator[None]:
     async def flush_for_ever() -> None:
-        async with Redis.from_url(stack.redis_url) as redis:
+        async with Redis.from_url(server.url) as redis:
             async for _ in paced(0.5):
                 await redis.flushall()
 
-    flushing = asyncio.create_task(flush_for_ever())
-    yield
-    flushing.cancel()
-    await asyncio.wait([flushing])
+    async with running(flush_for_ever()):
+        yield
 
 
 @asynccontextmanager
-async def full(stack: Stack) -> AsyncIterator[None]:
-    async with Redis.from_url(stack.redis_url) as redis:
+async def full(server: RedisServer) -> AsyncIterator[None]:
+    async with Redis.from_url(server.url) as redis:
         await redis.config_set("maxmemory", "1")
         yield
         await redis.config_set("maxmemory", "0")
@@ -76,7 +69,7 @@ async def test_redis_in_trouble_costs_latency_and_nothing_else(fault: Fault, fle
         AsyncExitStack() as later,
     ):
         await immediate_again(alice, bob, ws2)
-        async with fault(fleet.stack):
+        async with fault(fleet.stack.redis):
             dave = await later.enter_async_context(Peer(ws2.ws_url, "dave"))
             await until_caught_up(dave)
             live = pushes(ws1, "live")

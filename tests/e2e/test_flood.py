@@ -1,6 +1,5 @@
 """One conversation is a flood that its recipient never catches up with; the others are not."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -11,7 +10,7 @@ from landline.protocol.identity import direct_conversation
 from landline.protocol.partitions import partition_of
 from support.cluster import Servers
 from support.peer import Peer
-from support.waiting import paced, until
+from support.waiting import paced, running, until
 
 PARTITIONS = 32
 FLOOD = 4_000
@@ -42,10 +41,8 @@ async def flooding(alice: Peer) -> AsyncIterator[None]:
             for _ in range(15):
                 await alice.send("bob", "flood")
 
-    task = asyncio.create_task(write())
-    yield
-    task.cancel()
-    await asyncio.wait([task])
+    async with running(write()):
+        yield
 
 
 @asynccontextmanager
@@ -60,11 +57,8 @@ async def sipping(url: str) -> AsyncIterator[Peer]:
                 await bob.raw({"type": "ack", "ids": ids})
                 done += len(ids)
 
-    async with Peer(url, "bob", acks=False, reconnects=False) as bob:
-        task = asyncio.create_task(sip(bob))
+    async with Peer(url, "bob", acks=False, reconnects=False) as bob, running(sip(bob)):
         yield bob
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @pytest.mark.timeout(300)

@@ -14,10 +14,11 @@ import asyncpg
 from confluent_kafka.admin import AdminClient
 
 from landline_stack import Stack
+from landline_stack.process import StackServer
 from support.cluster import TOPICS, delete_topics
 from support.peer import Peer
 from support.server import ServerProcess
-from support.waiting import paced, until
+from support.waiting import paced, running, until
 
 MESSAGES, ROUTING = TOPICS
 
@@ -109,10 +110,10 @@ class Fleet:
         await self.execute(f"CREATE DATABASE {self.database}", database="postgres")
 
     async def close(self) -> None:
-        """End the servers, mend the stack, and leave it as it was found."""
+        """End the servers, repair the stack, and leave it as it was found."""
         for server in self.servers:
             server.kill()
-        await asyncio.to_thread(mend, self.stack)
+        await asyncio.to_thread(repair, self.stack)
         await asyncio.to_thread(delete_topics, self.stack.kafka_servers)
         for name in (self.database, f"{self.database}_backup"):
             await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
@@ -120,7 +121,23 @@ class Fleet:
             assert "Traceback" not in server.log(), server.log()
 
 
-def mend(stack: Stack) -> None:
+@asynccontextmanager
+async def killed(server: StackServer) -> AsyncIterator[None]:
+    """Have a server of the stack be dead during the block."""
+    server.kill()
+    yield
+    await asyncio.to_thread(server.start)
+
+
+@asynccontextmanager
+async def paused(server: StackServer) -> AsyncIterator[None]:
+    """Have a server of the stack hang during the block."""
+    server.pause()
+    yield
+    server.resume()
+
+
+def repair(stack: Stack) -> None:
     """Have every server of the stack run again."""
     for each in stack.servers:
         if each.is_running:
@@ -158,13 +175,8 @@ async def talking(
         async for number in paced(pause_seconds):
             await sender.send(recipients[number % len(recipients)].user, f"load {number}")
 
-    task = asyncio.create_task(talk())
-    try:
+    async with running(talk()):
         yield
-        assert not task.done(), task.exception()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def check_fates(sender: Peer, recipients: Sequence[Peer], seconds: float = 60.0) -> None:

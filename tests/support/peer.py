@@ -74,8 +74,8 @@ class Peer:
         self._urls = itertools.cycle(f"{each}?username={quote(user)}{query}" for each in urls)
         self._task: asyncio.Task[None] | None = None
         self._retries: set[asyncio.Task[None]] = set()
-        self._refs = itertools.count()
-        self._name = uuid.uuid4().hex[:8]
+        name = uuid.uuid4().hex[:8]
+        self._refs = (f"{name}-{number}" for number in itertools.count())
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -135,7 +135,7 @@ class Peer:
 
     async def send(self, to: str, content: str, ref: str | None = None) -> str:
         """Send a message; the answer is noted when it comes. Returns the ref."""
-        ref = ref or f"{self._name}-{next(self._refs)}"
+        ref = ref or next(self._refs)
         self.unanswered[ref] = (to, content, 0)
         await self._try(ref)
         return ref

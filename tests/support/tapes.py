@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
-from landline_verify import events as e
+from landline_verify.history import events as e
 from landline_verify.checker import check
 from support.histories import healthy
 

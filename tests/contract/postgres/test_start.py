@@ -88,17 +88,7 @@ async def test_a_good_server_passes_before_and_after_its_migration(database: Sec
         (lambda _url: "postgresql:///landline?host=/no/such/socket", "socket or a certificate"),
         (replaced("@127.0.0.1:", "@127.0.0.1:x"), "not a URL that can be used"),
     ],
-    ids=[
-        "host",
-        "port",
-        "password",
-        "user",
-        "database",
-        "tls",
-        "root",
-        "socket",
-        "url",
-    ],
+    ids=["host", "port", "password", "user", "database", "tls", "root", "socket", "url"],
 )
 async def test_a_server_that_cannot_be_reached_is_named_with_the_reason(
     database: SecretUrl, change: Callable[[str], str], problem: str
