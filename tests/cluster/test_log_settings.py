@@ -9,7 +9,7 @@ import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
 from landline.retention import RETENTION_WATCH_SECONDS
-from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin
+from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin, paused
 from support.stack import alter_topic
 from support.waiting import until, until_equal
 
@@ -51,8 +51,7 @@ async def test_the_guard_goes_by_the_brokers_clock_and_by_the_settings_of_now(
     await asyncio.to_thread(server.start)
     async with connect(f"{server.ws_url}?username=alice") as alice:
         assert await is_taken(alice, "before")
-        fleet.stack.postgres.pause()
-        try:
+        async with paused(fleet.stack.postgres):
             assert await is_taken(alice, "what the store lacks")
             # Two looks of the guard. Nobody tells of one that finds nothing.
             await asyncio.sleep(2 * RETENTION_WATCH_SECONDS)
@@ -61,6 +60,4 @@ async def test_the_guard_goes_by_the_brokers_clock_and_by_the_settings_of_now(
             await until_taken(alice, False)
             await asyncio.to_thread(alter_topic, admin(fleet.stack), MESSAGES, retention_ms=WEEK)
             await until_taken(alice, True)
-        finally:
-            fleet.stack.postgres.resume()
         await until(server.is_ready, "it is ready again", KAFKA_SECONDS)

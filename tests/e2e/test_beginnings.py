@@ -96,14 +96,10 @@ async def test_a_start_can_be_stopped_while_it_loads(
 @pytest.mark.parametrize("closing_words", CLOSINGS)
 async def test_streams_that_are_closed_are_no_trouble(tmp_path: Path, closing_words: str) -> None:
     prefix = ["sh", "-c", f'exec "$@" {closing_words}', "sh"]
-    server = ServerProcess(tmp_path / "data", prefix=prefix)
-    server.start()
-    try:
+    with ServerProcess(tmp_path / "data", prefix=prefix) as server:
         async with Peer(server.ws_url, "alice") as alice:
             await alice.send_and_wait("alice", "hello")
         assert server.stop() == 0, server.log()
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize("closing_words", CLOSINGS)
@@ -139,13 +135,9 @@ def test_a_place_where_nobody_can_listen_is_told_with_its_remedy(
 
 def test_a_server_that_is_there_already_is_named_with_its_process(tmp_path: Path) -> None:
     """It may be one that went on when its terminal was closed."""
-    server = ServerProcess(tmp_path / "data")
-    server.start()
-    try:
+    with ServerProcess(tmp_path / "data") as server:
         assert f"runs already, as process {server.pid}: " in refusal(server, tmp_path / "data")
         assert "choose another --port" in refusal(server, tmp_path / "other")
-    finally:
-        server.kill()
     with socket.create_server(("127.0.0.1", server.port)):  # what it left behind names nobody
         assert "choose another --port" in refusal(server, tmp_path / "data")
 

@@ -152,9 +152,7 @@ async def test_pages_of_other_sites_are_refused_before_the_upgrade(tmp_path: Pat
     listed = "https://chat.example"
     for allowed in (None, listed):
         args = ["--allowed-origins", allowed] if allowed else []
-        server = ServerProcess(tmp_path / f"data-{allowed is None}", args=args)
-        server.start()
-        try:
+        with ServerProcess(tmp_path / f"data-{allowed is None}", args=args) as server:
             port = server.port
             good = allowed or f"http://127.0.0.1:{port}"
             statuses = {
@@ -165,8 +163,6 @@ async def test_pages_of_other_sites_are_refused_before_the_upgrade(tmp_path: Pat
             assert {origin: status for origin, status in statuses.items() if status != 403} == {}
             assert await status_of(port, request(port, headers=[("Origin", good)])) == 101
             assert await status_of(port, request(port)) == 101  # not a browser
-        finally:
-            server.kill()
 
 
 async def test_a_name_that_was_pointed_at_this_machine_is_no_same_origin(

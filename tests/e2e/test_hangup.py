@@ -78,9 +78,9 @@ async def test_a_start_that_waits_lives_through_it(tmp_path: Path, roles: str) -
 async def test_its_file_may_be_moved_away(tmp_path: Path) -> None:
     """As logrotate does it, without `copytruncate`."""
     logs = tmp_path / "logs"
-    server = ServerProcess(tmp_path / "data", args=["--log-dir", str(logs), "--server-id", "ws-1"])
-    server.start()
-    try:
+    with ServerProcess(
+        tmp_path / "data", args=["--log-dir", str(logs), "--server-id", "ws-1"]
+    ) as server:
         path = logs / f"landline-ws-1-{server.port}.log"
         path.rename(logs / "moved")
         os.kill(server.pid, signal.SIGHUP)
@@ -90,5 +90,3 @@ async def test_its_file_may_be_moved_away(tmp_path: Path) -> None:
         await until(lambda: "connection_closed" in path.read_text(), "its lines go there")
         assert [json.loads(line) for line in path.read_text().splitlines()]
         assert server.is_running
-    finally:
-        server.kill()

@@ -214,13 +214,10 @@ def test_a_disk_that_fails_at_start_is_refused(
     assert f"--data-dir {data_dir}" in said
     server = ServerProcess(data_dir, env=disk.env)
     disk.mend(server)
-    server.start()
-    try:
+    with server:
         wanted = [(500 if is_used else 0,)]
         # The writer may have been behind when it was killed.
         wait_until(
             lambda: read(data_dir / "landline.db", "SELECT count(*) FROM messages") == wanted,
             f"the store has {wanted}",
         )
-    finally:
-        server.kill()

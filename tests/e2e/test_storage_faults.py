@@ -123,9 +123,7 @@ async def test_a_commit_that_counts_as_failed_and_is_there_all_the_same_hides_no
     next finds the commit in its write-ahead log. What is accepted after that is not taken for it.
     """
     disk = FaultyDisk(tmp_path, "fsync pread", errno.EIO)
-    server = ServerProcess(tmp_path / "data", env=disk.env)
-    server.start()
-    try:
+    with ServerProcess(tmp_path / "data", env=disk.env) as server:
         async with Peer(server.ws_url, "alice") as alice:
             for part in range(3):
                 for number in range(100):
@@ -159,8 +157,6 @@ async def test_a_commit_that_counts_as_failed_and_is_there_all_the_same_hides_no
                 assert len(hers) >= 3 * 20
                 await until(lambda: hers <= carol.received, "carol has all of hers")
         check_database(server.data_dir / "landline.db", alice)
-    finally:
-        server.kill()
 
 
 async def test_what_was_accepted_is_on_disk_when_the_server_is_killed(tmp_path: Path) -> None:

@@ -70,9 +70,7 @@ async def test_a_disk_recovers_though_somebody_reads_all_the_time(
 ) -> None:
     """The write-ahead log cannot be emptied then. What is accepted afterwards survives a kill."""
     disk = FaultyDisk(tmp_path, calls, errno.EIO)
-    server = ServerProcess(tmp_path / "data", env=disk.env)
-    server.start()
-    try:
+    with ServerProcess(tmp_path / "data", env=disk.env) as server:
         async with Peer(server.ws_url, "alice") as alice:
             await alice.send_and_wait("bob", "before")
             with stranger(server.data_dir, *READER):
@@ -85,8 +83,6 @@ async def test_a_disk_recovers_though_somebody_reads_all_the_time(
                     await alice.send_and_wait("bob", f"{part} whole again")
         server.kill()
         assert {id for id, _ in logged(server.data_dir / NAME)} == alice.accepted_ids
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize("work", [READER, ("BEGIN IMMEDIATE",)], ids=["reader", "lock"])
@@ -268,8 +264,7 @@ async def test_the_server_s_files_are_its_owner_s_alone(
         shutil.copy(log, f"{log}.1")
         for path in (data_dir, *data_dir.iterdir(), *log_dir.iterdir()):
             path.chmod(mode | 0o111 if path.is_dir() else mode)
-    server.start()
-    try:
+    with server:
         async with Peer(server.ws_url, "alice") as alice:
             await alice.send_and_wait("bob", "after")
         log_dir.chmod(0o700)  # the test's own
@@ -278,8 +273,6 @@ async def test_the_server_s_files_are_its_owner_s_alone(
         ]  # fmt: skip
         assert open_to_others(data_dir) == {}
         assert open_to_others(log_dir) == {}
-    finally:
-        server.kill()
 
 
 def test_a_directory_that_holds_other_things_is_not_closed(tmp_path: Path) -> None:

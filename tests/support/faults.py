@@ -125,16 +125,20 @@ class Fleet:
 async def killed(server: StackServer) -> AsyncIterator[None]:
     """Have a server of the stack be dead during the block."""
     server.kill()
-    yield
-    await asyncio.to_thread(server.start)
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.start)
 
 
 @asynccontextmanager
 async def paused(server: StackServer) -> AsyncIterator[None]:
     """Have a server of the stack hang during the block."""
     server.pause()
-    yield
-    server.resume()
+    try:
+        yield
+    finally:
+        server.resume()
 
 
 def repair(stack: Stack) -> None:

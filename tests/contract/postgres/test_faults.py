@@ -11,6 +11,7 @@ from landline.errors import StoreUnavailable, Unstorable
 from landline.model import Batch, LogIdentity, Message, PendingQuery, Position, Receipt
 from landline_stack.postgres import PostgresServer
 from landline_stack.proxy import Proxy
+from support.faults import paused
 from support.postgres import execute, fetch
 from support.waiting import go_round, until, until_equal
 
@@ -82,8 +83,7 @@ async def test_a_server_that_is_paused_hangs_nobody_and_leaks_nothing(
 ) -> None:
     await asyncio.gather(owed(store), store.applied())  # every lane is open
     tasks = asyncio.all_tasks()
-    postgres.pause()
-    try:
+    async with paused(postgres):
         for _ in range(3):  # on connections that were open, then on ones that cannot be opened
             async with asyncio.timeout(SECONDS):
                 outcomes = await asyncio.gather(
@@ -94,8 +94,6 @@ async def test_a_server_that_is_paused_hangs_nobody_and_leaks_nothing(
         given_up = asyncio.ensure_future(store.wait_applied({0: 9}))
         await go_round()
         given_up.cancel()
-    finally:
-        postgres.resume()
     await until(lambda: store.health() is None, "it works by itself, although nobody asks")
     assert await store.apply([Batch(0, (await store.applied())[0], 5)])
     assert await owed(store) in (0, 1)

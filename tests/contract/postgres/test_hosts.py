@@ -16,6 +16,7 @@ from landline.errors import StartupError, StoreUnavailable
 from landline.model import Batch, LogIdentity, Message, PendingQuery, Position
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
+from support.faults import paused
 from support.postgres import execute
 from support.waiting import until
 
@@ -223,8 +224,7 @@ async def test_a_host_that_falls_silent_is_left_by_whoever_waits_for_it(
     }[lane]
     for each in store._lanes:
         monkeypatch.setattr(each, "_deadline_seconds", 10 * SECONDS)
-    other.pause()
-    try:
+    async with paused(other):
         with capture_logs() as lines:
             async with asyncio.timeout(SECONDS):
                 with pytest.raises(StoreUnavailable, match="another one took over"):
@@ -236,8 +236,6 @@ async def test_a_host_that_falls_silent_is_left_by_whoever_waits_for_it(
         assert [each["event"] for each in lines] == ["postgres_moved"]
         assert lines[0]["host"] == host_of(database)
         assert store.health() is None
-    finally:
-        other.resume()
     # Nobody goes back to the one that woke up: it may think that it is the primary still.
     assert await store.applied() == {0: 5}
     [page] = await store.pending([PendingQuery("bob", {}, 1)])
@@ -268,8 +266,7 @@ async def test_nothing_is_left_of_the_hosts_that_were_asked(
 ) -> None:
     monkeypatch.setattr(message_store, "PROBE_SECONDS", 0.1)
     tasks = asyncio.all_tasks()
-    other.pause()
-    try:
+    async with paused(other):
         async with asyncio.timeout(SECONDS):
             while True:
                 try:
@@ -277,6 +274,4 @@ async def test_nothing_is_left_of_the_hosts_that_were_asked(
                     break
                 except StoreUnavailable:
                     continue
-    finally:
-        other.resume()
     await until(lambda: asyncio.all_tasks() <= tasks, "no task of ours is left")

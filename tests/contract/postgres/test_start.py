@@ -23,6 +23,7 @@ from landline.errors import StartupError, StoreUnavailable
 from landline.model import FIRST_TURN, Batch, LogIdentity, Message, PendingQuery, Position
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
+from support.faults import paused
 from support.postgres import execute, fetch
 
 pytestmark = pytest.mark.stack
@@ -100,11 +101,8 @@ async def test_a_server_that_does_not_answer_is_given_up(
     postgres: PostgresServer, database: SecretUrl, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("landline.adapters.postgres.lane.LANE_CONNECT_SECONDS", 0.3)
-    postgres.pause()
-    try:
+    async with paused(postgres):
         assert "no answer" in await refusal(database)
-    finally:
-        postgres.resume()
 
 
 async def test_a_user_who_may_not_make_or_write_the_tables_is_told_so(
