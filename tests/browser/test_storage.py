@@ -155,11 +155,7 @@ StorageManager.prototype.persist = async () => {{ window.asked += 1; return {ans
 
 @pytest.mark.parametrize(
     ("before", "answer", "asked", "is_told"),
-    [
-        ("false", "false", 1, True),
-        ("false", "true", 1, False),
-        ("true", "false", 0, False),
-    ],
+    [("false", "false", 1, True), ("false", "true", 1, False), ("true", "false", 0, False)],
 )
 def test_the_browser_is_asked_to_keep_everything_and_a_refusal_is_shown(
     open_window: OpenWindow, before: str, answer: str, asked: int, is_told: bool

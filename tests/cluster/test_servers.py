@@ -143,10 +143,7 @@ async def test_a_killed_server_leaves_nobody_unreachable(cluster: Cluster) -> No
             sent = await alice.send_and_wait("bob", "just after")
             await until_arrived(sent, bob)
             await asyncio.to_thread(victim.start)
-            async with (
-                Peer(victim.ws_url, "dave") as dave,
-                Peer(other.ws_url, "erin") as erin,
-            ):
+            async with Peer(victim.ws_url, "dave") as dave, Peer(other.ws_url, "erin") as erin:
                 for one, two in [(dave, erin), (erin, dave), (dave, bob), (erin, alice)]:
                     await until_live(one, two)
             await until(

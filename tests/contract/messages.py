@@ -3,15 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from landline.model import (
-    NOWHERE,
-    Message,
-    Pending,
-    PendingQuery,
-    Position,
-    Positions,
-    Receipt,
-)
+from landline.model import NOWHERE, Message, Pending, PendingQuery, Position, Positions, Receipt
 from landline.ports import MessageStore
 from support.stores import Stores
 

@@ -9,15 +9,7 @@ import pytest
 
 from contract.messages import SECONDS, TIME_MS, ask, dump, message, owed, receipt, status, uuid
 from landline.errors import Unstorable
-from landline.model import (
-    NOWHERE,
-    Appended,
-    Batch,
-    Message,
-    Position,
-    Quarantined,
-    Receipt,
-)
+from landline.model import NOWHERE, Appended, Batch, Message, Position, Quarantined, Receipt
 from landline.ports import MessageStore
 from support.stores import Stores
 

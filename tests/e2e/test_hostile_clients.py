@@ -278,7 +278,7 @@ async def test_a_content_never_appears_in_logs_or_metrics(tmp_path: Path) -> Non
     pages = []
     try:
         contents: list[object] = [
-            *(canary, canary + "\x00", canary + "\ud800", canary * 1_000, [canary], {canary: 1}, 1),
+            *(canary, canary + "\x00", canary + "\ud800", canary * 1_000, [canary], {canary: 1}, 1)
         ]
         async with opened(server.port) as raw:
             for content in contents:

@@ -205,9 +205,7 @@ async def test_empty_lines_before_a_request_are_no_part_of_it(server: ServerProc
         assert (await exchange(server.port, other + get)).startswith(b"HTTP/1.1 400 "), other
 
 
-async def test_a_second_request_on_the_same_connection_is_never_read(
-    server: ServerProcess,
-) -> None:
+async def test_a_second_request_on_the_same_connection_is_never_read(server: ServerProcess) -> None:
     one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
     answer = await exchange(server.port, one * 3)
     assert answer.count(b"HTTP/1.1 ") == 1

@@ -7,14 +7,7 @@ from pathlib import Path
 import pytest
 
 import landline
-from landline.client import (
-    Delivered,
-    Event,
-    MessageRejected,
-    OutboxInUse,
-    Refused,
-    SendTimeout,
-)
+from landline.client import Delivered, Event, MessageRejected, OutboxInUse, Refused, SendTimeout
 from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
 from support.waiting import until

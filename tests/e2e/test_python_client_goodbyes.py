@@ -78,8 +78,7 @@ async def test_who_leaves_says_goodbye(
 
 
 async def closed_with(
-    script: Callable[[ServerConnection], Awaitable[None]],
-    use: Callable[[str], Awaitable[object]],
+    script: Callable[[ServerConnection], Awaitable[None]], use: Callable[[str], Awaitable[object]]
 ) -> int | None:
     """Return the code with which the client closed its first connection."""
     codes: list[int | None] = []

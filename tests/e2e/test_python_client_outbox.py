@@ -9,11 +9,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 import landline
-from landline.client import (
-    ChatClosed,
-    ClientError,
-    ConnectionFailed,
-)
+from landline.client import ChatClosed, ClientError, ConnectionFailed
 from landline.client.outbox import Draft, FileOutbox
 from support.scripted import ID, Scripted, accept_all, scripted
 from support.waiting import go_round, until
@@ -91,9 +87,7 @@ async def test_who_gives_up_connecting_leaves_nothing_behind(tmp_path: Path) -> 
             ).__aenter__()
 
 
-async def test_a_full_disk_is_an_error_of_that_send_and_the_outbox_works_on(
-    tmp_path: Path,
-) -> None:
+async def test_a_full_disk_is_an_error_of_that_send_and_the_outbox_works_on(tmp_path: Path) -> None:
     outbox = FileOutbox(tmp_path / "a.db", "a", "ws://h/")
     await outbox.open()
     assert outbox._connection is not None

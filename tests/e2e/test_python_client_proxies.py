@@ -6,10 +6,7 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 import landline
-from landline.client import (
-    ClientError,
-    Refused,
-)
+from landline.client import ClientError, Refused
 from support.door import door
 from support.scripted import ID, Scripted, accept_all, scripted
 

@@ -61,10 +61,7 @@ DOCTORED = (
         f"UPDATE messages SET content = 'x', sender = 'eve' WHERE message_id = {ONE}",
         "1 difference: 1 message_changed",
     ),
-    (
-        f"DELETE FROM deliveries WHERE message_id = {ONE}",
-        "1 difference: 1 message_changed",
-    ),
+    (f"DELETE FROM deliveries WHERE message_id = {ONE}", "1 difference: 1 message_changed"),
     (
         f"UPDATE deliveries SET delivered_at = '2026' WHERE message_id = {ONE}",
         "1 difference: 1 receipt_unknown",

@@ -49,11 +49,7 @@ class Fleet:
         return self.stack.postgres.database_url(self.database)
 
     def server(
-        self,
-        *args: str,
-        redis: bool = True,
-        unsafe: bool = True,
-        postgres_url: str | None = None,
+        self, *args: str, redis: bool = True, unsafe: bool = True, postgres_url: str | None = None
     ) -> ServerProcess:
         """Return another server, not yet started."""
         name = f"ws-{len(self.servers) + 1}"

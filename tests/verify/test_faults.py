@@ -181,9 +181,7 @@ def expect_all_happened(said: str) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
-def test_an_embedded_server_is_harmed_and_loses_nothing(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_an_embedded_server_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     code = run(
         "embedded", "--for", "35s",
         "--only", "server-kill,client-half-open,disk-full,disk-lies,clock-step",

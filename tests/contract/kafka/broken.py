@@ -14,13 +14,7 @@ from landline.errors import LogUnavailable
 from landline.model import Appended, NotAppended
 from landline.protocol.partitions import partition_of
 from landline_stack.kafka import KafkaNode
-from support.event_logs import (
-    Appends,
-    Follower,
-    KafkaHome,
-    Record,
-    read_all,
-)
+from support.event_logs import Appends, Follower, KafkaHome, Record, read_all
 from support.stack import KAFKA_SECONDS, create_topic
 from support.waiting import until, wait_until
 

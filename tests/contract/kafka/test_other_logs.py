@@ -15,13 +15,7 @@ from landline.adapters.kafka.reader import KafkaLogReader
 from landline.adapters.kafka.topics import inspect_topic
 from landline.errors import LogLost
 from landline.model import OFFSET_BITS, Position
-from support.event_logs import (
-    Follower,
-    append_all,
-    by_partition,
-    in_order,
-    read_all,
-)
+from support.event_logs import Follower, append_all, by_partition, in_order, read_all
 from support.stack import KAFKA_SECONDS
 from support.waiting import until_equal
 

@@ -27,13 +27,7 @@ from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS
 from landline.adapters.kafka.topics import RECORD_BYTES
 from landline.errors import LogUnavailable
 from landline_stack.kafka import KafkaNode
-from support.event_logs import (
-    Appends,
-    Follower,
-    append_all,
-    by_partition,
-    in_order,
-)
+from support.event_logs import Appends, Follower, append_all, by_partition, in_order
 from support.waiting import go_round, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -76,10 +70,7 @@ async def test_what_waits_for_a_silent_broker_is_bounded(broker: KafkaNode, topi
     await append_all(event_log, records(50))
     broker.pause()
     small, large = Appends(event_log), Appends(event_log)
-    for appends, number, size_bytes in (
-        (small, 2 * FLYING_RECORDS, 10),
-        (large, 2_000, 60_000),
-    ):
+    for appends, number, size_bytes in ((small, 2 * FLYING_RECORDS, 10), (large, 2_000, 60_000)):
         appends.append(records(number, size_bytes))
         await go_round()
         assert len(event_log._flying) <= FLYING_RECORDS

@@ -22,11 +22,7 @@ from contract.kafka.broken import (
 from landline.adapters.kafka import KafkaCluster
 from landline.errors import LogUnavailable
 from landline_stack.kafka import KafkaNode
-from support.event_logs import (
-    Appends,
-    Follower,
-    append_all,
-)
+from support.event_logs import Appends, Follower, append_all
 from support.waiting import paced, until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]

@@ -111,10 +111,7 @@ async def test_with_allow_unsafe_each_change_is_a_warning_once(
 
 @pytest.mark.parametrize("offset", [0.0, SIX_DAYS, -SIX_DAYS])
 async def test_age_goes_by_the_brokers_clock_and_by_the_retention_of_now(
-    offset: float,
-    stack: Stack,
-    home: Callable[..., KafkaHome],
-    monkeypatch: pytest.MonkeyPatch,
+    offset: float, stack: Stack, home: Callable[..., KafkaHome], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By a server that has appended nothing, on a log that is idle: nothing in it says how late
     it is.

@@ -23,11 +23,7 @@ from support.waiting import until
 
 pytestmark = pytest.mark.stack
 
-GOOD = {
-    "min.insync.replicas": "2",
-    "message.timestamp.type": "LogAppendTime",
-    "retention.ms": "-1",
-}
+GOOD = {"min.insync.replicas": "2", "message.timestamp.type": "LogAppendTime", "retention.ms": "-1"}
 
 
 async def test_one_broker_gets_topics_and_is_told_what_they_cannot_do(

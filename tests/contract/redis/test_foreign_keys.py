@@ -150,7 +150,4 @@ async def test_what_is_not_ours_in_redis_harms_nobody_else(
         mapping={b"\xff": b"1", "a": "1", "ws-9/run/s": "x", "odd/run/s": "1", "a/b/c/d": "1"},
     )
     await one.register([("alice", "s"), ("bob", "s")])
-    assert await two.lookup(["alice", "eve", "bob"]) == {
-        "alice": {"ws-1/run"},
-        "bob": {"ws-1/run"},
-    }
+    assert await two.lookup(["alice", "eve", "bob"]) == {"alice": {"ws-1/run"}, "bob": {"ws-1/run"}}
