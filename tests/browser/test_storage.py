@@ -5,7 +5,7 @@ from playwright.sync_api import expect
 
 from browser.conftest import OpenWindow
 from browser.kept import kept_rows
-from browser.scripted import ScriptedServer, message
+from browser.scripted import ScriptedServer, message, talking
 
 pytestmark = pytest.mark.browser
 
@@ -116,11 +116,7 @@ def test_a_database_that_comes_back_is_used(open_window: OpenWindow) -> None:
 def test_a_page_that_cannot_remember_the_tab_says_so_and_works(
     open_window: OpenWindow, script: str
 ) -> None:
-    window = open_window(None)
-    server = ScriptedServer(window.page)
-    window.page.add_init_script(script)
-    window.visit("?as=alice&to=bob")
-    window.expect_connection("Connected")
+    window, server = talking(open_window, script)
     expect(window.page.locator("#notices")).to_contain_text("does not let this page remember")
     server.push(message("hello", 1))
     window.expect_messages("hello")
@@ -137,11 +133,7 @@ def test_a_page_that_cannot_remember_the_tab_says_so_and_works(
 
 @pytest.mark.parametrize("script", NOT_ESSENTIAL.values(), ids=NOT_ESSENTIAL)
 def test_what_is_only_nice_to_have_may_be_missing(open_window: OpenWindow, script: str) -> None:
-    window = open_window(None)
-    server = ScriptedServer(window.page)
-    window.page.add_init_script(script)
-    window.visit("?as=alice&to=bob")
-    window.expect_connection("Connected")
+    window, server = talking(open_window, script)
     server.push(message("hello", 1))
     window.expect_messages("hello")
 
@@ -160,11 +152,7 @@ StorageManager.prototype.persist = async () => {{ window.asked += 1; return {ans
 def test_the_browser_is_asked_to_keep_everything_and_a_refusal_is_shown(
     open_window: OpenWindow, before: str, answer: str, asked: int, is_told: bool
 ) -> None:
-    window = open_window(None)
-    ScriptedServer(window.page)
-    window.page.add_init_script(PERSIST.format(before=before, answer=answer))
-    window.visit("?as=alice&to=bob")
-    window.expect_connection("Connected")
+    window, _server = talking(open_window, PERSIST.format(before=before, answer=answer))
     window.page.wait_for_function("asked => window.asked === asked", arg=asked)
     notice = window.page.locator("#notices").get_by_text("may delete the messages")
     expect(notice).to_have_count(int(is_told))
@@ -178,10 +166,7 @@ def test_the_browser_is_asked_to_keep_everything_and_a_refusal_is_shown(
 
 
 def test_who_leaves_may_have_the_messages_forgotten(open_window: OpenWindow) -> None:
-    window = open_window(None)
-    server = ScriptedServer(window.page)
-    window.visit("?as=alice&to=bob")
-    window.expect_connection("Connected")
+    window, server = talking(open_window)
     server.push(message("a secret", 1))
     window.expect_messages("a secret")
     window.say("not sent yet")
@@ -219,10 +204,7 @@ def test_who_leaves_may_have_the_messages_forgotten(open_window: OpenWindow) -> 
 
 
 def test_who_leaves_may_keep_the_messages(open_window: OpenWindow) -> None:
-    window = open_window(None)
-    server = ScriptedServer(window.page)
-    window.visit("?as=alice&to=bob")
-    window.expect_connection("Connected")
+    window, server = talking(open_window)
     server.push(message("kept", 1))
     window.expect_messages("kept")
     window.page.get_by_role("button", name="Leave").click()
