@@ -51,7 +51,7 @@ def test_nobody_else_gets_a_draft_by_a_reload(open_window: OpenWindow, more: str
     expect(_field(window)).to_have_value("")
 
 
-def test_a_draft_from_before_the_first_welcome_goes_to_whom_it_names(
+def test_a_draft_from_before_the_first_welcome_goes_to_the_user_it_names(
     open_window: OpenWindow,
 ) -> None:
     window = open_window(None)
@@ -111,7 +111,7 @@ def test_a_draft_ends_when_it_is_sent(open_window: OpenWindow) -> None:
 
 
 @pytest.mark.parametrize("choice", ["Keep them", "Forget them"])
-def test_who_leaves_is_asked_about_drafts(open_window: OpenWindow, choice: str) -> None:
+def test_a_user_who_leaves_is_asked_about_drafts(open_window: OpenWindow, choice: str) -> None:
     window, _server = talking(open_window)
     _field(window).fill(SECRET)
     window.page.get_by_role("button", name="Leave").click()
@@ -123,7 +123,7 @@ def test_who_leaves_is_asked_about_drafts(open_window: OpenWindow, choice: str) 
     expect(_field(window)).to_have_value(SECRET if choice == "Keep them" else "")
 
 
-def test_who_leaves_is_told_how_much_there_is(open_window: OpenWindow) -> None:
+def test_a_user_who_leaves_is_told_how_much_there_is(open_window: OpenWindow) -> None:
     window, server = talking(open_window)
     server.push(message("kept", 1))
     window.expect_messages("kept")

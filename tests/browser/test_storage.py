@@ -165,7 +165,7 @@ def test_the_browser_is_asked_to_keep_everything_and_a_refusal_is_shown(
         expect(notice).to_have_count(0)
 
 
-def test_who_leaves_may_have_the_messages_forgotten(open_window: OpenWindow) -> None:
+def test_a_user_who_leaves_may_have_the_messages_forgotten(open_window: OpenWindow) -> None:
     window, server = talking(open_window)
     server.push(message("a secret", 1))
     window.expect_messages("a secret")
@@ -203,7 +203,7 @@ def test_who_leaves_may_have_the_messages_forgotten(open_window: OpenWindow) -> 
     window.expect_messages()
 
 
-def test_who_leaves_may_keep_the_messages(open_window: OpenWindow) -> None:
+def test_a_user_who_leaves_may_keep_the_messages(open_window: OpenWindow) -> None:
     window, server = talking(open_window)
     server.push(message("kept", 1))
     window.expect_messages("kept")

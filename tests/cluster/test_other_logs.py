@@ -143,7 +143,7 @@ async def back_up(fleet: Fleet) -> None:
 
 
 async def restore(fleet: Fleet) -> None:
-    """Put the copy in the database's place, whoever uses it."""
+    """Put the copy in the database's place, even if that is in use."""
     await fleet.execute(f"DROP DATABASE {fleet.database} WITH (FORCE)", database="postgres")
     await copy(fleet, f"{fleet.database}_backup", fleet.database)
 

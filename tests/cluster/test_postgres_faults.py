@@ -26,7 +26,7 @@ Fault = Callable[[StackServer], AbstractAsyncContextManager[None]]
 
 @pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
 @pytest.mark.parametrize("fault", [killed, paused])
-async def test_without_postgres_messages_flow_and_who_comes_waits(
+async def test_without_postgres_messages_flow_and_a_new_session_waits(
     fault: Fault, fleet: Fleet
 ) -> None:
     """Sends are accepted and pushed at once, on both servers. A session that begins meanwhile has
@@ -88,7 +88,7 @@ async def bob_is_live(alice: Peer, bob: Peer) -> None:
 
 @pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
 @pytest.mark.parametrize("fault", [killed, paused])
-async def test_who_reconnects_while_postgres_is_away_hears_what_is_sent_now(
+async def test_a_user_who_reconnects_without_postgres_hears_what_is_sent_now(
     fault: Fault, fleet: Fleet
 ) -> None:
     """Catching up takes as long as it takes. What is sent meanwhile comes in the same session, on

@@ -226,7 +226,7 @@ def steps_back(*servers: ClusterServer) -> int:
 
 @pytest.mark.timeout(300 + AWAY_SECONDS)
 async def test_a_paused_writer_is_replaced_and_wakes_up_to_nothing(cluster: Cluster) -> None:
-    """SIGSTOP: the other one takes over, so that who connects is served. SIGCONT: no harm."""
+    """SIGSTOP: the other one takes over, so that new sessions are served. SIGCONT: no harm."""
     servers = gateways(cluster)
     sleeper, other = writers(cluster)
     await asyncio.to_thread(Servers([*servers.every, sleeper]).start)
@@ -242,7 +242,7 @@ async def test_a_paused_writer_is_replaced_and_wakes_up_to_nothing(cluster: Clus
         assert bob.received == {sent["id"]}
         await bob.stop()
         await asyncio.sleep(AWAY_SECONDS)
-        # Both believe that it is their turn then; whoever comes second to the store steps back.
+        # Both believe that it is their turn then; the second one to come to the store steps back.
         before = steps_back(sleeper, other)
         sleeper.resume()
         await until(lambda: steps_back(sleeper, other) > before, "one of them has stepped back")

@@ -151,7 +151,7 @@ async def test_topic_settings_that_break_the_promise(fleet: Fleet) -> None:
 
 
 async def test_a_port_that_is_taken(fleet: Fleet, tmp_path: Path) -> None:
-    """By whomever."""
+    """Whoever does it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = fleet.server("--port", str(port))

@@ -29,7 +29,7 @@ def records(count: int, size_bytes: int = 100) -> list[Record]:
 async def test_a_reader_skips_nothing_though_commits_that_were_reported_as_failed_are_in_the_log(
     seed: int, limit: int, tmp_path: Path
 ) -> None:
-    """Whoever follows is at any distance behind the end: in the cached tail, in the hole that the
+    """A reader is at any distance behind the end: in the cached tail, in the hole that the
     cache has, or at the end, and what it reads is what the file has, offset by offset.
     """
     chance = random.Random(seed)
@@ -57,7 +57,7 @@ async def test_a_reader_skips_nothing_though_commits_that_were_reported_as_faile
     await database.close()
 
 
-async def test_who_waits_at_the_end_is_told_of_a_commit_that_was_reported_as_failed(
+async def test_a_reader_at_the_end_is_told_of_a_commit_that_was_reported_as_failed(
     tmp_path: Path,
 ) -> None:
     """Nothing else is written afterwards: a repeat waits for what the log holds."""

@@ -98,7 +98,7 @@ async def test_results_come_on_the_loop_s_thread(event_log: EventLog) -> None:
     assert threads == [threading.get_ident()]
 
 
-async def test_who_is_told_of_one_append_may_make_the_next(event_log: EventLog) -> None:
+async def test_the_answer_to_one_append_may_make_the_next(event_log: EventLog) -> None:
     results: list[AppendResult] = []
 
     def go_on(result: AppendResult) -> None:

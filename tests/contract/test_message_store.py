@@ -256,7 +256,7 @@ async def test_the_earliest_receipt_counts(
     assert await status(stores) == [("bob", "DELIVERED", "2026-01-02T03:04:02.000Z")]
 
 
-async def test_whoever_waits_is_woken_when_the_position_is_reached(stores: Stores) -> None:
+async def test_those_who_wait_are_woken_when_the_position_is_reached(stores: Stores) -> None:
     writer, waiter = await stores.open(), await stores.open()
     await writer.apply([Batch(0, 0, 3)])
     async with asyncio.timeout(SECONDS):

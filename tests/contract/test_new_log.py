@@ -35,7 +35,7 @@ TABLES = (
 
 
 class Deployment:
-    """A topic, a store, and whoever works on them for a moment: no server runs in between."""
+    """A topic, a store, and what works on them for a moment: no server runs in between."""
 
     def __init__(self, servers: str, topic: str, url: SecretUrl) -> None:
         self.cluster = KafkaCluster([servers], "test")
@@ -232,7 +232,7 @@ async def test_the_log_that_the_store_follows_is_not_replaced(deployment: Deploy
     assert min((await deployment.applied()).values()) < 1 << 40
 
 
-async def test_a_log_that_went_back_is_followed_anew(
+async def test_a_log_that_went_back_is_followed_again(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await deployment.apply_all(sent(1), sent(2))

@@ -122,7 +122,7 @@ async def test_thousands_in_one_go_arrive(buses: Buses) -> None:
 
 
 async def test_a_hint_is_for_one_run_of_one_server(buses: Buses) -> None:
-    """F51: whoever has the id today does not get what was meant for an earlier run."""
+    """F51: a server does not get what was meant for an earlier run under its id."""
     sender = await listening(buses, "ws-1/a")
     receiver = await listening(buses, "ws-2/today")
     neighbour = await listening(buses, "ws-3/c")

@@ -63,8 +63,8 @@ async def sipping(url: str) -> AsyncIterator[Peer]:
 
 @pytest.mark.timeout(300)
 async def test_a_flood_keeps_nobody_else_waiting(servers: Servers) -> None:
-    """Neither those whose messages lie behind it when bob comes, nor those who write meanwhile; in
-    its partition of the log or in another one.
+    """Those whose messages lie behind it when bob comes, and those who write meanwhile; in its
+    partition of the log or in another one.
     """
     here = servers.here.ws_url
     others = [Peer(here, name(place)) for place in ("same", "before", "behind")]

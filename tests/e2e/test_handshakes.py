@@ -34,7 +34,7 @@ async def status_of(port: int, data: bytes) -> int:
 
 
 async def test_silent_sockets_and_slow_headers_are_cut(server: ServerProcess) -> None:
-    """Whoever does not finish its request is hung up on, and keeps nobody else waiting."""
+    """A client that does not finish its request is hung up on, and keeps nobody else waiting."""
 
     async def silent() -> None:
         async with dialled(server.port) as raw:

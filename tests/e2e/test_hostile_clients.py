@@ -112,7 +112,7 @@ async def broken_close_code(server: ServerProcess, data: bytes) -> int | None:
         return await raw.close_code()
 
 
-async def test_whoever_breaks_the_websocket_protocol_is_told_the_right_close_code(
+async def test_a_client_that_breaks_the_websocket_protocol_is_told_the_right_close_code(
     server: ServerProcess,
 ) -> None:
     """RFC 6455 and the protocol's own codes; others chat on, undisturbed."""
@@ -322,7 +322,7 @@ async def test_a_content_never_appears_in_logs_or_metrics(tmp_path: Path) -> Non
         await until(lambda: server.log().count("record_quarantined") == 3, "all are quarantined")
         pages.append(server.get("/metrics")[1])
         async with Peer(server.ws_url, "bob") as bob:
-            await until(lambda: bool(bob.messages), "bob has his message all the same")
+            await until(lambda: bool(bob.messages), "bob has the message all the same")
         assert server.stop() == 0
     finally:
         server.kill()

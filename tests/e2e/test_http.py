@@ -316,7 +316,9 @@ async def test_a_request_that_is_cut_off_is_counted_and_has_a_line(server: Serve
     assert "cut off" in line["reason"]
 
 
-async def test_who_never_finishes_its_request_is_told_and_noted(server: ServerProcess) -> None:
+async def test_a_client_that_never_finishes_its_request_is_told_and_noted(
+    server: ServerProcess,
+) -> None:
     async def silent() -> bytes:
         return await exchange(server.port, b"")
 

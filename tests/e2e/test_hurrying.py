@@ -1,4 +1,4 @@
-"""Who waits for a connection need not wait for the next try: a send and the Enter key make one."""
+"""Nobody has to wait for the next try to connect: a send and the Enter key make one."""
 
 import asyncio
 import io

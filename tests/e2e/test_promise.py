@@ -208,7 +208,7 @@ async def test_a_client_that_does_not_read_slows_nobody_down(servers: Servers) -
             if part == 3:  # what has bounds of its own (buffers, the tail of the log) is full
                 before = process.memory_info().rss
         to_bob = {f["id"] for f in alice.accepted.values() if f["conversation"] == "dm:alice:bob"}
-        await until(lambda: to_bob <= bob.received, "bob has all of his")
+        await until(lambda: to_bob <= bob.received, "bob has all that is for bob")
         grown = process.memory_info().rss - before
         assert grown < 48 * 1024 * 1024, f"memory grew by {grown >> 20} MiB of 109 MiB sent"
         to_stuck = alice.accepted_ids - to_bob

@@ -174,7 +174,7 @@ async def hear(socket: ClientConnection, kind: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("query", ["", "?username=alice", "?username=mallory"])
-async def test_who_connects_is_who_the_proxy_says(query: str, proxy: Proxy) -> None:
+async def test_a_user_is_the_one_whom_the_proxy_names(query: str, proxy: Proxy) -> None:
     async with proxy.socket(query) as socket:
         assert (await hear(socket, "welcome"))["user"] == "alice"
         await socket.send(json.dumps({"type": "send", "to": "alice", "content": "hi", "ref": "1"}))

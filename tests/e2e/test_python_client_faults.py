@@ -69,7 +69,7 @@ NONSENSE = [
     ],
     ids=lambda nonsense: repr(nonsense)[:60],
 )
-async def test_who_begins_with_something_else_is_not_certainly_the_server_and_passes(
+async def test_a_server_that_begins_with_something_else_may_be_another_and_passes(
     nonsense: str | bytes,
 ) -> None:
     async def script(seen: Scripted, socket: ServerConnection) -> None:

@@ -63,7 +63,7 @@ async def end_a_pipe(url: str) -> None:
 
 
 @pytest.mark.e2e
-async def test_who_leaves_says_goodbye(
+async def test_a_client_that_leaves_says_goodbye(
     server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATE_OF_THE_TEST", str(tmp_path))

@@ -62,7 +62,7 @@ HOW = pytest.mark.parametrize("how", ["cancelled at once", "wait_for", "timeout"
 
 
 @HOW
-async def test_who_gives_up_does_not_take_it_back(how: str, tmp_path: Path) -> None:
+async def test_giving_up_a_send_does_not_take_it_back(how: str, tmp_path: Path) -> None:
     """It goes out in this session, after what was begun before it and before what comes later."""
     async with (
         scripted(accept_all) as server,
@@ -125,9 +125,7 @@ def fill(chat: Chat) -> None:
 
 
 @HOW
-async def test_one_that_cannot_be_kept_is_told_to_whoever_gave_it_up(
-    how: str, tmp_path: Path
-) -> None:
+async def test_one_that_cannot_be_kept_is_told_to_its_sender(how: str, tmp_path: Path) -> None:
     events: list[Event] = []
     text = "x" * 16_000
     async with (

@@ -65,7 +65,7 @@ async def test_a_send_that_is_being_kept_while_the_chat_is_left_hears_so(
         assert [(f["content"], f.get("retry")) for f in server.frames] == [("hello", True)]
 
 
-async def test_who_gives_up_connecting_leaves_nothing_behind(tmp_path: Path) -> None:
+async def test_a_client_that_gives_up_connecting_leaves_nothing_behind(tmp_path: Path) -> None:
     """Cancelled in `async with`: the file is free again and nobody goes on trying."""
 
     async def silent(_seen: Scripted, socket: ServerConnection) -> None:

@@ -132,6 +132,6 @@ def test_what_cannot_be_a_header_is_refused_without_its_value(name: str, value: 
 
 
 @pytest.mark.parametrize("username", ["", "a b", "a:b", "a/b", "x" * 65, "\ud800", "a\x00"])
-def test_who_cannot_be_a_user_is_refused_before_anything_is_dialled(username: str) -> None:
+def test_a_name_that_no_user_can_have_is_refused_before_anything_is_dialled(username: str) -> None:
     with pytest.raises(Refused, match="cannot be a user"):
         landline.connect("ws://h/ws", username=username)

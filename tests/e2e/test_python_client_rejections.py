@@ -104,7 +104,7 @@ async def test_one_that_its_sender_gave_up_is_told(how: str) -> None:
     assert news(events) == [REJECTED]
 
 
-async def test_who_waits_for_the_answer_is_told_once() -> None:
+async def test_a_sender_that_waits_for_the_answer_is_told_once() -> None:
     events: list[Event] = []
     async with (
         scripted(reject) as server,
@@ -119,7 +119,7 @@ async def test_who_waits_for_the_answer_is_told_once() -> None:
 async def test_one_that_could_not_be_told_is_not_forgotten(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody listens, or who listens fails."""
+    """Nobody listens, or the listener fails."""
 
     def fail(event: Event) -> None:
         if isinstance(event, Rejected):
@@ -144,7 +144,7 @@ async def test_one_that_could_not_be_told_is_not_forgotten(
 async def test_an_acceptance_that_could_not_be_told_is_told_by_the_next_chat(
     tmp_path: Path,
 ) -> None:
-    """Whoever listens may fail: the draft is repeated, and a repeat is stored once."""
+    """The listener may fail: the draft is repeated, and a repeat is stored once."""
     events: list[Event] = []
 
     def fail(event: Event) -> None:

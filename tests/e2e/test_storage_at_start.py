@@ -22,8 +22,8 @@ from support.waiting import until, wait_until
 
 
 def contents(directory: Path) -> dict[str, str]:
-    """Return the digest of every file below a directory that says anything: neither the lock,
-    nor what SQLite makes to read (its index, and a write-ahead log with nothing in it).
+    """Return the digest of every file below a directory that says anything. Left out are the lock
+    and what SQLite makes to read (its index, and a write-ahead log with nothing in it).
     """
     return {
         str(path.relative_to(directory)): hashlib.sha256(path.read_bytes()).hexdigest()
@@ -204,7 +204,7 @@ def test_a_full_disk_at_start_is_named(
 def test_a_disk_that_fails_at_start_is_refused(
     call: str, is_used: bool, used: Path, tmp_path: Path
 ) -> None:
-    """No server listens on a disk that cannot be written; one that is mended serves it all."""
+    """No server listens on a disk that cannot be written; one that works again serves it all."""
     disk = FaultyDisk(tmp_path, call, errno.EIO)
     data_dir = tmp_path / "data"
     if is_used:
@@ -213,7 +213,7 @@ def test_a_disk_that_fails_at_start_is_refused(
     said = refused(data_dir, env=dict(disk.env))
     assert f"--data-dir {data_dir}" in said
     server = ServerProcess(data_dir, env=disk.env)
-    disk.mend(server)
+    disk.repair(server)
     with server:
         wanted = [(500 if is_used else 0,)]
         # The writer may have been behind when it was killed.

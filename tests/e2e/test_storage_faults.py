@@ -42,7 +42,7 @@ async def test_a_failing_disk_loses_nothing_and_is_survived(
     try:
         async with Peer(server.ws_url, "alice") as alice:
             for part in range(3):
-                await break_and_mend(disk, server, alice, f"{canary} {part}")
+                await break_and_repair(disk, server, alice, f"{canary} {part}")
             # A commit that failed is unknown; what came after it was never tried.
             assert {error["outcome"] for error in alice.errors} == {"rejected", "unknown"}
             assert alice.rejected
@@ -71,8 +71,8 @@ def has_answers(peer: Peer, count: int) -> bool:
     return len(peer.accepted) + len(peer.errors) >= count
 
 
-async def break_and_mend(disk: Disk, server: ServerProcess, alice: Peer, text: str) -> None:
-    """One round: healthy, broken, mended, with sends all the time."""
+async def break_and_repair(disk: Disk, server: ServerProcess, alice: Peer, text: str) -> None:
+    """One round: healthy, broken, repaired, with sends all the time."""
     for number in range(50):
         await alice.send("bob", f"{text} healthy {number}")
     await until(lambda: not alice.unanswered, "alice has every answer")
@@ -93,7 +93,7 @@ async def break_and_mend(disk: Disk, server: ServerProcess, alice: Peer, text: s
     assert server.get("/healthz")[0] == 200
     assert disk.is_partly_usable or len(alice.accepted) == before
 
-    disk.mend(server)
+    disk.repair(server)
     await until(server.is_ready, "the server is ready again")
     await until(lambda: not alice.unanswered, "every unknown outcome is known")
 
@@ -119,8 +119,8 @@ def has_applied_all(server: ServerProcess) -> bool:
 async def test_a_commit_that_counts_as_failed_and_is_there_all_the_same_hides_nothing(
     tmp_path: Path,
 ) -> None:
-    """The sync fails, and so does a read: nobody has the file open any more, and whoever opens it
-    next finds the commit in its write-ahead log. What is accepted after that is not taken for it.
+    """The sync fails, and so does a read: the file is open nowhere any more. Opened again
+    it shows the commit in its write-ahead log. What is accepted after that is not taken for it.
     """
     disk = FaultyDisk(tmp_path, "fsync pread", errno.EIO)
     with ServerProcess(tmp_path / "data", env=disk.env) as server:
@@ -141,7 +141,7 @@ async def test_a_commit_that_counts_as_failed_and_is_there_all_the_same_hides_no
                         lambda: server.log().count('"waiting"') > waits,  # noqa: B023
                         "a read has failed",
                     )
-                disk.mend(server)
+                disk.repair(server)
                 await until(server.is_ready, "the server is ready again")
                 await until(lambda: not alice.unanswered, "the doubtful one is known")
                 for number in range(20):

@@ -77,7 +77,7 @@ async def test_a_disk_recovers_though_somebody_reads_all_the_time(
                 for part in range(2):
                     disk.fail(server)
                     await refusal(alice, f"{part} broken")
-                    disk.mend(server)
+                    disk.repair(server)
                     await until(server.is_ready, "the server is ready again")
                     await until(lambda: not alice.unanswered, "every unknown outcome is known")
                     await alice.send_and_wait("bob", f"{part} whole again")
@@ -86,7 +86,9 @@ async def test_a_disk_recovers_though_somebody_reads_all_the_time(
 
 
 @pytest.mark.parametrize("work", [READER, ("BEGIN IMMEDIATE",)], ids=["reader", "lock"])
-async def test_a_start_waits_for_who_has_the_file(work: tuple[str, ...], tmp_path: Path) -> None:
+async def test_a_start_waits_for_the_program_that_has_the_file(
+    work: tuple[str, ...], tmp_path: Path
+) -> None:
     """A reader does not matter, though it stays; a lock is waited for."""
     server = ServerProcess(tmp_path / "data")
     server.start()
@@ -219,7 +221,7 @@ async def test_what_was_in_a_write_ahead_log_that_was_removed_is_not_lost(
         await until(lambda: alice.accepted_ids <= bob.received, "bob has them all")
 
 
-async def test_a_server_that_stops_leaves_the_files_of_who_took_its_place(
+async def test_a_server_that_stops_leaves_the_files_of_its_successor(
     server: ServerProcess,
 ) -> None:
     """SQLite removes the write-ahead log by name when it closes: here that is another one's."""

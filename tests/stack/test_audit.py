@@ -135,7 +135,7 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
 
     await until(is_whole, "the audit finds no difference")
 
-    # Whoever may write to the topic can add what no server would.
+    # Those who may write to the topic can add what no server would.
     [(id,)] = await fetch(own.postgres_url, f"SELECT {ONE}::text")
     receipt = '{"v":1,"status":"DELIVERED","message_ids":["%s"],"conversation":"dm:alice:carol",'
     receipt += '"recipient":"mallory","delivered_at":"2026"}'

@@ -80,7 +80,7 @@ async def test_two_users_on_two_servers_chat_until_it_is_all_stopped(
         measured = await asyncio.to_thread(read, port, "/metrics")
         assert 'landline_usable{part="routing"} 1.0' in measured
 
-    # Who ends meanwhile is told with what he said last: his log goes when we do.
+    # A server that ends meanwhile is shown with its last words: its log goes when we do.
     [victim] = [
         each
         for each in cluster.family

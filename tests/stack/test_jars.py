@@ -1,4 +1,4 @@
-"""What Kafka is loaded from is what the manifest says, whoever has touched it on the way."""
+"""What Kafka is loaded from is what the manifest says, even if somebody changed it on the way."""
 
 import shutil
 import threading

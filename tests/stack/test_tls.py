@@ -46,7 +46,7 @@ class Papers:
 
     @classmethod
     def made(cls, directory: Path) -> "Papers":
-        """Make them; who has these certificates is 127.0.0.1."""
+        """Make them; their owner is 127.0.0.1."""
         directory.mkdir()
         papers = cls(directory / "ca.pem", directory / "certificate.pem", directory / "key.pem")
         authority = trustme.CA()

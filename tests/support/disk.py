@@ -29,7 +29,7 @@ class Disk:
         """Break it."""
         raise NotImplementedError
 
-    def mend(self, server: ServerProcess) -> None:
+    def repair(self, server: ServerProcess) -> None:
         """Make it work again."""
         raise NotImplementedError
 
@@ -63,7 +63,7 @@ class FaultyDisk(Disk):
     def fail(self, server: ServerProcess) -> None:
         self.start_failing()
 
-    def mend(self, server: ServerProcess) -> None:
+    def repair(self, server: ServerProcess) -> None:
         self._control.unlink()
 
 
@@ -87,7 +87,7 @@ class TinyDisk(Disk):
                     except OSError:
                         break
 
-    def mend(self, server: ServerProcess) -> None:
+    def repair(self, server: ServerProcess) -> None:
         (self._seen(server) / "filler").unlink()
 
     def data(self, server: ServerProcess) -> Path:

@@ -25,7 +25,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture
 async def database(postgres: PostgresServer) -> AsyncIterator[SecretUrl]:
-    """The address of an empty database; dropped at the end, whoever is still in it."""
+    """The address of an empty database; dropped at the end, even if it is in use."""
     name = f"test_{secrets.token_hex(6)}"
     await execute(postgres.url, f"CREATE DATABASE {name}")
     yield SecretUrl(postgres.database_url(name))

@@ -56,7 +56,7 @@ def stack_or_skip(*, brokers: int = 1, kafka_alone: bool = False) -> Stack:
 
 @pytest.fixture
 async def postgres_url(stack: Stack) -> AsyncIterator[str]:
-    """The address of an empty database of our own; dropped at the end, whoever is still in it."""
+    """The address of an empty database of our own; dropped at the end, even if it is in use."""
     name = f"test_{secrets.token_hex(6)}"
     await _execute(stack.postgres_url, f"CREATE DATABASE {name}")
     yield stack.postgres.database_url(name)

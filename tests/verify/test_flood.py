@@ -1,4 +1,4 @@
-"""A client that floods: what it sends, where it ends, and that whoever is slowed down is found."""
+"""A client that floods: what it sends, where it ends, and that a slowed user is found."""
 
 import asyncio
 import json

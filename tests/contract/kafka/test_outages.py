@@ -65,7 +65,7 @@ async def test_first_it_is_unknown_then_refused_at_once_then_it_works_again(
 
 
 async def test_what_waits_for_a_silent_broker_is_bounded(broker: KafkaNode, topics: Topics) -> None:
-    """By number and by size; and close does not wait for who does not answer."""
+    """By number and by size; and close does not wait for a broker that does not answer."""
     event_log = await topics.open(partitions=8)
     await append_all(event_log, records(50))
     broker.pause()
@@ -92,7 +92,7 @@ async def test_after_close_nothing_is_taken(topics: Topics) -> None:
     assert outcomes(appends) == {"refused"}
 
 
-async def test_a_reader_waits_while_the_broker_is_away_and_reads_on(
+async def test_a_reader_waits_for_a_broker_that_is_away_and_reads_on(
     broker: KafkaNode, topics: Topics
 ) -> None:
     event_log = await topics.open(partitions=4)
@@ -140,7 +140,7 @@ def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> float:
     return 1.0
 
 
-async def test_a_reader_whom_nobody_asks_is_not_stuck(
+async def test_a_reader_that_nobody_asks_is_not_stuck(
     topics: Topics, frequent_looks: float
 ) -> None:
     event_log = await topics.open(partitions=4)

@@ -89,7 +89,7 @@ async def test_with_two_of_three_brokers_down_nothing_is_acknowledged(
     await assert_truthful(event_log, before, during)
 
 
-async def test_who_waits_for_a_broker_does_not_flood_it(
+async def test_waiting_for_a_broker_does_not_flood_it(
     brokers: Sequence[KafkaNode], wide_topics: Topics
 ) -> None:
     """Librdkafka can make ten thousand attempts a second, and needs more than a core for it."""

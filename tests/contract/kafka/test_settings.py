@@ -77,7 +77,7 @@ async def test_a_setting_that_breaks_the_promise_is_a_breach_until_it_is_put_rig
         name = setting.replace("_", ".")
         assert f"{opened.topic}: {name} is {bad}, needed is" in (log.breach() or "")
         assert log.health() == log.breach()
-        # The log takes what it is given: receipts, say. Who sends is refused before it.
+        # The log takes what it is given: receipts, say. Sends are refused before it.
         appends = Appends(log)
         appends.append([("key", b"meanwhile")])
         assert isinstance((await appends.settled())[0], Appended)

@@ -76,7 +76,7 @@ async def test_three_brokers_keep_the_promise(stack_of_three: Stack) -> None:
 async def test_an_existing_topic_with_a_broken_setting_is_named(
     stack_of_three: Stack, setting: str, value: str
 ) -> None:
-    """F12. Nothing is mended behind the operator's back."""
+    """F12. Nothing is repaired behind the operator's back."""
     cluster = KafkaCluster([stack_of_three.kafka_servers], "test")
     name = f"test-{secrets.token_hex(6)}"
     await asyncio.to_thread(

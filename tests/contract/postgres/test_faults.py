@@ -356,7 +356,7 @@ async def test_writers_that_touch_the_same_rows_in_opposite_order_do_not_fail(
         assert all(await asyncio.gather(one.apply(batches[:1]), other.apply(batches[1:])))
 
 
-async def test_one_s_own_writer_wakes_whoever_waits(
+async def test_a_store_s_own_writer_wakes_those_who_wait(
     store: PostgresMessageStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("landline.adapters.postgres.applied_poller.POLL_SECONDS", 10 * SECONDS)

@@ -209,7 +209,7 @@ async def store(database: SecretUrl, twin: SecretUrl) -> AsyncIterator[PostgresM
 
 
 @pytest.mark.parametrize("lane", ["writer", "replay", "asker"])
-async def test_a_host_that_falls_silent_is_left_by_whoever_waits_for_it(
+async def test_a_host_that_falls_silent_is_left_by_those_who_wait_for_it(
     lane: str,
     store: PostgresMessageStore,
     other: PostgresServer,

@@ -26,7 +26,7 @@ from support.waiting import until
 async def test_a_user_s_key_that_is_somebody_else_s_concerns_that_user_alone(
     admin: Redis, one: RedisDirectory, two: RedisDirectory
 ) -> None:
-    """It is in front of the others in every walk: they must not wait behind it, nor expire."""
+    """It is in front of the others in every walk: they must neither wait behind it nor expire."""
     admin.set("landline:user:bob", "not ours")
     await one.register([("bob", "s"), *HUNDRED])
     beat = one._beat
@@ -59,7 +59,7 @@ OTHER_THAN_STRING = [name for name in FOREIGN if name != "string"]
 
 
 @pytest.mark.parametrize("kind", OTHER_THAN_HASH)
-async def test_who_leaves_behind_a_foreign_key_keeps_nobody_back(
+async def test_a_foreign_key_of_one_who_leaves_keeps_nobody_back(
     kind: str, admin: Redis, one: RedisDirectory, two: RedisDirectory
 ) -> None:
     """First in the chunk: the others leave, the beat is well, nothing is tried again for ever."""
@@ -112,7 +112,7 @@ async def test_a_server_that_stops_leaves_more_than_one_chunk_of_foreign_keys_an
 async def test_a_server_s_key_that_is_somebody_else_s_is_told_with_what_to_do(
     kind: str, is_there_first: bool, admin: Redis, redis: RedisServer, two: RedisDirectory
 ) -> None:
-    """Once, as trouble that lasts; who looks up or leaves is served, and it ends with the key."""
+    """Once, as trouble that lasts; lookups and leaving still work, and it ends with the key."""
     running = Running(redis.url, "ws-1")
     with capture_logs() as lines:
         if is_there_first:

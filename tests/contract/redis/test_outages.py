@@ -44,7 +44,7 @@ async def test_after_a_kill_all_is_found_again_without_anybody_asking(
     assert await two.lookup(["late"]) == {"late": {"ws-1/run"}}
 
 
-async def test_who_leaves_while_redis_hangs_is_gone_when_it_goes_on(
+async def test_a_user_who_leaves_while_redis_hangs_is_gone_when_it_goes_on(
     redis: RedisServer, admin: Redis, two: RedisDirectory
 ) -> None:
     async with Running(redis.url, "ws-1", deadline_seconds=SHORT_SECONDS) as one:

@@ -30,7 +30,7 @@ async def test_entries_of_a_dead_server_do_not_count_and_are_taken_out(
 async def test_a_server_that_wakes_up_is_found_again(
     redis: RedisServer, two: RedisDirectory
 ) -> None:
-    """F55: taken for dead while it was paused. Tidying up takes out nothing that it made anew."""
+    """F55: taken for dead while it was paused. Tidying up takes out nothing that it made again."""
     paused = Running(redis.url, "ws-1")
     one = await paused.start()
     await one.register(HUNDRED)
@@ -41,7 +41,7 @@ async def test_a_server_that_wakes_up_is_found_again(
     await paused.close()
 
 
-async def test_tidying_takes_out_nothing_that_was_made_anew(
+async def test_tidying_takes_out_nothing_that_was_made_again(
     admin: Redis, redis: RedisServer
 ) -> None:
     """Its server was dead when the registration was read, and has asserted it since."""
@@ -111,7 +111,7 @@ async def test_close_leaves_nothing_behind_and_takes_nothing_that_is_not_ours(
     assert admin.dbsize() == 0
 
 
-async def test_who_succeeds_a_killed_server_takes_its_id_and_ends_its_registrations(
+async def test_the_successor_of_a_killed_server_takes_its_id_and_ends_its_registrations(
     admin: Redis, redis: RedisServer, two: RedisDirectory
 ) -> None:
     """F51: kill -9 and a start at once, with the dead one's key still there."""
