@@ -20,7 +20,16 @@ from landline.client import (
     repeats,
 )
 from support.door import answer, door
-from support.scripted import ID, Scripted, accept, accept_all, scripted, tell, welcome
+from support.scripted import (
+    ID,
+    Scripted,
+    accept,
+    accept_all,
+    scripted,
+    scripted_chat,
+    tell,
+    welcome,
+)
 from support.server import ServerProcess
 from support.waiting import until
 
@@ -130,8 +139,8 @@ async def test_a_session_of_another_user_ends_it_before_anything_is_sent(when: s
             await socket.recv()
             return
         await welcome(socket, user="mallory")
-        async for text in socket:
-            seen.sessions[-1].append(json.loads(text))
+        async for _frame in seen.hear(socket):
+            pass
 
     async with scripted(script) as server:
         chat = landline.connect(server.url, username="a", connect_timeout=None)
@@ -157,10 +166,7 @@ async def test_a_server_that_welcomes_and_hangs_up_is_not_hammered(
     def waits() -> list[float]:
         return [event.retry_seconds for event in events if isinstance(event, Disconnected)]
 
-    async with (
-        scripted(script) as server,
-        landline.connect(server.url, username="a", on_event=events.append),
-    ):
+    async with scripted_chat(script, on_event=events.append) as (_server, _chat):
         await until(lambda: len(waits()) >= 4, "it has come four times")
         assert waits()[:4] == [0.1, 0.2, 0.4, 0.8]
         monkeypatch.setattr(reconnecting, "LASTING_SECONDS", 0.0)

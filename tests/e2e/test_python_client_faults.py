@@ -18,7 +18,7 @@ from landline.client import (
     Refused,
 )
 from support.peer import Peer
-from support.scripted import ID, Scripted, accept_all, scripted, tell, welcome
+from support.scripted import ID, Scripted, accept_all, scripted, scripted_chat, tell, welcome
 from support.server import ServerProcess
 from support.waiting import until
 
@@ -34,10 +34,7 @@ async def test_a_connection_that_ends_before_its_welcome_is_only_a_lost_connecti
         else:
             await accept_all(seen, socket)
 
-    async with (
-        scripted(script) as server,
-        landline.connect(server.url, username="a", connect_timeout=None) as chat,
-    ):
+    async with scripted_chat(script, connect_timeout=None) as (_server, chat):
         assert (await chat.send("b", "hello")).id == ID
 
 
@@ -79,10 +76,7 @@ async def test_a_server_that_begins_with_something_else_may_be_another_and_passe
             await socket.send(nonsense)
             await socket.wait_closed()
 
-    async with (
-        scripted(script) as server,
-        landline.connect(server.url, username="a", connect_timeout=None) as chat,
-    ):
+    async with scripted_chat(script, connect_timeout=None) as (_server, chat):
         assert (await chat.send("b", "hello")).id == ID
 
 
@@ -146,10 +140,7 @@ async def test_a_frame_that_cannot_be_read_ends_the_connection_alone(
         await socket.wait_closed()
 
     events: list[Event] = []
-    async with (
-        scripted(script) as server,
-        landline.connect(server.url, username="a", on_event=events.append) as chat,
-    ):
+    async with scripted_chat(script, on_event=events.append) as (server, chat):
         assert (await chat.send("b", "hello")).id == ID
         assert server.frames[-1]["retry"] is True
     assert [type(event) for event in events[:3]] == [Connected, Disconnected, Connected]
@@ -164,10 +155,7 @@ async def test_a_callback_that_raises_ends_the_chat_aloud() -> None:
         if isinstance(event, landline.client.Accepted):
             raise ZeroDivisionError("mine")
 
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", on_event=on_event) as chat,
-    ):
+    async with scripted_chat(accept_all, on_event=on_event) as (_server, chat):
         assert (await chat.send("b", "durable all the same")).id == ID
         with pytest.raises(ClientError, match="mine") as caught:
             await anext(chat)
@@ -211,8 +199,8 @@ async def test_an_unfinished_message_is_the_first_that_the_next_loop_gets() -> N
                 socket, type="message", id=ID[:-1] + str(n), conversation="dm:a:b", sender="b",
                 to="a", content=f"m{n}", time="2026-01-02T03:04:05.678Z", offset=n,
             )  # fmt: skip
-        async for text in socket:
-            seen.sessions[-1].append(json.loads(text))
+        async for _frame in seen.hear(socket):
+            pass
 
     bodies: list[str] = []
     async with scripted(script) as server:
@@ -260,10 +248,7 @@ async def test_a_body_may_take_longer_than_the_server_waits(tmp_path: Path) -> N
 
 
 async def test_a_chat_can_be_closed_before_it_is_left(tmp_path: Path) -> None:
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat,
-    ):
+    async with scripted_chat(accept_all, outbox=tmp_path / "a.db") as (_server, chat):
         await chat.close()
         with pytest.raises(ChatClosed):
             await chat.send("b", "hello")
@@ -280,10 +265,7 @@ async def test_events_tell_of_every_session() -> None:
         else:
             await socket.wait_closed()
 
-    async with (
-        scripted(script) as server,
-        landline.connect(server.url, username="a", on_event=events.append),
-    ):
+    async with scripted_chat(script, on_event=events.append) as (_server, _chat):
         await until(lambda: len(events) == 3, "it is back")
     assert events == [
         Connected("ws-1", "s"),

@@ -20,7 +20,7 @@ from landline.client import (
     SendTimeout,
 )
 from landline.client.outbox import FileOutbox
-from support.scripted import ID, accept_all, scripted
+from support.scripted import ID, accept_all, scripted, scripted_chat
 from support.waiting import go_round, until
 
 WAIT_SECONDS = 20.0
@@ -64,10 +64,7 @@ HOW = pytest.mark.parametrize("how", ["cancelled at once", "wait_for", "timeout"
 @HOW
 async def test_giving_up_a_send_does_not_take_it_back(how: str, tmp_path: Path) -> None:
     """It goes out in this session, after what was begun before it and before what comes later."""
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat,
-    ):
+    async with scripted_chat(accept_all, outbox=tmp_path / "a.db") as (server, chat):
         with busy_disk(chat) as is_free:
             before = asyncio.create_task(chat.send("b", "before"))
             await go_round()
@@ -83,10 +80,7 @@ async def test_giving_up_a_send_does_not_take_it_back(how: str, tmp_path: Path) 
 
 @pytest.mark.parametrize("how", ["cancelled at once", "timeout of 0"])
 async def test_without_a_file_either(how: str) -> None:
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", connect_timeout=None) as chat,
-    ):
+    async with scripted_chat(accept_all, connect_timeout=None) as (server, chat):
         await give_up(chat, how)
         await until(lambda: not chat.unanswered, "it is answered")
         assert [frame["content"] for frame in server.frames] == ["hello"]
@@ -128,11 +122,9 @@ def fill(chat: Chat) -> None:
 async def test_one_that_cannot_be_kept_is_told_to_its_sender(how: str, tmp_path: Path) -> None:
     events: list[Event] = []
     text = "x" * 16_000
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(
-            server.url, username="a", outbox=tmp_path / "a.db", on_event=events.append
-        ) as chat,
+    async with scripted_chat(accept_all, outbox=tmp_path / "a.db", on_event=events.append) as (
+        server,
+        chat,
     ):
         fill(chat)
         with busy_disk(chat):
@@ -151,10 +143,7 @@ async def test_one_that_cannot_be_kept_is_at_least_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = "secret" * 2_500
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat,
-    ):
+    async with scripted_chat(accept_all, outbox=tmp_path / "a.db") as (_server, chat):
         fill(chat)
         with busy_disk(chat):
             await give_up(chat, "timeout", text)

@@ -8,7 +8,7 @@ from websockets.asyncio.server import ServerConnection
 import landline
 from landline.client import ClientError, Refused
 from support.door import door
-from support.scripted import ID, Scripted, accept_all, scripted
+from support.scripted import ID, Scripted, accept_all, scripted, scripted_chat
 
 PROXY_VARIABLES = ("ws_proxy", "wss_proxy", "http_proxy", "https_proxy", "socks_proxy", "all_proxy")
 
@@ -107,10 +107,7 @@ async def test_headers_go_with_every_handshake() -> None:
             await accept_all(seen, socket)
 
     headers = {"Authorization": "Bearer secret", "X-Tenant": "a"}
-    async with (
-        scripted(script) as server,
-        landline.connect(server.url, username="a", headers=headers) as chat,
-    ):
+    async with scripted_chat(script, headers=headers) as (_server, chat):
         headers["X-Tenant"] = "b"  # what the caller does with it later means nothing
         await chat.send("b", "hello")
     for request in requests:

@@ -1,7 +1,6 @@
 """A message that is rejected when nobody waits for its answer is told all the same."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
@@ -18,7 +17,7 @@ from landline.client import (
     SendTimeout,
 )
 from landline.client.outbox import Draft, FileOutbox
-from support.scripted import Scripted, accept, scripted, tell, welcome
+from support.scripted import Scripted, accept, scripted, scripted_chat, tell, welcome
 from support.server import ServerProcess
 from support.waiting import until
 
@@ -28,9 +27,7 @@ REJECTED = Rejected("b", "lost?", "bad_recipient", "no such name")
 async def reject(seen: Scripted, socket: ServerConnection) -> None:
     """Reject everything but what is fine."""
     await welcome(socket)
-    async for text in socket:
-        frame = json.loads(text)
-        seen.sessions[-1].append(frame)
+    async for frame in seen.hear(socket):
         if frame["content"] == "fine":
             await accept(socket, frame)
             continue
@@ -85,11 +82,9 @@ async def test_one_that_its_sender_gave_up_is_told(how: str) -> None:
         await may_answer.wait()
         await reject(seen, socket)
 
-    async with (
-        scripted(script) as server,
-        landline.connect(
-            server.url, username="a", on_event=events.append, connect_timeout=None
-        ) as chat,
+    async with scripted_chat(script, on_event=events.append, connect_timeout=None) as (
+        _server,
+        chat,
     ):
         if how == "cancelled":
             sending = asyncio.create_task(chat.send("b", "lost?"))
@@ -106,10 +101,7 @@ async def test_one_that_its_sender_gave_up_is_told(how: str) -> None:
 
 async def test_a_sender_that_waits_for_the_answer_is_told_once() -> None:
     events: list[Event] = []
-    async with (
-        scripted(reject) as server,
-        landline.connect(server.url, username="a", on_event=events.append) as chat,
-    ):
+    async with scripted_chat(reject, on_event=events.append) as (_server, chat):
         with pytest.raises(MessageRejected, match="no such name"):
             await chat.send("b", "lost?")
         await chat.send("b", "fine")
