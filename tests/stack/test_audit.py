@@ -1,8 +1,6 @@
 """`landline audit` on real Kafka and PostgreSQL, under a server that runs, and doctored."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -13,6 +11,7 @@ from landline.adapters.kafka import MESSAGES_TOPIC
 from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
 from landline_stack import LandlineServer, Stack
 from landline_stack.ports import free_port
+from support.command import run_landline
 from support.postgres import execute, fetch
 from support.stack import KAFKA_SECONDS, stack_or_skip
 from support.waiting import until, until_equal
@@ -39,16 +38,10 @@ def ws_1(own: Stack) -> Iterator[LandlineServer]:
 
 async def audit(own: Stack, *arguments: str) -> tuple[int, list[str]]:
     """Run the command; return its exit code and what it said."""
-    command = [sys.executable, "-m", "landline", "audit", "--kafka", own.kafka_servers]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [*command, "--postgres", own.postgres_url, *arguments],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    said = done.stdout + done.stderr
+    where = ["--kafka", own.kafka_servers, "--postgres", own.postgres_url]
+    code, said = await asyncio.to_thread(run_landline, "audit", *where, *arguments)
     assert SECRET not in said
-    assert "Traceback" not in said
-    return done.returncode, said.splitlines()
+    return code, said.splitlines()
 
 
 ONE = "(SELECT message_id FROM deliveries WHERE recipient = 'carol' ORDER BY 1 LIMIT 1)"

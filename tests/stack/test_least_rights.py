@@ -1,8 +1,6 @@
 """The rights that docs/deploy.md gives are enough for a server and for an audit: tried for real."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
@@ -23,6 +21,7 @@ from landline.adapters.postgres.migrations import load_migrations
 from landline_stack import LandlineServer, Stack
 from landline_stack.kafka import KafkaNode
 from landline_stack.ports import free_port
+from support.command import run_landline
 from support.pages import code_blocks, read
 from support.postgres import execute
 from support.stack import KAFKA_SECONDS, stack_or_skip
@@ -103,7 +102,7 @@ async def grant_postgres(stack: Stack) -> None:
     for statement in create.strip().rstrip(";").split(";"):
         await execute(stack.postgres_url, statement)
     owner = with_user(stack, "landline_owner")
-    code, said = await run("migrate", "--postgres", owner)
+    code, said = await asyncio.to_thread(run_landline, "migrate", "--postgres", owner)
     assert code == 0, said
     *runs, done = said.splitlines()
     assert runs == [f"runs {script.name}" for script in load_migrations()]
@@ -133,15 +132,6 @@ def kafka_config(path: Path, user: str) -> Path:
         f"sasl.username={user}\nsasl.password={PASSWORD}\n"
     )
     return path
-
-
-async def run(*arguments: str) -> tuple[int, str]:
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "landline", *arguments],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
 
 
 def modest_server(stack: Stack, config: Path) -> LandlineServer:
@@ -176,10 +166,12 @@ async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path)
         where = ["--kafka", f"127.0.0.1:{node.client_port}", "--postgres"]
         auditor = kafka_config(tmp_path / "audit", "landline-audit")
         where += [with_user(guarded, "landline_audit"), "--kafka-config", str(auditor)]
-        code, said = await run("audit", *where)
+        code, said = await asyncio.to_thread(run_landline, "audit", *where)
         assert (code, said.splitlines()[-1]) == (0, "log and store agree"), said
         stranger = kafka_config(tmp_path / "stranger", "stranger")
-        code, said = await run("audit", *where, "--kafka-config", str(stranger))
+        code, said = await asyncio.to_thread(
+            run_landline, "audit", *where, "--kafka-config", str(stranger)
+        )
         assert code == 2, said
         assert "hello" not in said
     said = server.log_path.read_text()

@@ -1,8 +1,6 @@
 """CHAT-MESSAGES gets more partitions: the servers refuse it until an operator has decided."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +10,7 @@ from confluent_kafka.cimpl import NewPartitions
 from landline.adapters.kafka import MESSAGES_TOPIC
 from landline_stack import LandlineServer, Stack
 from landline_stack.errors import StackError
+from support.command import run_landline
 from support.peer import Frame, Peer
 from support.stack import KAFKA_SECONDS, stack_or_skip
 from support.waiting import until
@@ -31,13 +30,7 @@ def own() -> Iterator[Stack]:
 async def run(own: Stack, *arguments: str) -> tuple[int, str]:
     """Run a command of Landline; return its exit code and what it said."""
     where = ["--kafka", own.kafka_servers, "--postgres", own.postgres_url]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "landline", *arguments, *where],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout + done.stderr
+    return await asyncio.to_thread(run_landline, *arguments, *where)
 
 
 async def only_message(url: str, user: str) -> Frame:
