@@ -33,6 +33,7 @@ from support.waiting import go_round, until
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
+@pytest.mark.usefixtures("short_deadlines")
 @pytest.mark.parametrize("harm", [kill, pause])
 async def test_first_it_is_unknown_then_refused_at_once_then_it_works_again(
     broker: KafkaNode, topics: Topics, harm: Harm
