@@ -367,9 +367,6 @@ async def test_in_a_new_database_every_text_that_is_compared_is_by_bytes(
     ]
 
 
-# --- conversations -------------------------------------------------------------------------------
-
-
 async def test_conversations_take_turns_once_every_pending_row_has_its_own(
     database: SecretUrl, as_before: Callable[[], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
