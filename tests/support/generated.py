@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from itertools import dropwhile
 from typing import Final
 
-from landline.client import backoff, chat, dialing, outbox, sends
+from landline.client import chat, dialing, link, outbox, reconnecting, repeats
 from landline.config import Settings
 from landline.config.page import page as configuration
 from landline.delivery.delivery import WRITE_TIMEOUT_SECONDS
@@ -54,14 +54,14 @@ count for the frame: content that needs more than a frame as JSON cannot be sent
 
 CLIENT_LIMITS = f"""\
 | `content` | {limits.CONTENT_BYTES:,} bytes of UTF-8 |
-| sends without an answer at the server | {sends.IN_FLIGHT}; more wait in the client's memory |
+| sends without an answer at the server | {repeats.IN_FLIGHT}; more wait in the client's memory |
 | messages not handed out yet | {limits.WINDOW} (the server's window) |
 | ids remembered against repeats | {outbox.HANDED_IDS:,} |
 | first connection | {chat.CONNECT_TIMEOUT_SECONDS:g} s |
-| answer to a send | {chat.ANSWER_SECONDS:g} s, then a new connection |
-| time between tries to connect | {backoff.LAST_SECONDS:g} s ({backoff.LAST_SECONDS_HERE:g} s \
-where nothing listens on this machine), or the minute that somebody asks for |
-| time between tries of a send that the server could not take | {sends.LAST_REPEAT_SECONDS:g} s |
+| answer to a send | {link.ANSWER_SECONDS:g} s, then a new connection |
+| time between tries to connect | {reconnecting.LAST_SECONDS:g} s \
+({reconnecting.LAST_SECONDS_HERE:g} s where nothing listens on this machine), or the minute that somebody asks for |
+| time between tries of a send that the server could not take | {repeats.LAST_REPEAT_SECONDS:g} s |
 | a frame of the server | {dialing.MOST_FRAME_BYTES // 1024**2} MiB |"""
 
 # Page -> what the marker says -> the rows of the table below it.

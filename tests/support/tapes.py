@@ -5,8 +5,8 @@ from dataclasses import replace
 from functools import cache
 from typing import Any, TypeVar
 
+from landline_verify.checker.check import check
 from landline_verify.history import events as e
-from landline_verify.checker import check
 from support.histories import healthy
 
 E = TypeVar("E", bound=e.Event)

@@ -2,7 +2,7 @@
 
 import pytest
 
-from landline.client import backoff, chat, outbox, sends
+from landline.client import chat, link, outbox, reconnecting, repeats
 from landline.config import Settings
 from landline.config.page import page as configuration
 from landline.config.settings import OPTIONS
@@ -49,18 +49,18 @@ FACTS = {
     ("docs/protocol.md", "## Receiving without losing"): [f"{Settings().ack_timeout:g} s"],
     ("docs/protocol.md", "## Error codes"): [f"{limits.BAD_FRAMES_IN_A_ROW}th"],
     ("docs/client.md", "## Sending"): [
-        f"{sends.FIRST_REPEAT_SECONDS} s, 1 s, 2 s ... {sends.LAST_REPEAT_SECONDS:g} s"
+        f"{repeats.FIRST_REPEAT_SECONDS} s, 1 s, 2 s ... {repeats.LAST_REPEAT_SECONDS:g} s"
     ],
     ("docs/client.md", "## Receiving"): [f"{outbox.HANDED_IDS:,}"],
     ("docs/client.md", "## Connections"): [
-        f"{backoff.FIRST_SECONDS} s",
-        f"{backoff.LAST_SECONDS_HERE:g} s",
-        f"{backoff.LASTING_SECONDS:g} s",
-        f"{chat.ANSWER_SECONDS:g} s",
+        f"{reconnecting.FIRST_SECONDS} s",
+        f"{reconnecting.LAST_SECONDS_HERE:g} s",
+        f"{reconnecting.LASTING_SECONDS:g} s",
+        f"{link.ANSWER_SECONDS:g} s",
         f"{chat.LEAVE_SECONDS:g} s",
         f"`{': '.join(FINAL_REFUSAL)}`",
         *map(str, FINAL_STATUSES),
-        *(str(int(code)) for code in chat._FATAL_CLOSES),
+        *(str(int(code)) for code in link.FATAL_CLOSES),
     ],
     ("docs/client.md", "## In a terminal or a pipe"): [
         f"{terminal.LAST_ANSWERS_SECONDS:g} s",

@@ -34,7 +34,7 @@ async def until_healthy(directory: RedisDirectory) -> None:
 def count_sends(directory: RedisDirectory) -> list[Sequence[Command]]:
     """Return a list that grows by what is really sent."""
     sent: list[Sequence[Command]] = []
-    line = directory._line
+    line = directory._redis
     send = line._send
 
     async def counted(commands: Sequence[Command]) -> list[Any]:

@@ -79,7 +79,7 @@ async def test_an_outage_does_not_age_the_entries_that_outlive_it(
     await until(lambda: len(sent) > 8, "more beats have failed than a registration may miss")
     await running.fall_silent()
     redis.resume()
-    async with one._line.call(is_probe=True):
+    async with one._redis.call(is_probe=True):
         pass
     await one.register([("new", "s")])
     assert await two.lookup(USERS) == FOUND

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from landline_verify import events as e
+from landline_verify.history import events as e
 from support.tapes import (
     Tape,
     allowed,

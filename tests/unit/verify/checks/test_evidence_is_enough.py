@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
-from landline_verify import events as e
-from landline_verify.checker import check
-from landline_verify.report import found_of
+from landline_verify.checker.check import check
+from landline_verify.history import events as e
+from landline_verify.report.text import found_of
 from support.histories import healthy
 from support.tapes import (
     Tape,

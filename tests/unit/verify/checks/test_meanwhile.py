@@ -4,7 +4,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
-from landline_verify import events as e
+from landline_verify.history import events as e
 from support.tapes import (
     Tape,
     beside_a_flood,

@@ -6,7 +6,7 @@ from dataclasses import replace
 from itertools import pairwise
 from typing import Any
 
-from landline_verify import events as e
+from landline_verify.history import events as e
 from support.tapes import (
     Tape,
     breaks,
