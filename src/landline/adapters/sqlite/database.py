@@ -27,7 +27,6 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,12 +38,12 @@ from landline.adapters.sqlite.opening import (
     FILE_NAME,
     DataDirectoryInUse,
     check_file,
-    connect,
     explained,
     is_locked,
     lock_directory,
     open_writer,
 )
+from landline.adapters.sqlite.reader import Reader
 from landline.backoff import Backoff
 from landline.errors import UnusableDataDirectory
 
@@ -115,8 +114,7 @@ class Database:
         except BaseException:
             os.close(self._lock_file)
             raise
-        self._reader: sqlite3.Connection | None = None
-        self._readers = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+        self._reader = Reader(self._path, self._loop)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -152,16 +150,15 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Return the result of `work` on a read-only connection. Raises: sqlite3.Error."""
-        return await self._loop.run_in_executor(self._readers, self._read, work)
+        return await self._reader.read(work)
 
     async def close(self) -> None:
         """Carry out every job that was submitted, then close the file and unlock the directory."""
         # The reader first: the last one to close moves the write-ahead log into the file, and
         # only the writer can.
-        await self._loop.run_in_executor(self._readers, self._close_reader)
+        await self._reader.close()
         self._jobs.put(None)
-        await self._loop.run_in_executor(self._readers, self._ended.wait)
-        self._readers.shutdown()
+        await asyncio.to_thread(self._ended.wait)
         if not self._given_up:
             self._place.close()
         os.close(self._lock_file)
@@ -354,23 +351,6 @@ class Database:
         # A loop that is closed has nobody left who waits.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *args)
-
-    # The reader thread -----------------------------------------------------------------------
-
-    def _read(self, work: Work[T]) -> T:
-        if self._reader is None:
-            self._reader = connect(self._path, "ro")
-        try:
-            return work(self._reader)
-        except sqlite3.Error:
-            self._close_reader()  # whatever it was, the next one starts afresh
-            raise
-
-    def _close_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            with suppress(sqlite3.Error):
-                reader.close()
 
 
 def _settle(jobs: list[_Job], results: list[Any]) -> None:
