@@ -60,7 +60,8 @@ CLIENT_LIMITS = f"""\
 | first connection | {chat.CONNECT_TIMEOUT_SECONDS:g} s |
 | answer to a send | {link.ANSWER_SECONDS:g} s, then a new connection |
 | time between tries to connect | {reconnecting.LAST_SECONDS:g} s \
-({reconnecting.LAST_SECONDS_HERE:g} s where nothing listens on this machine), or the minute that somebody asks for |
+({reconnecting.LAST_SECONDS_HERE:g} s where nothing listens on this machine), \
+or the minute that somebody asks for |
 | time between tries of a send that the server could not take | {repeats.LAST_REPEAT_SECONDS:g} s |
 | a frame of the server | {dialing.MOST_FRAME_BYTES // 1024**2} MiB |"""
 
