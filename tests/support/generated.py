@@ -12,9 +12,9 @@ from landline.config import Settings
 from landline.config.page import page as configuration
 from landline.delivery.delivery import WRITE_TIMEOUT_SECONDS
 from landline.delivery.intake import SESSION_FLIGHT_BYTES, SESSION_FLIGHTS
-from landline.gateway.doorway import HANDSHAKE_SECONDS
 from landline.gateway.fragments import FRAGMENTS
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
+from landline.gateway.http_connection import HANDSHAKE_SECONDS
 from landline.protocol import limits
 from landline.protocol.codes import CloseCode, ErrorCode
 from simulation.page import page as mutants

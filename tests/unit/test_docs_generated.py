@@ -34,7 +34,7 @@ FACTS = {
         f"{PONG_WITHIN_SECONDS:g} s",
         f"{limits.NAME_BYTES} bytes",
         f"`{limits.SUBPROTOCOL}`",
-        *(path if path == "/ws" else f"GET {path}" for path in WEBSOCKET_PATHS),
+        *(path if path == "/ws" else f"GET {path}" for path in sorted(WEBSOCKET_PATHS)),
     ],
     ("docs/protocol.md", "## Frames"): [
         f"1 to {limits.CONTENT_BYTES:,} bytes",

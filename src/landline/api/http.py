@@ -108,7 +108,7 @@ def method_refused(method: str) -> RequestRefused:
     """Return the refusal of a method other than GET and HEAD."""
     return RequestRefused(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"{method[:20]} is no method of this page; use GET or HEAD",
+        f"{method[:20]} is not supported here; use GET or HEAD",
         {"Allow": ", ".join(METHODS)},
     )
 

@@ -19,9 +19,9 @@ from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub l
 from landline.api.http import METHODS, Http, HttpResponse, RequestRefused, method_refused
 from landline.config.hosts import is_loopback
 from landline.gateway.connection import Connection
-from landline.gateway.doorway import HANDSHAKE_SECONDS, Doorway
+from landline.gateway.http_connection import HANDSHAKE_SECONDS, HttpConnection
+from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
-from landline.gateway.request import Request
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
 from landline.protocol.identity import BadName, check_user_name
@@ -66,14 +66,16 @@ class Listener:
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
         self._server: asyncio.Server | None = None
-        self._doorways: set[Doorway] = set()
+        self._http_connections: set[HttpConnection] = set()
         self._refused = 0
 
     async def open(self, sock: socket.socket) -> None:
         """Listen on a bound socket. Raises: OSError."""
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Doorway(self), sock=sock, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            lambda: HttpConnection(self), sock=sock, backlog=BACKLOG
+        )
 
     def admit(self, hub: Hub) -> None:
         """Make upgrades from now on; the hub has their connections."""
@@ -88,22 +90,22 @@ class Listener:
         """Accept no more connections; WebSockets that are open stay."""
         if self._server is not None:
             self._server.close()
-        for doorway in list(self._doorways):
-            doorway.abort()
+        for connection in list(self._http_connections):
+            connection.abort()
 
     def measure(self) -> Measured:
         """Return what the metrics show of the listener."""
         return {series("landline_upgrades_refused_total"): self._refused}
 
-    # What a doorway asks for -------------------------------------------------------------------
+    # What a connection asks for -------------------------------------------------------------------
 
-    def came(self, doorway: Doorway) -> None:
+    def came(self, connection: HttpConnection) -> None:
         """See `Reception`."""
-        self._doorways.add(doorway)
+        self._http_connections.add(connection)
 
-    def went(self, doorway: Doorway) -> None:
+    def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""
-        self._doorways.discard(doorway)
+        self._http_connections.discard(connection)
 
     def refused(self) -> None:
         """See `Reception`."""
@@ -156,7 +158,7 @@ class Listener:
             # A page whose name was pointed at this machine (DNS rebinding) is of its own origin.
             raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
-                "pages reach this server as 127.0.0.1 or localhost; see allowed-origins",
+                "open the page as 127.0.0.1 or localhost, or set allowed-origins",
             )
         if not _is_same_origin(origin, host) or self._allowed_origins:
             raise RequestRefused(
@@ -317,10 +319,11 @@ def _user_name(request: Request, query: dict[str, list[str]]) -> str:
     given = [*request.headers.get("username", ()), *query.get("username", ())]
     if not given:
         raise RequestRefused(
-            HTTPStatus.UNAUTHORIZED, "who are you? give a header or query parameter username"
+            HTTPStatus.UNAUTHORIZED,
+            "no user name: give it as the header or the query parameter username",
         )
     if len(set(given)) > 1:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "username is given twice and differs")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "two different values of username are given")
     try:
         return check_user_name(given[0])
     except BadName as error:

@@ -4,7 +4,7 @@ Many mailboxes are asked for at once, in a bounded number of requests with a bou
 request fails although the store answers others, one of its mailboxes is bad: its rows cannot be
 read, or not in time. The request is divided until that one is found, but not for long: what has no
 answer by then is asked for one by one. A bad mailbox is asked for by itself from then on (see
-`apart`), and keeps nobody else waiting.
+`slow_mailboxes`), and keeps nobody else waiting.
 """
 
 import asyncio
@@ -18,8 +18,8 @@ from landline.backoff import Backoff
 from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, ReadPending
 from landline.errors import StoreUnavailable
-from landline.gateway.apart import Apart, Mailbox, MailboxQueue
 from landline.gateway.batcher import Batcher
+from landline.gateway.slow_mailboxes import Mailbox, MailboxQueue, SlowMailboxes
 from landline.model import NOWHERE, Pending, PendingQuery
 from landline.observability.logging import get_logger
 from landline.ports import MessageStore
@@ -71,7 +71,7 @@ class Replay:
         self._sweep_interval = sweep_interval
         self._loop = asyncio.get_running_loop()
         self._pages = Batcher(self._read_pages, PAGES_AT_ONCE)
-        self._apart = Apart(is_connected)
+        self._slow = SlowMailboxes(is_connected)
         self._waits: dict[str, asyncio.Task[None]] = {}
 
     async def run(self) -> None:
@@ -79,14 +79,14 @@ class Replay:
         async with asyncio.TaskGroup() as tasks:
             for _ in range(PAGE_READERS):
                 tasks.create_task(self._pages.run())
-            tasks.create_task(self._read_apart_for_ever(self._apart.quick, PART_SECONDS))
-            tasks.create_task(self._read_apart_for_ever(self._apart.patient, STORE_SECONDS))
+            tasks.create_task(self._read_apart_for_ever(self._slow.quick, PART_SECONDS))
+            tasks.create_task(self._read_apart_for_ever(self._slow.patient, STORE_SECONDS))
             tasks.create_task(self._sweep_for_ever())
 
     def put(self, decision: ReadPending) -> None:
         """Take a `ReadPending`. Never blocks: a session waits for one page at a time."""
-        if decision.query.mailbox in self._apart:
-            self._apart.put(decision)
+        if decision.query.mailbox in self._slow:
+            self._slow.put(decision)
         else:
             self._pages.put(decision)
 
@@ -103,8 +103,8 @@ class Replay:
         """Forget sessions that are gone, if more wait than the `count` that are there."""
         if len(self._pages) > count:
             self._pages.keep(lambda decision: self._is_connected(decision.session))
-        if len(self._apart) > count:
-            self._apart.forget_gone()
+        if len(self._slow) > count:
+            self._slow.forget_gone()
 
     # Pages -----------------------------------------------------------------------------------
 
@@ -176,8 +176,8 @@ class Replay:
         for each in wanted:
             if not self._is_connected(each.session):
                 continue
-            if each.query.mailbox in self._apart:
-                self._apart.put(each)
+            if each.query.mailbox in self._slow:
+                self._slow.put(each)
             else:
                 together.append(each)
         return together
@@ -207,7 +207,7 @@ class Replay:
                 continue
             if self._loop.time() >= end:
                 for each in part:
-                    self._apart.put(each)
+                    self._slow.put(each)
                 continue
             try:
                 answers = await self._try(part, PART_SECONDS)
@@ -216,7 +216,7 @@ class Replay:
                     parts.extend(_halves(part))
                 else:
                     _warn(part[0].query.mailbox, error)
-                    self._apart.add_bad(part[0], needs_time=isinstance(error, TimeoutError))
+                    self._slow.add_bad(part[0], needs_time=isinstance(error, TimeoutError))
             else:
                 self._give(part, answers)
 
@@ -236,7 +236,7 @@ class Replay:
 
     async def _read_apart_for_ever(self, line: MailboxQueue, seconds: float) -> None:
         while True:
-            await self._read_apart(*await self._apart.take(line), seconds)
+            await self._read_apart(*await self._slow.take(line), seconds)
 
     async def _read_apart(self, mailbox: Mailbox, wanted: ReadPending, seconds: float) -> None:
         began = self._loop.time()
@@ -247,10 +247,10 @@ class Replay:
             if is_first:
                 _warn(mailbox.name, error)
             needs_time = seconds < STORE_SECONDS and isinstance(error, TimeoutError)
-            self._apart.failed(mailbox, wanted, needs_time=needs_time)
+            self._slow.failed(mailbox, wanted, needs_time=needs_time)
         else:
             is_slow = self._loop.time() - began >= PART_SECONDS
-            self._apart.answered(mailbox, is_slow=is_slow)
+            self._slow.answered(mailbox, is_slow=is_slow)
             self._give([wanted], answers)
 
 

@@ -6,8 +6,8 @@ import pytest
 from websockets.utils import accept_key
 
 from landline.api.http import HttpResponse, RequestRefused
+from landline.gateway.http_request import read_head
 from landline.gateway.listener import _is_same_origin
-from landline.gateway.request import read_head
 from landline.observability.metrics import series
 from landline.protocol.client_frames import Ping
 from landline.protocol.limits import SUBPROTOCOL
@@ -23,14 +23,14 @@ def asked(target: str = "/ws/chat?username=alice", **headers: str) -> bytes:
 
 
 REFUSALS = {
-    "another method": (asked().replace(b"GET", b"POST", 1), 405, "POST is no method of this page"),
+    "another method": (asked().replace(b"GET", b"POST", 1), 405, "POST is not supported here"),
     "no upgrade": (asked(Upgrade="h2c"), 426, "this address is for WebSocket clients"),
     "no connection option": (asked(Connection="close"), 426, "is for WebSocket clients"),
     "HTTP/1.0": (asked().replace(b"HTTP/1.1", b"HTTP/1.0"), 426, "is for WebSocket clients"),
     "another version": (asked(Sec_WebSocket_Version="8"), 426, "version 13 of WebSocket"),
     "no key": (asked(Sec_WebSocket_Key="short"), 400, "is not 16 bytes in base64"),
-    "no name": (asked("/ws/chat"), 401, "who are you?"),
-    "two names": (asked(username="bob"), 400, "username is given twice and differs"),
+    "no name": (asked("/ws/chat"), 401, "no user name?"),
+    "two names": (asked(username="bob"), 400, "two different values of username are given"),
     "a bad name": (asked("/ws/chat?username=a:b"), 400, "user name"),
     "no UTF-8": (asked("/ws/chat?username=%FF"), 400, "the address is not UTF-8"),
     "another way to ack": (asked("/ws/chat?username=a&ack=no"), 400, "must be client or auto"),
@@ -151,7 +151,7 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
 async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
     """Who has not said what it wants is cut; nobody else gets in."""
     async with Edge() as edge, edge.client() as pair, dialled(edge.port) as undecided:
-        await until(lambda: len(edge.listener._doorways) == 1, "the other one is accepted")
+        await until(lambda: len(edge.listener._http_connections) == 1, "the other one is accepted")
         edge.listener.close()
         await undecided.until_cut()
         with pytest.raises(OSError, match=r"[Cc]onnect"):

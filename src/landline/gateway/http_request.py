@@ -105,16 +105,16 @@ def _check_body(request: Request) -> None:
     """See to it that there is none, or that nobody can doubt how long it is."""
     coding = request.header("transfer-encoding")
     length = request.header("content-length")
-    is_doubtful = (
+    is_ambiguous = (
         (coding is not None and (length is not None or request.version == "1.0"))
         or (coding is not None and coding.lower() != "chunked")
         or (length is not None and not re.fullmatch(r"[0-9]{1,15}", length))
     )
-    if is_doubtful:
-        raise _bad("how long the body is can be read in two ways")
+    if is_ambiguous:
+        raise _bad("the length of the body is ambiguous")
     has_body = coding is not None or int(length or "0") > 0
     if has_body and request.method in ("GET", "HEAD"):
-        raise _bad(f"a {request.method} has no body here")
+        raise _bad(f"a {request.method} request must not have a body")
 
 
 def _bad(reason: str) -> RequestRefused:

@@ -10,7 +10,7 @@ import pytest
 from landline.adapters.postgres.message_store import REPLAY_LANES
 from landline.delivery.decisions import ReadPending
 from landline.errors import StoreUnavailable
-from landline.gateway import apart
+from landline.gateway import slow_mailboxes
 from landline.model import Pending, PendingQuery
 from support.replays import HANGS, Timed, ask_for, in_virtual_time, make, names, query, run_for
 from support.waiting import running
@@ -143,7 +143,7 @@ async def test_so_many_bad_mailboxes_are_remembered_and_no_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Those that sessions wait for, and the last ones of all others."""
-    monkeypatch.setattr(apart, "REMEMBERED", 20)
+    monkeypatch.setattr(slow_mailboxes, "REMEMBERED", 20)
     gone: list[str] = []
     bad = names(100)
     made, _ = make(Timed(**dict.fromkeys(bad, HANGS)), gone=gone)
@@ -153,7 +153,7 @@ async def test_so_many_bad_mailboxes_are_remembered_and_no_more(
             await asyncio.sleep(10.0)
             gone.append(user)
             made.forget_gone(0)
-        assert len(made._apart._mailboxes) <= 22  # some are being asked for
+        assert len(made._slow._mailboxes) <= 22  # some are being asked for
 
 
 @pytest.mark.parametrize("other", [True, False])
@@ -176,13 +176,13 @@ async def test_a_page_is_answered_whatever_a_sweep_does_that_began_before(
         await asyncio.sleep(30.0)
         assert "bob" not in heart.paged
         del store.seconds["bob"]
-        await asyncio.sleep(apart.LAST_RETRY_SECONDS * 3)
+        await asyncio.sleep(slow_mailboxes.LAST_RETRY_SECONDS * 3)
         assert heart.paged.count("bob") == 1
 
 
 @pytest.mark.parametrize("is_asked", [True, False])
 async def test_a_session_waits_for_its_page_rather_than_for_the_sweep(is_asked: bool) -> None:
-    waiting = apart.Apart(lambda _session: True)
+    waiting = slow_mailboxes.SlowMailboxes(lambda _session: True)
     page = ReadPending("bob", query("bob"))
     sweep = ReadPending("bob", query("bob"), is_sweep=True)
     waiting.put(sweep)

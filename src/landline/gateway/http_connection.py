@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, cast
 from urllib.parse import unquote
 
 from landline.api.http import HttpResponse, RequestRefused
-from landline.gateway.request import HEAD_BYTES, Request, read_head
+from landline.gateway.http_request import HEAD_BYTES, Request, read_head
 from landline.observability.logging import get_logger
 
 HANDSHAKE_SECONDS: Final = 5.0
@@ -45,7 +45,7 @@ class Admission(Protocol):
 
 
 class Reception(Protocol):
-    """Who decides. It knows every doorway, so that none outlives the listener."""
+    """Who decides. It knows every connection, so that none outlives the listener."""
 
     def decide(self, request: Request, peer: str) -> HttpResponse | Admission:
         """Return what becomes of a request. Raises: RequestRefused."""
@@ -53,14 +53,14 @@ class Reception(Protocol):
     def refused(self) -> None:
         """Count one that was sent away."""
 
-    def came(self, doorway: "Doorway") -> None:
+    def came(self, connection: "HttpConnection") -> None:
         """Somebody has connected."""
 
-    def went(self, doorway: "Doorway") -> None:
+    def went(self, connection: "HttpConnection") -> None:
         """They are let in, or gone."""
 
 
-class Doorway(asyncio.Protocol):
+class HttpConnection(asyncio.Protocol):
     """Reads one request head, within bounds of time and bytes."""
 
     def __init__(self, reception: Reception) -> None:
@@ -104,14 +104,16 @@ class Doorway(asyncio.Protocol):
     def eof_received(self) -> bool:
         """The peer says no more. Returns whether to keep our side open: no."""
         if self._received and not self._is_answered:
-            self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request has no end"))
+            self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request is incomplete"))
         return False
 
     def connection_lost(self, error: Exception | None) -> None:
         """The socket is gone. An error is the peer's: when it is we who hang up, there is none."""
         if error is not None and self._received and not self._is_answered:
             self._note(
-                RequestRefused(HTTPStatus.BAD_REQUEST, "the request has no end: it was cut off")
+                RequestRefused(
+                    HTTPStatus.BAD_REQUEST, "the request is incomplete: the connection was cut"
+                )
             )
         self._leave()
         self._transport = None
@@ -156,13 +158,13 @@ class Doorway(asyncio.Protocol):
             raise _too_large()
         if not self._received[:1].isalpha():
             raise RequestRefused(
-                HTTPStatus.BAD_REQUEST, "this is no HTTP; the server has no TLS here"
+                HTTPStatus.BAD_REQUEST, "this is not HTTP; this port does not accept TLS"
             )
         if _BARE_LINE_FEED.search(self._received, max(0, looked_at - 1)):
-            raise RequestRefused(HTTPStatus.BAD_REQUEST, "a line ends with CR and LF")
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "each line must end with CR LF")
 
     def _time_is_up(self) -> None:
-        reason = f"no whole request within {HANDSHAKE_SECONDS:g} s"
+        reason = f"no complete request within {HANDSHAKE_SECONDS:g} s"
         self._refuse(RequestRefused(HTTPStatus.REQUEST_TIMEOUT, reason))
 
     def _refuse(self, refused: RequestRefused) -> None:

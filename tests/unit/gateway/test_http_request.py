@@ -7,7 +7,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from landline.api.http import RequestRefused
-from landline.gateway.request import HEADERS, Request, read_head
+from landline.gateway.http_request import HEADERS, Request, read_head
 
 HEAD = b"GET /ws/chat?username=Zo%C3%AB HTTP/1.1\r\nHost: x:8081\r\nUpgrade: a, b\r\nUpgrade:c"
 NASTY = [

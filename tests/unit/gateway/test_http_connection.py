@@ -6,8 +6,8 @@ from http import HTTPStatus
 import pytest
 
 from landline.api.http import HttpResponse
-from landline.gateway.doorway import Doorway, _facts, shown_peer
-from landline.gateway.request import HEAD_BYTES, Request
+from landline.gateway.http_connection import HttpConnection, _facts, shown_peer
+from landline.gateway.http_request import HEAD_BYTES, Request
 
 SECRET = "hunter2"
 
@@ -109,9 +109,9 @@ class Open:
 
     def refused(self) -> None: ...
 
-    def came(self, doorway: Doorway) -> None: ...
+    def came(self, connection: HttpConnection) -> None: ...
 
-    def went(self, doorway: Doorway) -> None: ...
+    def went(self, connection: HttpConnection) -> None: ...
 
 
 class Wire(asyncio.Transport):
@@ -138,9 +138,9 @@ async def test_the_limit_of_a_head_is_the_same_however_its_bytes_come(excess: in
     ways = [[data[:cut], data[cut:]] for cut in range(HEAD_BYTES - 2, len(data) + 1)]
     for parts in [*ways, [bytes([byte]) for byte in data]]:
         wire = Wire()
-        doorway = Doorway(Open())
-        doorway.connection_made(wire)
+        connection = HttpConnection(Open())
+        connection.connection_made(wire)
         for part in parts:
-            doorway.data_received(part)
+            connection.data_received(part)
         assert wire.said.startswith(b"HTTP/1.1 431 " if excess else b"HTTP/1.1 200 ")
-        doorway.connection_lost(None)
+        connection.connection_lost(None)

@@ -74,7 +74,7 @@ class MailboxQueue:
                     await self._has_changed.wait()
 
 
-class Apart:
+class SlowMailboxes:
     """All of them. Those for which sessions wait are bounded by the sessions."""
 
     def __init__(self, is_connected: Callable[[str], bool]) -> None:
