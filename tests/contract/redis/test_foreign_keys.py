@@ -89,7 +89,7 @@ async def test_a_foreign_key_in_the_way_of_tidying_stays_and_the_rest_is_tidied(
     assert await two.lookup(["alice", "bob", "carol"]) == {}
     put_foreign(admin, "landline:user:alice", kind)
     await two._beat_once()
-    assert not two._stale
+    assert not two._lookups._stale
     assert admin.keys("landline:user:*") == [b"landline:user:alice"]
     await running.close()
 

@@ -85,7 +85,7 @@ async def test_a_server_whose_id_was_taken_says_so_once_and_takes_nothing_back(
         await new.register([("bob", "s")])
         with capture_logs() as lines:
             zombie.beat()
-            await until(lambda: not old._is_ours, "it notices")
+            await until(lambda: not old._key._is_ours, "it notices")
             beat = old._beat
             await until(lambda: old._beat > beat + 2, "it goes on")
         taken = [line["event"] for line in lines if line["log_level"] == "error"]

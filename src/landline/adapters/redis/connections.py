@@ -120,11 +120,11 @@ class RedisConnections:
         return DirectoryUnavailable(self._reason)
 
 
-def raise_refusal(replies: Sequence[object]) -> None:
-    """Raise the first refusal among the replies, if there is one."""
-    for reply in replies:
-        if isinstance(reply, ResponseError):
-            raise reply
+def raise_refusal(replies: Sequence[Any]) -> None:
+    """Raise the first refusal among the replies, if there is one. Raises: ResponseError."""
+    refused = next((reply for reply in replies if isinstance(reply, ResponseError)), None)
+    if refused is not None:
+        raise refused
 
 
 def is_foreign(reply: Any) -> bool:
