@@ -193,7 +193,8 @@ def test_the_messages_of_a_lost_log_are_those_that_are_printed() -> None:
     """Each sentence of the page stands in the source, apart from its numbers."""
     source = "".join(
         (ROOT / "src/landline" / file).read_text()
-        for file in ("adapters/kafka/event_log.py", "adapters/kafka/reader.py", "app/cluster.py",
+        for file in ("adapters/kafka/event_log.py", "adapters/kafka/topic_watch.py",
+                     "adapters/kafka/reader.py", "app/cluster.py",
                      "retention.py")
     )  # fmt: skip
     source = re.sub(r'"\s*\n\s*f?"', "", source)

@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient
 from structlog.testing import capture_logs
 
-from landline.adapters.kafka import KafkaCluster, event_log
+from landline.adapters.kafka import KafkaCluster, KafkaEventLog, topic_watch
 from landline.model import Appended
 from landline.protocol.times import LAST_TIME_MS
 from landline_stack import Stack
@@ -39,8 +39,8 @@ CHANGES = {
 
 @pytest.fixture
 def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(event_log, "LOG_WATCH_SECONDS", 0.05)
-    monkeypatch.setattr(event_log, "SETTINGS_SECONDS", 0.05)
+    monkeypatch.setattr(topic_watch, "LOG_WATCH_SECONDS", 0.05)
+    monkeypatch.setattr(topic_watch, "SETTINGS_SECONDS", 0.05)
 
 
 @pytest.fixture
@@ -98,7 +98,7 @@ async def test_with_allow_unsafe_each_change_is_a_warning_once(
         for bad in ("600000", "604800000", "700000"):
             await asyncio.to_thread(alter_topic, admin, opened.topic, retention_ms=bad)
             await until(
-                lambda bad=bad: log._topic.retention_ms == int(bad),  # type: ignore[misc]
+                lambda bad=bad: log._watch.topic.retention_ms == int(bad),  # type: ignore[misc]
                 "it is noticed",
             )
             assert (log.breach(), log.health()) == (None, None)
@@ -136,7 +136,7 @@ async def test_age_goes_by_the_brokers_clock_and_by_the_retention_of_now(
     await until_aged(log, {})
 
 
-async def until_aged(log: event_log.KafkaEventLog, wanted: dict[int, int]) -> None:
+async def until_aged(log: KafkaEventLog, wanted: dict[int, int]) -> None:
     await until_equal(lambda: log.aged(0.8), wanted)
 
 

@@ -27,7 +27,8 @@ from landline.adapters.kafka.producer import (
     UnreportedAppend,
 )
 from landline.adapters.kafka.reader import KafkaLogReader
-from landline.adapters.kafka.topics import Topic, judge_again, read_settings
+from landline.adapters.kafka.topic_watch import TopicWatch
+from landline.adapters.kafka.topics import Topic
 from landline.errors import LogLost, LogUnavailable
 from landline.model import OFFSET_BITS, Appended, AppendResult, NotAppended, Position, Positions
 from landline.observability.logging import get_logger
@@ -37,13 +38,6 @@ from landline.protocol.partitions import partition_of
 REPORT_SECONDS = 14.0
 # At the end, how long nothing at all may be answered before the rest is given up.
 LAST_APPENDS_SECONDS = 1.5
-# How often the topic is looked at: its identity, its leaders, its replicas in sync.
-LOG_WATCH_SECONDS = 3.0
-WATCH_TROUBLED_SECONDS = 0.5
-# How often its settings are read: with the guard's own pace (retention.py), below 10 s until a
-# change counts.
-SETTINGS_SECONDS = 3.0
-
 # Said of the record itself, so it was the same at every try: it was not and will not be appended.
 # Anything else may be the answer to a second try after a first one that was appended and whose
 # answer got lost; a record that librdkafka purges from its queue may have been sent before, too.
@@ -76,12 +70,10 @@ class KafkaEventLog:
         """
         self._cluster = cluster
         self._name = name
-        self._topic = topic
+        self._watch = TopicWatch(
+            cluster, name, topic, allow_unsafe=allow_unsafe, may_have_grown=may_have_grown
+        )
         self._hints = hints
-        self._allow_unsafe = allow_unsafe
-        self._may_have_grown = may_have_grown
-        self._accepted = frozenset(topic.broken)
-        self._settings_due = 0.0
         self._clock = BrokerClock(self._stamp, self._newest)
         self._base = epoch << OFFSET_BITS
         self._loop = asyncio.get_running_loop()
@@ -90,19 +82,17 @@ class KafkaEventLog:
         self._flying: dict[UnreportedAppend, None] = {}
         self._flying_bytes = 0
         self._is_closed = False
-        self._unusable: dict[int, str] = {}  # partition -> why, as far as it is known
-        self._failed_at: dict[int, float] = {}
         self._line = ProducerThread(self._cluster, self)
 
     @property
     def durability(self) -> str:
         """Say what an acknowledged record survives."""
-        return self._topic.durability
+        return self._watch.topic.durability
 
     def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
         """Give the record to librdkafka, unless it is known that it could not go out."""
         partition = self.partition_of(key)
-        refusal = "the log is closed" if self._is_closed else self._unusable.get(partition)
+        refusal = "the log is closed" if self._is_closed else self._watch.refusal(partition)
         if refusal is None and (
             len(self._flying) >= FLYING_RECORDS or self._flying_bytes >= FLYING_BYTES
         ):
@@ -123,7 +113,7 @@ class KafkaEventLog:
 
     def partition_of(self, key: str) -> int:
         """Return the partition that `append` chooses."""
-        return partition_of(key, self._topic.partitions)
+        return partition_of(key, self._watch.topic.partitions)
 
     async def ends(self, partitions: Collection[int] | None = None) -> Positions:
         """Ask the leaders for their ends, all partitions in one request a broker."""
@@ -133,7 +123,7 @@ class KafkaEventLog:
     async def aged(self, share: float) -> Positions:
         """Ask for the first offset of each partition that is younger than that."""
         now_ms = await self._clock.now_ms()
-        retention_ms = self._topic.retention_ms
+        retention_ms = self._watch.topic.retention_ms
         if retention_ms is None or now_ms is None:
             return {}
         horizon_ms = int(now_ms - share * retention_ms)
@@ -148,11 +138,12 @@ class KafkaEventLog:
 
     async def open_reader(self, start: Positions) -> KafkaLogReader:
         """Open a consumer at exactly these offsets, after a look whether the log holds them."""
-        self._check_identity(await self._cluster.describe(self._name))
+        self._watch.check_identity(await self._cluster.describe(self._name))
         first = await self._offsets(OffsetSpec.earliest())
         ends = await self._offsets(OffsetSpec.latest())
         wanted = {
-            each: start.get(each, self._base) - self._base for each in range(self._topic.partitions)
+            each: start.get(each, self._base) - self._base
+            for each in range(self._watch.topic.partitions)
         }
         for partition, offset in wanted.items():
             if offset < 0:
@@ -176,19 +167,11 @@ class KafkaEventLog:
 
     def health(self) -> str | None:
         """Return what is known to be wrong with partitions."""
-        if not self._unusable:
-            return self.breach()
-        why = next(iter(self._unusable.values()))
-        if len(self._unusable) == self._topic.partitions:
-            return why
-        return f"{len(self._unusable)} of {self._topic.partitions} partitions: {why}"
+        return self._watch.health()
 
     def breach(self) -> str | None:
         """Return which settings were changed so that they break the promise, unless allowed."""
-        broken = [line for line in self._topic.broken if line not in self._accepted]
-        if self._allow_unsafe or not broken:
-            return None
-        return f"the settings of the log were changed and break the promise: {'; '.join(broken)}"
+        return self._watch.breach()
 
     async def warm_up(self) -> None:
         """Have the producer connect and get its id, so that the first send does not wait for it.
@@ -211,10 +194,10 @@ class KafkaEventLog:
 
         None when that is not known, or where whoever sends says what time it is.
         """
-        if not self._topic.is_stamped:
+        if not self._watch.topic.is_stamped:
             return None
         try:
-            return await self._cluster.newest_ms(self._name, range(self._topic.partitions))
+            return await self._cluster.newest_ms(self._name, range(self._watch.topic.partitions))
         except LogUnavailable:
             return None
 
@@ -222,7 +205,7 @@ class KafkaEventLog:
         """Watch the topic and the deadlines. Raises: LogLost when it is another topic now."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_deadlines())
-            tasks.create_task(self._watch_topic())
+            tasks.create_task(self._watch.run())
 
     async def close(self) -> None:
         """Settle what is under way, for as long as Kafka answers; the rest is unknown."""
@@ -252,7 +235,7 @@ class KafkaEventLog:
             code = error.code()
             is_certain = code in _CERTAIN
             if not is_certain and code not in _PURGED:
-                self._fail(flight.partition, f"Kafka: {error.str()}")
+                self._watch.failed(flight.partition, f"Kafka: {error.str()}")
             return NotAppended(is_certain, f"Kafka: {error.str()}")
         if message.offset() < 0:  # the second try, long after a first one whose answer was lost
             return NotAppended(False, "Kafka has the record, and does not say where")
@@ -269,10 +252,6 @@ class KafkaEventLog:
             self._line = ProducerThread(self._cluster, self)
             line.retire()
 
-    def _fail(self, partition: int, why: str) -> None:
-        self._failed_at[partition] = self._loop.time()
-        self._note({**self._unusable, partition: why})
-
     async def _watch_deadlines(self) -> None:
         while True:
             await asyncio.sleep(0.5)
@@ -284,96 +263,8 @@ class KafkaEventLog:
         for flight in late:
             flight.answer(NotAppended(False, f"Kafka did not answer in {REPORT_SECONDS:g} s"))
 
-    # The topic -------------------------------------------------------------------------------
-
-    async def _watch_topic(self) -> None:
-        failures = 0
-        while True:
-            asked_at = self._loop.time()
-            is_known = True
-            try:
-                partitions = await self._cluster.partitions(self._name)
-            except LogUnavailable as error:
-                is_known = False
-                failures += 1
-                if failures > 1:  # the first may have been the one broker that hangs
-                    self._note(dict.fromkeys(range(self._topic.partitions), str(error)))
-            else:
-                failures = 0
-                unusable = dict(self._why_unusable(partitions))
-                for partition, failed_at in list(self._failed_at.items()):
-                    if failed_at >= asked_at:  # it failed while we asked: ask again
-                        unusable.setdefault(partition, "Kafka did not take the last record")
-                    else:
-                        del self._failed_at[partition]
-                self._note(unusable)
-                try:
-                    self._check_identity(await self._cluster.describe(self._name))
-                    await self._look_at_settings(partitions)
-                except LogUnavailable:
-                    is_known = False  # the controller alone knows, and may be away: look again
-            is_well = is_known and not self._unusable
-            await asyncio.sleep(LOG_WATCH_SECONDS if is_well else WATCH_TROUBLED_SECONDS)
-
-    async def _look_at_settings(self, partitions: Iterable[Any]) -> None:
-        """See whether somebody has changed what the promise rests on. Raises: LogUnavailable."""
-        if self._loop.time() < self._settings_due:
-            return  # also while there is trouble, when the rest is looked at more often
-        self._settings_due = self._loop.time() + SETTINGS_SECONDS
-        settings = await read_settings(self._cluster, self._name)
-        replicas = min(len(each.replicas) for each in partitions)
-        before = (self._topic, self.breach())
-        self._topic = judge_again(self._topic, self._name, replicas, settings)
-        if self._topic == before[0]:
-            return
-        log.info(
-            "log_settings_changed",
-            retention_ms=self._topic.retention_ms,
-            replicas=replicas,
-            min_in_sync=self._topic.in_sync,
-        )
-        if self._allow_unsafe:
-            for line in set(self._topic.broken) - set(before[0].broken):
-                log.warning("unsafe_setting", setting=line)
-        elif self.breach() is not None:
-            log.error("log_unsafe", reason=self.breach())
-        elif before[1] is not None:
-            log.info("log_safe_again")
-
-    def _why_unusable(self, partitions: Iterable[Any]) -> Iterable[tuple[int, str]]:
-        for each in partitions:
-            if each.leader < 0:
-                yield each.id, f"Kafka: partition {each.id} has no leader"
-            elif len(each.isrs) < self._topic.in_sync:
-                in_sync = f"{len(each.isrs)} of {self._topic.in_sync} needed replicas in sync"
-                yield each.id, f"Kafka: partition {each.id} has {in_sync}"
-
-    def _note(self, unusable: dict[int, str]) -> None:
-        before, self._unusable = self._unusable, unusable
-        if unusable and not before:
-            log.error("log_unusable", reason=self.health())
-        elif before and not unusable:
-            log.info("log_usable")
-
-    def _check_identity(self, described: Any) -> None:
-        found = (str(described.topic_id), len(described.partitions))
-        if found == (self._topic.topic_id, self._topic.partitions):
-            return
-        has_grown = found[1] > self._topic.partitions
-        if self._may_have_grown and has_grown and found[0] == self._topic.topic_id:
-            return
-        what = (
-            f"it was deleted and made again (id {found[0]}, was {self._topic.topic_id})"
-            if found[0] != self._topic.topic_id
-            else f"it has {found[1]} partitions now, it had {self._topic.partitions}"
-        )
-        raise LogLost(
-            f"{self._name} is another log: {what}. Stop all servers; if that was on purpose,"
-            " run `landline migrate --new-log`. See docs/failures.md"
-        )
-
     async def _offsets(
         self, spec: OffsetSpec, partitions: Collection[int] | None = None
     ) -> dict[int, int]:
-        asked = range(self._topic.partitions) if partitions is None else partitions
+        asked = range(self._watch.topic.partitions) if partitions is None else partitions
         return await self._cluster.offsets(self._name, asked, spec)
