@@ -8,7 +8,6 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import OpenWindow
-from browser.kept import kept_rows
 from browser.scripted import ScriptedServer, accepted, message
 from browser.window import Window
 
@@ -175,4 +174,4 @@ def _expect_list(window: Window, partners: list[str]) -> None:
 
 
 def _offsets(window: Window) -> list[int]:
-    return sorted(row["offset"] for row in kept_rows(window))
+    return sorted(row["offset"] for row in window.kept())

@@ -4,7 +4,6 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import OpenWindow
-from browser.kept import kept_rows
 from browser.scripted import ScriptedServer, message, talking
 
 pytestmark = pytest.mark.browser
@@ -194,7 +193,7 @@ def test_a_user_who_leaves_may_have_the_messages_forgotten(open_window: OpenWind
     expect(offer).to_contain_text("They are forgotten on this device.")
     tab.expect_messages()
     tab.page.close()
-    assert [row["user"] for row in kept_rows(window)] == ["zoe"]
+    assert [row["user"] for row in window.kept()] == ["zoe"]
     window.page.reload()
     expect(offer).to_be_hidden()
 

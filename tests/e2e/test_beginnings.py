@@ -1,6 +1,7 @@
 """The first seconds of a server: it is told to stop, it waits, it has been given no streams."""
 
 import asyncio
+import json
 import signal
 import socket
 import sqlite3
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from support.peer import Peer
+from support.raw import dialled, request
 from support.server import ServerProcess
 from support.waiting import until
 
@@ -147,3 +149,19 @@ def refusal(server: ServerProcess, directory: Path) -> str:
     with launched(directory, ["--port", str(server.port)]) as other:
         assert other.wait(30) == 2, other.log()
         return other.log().splitlines()[-1]
+
+
+async def test_a_server_that_starts_is_alive_not_ready_and_lets_nobody_in(tmp_path: Path) -> None:
+    """Its log does not answer yet. A balancer asks and is told, instead of hearing nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # and nobody accepts
+        args = ["--kafka", f"127.0.0.1:{listening.getsockname()[1]}", *CLUSTER[2:]]
+        with launched(tmp_path / "data", args) as server:
+            await until(lambda: server.get("/healthz")[0] == 200, "it is alive")
+            status, body = server.get("/readyz")
+            problems = {"status": "not ready", "problems": {"server": "starting"}}
+            assert (status, json.loads(body)) == (503, problems)
+            assert server.get("/metrics")[0] == server.get("/")[0] == 200
+            async with dialled(server.port) as raw:
+                answer = await raw.upgrade(request(server.port))
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert "Traceback" not in server.log()

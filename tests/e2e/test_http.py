@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import socket
 import struct
 from collections.abc import Sequence
@@ -9,7 +10,7 @@ from itertools import product
 from typing import Any
 
 from landline.api.pages import load_pages
-from support.raw import WAIT_SECONDS, dialled, request
+from support.raw import WAIT_SECONDS, dialled, opened, request
 from support.server import ServerProcess
 from support.waiting import go_round, until
 
@@ -358,3 +359,17 @@ async def test_frames_that_come_with_the_upgrade_are_taken(server: ServerProcess
         assert [(await raw.answer())["type"] for _ in range(3)] == ["pong"] * 3
     async with dialled(server.port) as raw:
         assert (await raw.upgrade(request(server.port) + frame * 2_000)).status == 400
+
+
+async def test_a_server_that_drains_says_so_and_lets_nobody_in(server: ServerProcess) -> None:
+    async with opened(server.port) as raw:  # which will not answer the goodbye
+        server.signal(signal.SIGTERM)
+        await until(lambda: '"draining"' in server.log(), "the server drains")
+        status, body = server.get("/readyz")
+        assert (status, json.loads(body)["problems"]) == (503, {"server": "draining"})
+        assert server.get("/healthz")[0] == 200
+        async with dialled(server.port) as late:
+            answer = await late.upgrade(request(server.port))
+            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+        assert await raw.close_code() == 1012
+        assert await asyncio.to_thread(server.wait, 30) == 0
