@@ -61,7 +61,7 @@ CLIENT_LIMITS = f"""\
 | answer to a send | {link.ANSWER_SECONDS:g} s, then a new connection |
 | time between tries to connect | {reconnecting.LAST_SECONDS:g} s \
 ({reconnecting.LAST_SECONDS_HERE:g} s where nothing listens on this machine), \
-or the minute that somebody asks for |
+or the time that a server asks for, up to a minute |
 | time between tries of a send that the server could not take | {repeats.LAST_REPEAT_SECONDS:g} s |
 | a frame of the server | {dialing.MOST_FRAME_BYTES // 1024**2} MiB |"""
 
