@@ -1,7 +1,7 @@
 """Watches how far the store is behind the log, and refuses sends before anything can get lost.
 
 The log forgets after its retention time, whether a record was applied or not. A writer that is
-away for long must therefore stop the senders while there is still time to mend it (F25). The same
+away for long must therefore stop the senders while there is still time to repair it (F25). The same
 watch stops them when somebody changes the log's settings so that it does not keep its promise.
 """
 
@@ -115,7 +115,7 @@ class RetentionWatch:
                 "writer_is_late",
                 lag_entries=self._lag_entries,
                 advice=f"the log deletes what is not stored in less than {1 - WARN_SHARE:.0%} of"
-                " its retention time: mend the writer or the store, or raise retention.ms",
+                " its retention time: repair the writer or the store, or raise retention.ms",
             )
         self._is_warned = is_due
 

@@ -2,7 +2,7 @@
 
 It reads from the position that the store keeps, never from one of its own, and the store moves
 rows and position in one step by compare-and-set. So any number of writers may run, crash, or wake
-up from a long sleep: whoever is not at the store's position changes nothing. One that finds itself
+up from a long sleep: one that is not at the store's position changes nothing. One that finds itself
 overtaken stands by, and takes over when the store stops moving although there is more to apply.
 """
 
@@ -30,8 +30,8 @@ STORE_ANSWER_SECONDS = 5.0
 # How often a writer that stands by looks whether it is needed. Messages to users who are connected
 # do not wait for the writer; what others are owed waits two of these at the most.
 STAND_BY_SECONDS = 1.0
-# A partition that lags and has not moved for so many looks is applied by nobody: whoever applies
-# the others may be cut off from its broker.
+# A partition that lags and has not moved for so many looks is applied by nobody: the writer that
+# applies the others may be cut off from its broker.
 STUCK_LOOKS = 10
 # How often a writer that has nothing to apply looks whether the store is still where it left it,
 # and where it was in trouble, whether that is over.
@@ -102,8 +102,9 @@ class Writer:
     async def _read(self, reader: LogReader) -> Sequence[Stretch]:
         """Return what comes next, or nothing when the store has gone back meanwhile.
 
-        A store that was restored from a backup lacks what the log has had for long. While nobody
-        writes, no batch of ours would ever run into that, and whoever connects would wait for it.
+        A store that was restored from a backup lacks what has been in the log for long. While
+        nobody writes, no batch of ours would ever run into that, and clients that connect would
+        wait for it.
         """
         reading = asyncio.ensure_future(reader.read(self._limit))
         try:

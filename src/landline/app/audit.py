@@ -98,7 +98,7 @@ class _Screen:
             self._shown_at, self._shown = now, len(text)
 
     def clear(self) -> None:
-        """Take the progress away."""
+        """Clear the progress."""
         if self._shown:
             sys.stderr.write("\r" + " " * self._shown + "\r")
             self._shown = 0

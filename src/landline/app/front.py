@@ -44,7 +44,7 @@ class Front:
         self.listener.admit(hub)
 
     def drain(self) -> None:
-        """Let nobody in any more. The pages stay, for who asks whether this server is in use."""
+        """Let nobody in any more. The pages stay, for probes that ask how this server is."""
         self._phase = "draining"
         self.listener.refuse_upgrades("this server is stopping; connect to another one")
 

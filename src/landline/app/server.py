@@ -33,10 +33,10 @@ from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
 
-# With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
 # How long a thread keeps Python's interpreter lock from another one that wants it. Python's own
 # 5 ms are paid several times per commit by the thread that writes, while the loop is busy.
 SWITCH_SECONDS = 0.000_5
+# With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
 STOP_SECONDS = 1.0
 PARTS_CLOSE_SECONDS = 2.0
 
@@ -51,7 +51,7 @@ log = get_logger(__name__)
 def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code. Raises: StartupError."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    # Not the loop's own: SIGHUP must not kill before the loop runs nor after it is closed.
+    # Not by the loop: SIGHUP must not kill the process before the loop runs or after it is closed.
     signal.signal(signal.SIGHUP, lambda *_: reopen_log_files())
     signal.siginterrupt(signal.SIGHUP, False)
     try:
@@ -126,7 +126,7 @@ def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> Startup
     elif error.errno in (errno.EACCES, errno.EPERM):
         remedy = "choose a --port above 1023, or let this user have it"
     elif settings.kafka is None and (pid := process_of(settings.data_dir)) is not None:
-        # It goes on when its terminal is closed, and who starts it again may not know.
+        # It goes on when its terminal is closed, and an operator may not know that.
         remedy = (
             f"the server with this --data-dir ({settings.data_dir}) runs already, as process {pid}:"
             f" use that one, or stop it (kill {pid})"

@@ -55,7 +55,7 @@ def load(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Set
 
 
 def load_for_audit(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
-    """Return the settings of who looks into log and store. Raises: ConfigError."""
+    """Return the settings for an audit of log and store. Raises: ConfigError."""
     settings, given = _read(command_line, environment)
     _check_storage(settings, given)
     return settings
@@ -64,7 +64,7 @@ def load_for_audit(command_line: Mapping[str, str], environment: Mapping[str, st
 def load_for_migration(
     command_line: Mapping[str, str], environment: Mapping[str, str], *, needs_log: bool
 ) -> Settings:
-    """Return the settings of who migrates the store. Raises: ConfigError."""
+    """Return the settings for a migration of the store. Raises: ConfigError."""
     settings, _given = _read(command_line, environment)
     needed = {"postgres": settings.postgres, **({"kafka": settings.kafka} if needs_log else {})}
     for name, value in needed.items():

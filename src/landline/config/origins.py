@@ -1,4 +1,4 @@
-"""Origins: who a browser says that a page is from."""
+"""Origins: what a browser says a page was loaded from."""
 
 import ipaddress
 import re

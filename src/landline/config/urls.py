@@ -52,7 +52,7 @@ def _check_postgres_names(text: str, database: str, query: Mapping[str, list[str
 def _check_postgres_ports(hosts: list[str], given: list[str]) -> None:
     """Raises: UnfitValue for what follows `?port=`, where it is no port for each host."""
     if any(re.search(r":[0-9]+$", each) for each in hosts):
-        # Which of them counts is not the same to everybody who reads such a URL.
+        # Programs that read such a URL differ in which of them counts.
         raise UnfitValue(
             "has ports behind its hosts and in its query",
             "leave out ?port=, and give each host its port: host:5432",

@@ -37,7 +37,7 @@ _INTEGERS: Final = range(-(2**63), 2**64)
 def shared_processors(identity: Mapping[str, object]) -> list[Processor]:
     """Return what every event passes before it is rendered.
 
-    `identity` says who speaks, on every JSON line; no event may claim another one.
+    `identity` names this server on every JSON line; no event may claim another one.
     """
 
     def drop_false_identity(_: WrappedLogger, __: str, event: EventDict) -> EventDict:

@@ -44,8 +44,8 @@ class UndeclaredMetric(LandlineError):
 class Declaration:
     """A line of the table.
 
-    `labels` names each label with all its values, so that no client can make up new ones, and so
-    that each series stands at 0 from the start: a rate over the first error is then right.
+    `labels` names each label with all its values. So no client can make up new ones, and each
+    series stands at 0 from the start: a rate over the first error is then right.
     """
 
     name: str

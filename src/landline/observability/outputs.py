@@ -122,7 +122,7 @@ class Output:
         except OSError as error:
             if error.errno in _NOBODY_READS:
                 with self._changed:
-                    self._is_closing = True  # for good: nobody comes back to a closed pipe
+                    self._is_closing = True  # for good: no reader comes back to a closed pipe
             return False
         return True
 
@@ -158,7 +158,7 @@ class Stream:
         _write_all(self._descriptor, line)
 
     def reopen(self) -> None:
-        """See `Destination`: only who opened it could."""
+        """See `Destination`. Nothing to do: this process did not open it."""
 
     def close(self) -> None:
         """Leave it open: it is not ours."""
@@ -204,7 +204,7 @@ class RotatingFile:
         try:
             self._open()
         except OSError:
-            self._descriptor = before  # better a line in the old file than a line that is not there
+            self._descriptor = before  # better a line in the old file than a lost one
             raise
         if before is not None:
             os.close(before)
@@ -227,14 +227,14 @@ class RotatingFile:
 
     def _rotate(self) -> None:
         if self._size_bytes == 0:
-            return  # a line longer than a file still goes somewhere
+            return  # a line that is longer than a file still goes somewhere
         try:
             for number in range(self._kept - 1, 0, -1):
                 with suppress(FileNotFoundError):
                     self._numbered(number).replace(self._numbered(number + 1))
             self._path.replace(self._numbered(1))
         except OSError:
-            # Better a file that is too long than a line that is not there.
+            # Better a file that is too long than a line that is lost.
             self._rotate_at_bytes = self._size_bytes + _ROTATION_RETRY_BYTES
         else:
             self.close()
@@ -247,7 +247,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # somebody made the terminal non-blocking for all of us
+        except BlockingIOError:  # another program made the terminal non-blocking
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll()

@@ -4,10 +4,10 @@ Durable means `acks=all` from an idempotent producer. A record's partition is ou
 so is the deadline: whatever librdkafka does, every append is answered once, and an answer that
 did not come is `unknown`.
 
-The topic may be another one some day (deleted and made again, more partitions, a mirrored
-cluster): then the same offsets mean other records. Therefore offsets carry the *log epoch*, which
-an operator moves on when that happened on purpose (`landline migrate --new-log`): outside this
-folder an offset is `epoch << 40 | Kafka's offset`, so positions compare by epoch first.
+The topic may be another one some day (deleted and made again, more partitions, a mirrored cluster):
+then the same offsets mean other records. Therefore offsets carry the *log epoch*, which an operator
+moves on when that happened on purpose (`landline migrate --new-log`). Outside this folder an offset
+is `epoch << 40 | Kafka's offset`, so positions compare by epoch first.
 """
 
 import asyncio
@@ -39,8 +39,8 @@ REPORT_SECONDS = 14.0
 # At the end, how long nothing at all may be answered before the rest is given up.
 LAST_APPENDS_SECONDS = 1.5
 # Said of the record itself, so it was the same at every try: it was not and will not be appended.
-# Anything else may be the answer to a second try after a first one that was appended and whose
-# answer got lost; a record that librdkafka purges from its queue may have been sent before, too.
+# Anything else may be the answer to a second try, after a first one that was appended and whose
+# answer got lost. A record that librdkafka purges from its queue may have been sent before, too.
 _CERTAIN = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 # What a producer that is let go of says of its records. Not the partition's trouble.
 _PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
@@ -63,7 +63,7 @@ class KafkaEventLog:
         may_have_grown: bool = False,
     ) -> None:
         """With `may_have_grown` the topic may have more partitions than `topic` says: this is the
-        log as it was before they were raised, for who reads what the old ones hold.
+        log as it was before they were raised, for reading what the old ones hold.
 
         `topic.broken` was accepted at the start; what is broken later is a breach, or with
         `allow_unsafe` a warning. `hints` is a topic for what nobody reads.
@@ -185,14 +185,14 @@ class KafkaEventLog:
     async def _stamp(self) -> int | None:
         """Have a broker stamp a hint without an address, which nobody reads, and return its time.
 
-        None when it cannot or does not: Kafka is away, or takes the time of whoever sends.
+        None when it cannot or does not: Kafka is away, or keeps the time that the sender gave.
         """
         return None if self._hints is None else await self._line.stamp(self._hints)
 
     async def _newest(self) -> int | None:
         """Return the time of the newest records: for the brokers it is that late at the least.
 
-        None when that is not known, or where whoever sends says what time it is.
+        None when that is not known, or where the sender gives the time.
         """
         if not self._watch.topic.is_stamped:
             return None
@@ -246,7 +246,7 @@ class KafkaEventLog:
         return Appended(position, time_ms)
 
     def renew(self, line: ProducerThread, why: str) -> None:
-        """The producer cannot go on, ever: what it held is unknown, the next one takes over."""
+        """Replace a producer that can never go on. The fate of what it held is unknown."""
         if line is self._line:
             log.error("producer_renewed", reason=why)
             self._line = ProducerThread(self._cluster, self)

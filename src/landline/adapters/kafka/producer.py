@@ -57,7 +57,7 @@ class UnreportedAppend:
         self._line.reported(self, error, message)
 
     def answer(self, result: AppendResult) -> None:
-        """Tell whoever appended, the first time."""
+        """Tell the appender, the first time."""
         done, self._done = self._done, None
         if done is not None:
             done(result)
@@ -101,7 +101,7 @@ class ProducerThread:
     async def stamp(self, topic: str) -> int | None:
         """Send something to a topic and return the time that the broker stamped on it.
 
-        None when it does not: it is away, or the topic takes the time of whoever sends.
+        None when it does not: it is away, or the topic keeps the time that the sender gave.
         """
         stamped: asyncio.Future[int | None] = self._loop.create_future()
 

@@ -103,7 +103,7 @@ class KafkaLogReader:
                     if self._position[each] < end
                 },
             )
-            # Who does not read, or cannot keep up, gets nothing new either.
+            # A reader that does not read, or cannot keep up, gets nothing new either.
             if self._has_been_empty:
                 self._stuck = {each for each, _ in before.items() & behind.items()}
 

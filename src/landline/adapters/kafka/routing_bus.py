@@ -225,7 +225,7 @@ class KafkaRoutingBus:
             log.info("routing_usable")
 
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
-        with suppress(RuntimeError):  # a closed loop has nobody who listens
+        with suppress(RuntimeError):  # a closed loop has no listeners
             self._loop.call_soon_threadsafe(call, *args)
 
 

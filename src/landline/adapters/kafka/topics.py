@@ -1,8 +1,8 @@
 """The topics as the promise needs them: made when missing, read back, compared.
 
 Source of the list: what Kafka's documentation names as conditions for durability (`acks`,
-`min.insync.replicas`, unclean election), and what our own log needs (no compaction, no early
-deletion, the log's own time, room for our largest record).
+`min.insync.replicas`, unclean election). And what our own log needs: no compaction, no early
+deletion, the log's own time, room for our largest record.
 """
 
 import asyncio

@@ -1,7 +1,7 @@
 """The variables of PostgreSQL (`PGHOST`, `PGSSLMODE`, ...): which of them count, and what is wrong.
 
 The driver takes from them what the URL does not say. What it cannot use there is no fault of the
-URL, and who reads only that looks in the wrong place.
+URL, and an operator who reads only that looks in the wrong place.
 """
 
 import os

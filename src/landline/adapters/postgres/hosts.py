@@ -164,7 +164,7 @@ class Hosts:
         lookup = self._lookups.get(host.name)
         if lookup is None or lookup.done():
             lookup = self._lookups[host.name] = Future()
-            lookup.set_running_or_notify_cancel()  # who waits may give up, the thread cannot
+            lookup.set_running_or_notify_cancel()  # the caller may give up, the thread cannot
             threading.Thread(
                 target=_resolve, args=(host, lookup), name=f"resolve {host.name}", daemon=True
             ).start()
@@ -174,7 +174,7 @@ class Hosts:
 def _resolve(host: Host, lookup: "Future[Any]") -> None:
     try:
         lookup.set_result(socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM))
-    except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+    except Exception as error:  # noqa: BLE001 - the caller must hear of it
         lookup.set_exception(error)
 
 

@@ -32,10 +32,10 @@ from landline.model import (
 
 T = TypeVar("T")
 
-# Below the deadlines of those who ask, so that the reason they hear is ours.
+# Below the callers' deadlines, so that the reason they hear is ours.
 WRITER_LANE_SECONDS: Final = 15.0
 REPLAY_SECONDS: Final = 8.0
-# As many as a server asks for pages at once (`gateway.replay`): each request may be held up by a
+# As many as a server asks for pages at once (`gateway.replay`). Each request may be held up by a
 # mailbox that cannot be read in time, and with no lane left nobody could find out which one it is.
 # The last one that was used is taken first, so that usually there is one connection.
 REPLAY_LANES: Final = 5
@@ -105,7 +105,7 @@ class PostgresMessageStore:
         return dict(await self._read(self._asker, _APPLIED))
 
     async def wait_applied(self, target: Positions) -> Positions:
-        """Ask again and again, together with all others who wait."""
+        """Ask again and again, with one question for all callers that wait."""
         return await self._poller.wait(target)
 
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
@@ -142,7 +142,7 @@ class PostgresMessageStore:
         await self._poller.close()
         await asyncio.gather(*(lane.close() for lane in self._lanes))
 
-    # Which log this is: outside the port, for who opens the log ---------------------------------
+    # Which log this is: outside the port, for opening the log -----------------------------------
 
     async def identity(self) -> LogIdentity | None:
         """Return which log the rows come from, None before the first. Raises: StoreUnavailable."""
@@ -171,10 +171,9 @@ class PostgresMessageStore:
     ) -> LogIdentity:
         """Go over from the epoch `identity.epoch` to the next one, with the log of `identity`.
 
-        An operator's decision: what the old log held beyond `applied` is given up. Every
-        partition then stands at the start of the new epoch, above all positions of the old one;
-        `first` are the offsets, counted within the log, at which those begin whose first records
-        are gone already.
+        An operator's decision: what the old log held beyond `applied` is given up. Every partition
+        then stands at the start of the new epoch, above all positions of the old one. `first` are
+        the offsets, counted within the log, of partitions whose first records have gone already.
         Returns the new identity, or, when the store is not in that epoch, the one it has.
         Raises: StoreUnavailable.
         """
@@ -206,7 +205,7 @@ class PostgresMessageStore:
         return self._writer, *self._replay, self._asker
 
     async def _connect_writer(self) -> PostgresConnection:
-        """Connect, and do not write where a commit may be forgotten: whoever was told that a
+        """Connect, and do not write where a commit may be forgotten: a client that was told that a
         position is applied may have acted on it.
         """
         connection = await self._hosts.connect(WRITER_LANE_SECONDS)

@@ -15,8 +15,8 @@ from landline.config.values import SecretUrl
 from landline.errors import StartupError
 
 POSTGRES_CHECK_SECONDS: Final = 5.0
-# The oldest one that its makers still mended when this was written, and the first whose
-# extract() is exact.
+# The oldest version that still got fixes when this was written, and the first whose extract() is
+# exact.
 OLDEST_SERVER: Final = 14
 
 # A setting, the values that keep the promise, and what breaks it otherwise.

@@ -1,9 +1,9 @@
 """The line to Redis: every call has a deadline, and while nobody answers there are no calls.
 
 Two kinds of trouble are told apart. *Silence* (no connection, no answer in time) costs its caller
-the deadline, so after a few of them in a row the line is down: calls fail at once, and only the
-owner's probes try it. A *refusal* (memory full, read-only replica, no permission) costs nothing
-and may concern some commands only, so the line stays up.
+the deadline. So after a few of them in a row the line is down: calls fail at once, and only the
+owner's probes try it. A *refusal* (memory full, read-only replica, no permission) costs nothing and
+may concern some commands only, so the line stays up.
 """
 
 import asyncio
@@ -91,8 +91,8 @@ class RedisConnections:
         except DirectoryUnavailable:
             raise
         except Exception as error:
-            # Over somebody who does not speak the protocol the driver trips anywhere, with any
-            # error. There is no hint then, and that must not be what ends a server.
+            # When the other side does not speak the protocol, the driver may raise any error.
+            # There is no hint then, and that must not end a server.
             raise self._heard_nothing(str(error) or type(error).__name__) from error
         self._silences = 0
 

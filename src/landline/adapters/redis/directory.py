@@ -47,7 +47,7 @@ log = get_logger(__name__)
 
 
 class RedisDirectory:
-    """See `landline.ports.Directory`. `run` belongs into the task group of whoever serves."""
+    """See `landline.ports.Directory`. `run` belongs in the task group of the server."""
 
     def __init__(
         self,

@@ -6,9 +6,9 @@
 `beat` counts a server's heartbeats. The server's key says that it is alive, and is written with
 every beat. A registration is written when it changes, and again when the server's slow walk comes
 past it; it holds the beat in which that was. It counts only while the server's own key holds the
-same incarnation and a beat that is not a few walks later: so every registration has an expiry of
-its own, measured by its server and by no clock. Both keys have a time to live as well,
-which Redis keeps, so that what nobody asserts goes away.
+same incarnation and a beat that is not a few walks later. So every registration has an expiry of
+its own, measured by its server and by no clock. Both keys have a time to live as well, which Redis
+keeps, so that what no server writes again goes.
 
 Names are sent as they are: Redis is told how long each key is, and no command here takes a
 pattern, so no name can mean anything but itself.

@@ -1,9 +1,9 @@
 """The steps that Redis has to take in one go, and the only ones that are scripts.
 
-`ENTER` compares and sets the server's key, which no plain command does; registrations go in with it
-because nobody may read them and find their server dead (after a FLUSHALL, say), and because one
+`ENTER` compares and sets the server's key, which no plain command does. Registrations go in with it
+for two reasons. Nobody may read them and find their server dead, after a FLUSHALL, say. And one
 command for two hundred sessions costs a tenth of four hundred commands.
-The others delete what is still as it was seen, and nothing that was made anew since.
+The others delete only what is still as it was seen, and nothing that was made since.
 
 A key may be somebody else's, and of another type. One of a user is left alone: nothing of ours is
 there, and that concerns this user, not those behind it. The server's own is an error that the

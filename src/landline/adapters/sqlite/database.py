@@ -9,8 +9,8 @@ Trouble of three kinds. Every job fails at once, until it is over:
 - The disk. The transaction is rolled back, the connection is dropped and never used again, until a
   *new* one has written a probe, copied the write-ahead log into the database file, and synced both.
   The copy matters: after a failed fsync the kernel may call pages clean that never reached the
-  disk, so a commit that was only in the write-ahead log is written a second time before anything
-  is built on it. While another program reads from the log it cannot be emptied; then its bytes are
+  disk. So a commit that was only in the write-ahead log is written a second time before anything is
+  built on it. While another program reads from the log it cannot be emptied; then its bytes are
   written again in their places. Nobody has to leave for that.
 - Another program holds the lock for writing. The connection stays; the lock is tried again and
   again.
@@ -214,7 +214,7 @@ class Database:
             is_committing = True
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
-            # A commit that failed may still be found in the file by whoever opens it next.
+            # A commit that failed may still be in the file when it is opened next.
             self._fail(error)
             return [WriteFailed(not is_committing, str(self._failure))] * len(jobs)
         self._look()
@@ -242,7 +242,7 @@ class Database:
     def _look(self) -> None:
         """See whether the files are where they were."""
         if self._failure is None and (problem := self._place.problem()) is not None:
-            self._save_log()  # before it is told: who hears of it may end the process
+            self._save_log()  # before it is told: the listener may end the process
             self._fails(problem)
 
     def _fail(self, error: sqlite3.Error) -> None:
@@ -279,7 +279,7 @@ class Database:
     def _recover(self) -> None:
         problem = self._place.database_problem() if self._writer is None else self._place.problem()
         if problem is not None:
-            self._save_log()  # before it is told: who hears of it may end the process
+            self._save_log()  # before it is told: the listener may end the process
             self._fails(problem)
             return
         try:
@@ -348,7 +348,7 @@ class Database:
                 return writer
 
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
-        # A loop that is closed has nobody left who waits.
+        # A loop that is closed has no waiters left.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *args)
 

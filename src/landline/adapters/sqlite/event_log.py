@@ -29,11 +29,11 @@ PARTITION = 0
 WAITING_RECORDS = 65_536
 BATCH_BYTES = 64 * 1024 * 1024
 COMMIT_SECONDS = 10.0
-# The newest entries, for the writer who follows at a few milliseconds' distance.
+# The newest entries, for the writer, which follows a few milliseconds behind.
 TAIL_ENTRIES = 8_192
 TAIL_BYTES = 8 * 1024 * 1024
-# What one read brings at the most: whoever follows the log holds it several times over while
-# applying it. An entry that is larger comes alone.
+# What one read brings at the most: a reader holds it several times over while applying it. An
+# entry that is larger comes alone.
 FILE_READ_BYTES = 1024 * 1024
 
 _INSERT = statement("sqlite", "append")

@@ -112,7 +112,7 @@ class SqliteMessageStore:
         return self._database.health()
 
     async def close(self) -> None:
-        """Nothing of its own to let go: the database is closed by who opened it."""
+        """Nothing to close: the database is closed where it was opened."""
 
     # Inside ----------------------------------------------------------------------------------
 

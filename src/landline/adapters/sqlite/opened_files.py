@@ -20,8 +20,8 @@ class OpenedFiles:
     """Knows the files by device and inode, as they were when they were opened.
 
     An open file outlives its name. What is written to one that was removed, moved or replaced is
-    written for nobody: whoever starts the server next opens another, or none. The same is true of
-    one that was emptied or overwritten in its place (see `contents`).
+    lost: the next server that starts opens another file, or none. The same is true of one that was
+    emptied or overwritten in its place (see `contents`).
     """
 
     def __init__(self, path: Path) -> None:

@@ -114,8 +114,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _write_again(path: Path) -> None:
-    """Write every byte of a file in its place once more, and sync: for whoever reads meanwhile
-    nothing changes, and pages that the kernel wrongly holds for written are written.
+    """Write every byte of a file in its place once more, and sync: for programs that read it
+    meanwhile nothing changes, and pages that the kernel wrongly takes for written are written.
     """
     descriptor = os.open(path, os.O_RDWR)
     try:
@@ -185,7 +185,7 @@ def process_of(directory: Path) -> int | None:
             pid = int(file.read(32).decode("ascii").removeprefix("pid "))
             with suppress(PermissionError):  # somebody else's, so it runs
                 os.kill(pid, 0)
-            # Only now: where nobody has it, it is for whoever starts just then.
+            # Only now: while nobody holds it, it is free for a server that starts just then.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return pid
@@ -256,7 +256,7 @@ def _full(directory: Path, error: Exception) -> UnusableDataDirectory:
 
 
 def _is_full(directory: Path, error: Exception) -> bool:
-    """Say whether an error is that of a full disk, or of a user who has no more of it."""
+    """Say whether the disk is full, or the user's share of it."""
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
     code = _code(error) if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_ERROR

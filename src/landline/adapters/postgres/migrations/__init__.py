@@ -1,19 +1,19 @@
 """Schema migrations: numbered files, run in order, each once.
 
 Whoever adds one: `NNNN_what_it_does.sql`, the next number, and nothing in the older files changes
-for databases that have them. The servers of the version before go on while it runs and after it
-(a rolling upgrade may stop half-way), so it takes no lock for long, and what they read and write
-stays: tables, columns, a unique index for every `ON CONFLICT`, an index for every page. What only
-they needed goes in a migration of the version after this one.
+for databases that have them. The servers of the version before go on while it runs and after it: a
+rolling upgrade may stop half-way. So it takes no lock for long, and what they read and write stays:
+tables, columns, a unique index for every `ON CONFLICT`, an index for every page. What only they
+needed goes in a migration of the version after this one.
 
 A file is one transaction, unless it carries near its top the line
 
     -- landline: outside a transaction
 
 Then its statements run one by one, for what PostgreSQL does not do in a transaction, such as
-`CREATE INDEX CONCURRENTLY`. Such a file may be interrupted anywhere and is then run again from its
-first statement, so each of them must be harmless the second time: `CREATE INDEX CONCURRENTLY IF NOT
-EXISTS name`, `DROP INDEX CONCURRENTLY IF EXISTS name`. An index that an interrupted try left
+`CREATE INDEX CONCURRENTLY`. Such a file may be interrupted anywhere, and is then run again from its
+first statement. So each statement must be harmless the second time: `CREATE INDEX CONCURRENTLY IF
+NOT EXISTS name`, `DROP INDEX CONCURRENTLY IF EXISTS name`. An index that an interrupted try left
 invalid is dropped before its statement is run again; nobody has to write that down.
 
 A file that is a transaction gives up when a table is in somebody else's use for seconds, since
@@ -98,7 +98,7 @@ def _log(what: str) -> None:
 async def migrate(url: SecretUrl, tell: Callable[[str], None] = _log) -> int:
     """Bring the schema up to this version of Landline; return how many migrations were run.
 
-    Several may try at once: they take turns, and whoever finds nothing left to do is done. `tell`
+    Several may try at once: they take turns, and one that finds nothing left to do is done. `tell`
     hears what takes its time.
     Raises: StartupError; the schema is then that of the last migration that succeeded.
     """
@@ -113,7 +113,7 @@ async def migrate(url: SecretUrl, tell: Callable[[str], None] = _log) -> int:
 async def _turn(
     connection: PostgresConnection, url: SecretUrl, tell: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Be the only one who migrates. The lock is that of the connection, and ends with it."""
+    """Be the only server that migrates. The lock is the connection's, and ends with it."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + MIGRATE_SECONDS
     is_waiting = False
@@ -148,7 +148,7 @@ async def _run_next(
         await _run_outside(connection, script)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
-        # Whoever waits for a table makes all wait who come after; better to be told to try again.
+        # While this waits for a table, everything behind it waits too: better to fail and retry.
         await connection.execute(f"SET LOCAL lock_timeout = {TABLE_MILLISECONDS}")
         if not await connection.fetchval(_EXISTS, "landline_migrations"):
             await connection.execute(_CREATE)
