@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from landline.delivery import Delivery, memory, session
 from landline.delivery import decisions as d
+from landline.delivery import memory, session
 from landline.delivery.session import DEAF_SECONDS, PAGE_ROWS
 from landline.model import Message, Pending, PendingQuery, Position, Positions
 from landline.protocol.client_frames import Ack
 from landline.protocol.limits import WINDOW
+from support.bench import make_heart
 from support.clock import Clock
 
 AWAY_SECONDS = DEAF_SECONDS + 1
@@ -23,13 +24,7 @@ class Server:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.heart = Delivery(
-            clock=self.clock,
-            new_id=lambda: "",
-            server_id="ws-1",
-            durability="model",
-            ack_timeout=60.0,
-        )
+        self.heart = make_heart(self.clock)
         self.frames: dict[str, list[dict[str, Any]]] = {}
         self.asked: Counter[str] = Counter()
         self.queries: dict[str, PendingQuery] = {}

@@ -7,12 +7,13 @@ from unittest import mock
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landline.delivery import Delivery, memory
 from landline.delivery import decisions as d
+from landline.delivery import memory
 from landline.delivery.memory import Budget, Held, Pushed
 from landline.model import Message, Pending, Position
 from landline.protocol.client_frames import Ack
 from landline.protocol.server_frames import message as encode
+from support.bench import make_heart
 from support.clock import Clock
 
 SESSIONS = ("a", "b", "c")
@@ -48,9 +49,7 @@ class Crowd:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.heart = Delivery(
-            clock=self.clock, new_id=lambda: "", server_id="", durability="", ack_timeout=1e9
-        )
+        self.heart = make_heart(self.clock, ack_timeout=1e9)
         self.sent = 0
         self.applied = 0
         self.asked: dict[str, d.ReadPending] = {}

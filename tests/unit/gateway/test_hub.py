@@ -11,7 +11,6 @@ import pytest
 from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
-from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
 from landline.errors import DirectoryUnavailable, LogUnavailable
 from landline.gateway import hub as hubs
@@ -19,6 +18,7 @@ from landline.gateway import repeats
 from landline.gateway.hub import Hub
 from landline.model import Appended, Position, Positions
 from landline.protocol.client_frames import Send
+from support.bench import make_heart
 from support.waiting import go_round, running, until
 
 
@@ -71,13 +71,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     """Return a hub with a sweep every 10 ms."""
     event_log, clock = options.pop("event_log", SqliteEventLog(database)), SystemClock()
     parts: dict[str, Any] = {
-        "delivery": Delivery(
-            clock=clock,
-            new_id=lambda: "",
-            server_id="ws-1",
-            durability=event_log.durability,
-            ack_timeout=60.0,
-        ),
+        "delivery": make_heart(clock),
         "store": SqliteMessageStore(database),
     }
     return Hub(
