@@ -117,7 +117,7 @@ async def test_redis_addresses_that_cannot_work(fleet: Fleet) -> None:
         (f"redis://:{SECRET}@127.0.0.1:{port}/0", ["password"]),
         (f"redis://127.0.0.1:{port}/9999", ["9999"]),
         (f"rediss://127.0.0.1:{port}/0", ["TLS"]),
-        (f"redis://127.0.0.1:{stack.brokers[0].port}/0", ["mend host and port"]),
+        (f"redis://127.0.0.1:{stack.brokers[0].port}/0", ["correct host and port"]),
     ):
         await says(fleet.server("--redis", url, redis=False), "--redis", *words)
 

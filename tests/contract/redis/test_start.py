@@ -32,7 +32,7 @@ async def test_a_wrong_password_is_refused_without_showing_it(
                 await check(f"redis://{userinfo}127.0.0.1:{redis.port}")
             assert str(refused.value) == (
                 f"--redis redis://{shown}127.0.0.1:{redis.port}: user or password are refused;"
-                " mend them: redis://USER:PASSWORD@HOST:6379/0"
+                " correct them: redis://USER:PASSWORD@HOST:6379/0"
             )
     finally:
         admin.config_set("requirepass", "")
@@ -83,7 +83,9 @@ async def listening(
 
 async def test_somebody_else_who_listens_there_is_told() -> None:
     async with listening(_speak_http) as port:
-        with pytest.raises(StartupError, match="who answers there is not a Redis; mend host and"):
+        with pytest.raises(
+            StartupError, match="what answers there is not a Redis; correct host and"
+        ):
             await check(f"redis://127.0.0.1:{port}")
         with pytest.raises(StartupError, match="it does not speak TLS"):
             await check(f"rediss://127.0.0.1:{port}")
