@@ -104,7 +104,7 @@ async def deployment(
         "landline.app.cluster",
         "landline.adapters.kafka.topics",
     ):
-        monkeypatch.setattr(f"{module}.MESSAGES", topic)
+        monkeypatch.setattr(f"{module}.MESSAGES_TOPIC", topic)
     deployment = Deployment(stack.kafka_servers, topic, SecretUrl(postgres_url))
     monkeypatch.setattr(command, "find_topic", lambda cluster: find_topic(cluster, topic))
 

@@ -7,10 +7,10 @@ from http import HTTPStatus
 import orjson
 
 from landline.api.pages import is_versioned, load_pages
+from landline.observability.metrics import CONTENT_TYPE
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 
 _JSON = "application/json"
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
@@ -97,7 +97,7 @@ class Http:
         return _plain(status, _JSON, orjson.dumps(body))
 
     def _numbers(self) -> HttpResponse:
-        return _plain(HTTPStatus.OK, _METRICS, self._metrics())
+        return _plain(HTTPStatus.OK, CONTENT_TYPE, self._metrics())
 
 
 def _alive() -> HttpResponse:
