@@ -13,12 +13,10 @@ class Counters:
     accepted: int = 0
     rejected: int = 0
     unknown: int = 0
-    repeated: int = 0
     pushed_live: int = 0
     pushed_replay: int = 0
     pushed_sweep: int = 0
     acknowledged: int = 0
-    acks_ignored: int = 0
     receipts: int = 0
     bad_frames: int = 0
     errors: dict[ErrorCode, int] = field(default_factory=dict)

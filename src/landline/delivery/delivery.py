@@ -240,7 +240,6 @@ class Delivery:
     def _acknowledge(self, session: Session, ids: tuple[str, ...]) -> None:
         acknowledged = session.window.acknowledge(ids)
         self.counters.acknowledged += len(acknowledged)
-        self.counters.acks_ignored += len(ids) - len(acknowledged)
         self._receipts.take(session.user, acknowledged)
         session.resume()
 

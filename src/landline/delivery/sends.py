@@ -109,11 +109,9 @@ class Sends:
             self._refuse([waiter], self._refusal)
             return
         if known := self._acceptances.find(record.message_id, retry=send.retry):
-            self._counters.repeated += 1
             self._accept([waiter], record.message_id, known)
             return
         if flight := self._flights.get(record.message_id):
-            self._counters.repeated += 1
             waiter.size_bytes = flight.size_bytes
             flight.waiters.append(waiter)
             flight.retry = flight.retry or waiter.retry  # then its position will be confirmed
@@ -171,7 +169,6 @@ class Sends:
         if stored is None:
             self._out.append(AppendMessage(flight, flight.record.encode()))
             return
-        self._counters.repeated += 1
         self._accept_message(flight, flight.message(*stored), is_confirmed=True)
 
     def original_unknown(self, flight: Flight, reason: str) -> None:
@@ -185,7 +182,6 @@ class Sends:
             self._fail(flight, NotAppended(False, "the store does not know the message"))
             return self._leave_place(flight, None)
         message = flight.message(*stored)
-        self._counters.repeated += 1
         self._accept_message(flight, message, is_confirmed=True)
         is_ours = stored.position == flight.appended.position
         return self._leave_place(flight, message if is_ours else None)
