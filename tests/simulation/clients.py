@@ -15,7 +15,7 @@ import orjson
 
 from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome
-from simulation.models import OUTSIDE
+from simulation.weather import OUTSIDE
 
 if TYPE_CHECKING:
     from simulation.process import Process

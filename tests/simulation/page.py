@@ -7,7 +7,7 @@ _TOP = """\
 # Mutants
 
 A check that cannot fail is no check. Each rule below has a switch that turns it off in the tests
-(`tests/simulation/mutants.py`). With the rule off, the deterministic simulation has to report one
+(`tests/simulation/mutants/`). With the rule off, the deterministic simulation has to report one
 of the invariants named here, and with the rule on the same schedule has to pass;
 `tests/simulation/test_mutants.py` checks both. *Seed*: the schedule that shows it. A number such as
 F05 is a row of the [failure catalogue](failure-catalogue.md).

@@ -12,14 +12,12 @@ from landline.gateway.hub import Hub
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
+from simulation.bus import ModelRoutingBus
 from simulation.clients import Link
+from simulation.directory import ModelDirectory
+from simulation.log import ModelEventLog
 from simulation.loop import lane_context
-from simulation.models import (
-    ModelDirectory,
-    ModelEventLog,
-    ModelMessageStore,
-    ModelRoutingBus,
-)
+from simulation.store import ModelMessageStore
 
 if TYPE_CHECKING:
     from simulation.world import World

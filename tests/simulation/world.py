@@ -32,11 +32,15 @@ from landline.gateway import hub, membership, repeats, replay
 from landline.model import PendingQuery
 from landline.protocol.identity import direct_conversation, message_id
 from landline.protocol.records import MessageRecord, decode_record
+from simulation.bus import Exchange
 from simulation.clients import BAD, EMPTY, PING, Client, Outgoing, digest
+from simulation.directory import Registry
+from simulation.log import Log
 from simulation.loop import SimulatedLoop
-from simulation.models import Exchange, Log, Registry, Store, Weather
 from simulation.plan import Plan
 from simulation.process import Process
+from simulation.store import Store
+from simulation.weather import Weather
 
 # Small bounds and short deadlines, so that short schedules reach every edge.
 BOUNDS: dict[Any, dict[str, Any]] = {
