@@ -7,13 +7,13 @@ come. Whoever fails goes to the back of the line.
 
 import asyncio
 import heapq
-import random
 from collections import OrderedDict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import count
 
+from landline.backoff import Backoff
 from landline.delivery.decisions import ReadPending
 
 # How often one that fails is tried.
@@ -30,13 +30,15 @@ REMEMBERED = 1_000
 
 @dataclass(eq=False)
 class Mailbox:
-    """One that is asked for by itself. `wait` is 0 unless its last answer failed to come."""
+    """One that is asked for by itself. Its backoff is fresh unless its last answer did not come."""
 
     name: str
     waiting: dict[str, ReadPending] = field(default_factory=dict)  # by session: nobody waits twice
     asked: int = 0
     is_slow: bool = False
-    wait: float = 0.0
+    backoff: Backoff = field(
+        default_factory=lambda: Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+    )
     due: float = 0.0
     apart_until: float = 0.0
 
@@ -121,10 +123,10 @@ class SlowMailboxes:
         """The answer has come: one that is well for a while is asked for with others again."""
         now = self._loop.time()
         mailbox.asked -= 1
-        if is_slow or mailbox.wait:
+        if is_slow or not mailbox.backoff.is_fresh:
             mailbox.apart_until = now + APART_SECONDS
         mailbox.is_slow = is_slow
-        mailbox.wait = 0.0
+        mailbox.backoff.reset()
         self._line_up(mailbox)
         self._note_idle(mailbox)
         if mailbox.name in self._idle and not is_slow and now >= mailbox.apart_until:
@@ -142,7 +144,7 @@ class SlowMailboxes:
     def add_bad(self, wanted: ReadPending, *, needs_time: bool) -> None:
         """A mailbox was found in the request of many that had no answer."""
         mailbox = self._get(wanted.query.mailbox)
-        if not mailbox.wait:
+        if mailbox.backoff.is_fresh:
             self._back_off(mailbox, needs_time)
         self.put(wanted)
 
@@ -173,16 +175,14 @@ class SlowMailboxes:
         del self._idle[mailbox.name]
 
     def _back_off(self, mailbox: Mailbox, needs_time: bool) -> None:
-        now = self._loop.time()
-        mailbox.wait = min(mailbox.wait * 2 or FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
-        mailbox.due = now + mailbox.wait * random.uniform(0.5, 1.0)  # noqa: S311
+        mailbox.due = self._loop.time() + mailbox.backoff.next_seconds()
         mailbox.is_slow = needs_time
         self._idle.pop(mailbox.name, None)  # it goes to the end
 
     def _line_up(self, mailbox: Mailbox) -> None:
         if not mailbox.waiting:
             return
-        if not mailbox.wait:
+        if mailbox.backoff.is_fresh:
             line = self.patient if mailbox.is_slow else self.quick
             line.put(mailbox, self._loop.time() - WELL_FIRST_SECONDS)
             return
