@@ -100,7 +100,10 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
         (["chat"], "the following arguments are required: --as\nSee landline chat --help."),
         (["chat", "--as", "a b"], "landline: --as a b: a user name must not contain white space"),
         (["chat", "--as", ""], "landline: --as '': a user name must have 1 to 64 bytes"),
-        (["chat", "--as", "a", "--to", "b:c"], "landline: --to b:c: a user name has no ':'"),
+        (
+            ["chat", "--as", "a", "--to", "b:c"],
+            "landline: --to b:c: a user name must not contain ':'",
+        ),
         (["chat", "--as", "a", "--url", "http://h"], "--url http://h is not a WebSocket address"),
         (["chat", "--as", "a", "--url", "ws://"], "--url ws://: the server's address must be like"),
         (["chat", "--as", "a", "--url", "ws://h:x/ws"], "is its port a number"),

@@ -1,6 +1,5 @@
 """What is on its way into the log: messages, and batches of receipts."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from landline.delivery.lineup import Place
@@ -63,9 +62,6 @@ class Flights:
 
     def __len__(self) -> int:
         return len(self._flights)
-
-    def __iter__(self) -> Iterator[Flight]:
-        return iter(self._flights.values())
 
     def get(self, message_id: str) -> Flight | None:
         """Return the flight of this message, if it is under way."""

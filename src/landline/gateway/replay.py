@@ -240,7 +240,7 @@ class Replay:
 
     async def _read_apart(self, mailbox: Mailbox, wanted: ReadPending, seconds: float) -> None:
         began = self._loop.time()
-        is_first = not mailbox.wait
+        is_first = mailbox.backoff.is_fresh
         try:
             answers = await self._try([wanted], seconds)
         except _TROUBLE as error:

@@ -119,7 +119,7 @@ def drain_rejects() -> AbstractContextManager[Any]:
 
     def at_once(self: sends.Sends) -> None:
         drain(self)
-        for flight in list(self._flights):
+        for flight in list(self._flights._flights.values()):
             self._fail(flight, NotAppended(True, "restarting"))
 
     return patch(sends.Sends, "drain", at_once)
