@@ -1,6 +1,6 @@
 """Writes docs/mutants.md: every rule that has a switch, and how its absence shows."""
 
-from simulation.judge import INVARIANTS
+from simulation.invariants import INVARIANTS
 from simulation.mutants import MUTANTS
 
 _TOP = """\

@@ -11,7 +11,7 @@ import pytest
 from simulation.mutants import MUTANTS
 from simulation.plan import FAULTS, Plan
 from simulation.run import Outcome, outcome, shrink, story
-from simulation.world import simulate
+from simulation.schedule import simulate
 
 SEEDS = range(600)
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_a_seed_tells_the_same_story_every_time(seed: int) -> None:
     """Whatever Python's hashes are; this process has some, and that one has others."""
     script = f"""
 from simulation.plan import Plan
-from simulation.world import simulate
+from simulation.schedule import simulate
 print(simulate(Plan.of({seed})).history)
 """
     elsewhere = subprocess.run(
