@@ -47,9 +47,6 @@ class Ahead:
         self._cursors: dict[Turn, int] = {}
         self._forgotten: Positions = NOWHERE  # partition -> the highest of those that were
 
-    def __len__(self) -> int:
-        return len(self._cursors)
-
     def __contains__(self, turn: Turn) -> bool:
         return turn in self._cursors
 

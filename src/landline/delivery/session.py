@@ -355,8 +355,7 @@ class Session:
 
     def _forget_served_out(self, pending: Pending) -> None:
         """Forget conversations that had their turn and have nothing pending below their cursor."""
-        if self._asked is None:
-            return
+        assert self._asked is not None, "a page answers what was asked"
         if turns := self.ahead.served_out(self._asked, pending):
             self._held.drop(self._has)  # what is known by these cursors alone
             self.ahead.forget(turns)
