@@ -16,7 +16,7 @@ from simulation.process import Process
 from simulation.surroundings import Surroundings
 from simulation.weather import OUTSIDE
 
-# Who sips acknowledges one message in so many seconds.
+# A client that sips acknowledges one message in so many seconds.
 SIP_SECONDS = 0.25
 
 

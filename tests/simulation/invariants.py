@@ -18,7 +18,7 @@ INVARIANTS = {
     "I2b": "not stranded: within writer lag and sweep, while the recipient stays connected",
     "I2p": "prompt: without faults a connected recipient need not wait for the sweep",
     "I2c": "`caught_up` comes after everything that was owed when the session began",
-    "I2d": "not deaf: who waits for a store that is away gets live messages meanwhile",
+    "I2d": "not deaf: a session that waits for a store gets live messages meanwhile",
     "I3": "no phantom: nothing arrives that was not sent, nothing rejected is in the log",
     "I4": "unaltered: one digest everywhere",
     "I5": "at most once per session, and without faults at most once",

@@ -104,7 +104,7 @@ class Judge:
         self._violate(invariant, event["what"], f"{event['value']}")
 
     def _on_flood(self, event: Event) -> None:
-        """Who floods waits for their own messages alone."""
+        """A client that floods waits for its own messages alone."""
         self._floods.add((event["by"], event["to"]))
 
     def _on_mailbox(self, event: Event) -> None:

@@ -67,7 +67,7 @@ class Schedule:
         await self._finish()
 
     async def _heal(self) -> None:
-        """Mend log, store and servers, and have every client behave."""
+        """Repair log, store and servers, and have every client behave."""
         self._world.note("phase", name="heal")
         self._world.weather.faults &= NETWORK_FAULTS
         while self._world.background:

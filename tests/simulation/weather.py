@@ -1,7 +1,7 @@
 """What every model shares: requests that are on their way for a while, and the weather that the
 seed decides.
 
-A request takes effect at one moment, and its answer is on its way for a while. Whoever asked may be
+A request takes effect at one moment, and its answer is on its way for a while. The asker may be
 gone by then, and what had left lands all the same. Bad weather loses requests and answers, and lets
 answers come after every deadline.
 """
@@ -30,7 +30,7 @@ class Weather:
     rng: random.Random
     faults: frozenset[str] = frozenset()
     pace: float = 0.004
-    # Who is away, and the requests that stand in its sockets until it is back.
+    # What is away, and the requests that stand in its sockets until it is back.
     away: dict[str, list[Callable[[], None]]] = field(default_factory=dict)
 
     def delay(self) -> float:

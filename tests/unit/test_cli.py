@@ -255,7 +255,7 @@ def test_a_server_s_environment_and_file_serve_the_other_commands(
         {"limit": 0, "metrics": Path("x.prom")},
     ]
     assert {settings.kafka for settings, _given in seen} == {("h:1",)}
-    assert cli.main(["serve"]) == 2  # a server of that file would trust whoever reaches it
+    assert cli.main(["serve"]) == 2  # a server of that file would trust everybody who reaches it
 
 
 @pytest.fixture

@@ -128,7 +128,7 @@ def test_variables_of_ours_are_options() -> None:
         assert {name for name in service["environment"] if name.startswith("LANDLINE")} <= ours
 
 
-def test_who_is_waited_for_is_there_and_can_say_that_it_is_ready() -> None:
+def test_a_service_that_is_waited_for_is_there_and_can_say_that_it_is_ready() -> None:
     for service in SERVICES.values():
         for name, how in service.get("depends_on", {}).items():
             if how["condition"] == "service_healthy":

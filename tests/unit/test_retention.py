@@ -110,7 +110,7 @@ async def test_what_was_found_last_holds_while_nobody_answers(
 
 
 async def test_the_log_gets_older_while_the_store_is_away(world: World) -> None:
-    """F25, as it happens: what is not applied for want of a store must not be deleted either."""
+    """F25, as it happens: what no store has applied must not be deleted."""
     world.stored = 40
     await world.look()
     world.trouble = StoreUnavailable("away")

@@ -99,7 +99,7 @@ def test_what_was_locked_since_is_installed(checkout: Path, lock: str, targets: 
         assert ("scripts/setup" in make(checkout, target)) is (target in targets)
 
 
-def test_another_python_makes_the_environment_anew(checkout: Path, tmp_path: Path) -> None:
+def test_another_python_makes_the_environment_again(checkout: Path, tmp_path: Path) -> None:
     set_up(checkout, "server", "development")
     assert "scripts/setup" not in make(checkout, "run", f"PYTHON={sys.executable}")
     other = script(tmp_path / "bin of mine" / "python", "echo 3.13.99")

@@ -117,7 +117,7 @@ async def test_a_store_that_is_away_is_waited_for_and_quarantines_nothing() -> N
 
 
 async def test_a_store_that_answers_and_takes_nothing_is_trouble_all_the_time() -> None:
-    """Not only between two tries: `/readyz` and whoever waits for the writer ask at any time."""
+    """Not only between two tries: `/readyz` may ask at any time, and so may a new log."""
     log, store = Log(record(1)), Store()
     it = Writer(log, store)  # type: ignore[arg-type]
     seen: list[str | None] = []

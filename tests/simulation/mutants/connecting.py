@@ -217,7 +217,7 @@ def missed_not_noted() -> AbstractContextManager[Any]:
     return patch(session.Session, "_miss", lambda _self, _position: None)
 
 
-@mutant("who waits for the store for long hears live messages meanwhile", "F81", "I2d", 8)
+@mutant("a session that waits for the store for long hears live messages", "F81", "I2d", 8)
 def deaf_while_catching_up() -> AbstractContextManager[Any]:
     return patch(session.Session, "_is_deaf_for_long", lambda _self: False)
 

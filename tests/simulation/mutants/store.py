@@ -115,7 +115,7 @@ def garbage_skipped() -> AbstractContextManager[Any]:
     return patch(writer, "fold", lambda stretch: dataclasses.replace(fold(stretch), quarantined=()))
 
 
-@mutant("whoever follows the log trusts offsets, not counts", "F79", "I1 I2 I9", 4)
+@mutant("readers of the log trust offsets, not counts", "F79", "I1 I2 I9", 4)
 def tail_counts() -> AbstractContextManager[Any]:
     """A cache of what this log acknowledged: it lacks what was denied, and takes the next one for
     it.

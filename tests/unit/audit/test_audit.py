@@ -155,7 +155,7 @@ async def test_duplicates_late_receipts_and_what_is_not_applied_yet_are_no_diffe
 ) -> None:
     world.append(0, sent(2))
     world.append(0, received(2))
-    world.append(1, sent(2))  # by whoever counts partitions differently
+    world.append(1, sent(2))  # by a producer that counts partitions differently
     world.position = dict(world.ends)
     world.append(0, sent(50))
     world.append(1, received(3))

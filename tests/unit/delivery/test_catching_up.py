@@ -274,7 +274,9 @@ def test_what_is_held_is_bounded_in_bytes_for_all_sessions_together(server: Serv
 
 
 @pytest.mark.parametrize("came_first", [True, False])
-def test_others_who_acknowledge_nothing_make_nobody_deaf(server: Server, came_first: bool) -> None:
+def test_sessions_that_acknowledge_nothing_make_no_other_deaf(
+    server: Server, came_first: bool
+) -> None:
     """They may take all that is held for sessions that wait."""
     if not came_first:
         server.heart.disconnect("b")
@@ -292,7 +294,7 @@ def test_others_who_acknowledge_nothing_make_nobody_deaf(server: Server, came_fi
 
 
 @pytest.mark.parametrize("sessions", [1, 40, 150])
-def test_who_comes_late_finds_room_to_be_held_in(server: Server, sessions: int) -> None:
+def test_a_session_that_comes_late_finds_room_to_be_held_in(server: Server, sessions: int) -> None:
     """However many there are that have taken what they could get."""
     for number in range(sessions):
         server.connect(f"e{number}", "eve")

@@ -80,7 +80,7 @@ def test_a_session_that_has_caught_up_again_is_live_again(bench: Bench) -> None:
 def test_a_session_that_remembers_too_much_reads_on_at_once(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its window is open, so no ack will come that could set it going; nor need it wait for the
+    """Its window is open, so no ack will come that could set it going; and it need not wait for the
     sweep.
     """
     monkeypatch.setattr(memory, "PUSHED_IDS", 2)

@@ -103,7 +103,7 @@ def test_a_repeat_that_was_overtaken_takes_the_others_position(bench: Bench) -> 
     bench.append()
     bench.confirm(4)
     assert bench.of("a", "accepted")[0]["offset"] == 4
-    assert not bench.of("b", "message"), "whoever appended the original pushes it"
+    assert not bench.of("b", "message"), "the server that appended the original pushes it"
 
 
 def test_a_store_that_does_not_answer_leaves_a_repeat_unknown(bench: Bench) -> None:
@@ -132,7 +132,7 @@ def test_a_repeat_that_joins_its_original_learns_which_position_won(bench: Bench
     assert not bench.of("a", "accepted"), "another server may have been faster"
     bench.confirm(4)
     assert bench.got("a", "offset", "accepted") == [4, 4]
-    assert not bench.of("b", "message"), "whoever appended the original pushes it"
+    assert not bench.of("b", "message"), "the server that appended the original pushes it"
 
 
 def test_an_append_that_took_long_learns_which_position_won(bench: Bench) -> None:
@@ -273,7 +273,7 @@ def test_short_pauses_one_after_the_other_do_not_add_up(bench: Bench) -> None:
         bench.send("a", "bob", ref=f"r{number}")
         bench.heart.left_unread("a", since)
         bench.append()
-    for number in range(10):  # nor do those of the process
+    for number in range(10):  # pauses of the process do not add up either
         bench.clock.now += unread.STILL_SECONDS + 0.01
         bench.heart.pulse()
         bench.deliver("a", "bob", ref=f"s{number}")

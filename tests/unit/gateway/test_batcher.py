@@ -71,7 +71,7 @@ async def test_what_was_taken_out_is_not_handed_over() -> None:
 
 
 async def test_a_consumer_that_fails_ends_it() -> None:
-    """Whoever owns the task hears of it; what was not handed over still waits."""
+    """The owner of the task hears of it; what was not handed over still waits."""
 
     async def fail(_batch: list[int]) -> None:
         raise RuntimeError("a defect")

@@ -85,7 +85,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     )
 
 
-async def test_who_leaves_is_told_though_who_comes_was_not(tmp_path: Path) -> None:
+async def test_an_end_is_told_though_the_beginning_was_not(tmp_path: Path) -> None:
     """A directory asserts what it was told: a session it never heard the end of would stay."""
     database, directory = Database(tmp_path, lambda _why: None), Away()
     hub = make_hub(database, directory)
@@ -151,7 +151,7 @@ class Knowing(SqliteMessageStore):
 async def test_a_repeat_does_not_wait_for_the_partition_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither for the one that is stuck, nor behind those who wait for it."""
+    """It waits for no stuck partition, and not behind repeats that wait for one."""
     monkeypatch.setattr(repeats, "FIND_SECONDS", 0.3)
     database = Database(tmp_path, lambda _why: None)
     hub = make_hub(database, Away(), event_log=Wide(database), store=Knowing(database))

@@ -149,7 +149,7 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
 
 
 async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
-    """Who has not said what it wants is cut; nobody else gets in."""
+    """A client that has not said what it wants is cut; nobody else gets in."""
     async with Edge() as edge, edge.client() as pair, dialled(edge.port) as undecided:
         await until(lambda: len(edge.listener._http_connections) == 1, "the other one is accepted")
         edge.listener.close()

@@ -17,7 +17,7 @@ LINES = 24
 
 
 class Store:
-    """Answers one at a time. Refuses who comes when too many wait."""
+    """Answers one at a time. Refuses a request when too many wait."""
 
     def __init__(self) -> None:
         self._lane = asyncio.Lock()
@@ -74,8 +74,10 @@ async def test_many_lines_are_no_crowd_before_the_store(is_urgent: bool) -> None
     assert sorted(confirmed, key=int) == [str(number) for number in range(LINES)]
 
 
-async def test_who_holds_others_up_is_told_earlier(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The store hangs. Who is waited for gives up soon; who waits alone goes on."""
+async def test_a_repeat_that_holds_others_up_is_told_earlier(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The store hangs. A repeat that others wait for gives up soon; one alone goes on."""
     monkeypatch.setattr(repeats, "CONFIRM_SECONDS", 0.05)
     monkeypatch.setattr(repeats, "FIND_SECONDS", 60.0)
     unknown: list[Any] = []

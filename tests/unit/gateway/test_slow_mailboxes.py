@@ -63,7 +63,7 @@ async def test_a_mailbox_that_is_well_again_is_swept_although_others_are_not(
 @pytest.mark.parametrize(("bad", "seconds"), [(1, 13.0), (8, 22.0)])
 @pytest.mark.parametrize("seed", range(5))
 @in_virtual_time
-async def test_who_is_in_a_request_with_bad_mailboxes_waits_for_one_deadline_at_the_most(
+async def test_a_mailbox_in_a_request_with_bad_ones_waits_for_one_deadline_at_the_most(
     bad: int, seconds: float, seed: int
 ) -> None:
     users = names(32)
@@ -162,7 +162,7 @@ async def test_so_many_bad_mailboxes_are_remembered_and_no_more(
 async def test_a_page_is_answered_whatever_a_sweep_does_that_began_before(
     moment: float, other: bool
 ) -> None:
-    """Who waits for a page is swept no more: an answer to the sweep in its place strands it."""
+    """A session that waits for a page is not swept: an answer to the sweep would strand it."""
     store = Timed(bob=HANGS)
     made, heart = make(store, [*names(30), "bob", *names(60)[30:]], sweeps=True, interval=1.0)
     async with running(made.run()):

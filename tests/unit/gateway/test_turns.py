@@ -1,4 +1,4 @@
-"""Who floods takes turns: others are served in between, and nothing that was sent is skipped."""
+"""A client that floods takes turns: others are served in between, and nothing sent is skipped."""
 
 from typing import Any
 from unittest import mock

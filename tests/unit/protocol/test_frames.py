@@ -295,7 +295,7 @@ def test_a_bad_frame_that_concerns_no_send_has_no_outcome(text: str, code: Error
 def test_a_send_in_json_that_others_might_read_differently_is_rejected_under_its_ref(
     text: str,
 ) -> None:
-    """Whoever waits for the answer to `r1` gets it, although the frame as a whole was no frame."""
+    """The answer to `r1` comes, although the whole was no frame."""
     assert refused(text) == (ErrorCode.BAD_FRAME, REJECTED, "r1")
 
 

@@ -22,7 +22,7 @@ def test_delivered_only_in_the_servers_opinion(tape: Tape, ok: e.Ok) -> None:
 
 
 @breaks("I2")
-def test_never_delivered_to_one_who_came_in_the_end_only(tape: Tape, ok: e.Ok) -> str:
+def test_never_delivered_to_a_client_that_came_in_the_end_only(tape: Tape, ok: e.Ok) -> str:
     written = {(each.user, each.ref) for each in tape.all(e.Invoke, to="u8")}
     accepted = next(each for each in tape.all(e.Ok) if (each.user, each.ref) in written)
     tape.forget_receipt(accepted.id)

@@ -49,7 +49,7 @@ def test_a_run_that_was_stopped_proves_nothing() -> None:
     assert is_unknown(base()[:cut], "stopped before its phase `final`")
 
 
-def test_who_never_came_back_is_owed_nothing_and_proves_nothing() -> None:
+def test_a_client_that_never_came_back_is_owed_nothing_and_proves_nothing() -> None:
     tape = Tape()
     gone = {each.c for each in tape.all(e.Connect, user="u8")}
     for receipts in tape.all(e.ReceiptsRecord, recipient="u8"):

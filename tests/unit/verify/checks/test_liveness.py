@@ -30,7 +30,7 @@ def test_never_live_again(tape: Tape, ok: e.Ok) -> None:
 
 @breaks("I15", at_a_message=False)
 def test_cut_again_and_again_in_the_end(tape: Tape, ok: e.Ok) -> None:
-    """No session lasts long enough to be stuck, and yet he never gets in."""
+    """No session lasts long enough to be stuck, and yet this user never gets in."""
     for live in tape.all(e.Live, user="u8"):
         tape.drop(live)
     for connect in tape.all(e.Connect, user="u8"):
