@@ -40,8 +40,7 @@ class Log:
         class Reader:
             async def read(self, limit: int) -> Sequence[Stretch]:
                 nonlocal offset
-                while offset >= len(log.values):  # noqa: ASYNC110 - a model, not a product
-                    await asyncio.sleep(0.001)
+                await until(lambda: offset < len(log.values), "there is a record")
                 values = log.values[offset : offset + limit]
                 entries = tuple(
                     Entry(Position(0, offset + n), 0, "dm:a:b", value)
@@ -117,7 +116,7 @@ async def test_a_store_that_is_away_is_waited_for_and_quarantines_nothing() -> N
 
 
 async def test_a_store_that_answers_and_takes_nothing_is_trouble_all_the_time() -> None:
-    """Not only between two tries: `/readyz` may ask at any time, and so may a new log."""
+    """Not only between two tries: `/readyz` and `landline migrate` may ask at any time."""
     log, store = Log(record(1)), Store()
     it = Writer(log, store)  # type: ignore[arg-type]
     seen: list[str | None] = []

@@ -1,12 +1,13 @@
 """A line that is cut, silent or slow does to both sides what such a line does."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 
 import pytest
 
 from landline_stack.proxy import Proxy
+from support.waiting import until
 
 SECONDS = 20.0
 
@@ -77,7 +78,7 @@ async def test_silence_loses_what_is_said_and_then_the_connection(proxy: Proxy) 
         async with connected(proxy) as late:  # accepted after the order, so that is carried out
             late[1].write(b"lost")
             talking[1].write(b"lost")
-            await wait_until(lambda: sum(line.has_lost for line in proxy._lines) == 2)
+            await until(lambda: sum(line.has_lost for line in proxy._lines) == 2, "both are lost")
             proxy.flow()
             await expect_reset(late)
             await expect_reset(talking)
@@ -129,8 +130,3 @@ async def test_a_server_that_is_gone_is_gone_through_the_proxy_too() -> None:
                 await reader.readexactly(1)
     finally:
         await asyncio.to_thread(proxy.__exit__)
-
-
-async def wait_until(is_so: Callable[[], bool]) -> None:
-    while not is_so():  # noqa: ASYNC110 - another thread's
-        await asyncio.sleep(0.01)
