@@ -63,8 +63,8 @@ CRAMPED: dict[Any, dict[str, Any]] = {
 STRANDED_SECONDS = 6.0
 # In a run without faults a connected recipient has it before the next sweep could have helped.
 PROMPT_SECONDS = 1.5
-# A session that has waited so long (and a tick) for a store that is away hears live messages
-# within the time below: a message before it may have to be looked for in the store first, which fails.
+# A session that has waited so long (and a tick) for a store that is away hears live messages within
+# the second time: a message before it may have to be looked for in the store first, which fails.
 DEAF_SECONDS = BOUNDS[session]["DEAF_SECONDS"] + hub.TICK_SECONDS
 HEARD_SECONDS = PROMPT_SECONDS + BOUNDS[repeats]["CONFIRM_SECONDS"]
 # Within this long after the last fault everything has come to rest.
