@@ -178,8 +178,13 @@ def _processes() -> list[tuple[int, int, str]]:
 
 def _start(owner: str, command: list[str]) -> int:
     guard = os.getpid()
+    # Until the command runs, its process has the guard's handlers and would lose a signal.
+    runs, starts = os.pipe()  # exec closes both ends
     child = os.fork()
     if child != 0:
+        os.close(starts)
+        os.read(runs, 1)
+        os.close(runs)
         return child
     try:
         _become(owner)
@@ -190,7 +195,9 @@ def _start(owner: str, command: list[str]) -> int:
                 signal.signal(number, signal.SIG_DFL)
             os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
             os.dup2(2, 1)
-            os.closerange(3, 1024)  # what the parent wants held for as long as the guard lives
+            # What the parent wants held for as long as the guard lives.
+            os.closerange(3, starts)
+            os.closerange(starts + 1, 1024)
             os.execvp(command[0], command)  # noqa: S606 - that is what it is for
     except OSError as error:
         os.write(2, f"{command[0]}: {error.strerror}\n".encode())

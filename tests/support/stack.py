@@ -125,7 +125,7 @@ def create_topic(
         created.result(KAFKA_SECONDS)
     places = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
     wait_until(
-        lambda: all(map(_is_answered, admin.list_offsets(places, request_timeout=10).values())),
+        lambda: all(map(_is_answered, admin.list_offsets(places, request_timeout=2).values())),
         f"topic {name} has leaders",
     )
 
