@@ -52,7 +52,7 @@ class Ahead:
 
     def has_room(self) -> bool:
         """Say whether one more conversation may be served ahead."""
-        return len(self) < AHEAD_CONVERSATIONS
+        return len(self._cursors) < AHEAD_CONVERSATIONS
 
     def has(self, message: Message | HeldMessage) -> bool:
         """Say whether a message was served ahead."""
