@@ -1,7 +1,7 @@
 """A line that is cut, silent or slow does to both sides what such a line does."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
 import pytest
@@ -85,14 +85,19 @@ async def test_silence_loses_what_is_said_and_then_the_connection(proxy: Proxy) 
         assert await say(quiet, b"still here") == b"still here"
 
 
+async def hold_up(proxy: Proxy, line: Line, hold: Callable[[], None]) -> None:
+    """Have a line that works hold up what is said next."""
+    assert await say(line, b"hello") == b"hello"
+    hold()
+    line[1].write(b"held")
+    assert await asyncio.to_thread(proxy.has_held.wait, SECONDS)
+    proxy.has_held.clear()
+
+
 async def test_what_is_held_up_arrives_when_the_line_flows_again(proxy: Proxy) -> None:
     for hold in (proxy.hold_questions, proxy.hold_answers):
         async with connected(proxy) as line:
-            assert await say(line, b"hello") == b"hello"
-            hold()
-            line[1].write(b"held")
-            assert await asyncio.to_thread(proxy.has_held.wait, SECONDS)
-            proxy.has_held.clear()
+            await hold_up(proxy, line, hold)
             proxy.flow()
             assert await line[0].readexactly(4) == b"held"
 
@@ -100,11 +105,7 @@ async def test_what_is_held_up_arrives_when_the_line_flows_again(proxy: Proxy) -
 async def test_what_is_held_up_is_lost_with_a_cut(proxy: Proxy) -> None:
     for hold in (proxy.hold_questions, proxy.hold_answers):
         async with connected(proxy) as line:
-            assert await say(line, b"hello") == b"hello"
-            hold()
-            line[1].write(b"held")
-            assert await asyncio.to_thread(proxy.has_held.wait, SECONDS)
-            proxy.has_held.clear()
+            await hold_up(proxy, line, hold)
             proxy.cut()
             await expect_reset(line)
         async with connected(proxy) as line:
