@@ -17,15 +17,12 @@ class Backoff:
         self._last = last_seconds
         self._least_share = least_share
         self._longest = first_seconds
-
-    @property
-    def is_fresh(self) -> bool:
-        """Say whether nothing was waited since the start or the last `reset`."""
-        return self._longest == self._first
+        self.is_fresh = True  # nothing was waited since the start or the last `reset`
 
     def reset(self) -> None:
         """Begin with the shortest time again: a try has succeeded."""
         self._longest = self._first
+        self.is_fresh = True
 
     def next_seconds(self, at_least: float = 0.0, at_most: float = inf) -> float:
         """Return how long to wait now; the next time may be twice as long. For a thread.
@@ -34,6 +31,7 @@ class Backoff:
         """
         longest = min(self._longest, at_most)
         self._longest = min(2 * longest, self._last)
+        self.is_fresh = False
         share = random.uniform(self._least_share, 1.0)  # noqa: S311 - not a secret
         return max(longest, at_least) * share
 

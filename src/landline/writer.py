@@ -26,7 +26,7 @@ APPLY_SECONDS = 20.0
 # at a time, where the same large batch would fail for ever. One that was applied in less than this
 # lets the next be larger again.
 QUICK_SECONDS = 5.0
-STORE_ANSWER_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 # How often a writer that stands by looks whether it is needed. Messages to users who are connected
 # do not wait for the writer; what others are owed waits two of these at the most.
 STAND_BY_SECONDS = 1.0
@@ -35,7 +35,7 @@ STAND_BY_SECONDS = 1.0
 STUCK_LOOKS = 10
 # How often a writer that has nothing to apply looks whether the store is still where it left it,
 # and where it was in trouble, whether that is over.
-STANDBY_LOOK_SECONDS = 5.0
+IDLE_LOOK_SECONDS = 5.0
 LOOK_IN_TROUBLE_SECONDS = 0.5
 _FIRST_BACKOFF_SECONDS = 0.05
 _LAST_BACKOFF_SECONDS = 2.0
@@ -91,13 +91,13 @@ class Writer:
     async def _has_nothing_to_apply(self) -> bool:
         """Say whether the log is applied to its end; where it does not answer, that is not so."""
         with suppress(LogUnavailable, TimeoutError):
-            async with asyncio.timeout(STORE_ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return covers(self.applied, await self._event_log.ends())
         return False
 
     @property
     def _look_seconds(self) -> float:
-        return STANDBY_LOOK_SECONDS if self.trouble is None else LOOK_IN_TROUBLE_SECONDS
+        return IDLE_LOOK_SECONDS if self.trouble is None else LOOK_IN_TROUBLE_SECONDS
 
     async def _read(self, reader: LogReader) -> Sequence[Stretch]:
         """Return what comes next, or nothing when the store has gone back meanwhile.
@@ -131,7 +131,7 @@ class Writer:
             self._works()
             await asyncio.sleep(STAND_BY_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311
             before, self.applied = self.applied, await self._ask_applied()
-            async with asyncio.timeout(STORE_ANSWER_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 ends = await self._event_log.ends()
             stuck = {
                 each: stuck.get(each, 0) + 1
@@ -143,7 +143,7 @@ class Writer:
                 return
 
     async def _ask_applied(self) -> Positions:
-        async with asyncio.timeout(STORE_ANSWER_SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS):
             return await self._store.applied()
 
     async def _apply_in_time(self, stretches: Sequence[Stretch]) -> bool:

@@ -41,7 +41,7 @@ BOUNDS: dict[Any, dict[str, Any]] = {
     writer: {
         "BATCH_ENTRIES": 5,
         "APPLY_SECONDS": 2.0,
-        "STORE_ANSWER_SECONDS": 1.0,
+        "ANSWER_SECONDS": 1.0,
         "STAND_BY_SECONDS": 0.5,
         "_LAST_BACKOFF_SECONDS": 0.5,
     },

@@ -274,6 +274,3 @@ class ModelLogReader:
 
     async def close(self) -> None:
         """Nothing is held."""
-
-
-# The store -------------------------------------------------------------------------------------

@@ -37,7 +37,7 @@ class LoopClock:
 
 
 class Process:
-    """One run of a server."""
+    """One run of a server. Its attributes are the server's parts, which tests and faults reach."""
 
     def __init__(self, world: Surroundings, name: str, *, is_writer: bool) -> None:
         self._world = world

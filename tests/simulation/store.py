@@ -142,6 +142,3 @@ class ModelMessageStore:
 
     async def _ask(self, effect: Callable[[], T]) -> T:
         return await self._weather.ask("store", StoreUnavailable, effect)
-
-
-# Hints -----------------------------------------------------------------------------------------

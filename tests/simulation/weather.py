@@ -17,7 +17,7 @@ from simulation.loop import WORLD, lane_context
 
 T = TypeVar("T")
 
-# Longer than every deadline of the server, as it is set in `world`.
+# Longer than every deadline of the server, as `bounds` sets them.
 LATE_SECONDS = 4.0
 # Services and networks go on when a process that asked them is paused or gone.
 OUTSIDE = lane_context(WORLD)
@@ -94,6 +94,3 @@ class Weather:
         late = LATE_SECONDS if 0.11 <= fate < 0.13 else 0.0
         loop.call_later(late + self.delay(), arrive, context=OUTSIDE)
         return await answer
-
-
-# The log ---------------------------------------------------------------------------------------

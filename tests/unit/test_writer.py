@@ -84,7 +84,7 @@ class Store:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "STAND_BY_SECONDS", 0.005)
-    monkeypatch.setattr(writer, "STANDBY_LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(writer, "IDLE_LOOK_SECONDS", 0.005)
     monkeypatch.setattr(writer, "_LAST_BACKOFF_SECONDS", 0.01)
 
 

@@ -14,6 +14,7 @@ Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 """
 
 from collections.abc import Callable, Iterable
+from typing import assert_never
 
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
@@ -34,7 +35,7 @@ from landline.delivery.session import Session
 from landline.model import Appended, AppendResult, Message, Pending, PendingQuery, Positions
 from landline.ports import Clock
 from landline.protocol import server_frames
-from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Send
+from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, Outcome
 from landline.protocol.hints import StatusHint
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
@@ -152,12 +153,15 @@ class Delivery:
         if session is None:
             return
         session.intake.take_good()
-        if isinstance(frame, Send):
-            self._sends.take(session, frame)
-        elif isinstance(frame, Ack):
-            self._acknowledge(session, frame.ids)
-        else:
-            self._out.append(Transmit(session_id, server_frames.PONG))
+        match frame:
+            case Send():
+                self._sends.take(session, frame)
+            case Ack(ids):
+                self._acknowledge(session, ids)
+            case Ping():
+                self._out.append(Transmit(session_id, server_frames.PONG))
+            case _:
+                assert_never(frame)
 
     def receive_bad(self, session_id: str, bad: BadFrame) -> None:
         """A client has sent a frame that cannot be taken: say so; the connection lives on."""
@@ -218,9 +222,12 @@ class Delivery:
 
     def page(self, session_id: str, query: PendingQuery, pending: Pending) -> None:
         """The store has answered a `ReadPending`."""
-        if session := self._sessions.pop(session_id, None):
-            self._sessions[session_id] = session  # to the end of the queue of the sweep
-            session.page(query, pending, self._receipts.is_settled)
+        session = self._sessions.get(session_id)
+        if session is None:
+            return
+        if not session.has_asked(query):
+            self._sessions[session_id] = self._sessions.pop(session_id)  # to the end of the sweep
+        session.page(query, pending, self._receipts.is_settled)
 
     def applied(self, session_id: str) -> None:
         """The store has reached the target of an `AwaitApplied`."""

@@ -227,10 +227,14 @@ class Session:
         self, query: PendingQuery, pending: Pending, is_settled: Callable[[str, str], bool]
     ) -> None:
         """Push what the store has answered to a pull or to the sweep; decide what comes next."""
-        if query is self._asked:
+        if self.has_asked(query):
             self._counters.pushed_replay += self._pulled(pending, is_settled)
         elif self.state is State.LIVE and not self.pulling:
             self._counters.pushed_sweep += self._swept(pending, is_settled)
+
+    def has_asked(self, query: PendingQuery) -> bool:
+        """Say whether this is the query of the last pull. Otherwise it is the sweep's."""
+        return query is self._asked
 
     def _pulled(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
         pushed = self._push_rows(pending, is_settled)

@@ -120,9 +120,7 @@ class Hub:
             happened=happened,
             repeat_seconds=repeat_seconds,
         )
-        self._routing = Routing(
-            clock=clock, directory=directory, bus=bus, delivery=delivery, happened=happened
-        )
+        self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
 
     async def listen(self) -> None:
         """Hear hints from now on: before the first session is in the directory."""
@@ -246,16 +244,21 @@ class Hub:
         for connection in written:
             self._check_written(connection)
 
-    def _carry_out(self, decision: Decision, written: list[Connection]) -> None:
-        """Carry out a decision, and note to whom something was written. What is frequent comes
-        first.
+    def _carry_out(  # noqa: PLR0912 - a branch for each decision
+        self, decision: Decision, written: list[Connection]
+    ) -> None:
+        """Carry out a decision. `written` collects connections that a frame was written to.
+        Frequent decisions come first.
         """
         match decision:
-            case Transmit() | PauseReading() | ResumeReading() | Close():
-                if (connection := self._connections.get(decision.session)) is not None:
-                    _order(connection, decision)
+            case Transmit(session, frame):
+                if (connection := self._connections.get(session)) is not None:
+                    connection.transmit(frame)
                     if connection.auto_ack:
                         written.append(connection)
+            case PauseReading() | ResumeReading() | Close():
+                if (connection := self._connections.get(decision.session)) is not None:
+                    _order(connection, decision)
             case AppendMessage(flight, value):
                 tell = partial(self._delivery.message_appended, flight)
                 self._append(flight.record.conversation, value, tell)
@@ -333,12 +336,8 @@ class Hub:
             await asyncio.sleep(0.01)
 
 
-def _order(
-    connection: Connection, decision: Transmit | PauseReading | ResumeReading | Close
-) -> None:
+def _order(connection: Connection, decision: PauseReading | ResumeReading | Close) -> None:
     match decision:
-        case Transmit():
-            connection.transmit(decision.frame)
         case PauseReading():
             connection.pause_reading()
         case ResumeReading():

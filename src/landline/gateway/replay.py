@@ -92,7 +92,8 @@ class Replay:
 
     def await_applied(self, decision: AwaitApplied) -> None:
         """Take an `AwaitApplied`. A session waits once at a time."""
-        self._waits[decision.session] = self._spawn(self._wait_applied(decision))
+        if self._is_connected(decision.session):
+            self._waits[decision.session] = self._spawn(self._wait_applied(decision))
 
     def forget(self, session: str) -> None:
         """Wait for a session no more: it is gone."""
@@ -136,8 +137,8 @@ class Replay:
         while True:
             try:
                 await self._store.wait_applied(decision.target)
-            except StoreUnavailable as error:
-                log.warning("waiting", what="catching_up", reason=str(error))
+            except _TROUBLE as error:
+                log.warning("waiting", what="catching_up", reason=str(error) or "no answer in time")
             else:
                 return
             await backoff.wait()

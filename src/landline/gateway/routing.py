@@ -8,29 +8,26 @@ from collections.abc import Callable, Mapping
 from sys import getsizeof
 from typing import NamedTuple
 
-from landline.backoff import Backoff
 from landline.delivery import Delivery
 from landline.delivery.decisions import RouteMessage, RouteStatus
 from landline.errors import Unavailable
 from landline.gateway.batcher import Batcher
-from landline.ports import Clock, Directory, RoutingBus
+from landline.ports import Directory, RoutingBus
 from landline.protocol.hints import decode_hint, encode_message_hint, encode_status_hint
 
 # The directory has a deadline of its own (200 ms, and a breaker); this one is for its defects.
 LOOKUP_SECONDS = 0.5
-# Hints wait for a directory that is late, but not for long: then the sweep is as fast.
-KEPT_SECONDS = 2.0
-WAITING = 10_000
+# Hints that may wait for the directory. Beyond that the sweep delivers.
+ROUTED_HINTS = 10_000
 ROUTED_BYTES = 16 * 1024 * 1024
-
+# So many are looked up together.
 ROUTED_TOGETHER = 1_000
 
 
 class _Waiting(NamedTuple):
-    """A hint to be sent, since when it waits, and the memory that it keeps."""
+    """A hint to be sent, and the memory that it keeps."""
 
     decision: RouteMessage | RouteStatus
-    since: float
     size_bytes: int
 
 
@@ -40,14 +37,12 @@ class Routing:
     def __init__(
         self,
         *,
-        clock: Clock,
         directory: Directory,
         bus: RoutingBus,
         delivery: Delivery,
         happened: Callable[[], None],
     ) -> None:
         """`happened` is told after a hint was heard."""
-        self._clock = clock
         self._directory = directory
         self._bus = bus
         self._delivery = delivery
@@ -71,37 +66,26 @@ class Routing:
             size_bytes = getsizeof(decision.message.content)
         else:
             size_bytes = 0
-        if len(self._queue) >= WAITING or self._waiting_bytes + size_bytes > ROUTED_BYTES:
+        if len(self._queue) >= ROUTED_HINTS or self._waiting_bytes + size_bytes > ROUTED_BYTES:
             self.dropped += 1
             return
         self._waiting_bytes += size_bytes
-        self._queue.put(_Waiting(decision, self._clock.monotonic(), size_bytes))
+        self._queue.put(_Waiting(decision, size_bytes))
 
     async def _route(self, waiting: list[_Waiting]) -> None:
-        backoff = Backoff(first_seconds=0.1, last_seconds=0.5)
-        while waiting:
-            try:
-                async with asyncio.timeout(LOOKUP_SECONDS):
-                    found = await self._directory.lookup(_users(waiting))
-            except (TimeoutError, Unavailable):
-                self.failures += 1
-            else:
-                self._forget(waiting)
-                if found:
-                    self._publish(waiting, found)
-                return
-            await backoff.wait()
-            horizon = self._clock.monotonic() - KEPT_SECONDS
-            old = [each for each in waiting if each.since < horizon]
-            self._forget(old)
-            self.dropped += len(old)
-            del waiting[: len(old)]  # they are in the order in which they came
-
-    def _forget(self, hints: list[_Waiting]) -> None:
-        self._waiting_bytes -= sum(each.size_bytes for each in hints)
+        users = {user for each in waiting for user in _users_of(each.decision)}
+        found: Mapping[str, frozenset[str]] = {}
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                found = await self._directory.lookup(users)
+        except (TimeoutError, Unavailable):
+            self.failures += 1  # no hint; the sweep of the other server delivers
+        self._waiting_bytes -= sum(each.size_bytes for each in waiting)
+        if found:
+            self._publish(waiting, found)
 
     def _publish(self, hints: list[_Waiting], found: Mapping[str, frozenset[str]]) -> None:
-        for decision, _, _ in hints:
+        for decision, _ in hints:
             users = _users_of(decision)
             addresses = {address for user in users for address in found.get(user, ())}
             if not addresses:
@@ -118,10 +102,6 @@ class Routing:
         if hint is not None:
             self._delivery.routed(hint)
             self._happened()
-
-
-def _users(hints: list[_Waiting]) -> set[str]:
-    return {user for each in hints for user in _users_of(each.decision)}
 
 
 def _users_of(decision: RouteMessage | RouteStatus) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from landline.gateway import membership, replay, routing
 from landline.model import (
     NOWHERE,
     Pending,
-    PendingQuery,
     Positions,
 )
 from simulation.directory import Registry
@@ -185,15 +184,15 @@ def cursor_passes_a_cut_page() -> AbstractContextManager[Any]:
     def all_of_it(self: session.Session, pending: Pending, is_settled: Any) -> Any:
         return push(self, dataclasses.replace(pending, complete=True), is_settled)
 
-    def page(self: session.Session, query: PendingQuery, pending: Pending, settled: Any) -> None:
-        turn(self, query, dataclasses.replace(pending, complete=True), settled)
+    def pulled(self: session.Session, pending: Pending, is_settled: Any) -> int:
+        return pull(self, dataclasses.replace(pending, complete=True), is_settled)
 
-    turn = session.Session.page
+    pull = session.Session._pulled
 
     @contextmanager
     def switch() -> Iterator[None]:
         with (
-            patch(session.Session, "page", page),
+            patch(session.Session, "_pulled", pulled),
             patch(session.Session, "_push_rows", all_of_it),
         ):
             yield

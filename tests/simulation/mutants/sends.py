@@ -125,7 +125,7 @@ def drain_rejects() -> AbstractContextManager[Any]:
     return patch(sends.Sends, "drain", at_once)
 
 
-@mutant("`accepted` comes after the log's acknowledgement", "delivery/delivery.py", "I11 I1", 0)
+@mutant("`accepted` comes after the log's acknowledgement", "delivery/sends.py", "I11 I1", 0)
 def accepted_before_append() -> AbstractContextManager[Any]:
     append = ModelEventLog.append
 

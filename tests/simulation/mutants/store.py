@@ -40,14 +40,14 @@ def told_twice() -> AbstractContextManager[Any]:
 
 @mutant("a sender is told when the receipt is in the log", "F56, F58", "I8 I9", 1)
 def delivered_when_pushed() -> AbstractContextManager[Any]:
-    take = delivery.Delivery.take_decisions
+    end_turn = delivery.Delivery.end_turn
 
-    def acknowledge_first(self: delivery.Delivery) -> Any:
+    def acknowledge_first(self: delivery.Delivery) -> None:
         for each in list(self._sessions.values()):
             self._acknowledge(each, each.window.ids())
-        return take(self)
+        end_turn(self)
 
-    return patch(delivery.Delivery, "take_decisions", acknowledge_first)
+    return patch(delivery.Delivery, "end_turn", acknowledge_first)
 
 
 # The writer and the store ------------------------------------------------------------------------

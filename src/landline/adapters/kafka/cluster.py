@@ -67,7 +67,7 @@ _STALE = frozenset(
         KafkaError._NOENT,
     }
 )
-_STALE_TRIES = 4
+_STALE_TRIES = 5
 _COMPLAINTS = frozenset({KafkaError._SSL, KafkaError._AUTHENTICATION})
 
 

@@ -27,7 +27,7 @@ from landline.protocol.times import nearest_time
 PARTITION = 0
 # What may wait for the disk. At 13,000 commits' worth of records a second this is seconds.
 WAITING_RECORDS = 65_536
-BATCH_BYTES = 64 * 1024 * 1024
+WAITING_BYTES = 64 * 1024 * 1024
 COMMIT_SECONDS = 10.0
 # The newest entries, for the writer, which follows a few milliseconds behind.
 TAIL_ENTRIES = 8_192
@@ -86,7 +86,7 @@ class SqliteEventLog:
     def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
         """Join the batch that the next commit takes."""
         waiting = self._waiting
-        if len(waiting.keys) >= WAITING_RECORDS or waiting.size_bytes >= BATCH_BYTES:
+        if len(waiting.keys) >= WAITING_RECORDS or waiting.size_bytes >= WAITING_BYTES:
             why = "the log is behind; send again in a moment"
             self._loop.call_soon(done, NotAppended(True, why))
             return
