@@ -30,7 +30,7 @@ class Backoff:
         `at_least` and `at_most` bound the time before its jitter.
         """
         longest = min(self._longest, at_most)
-        self._longest = min(2 * longest, self._last)
+        self._longest = max(self._longest, min(2 * longest, self._last))
         self.is_fresh = False
         share = random.uniform(self._least_share, 1.0)  # noqa: S311 - not a secret
         return max(longest, at_least) * share
