@@ -1,4 +1,4 @@
-"""What one session has sent and is not answered yet: when its connection is not read any further.
+"""The unanswered sends of one session, and when its connection is paused for them.
 
 Without this bound a client that floods fills the queue to the log, and all others wait behind it.
 """
