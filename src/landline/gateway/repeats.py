@@ -52,8 +52,8 @@ class Repeats:
         self._repeat_seconds = repeat_seconds
         self._finding: dict[int, list[Flight]] = {}
         self._confirming: dict[tuple[int, float], list[ConfirmPosition]] = {}
-        # The store answers one at a time, with a deadline for each that is shorter than ours and
-        # counts from when it is asked: a crowd of lines would have it run out in the store's queue.
+        # The store answers one request at a time. Its deadline is shorter than ours and starts with
+        # the request, so many at once would time out in its queue.
         self._asking = asyncio.Lock()
 
     def find(self, decision: FindOriginal) -> None:
@@ -124,8 +124,8 @@ class Repeats:
 
 
 def _take(lines: dict[K, list[T]], line: K) -> list[T]:
-    """Take those who have waited longest in a line. One that nobody waits in is forgotten, so that
-    the next who comes has a task again.
+    """Take those that have waited longest in a line. An empty line is forgotten, so the next send
+    gets a new task.
     """
     waiting = lines[line]
     taken = waiting[:FOUND_TOGETHER]
@@ -136,7 +136,7 @@ def _take(lines: dict[K, list[T]], line: K) -> list[T]:
 
 
 def _empty(waiting: list[T]) -> list[T]:
-    """Take everybody who waits."""
+    """Take all that wait."""
     taken = waiting.copy()
     waiting.clear()
     return taken

@@ -25,16 +25,16 @@ from landline.observability.logging import get_logger
 from landline.ports import MessageStore
 
 STORE_SECONDS = 10.0
-# For a part of a request that has failed, and for a mailbox by itself: long enough for what is
-# well, short enough that whoever waits for a bad mailbox hardly notices.
+# For a part of a request that has failed, and for a mailbox by itself: long enough for a mailbox
+# that is well, so short that sessions behind a bad mailbox hardly notice.
 PART_SECONDS = 1.0
 # For all the parts of a request.
 DIVISION_SECONDS = 3.0
 
-# One answer to each reader is in memory at the same time, one to the sweep, and one to either line
-# of those that are asked for by themselves: REPLAY_LANES of the PostgreSQL store is their number,
-# so that nobody waits for a request that hangs. Of a mailbox at least one message comes, whatever
-# its size: 16 KiB more for each at the most.
+# So many answers are in memory at the same time: one to each reader, one to the sweep, and one to
+# either line of slow mailboxes. REPLAY_LANES of the PostgreSQL store is their number, so that none
+# waits for a request that hangs. Of a mailbox at least one message comes, whatever its size: at
+# most 16 KiB more for each.
 PAGE_READERS = 2
 PAGES_AT_ONCE = 32
 SWEEP_QUERIES = 256

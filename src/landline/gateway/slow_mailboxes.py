@@ -1,8 +1,8 @@
 """The mailboxes that are asked for by themselves, and whose turn it is.
 
-There are two lines. In the quick one nobody is given much time, so that nobody waits long there. In
-the patient one a mailbox is given what the store may take at all: its rows may come late, but they
-come. Whoever fails goes to the back of the line.
+There are two lines. In the quick one a mailbox is given little time, so that none waits long there.
+In the patient one a mailbox is given what the store may take at all: its rows may come late, but
+they come. A mailbox that fails goes to the back of the line.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ from landline.delivery.decisions import ReadPending
 # How often one that fails is tried.
 FIRST_RETRY_SECONDS = 0.2
 LAST_RETRY_SECONDS = 10.0
-# One that is well goes before those that fail, unless they have waited for so long.
+# A mailbox that answers goes before those that fail, unless they have waited for so long.
 WELL_FIRST_SECONDS = 300.0
 # How long a mailbox stays by itself that was bad or slow, however well it does now: in the same
 # request with others it would hold all of them up again.
@@ -77,7 +77,7 @@ class MailboxQueue:
 
 
 class SlowMailboxes:
-    """All of them. Those for which sessions wait are bounded by the sessions."""
+    """Both lines. The sessions bound the mailboxes that they wait for, `REMEMBERED` the others."""
 
     def __init__(self, is_connected: Callable[[str], bool]) -> None:
         """`is_connected` says whether a session is still there."""
@@ -133,7 +133,7 @@ class SlowMailboxes:
             self._forget(mailbox)
 
     def failed(self, mailbox: Mailbox, wanted: ReadPending, *, needs_time: bool) -> None:
-        """No answer has come. `needs_time`: it may come to one who is patient."""
+        """No answer has come. `needs_time`: it may come in the patient line."""
         mailbox.asked -= 1
         if not wanted.is_sweep:  # the next sweep asks again
             _wait(mailbox, wanted)
@@ -196,7 +196,7 @@ class SlowMailboxes:
 
 def _wait(mailbox: Mailbox, wanted: ReadPending) -> None:
     """Have a session wait. It waits for one thing, and for its page rather than for the sweep: the
-    sweep comes again, but who waits for a page is not swept.
+    sweep comes again, but a session that waits for a page is not swept.
     """
     waits_for = mailbox.waiting.get(wanted.session)
     if waits_for is None or waits_for.is_sweep or not wanted.is_sweep:

@@ -188,10 +188,9 @@ def _is_large(text: str) -> bool:
 def _check_unknown(text: str) -> None:
     """Refuse a large frame that is mostly not ours, before anything looks at its every value.
 
-    64 KiB of JSON can hold 30,000 values: 20 ms of the event loop for a strict look in Python, and
-    with all that the collector of garbage makes of them no less for a glance. Of a name that is
-    given twice a glance keeps the last value alone, so what it kept is compared with what the text
-    spells out.
+    64 KiB of JSON can hold 30,000 values. A strict look in Python takes 20 ms of the event loop; a
+    quick one takes as long, with garbage collection. If a name is given twice, a quick look keeps
+    only the last value. So what it kept is compared with what the text spells out.
     """
     spelled_out = _spelled_out(text)
     if spelled_out > 4 * UNKNOWN_BYTES:

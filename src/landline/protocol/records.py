@@ -97,8 +97,8 @@ class BadRecord(ValueError):
 def decode_entry(entry: Entry) -> MessageRecord | ReceiptRecord:
     """Return the record of an entry, if its time is one that can be told too.
 
-    The log's own time always is. Where the topic takes the time of whoever sends, a stranger may
-    send any number. Raises: BadRecord.
+    The log's own time always is. If the topic takes the sender's time, a sender may write any
+    number. Raises: BadRecord.
     """
     if not is_time(entry.time_ms):
         raise BadRecord(
