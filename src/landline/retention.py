@@ -57,7 +57,7 @@ class RetentionWatch:
                 async with asyncio.timeout(LOG_ANSWER_SECONDS):
                     await self._look()
             except (Unavailable, TimeoutError):
-                pass  # whoever needs log or store says so; what was found last still holds
+                pass  # the parts that need log or store report it; the last finding still holds
             await asyncio.sleep(RETENTION_WATCH_SECONDS)
 
     def health(self) -> str | None:

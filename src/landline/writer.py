@@ -121,8 +121,8 @@ class Writer:
                 reading.cancel()
 
     async def _stand_by(self) -> None:
-        """Somebody else applies. Returns when they have stopped before the end of the log, all in
-        all or in one partition. Who takes over without need changes nothing.
+        """Another writer applies. Returns when it has stopped before the end of the log, all in all
+        or in one partition. A writer that takes over without need changes nothing.
         """
         log.info("writer_stands_by")
         self.applied = await self._ask_applied()

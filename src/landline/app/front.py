@@ -11,7 +11,7 @@ from landline.gateway.hub import Hub
 from landline.gateway.listener import Listener
 from landline.observability.metrics import MetricsRegistry, Source
 
-# Files that are not connections: the database, the log, standard streams, some air.
+# Files that are not connections: the database, the log, standard streams, and a margin.
 RESERVED_FILES = 64
 
 # The part without which messages come later, and all the same.

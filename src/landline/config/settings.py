@@ -18,8 +18,8 @@ DELIVERY: Final = "How long a message may wait"
 STORAGE: Final = "Where messages are kept"
 NODE: Final = "What this server is called and what it does"
 LOG: Final = "What the server writes about itself: never a message's content, never a token"
-# A message reaches whoever stays connected within this time, whatever was lost on the way. If the
-# hint was lost, the sweep finds it: a tenth later than its interval, plus the writer's lag.
+# A user who stays connected gets each message within this time, whatever was lost on the way. If
+# the hint was lost, the sweep finds it: a tenth later than its interval, plus the writer's lag.
 PROMISED_SECONDS: Final = 15.0
 # The longest interval that leaves room for the writer's lag.
 SWEEP_SECONDS: Final = 10.0
@@ -183,8 +183,8 @@ class Settings:
 def _shortened(host: str) -> str:
     """Return a host name that leaves room for a port behind it in a server id.
 
-    What tells one machine or pod from the next is the end of a name: a hash of all of it stands
-    for what is cut off, the same one at every start.
+    Names of pods differ at their end. So a hash of the whole name, the same at every start,
+    replaces what is cut off.
     """
     if len(host) <= _HOST_CHARACTERS:
         return host

@@ -44,7 +44,7 @@ class _Frame(NamedTuple):
 
 
 class Owner(Protocol):
-    """Who is told what the peers of connections do: the hub."""
+    """The hub: it is told what the peers of connections do."""
 
     clock: Clock
     turns: Turns

@@ -19,10 +19,10 @@ LINGER_SECONDS: Final = 2.0
 LINGER_BYTES: Final = 1024 * 1024
 # Frames behind an upgrade request that is not answered yet: some clients do not wait.
 EARLY_BYTES: Final = 8 * 1024
-# A page for who reads slowly.
+# How long a slow reader may take for a page.
 RESPONSE_SECONDS: Final = 30.0
 
-# Before a request. More of them is somebody who plays.
+# Before a request. No honest client sends more of them.
 EMPTY_LINES: Final = 8
 
 _END: Final = b"\r\n\r\n"
@@ -45,7 +45,7 @@ class Admission(Protocol):
 
 
 class Reception(Protocol):
-    """Who decides. It knows every connection, so that none outlives the listener."""
+    """Decides what becomes of requests. It knows every connection, so that none outlives the listener."""
 
     def decide(self, request: Request, peer: str) -> HttpResponse | Admission:
         """Return what becomes of a request. Raises: RequestRefused."""
@@ -153,7 +153,7 @@ class HttpConnection(asyncio.Protocol):
         return skipped
 
     def _check_beginning(self, looked_at: int) -> None:
-        """Tell at once who would otherwise wait for an answer that cannot come."""
+        """Refuse at once what can never become a request, instead of waiting for its end."""
         if len(self._received) >= HEAD_BYTES + len(_END):  # its end may have come in part
             raise _too_large()
         if not self._received[:1].isalpha():
@@ -254,8 +254,8 @@ def _too_large() -> RequestRefused:
 def _facts(head: bytes) -> dict[str, Any]:
     """Return what a line in the log says of a request, however broken it is.
 
-    Never the query, however it was misspelt, nor what stands before the host in a whole URL: there
-    may be a secret in it. Nor what stands where a method should and is none.
+    It leaves out the query, however it was misspelt, and the user info of a URL: they may hold a
+    secret. It also leaves out a method that is none.
     """
     text = head.decode("utf-8", "surrogateescape")
     method, rest = re.split(r"[ \t]|$", text.partition("\r\n")[0], maxsplit=1)

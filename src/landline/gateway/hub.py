@@ -90,7 +90,9 @@ class Hub:
         self._delivery = delivery
         self._event_log = event_log
         self._connections: dict[str, Connection] = {}
-        self._has_others = repeat_seconds > 0  # who may be faster with a repeat
+        self._has_others = (
+            repeat_seconds > 0
+        )  # other servers, one of which may be faster with a repeat
         self._is_performing_due = False
         self._is_over = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()

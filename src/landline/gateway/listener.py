@@ -28,9 +28,9 @@ from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
-READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those who send more
+READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those that send more
 # One read. Its frames may have to wait for their turn, so this bounds what waits; and a buffer that
-# is never filled to the brim is never doubled by who only sends fast.
+# never fills is not doubled for a client that sends fast.
 SOCKET_READ_BYTES = 8 * 1024
 BACKLOG = 1024
 
