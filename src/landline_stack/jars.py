@@ -1,8 +1,8 @@
 """Kafka's jars: fetched once, kept in the user's cache, checked before every use.
 
-`kafka-4.4.0.sha256` names them, each with its hash; nothing else is ever loaded. Where there
-is a Maven it fetches them, as it knows the mirrors of its machine; otherwise they come from Maven
-Central, or from the repository that LANDLINE_MAVEN_REPOSITORY names.
+`kafka-4.4.0.sha256` names them, each with its hash; nothing else is ever loaded. Maven
+fetches them where it is installed, as it knows the mirrors of its machine. Otherwise they come from
+Maven Central, or from the repository that LANDLINE_MAVEN_REPOSITORY names.
 
     python -m landline_stack.jars      after a change of pom.xml: writes the list of hashes again
 """

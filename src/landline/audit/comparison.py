@@ -19,7 +19,7 @@ class Kind(StrEnum):
     MESSAGE_UNKNOWN = "message_unknown"  # stored, but not in the log
     RECEIPT_MISSING = "receipt_missing"  # in the log, but not stored
     RECEIPT_UNKNOWN = "receipt_unknown"  # stored as delivered, without a receipt in the log
-    RECEIPT_STRAY = "receipt_stray"  # of a message that is not there, or by who is no recipient
+    RECEIPT_STRAY = "receipt_stray"  # of a missing message, or by a user who is not its recipient
     QUARANTINED = "quarantined"  # a record that was not applied and is kept for a person
     UNREADABLE = "unreadable"  # a record that was passed over and is not in quarantine
     LOG_GAP = "log_gap"  # records are gone that were never applied
@@ -115,8 +115,8 @@ def _owed_only(debt: StoredDelivery, spans: Mapping[int, OffsetRange]) -> Differ
     is_unknown = is_within(debt.position, spans)
     return Difference(
         Kind.MESSAGE_UNKNOWN if is_unknown else Kind.MESSAGE_MISSING,
-        f"message {debt.id} is owed to {debt.recipient} since {place(debt.position)} and is not"
-        f" stored{', nor in the log' if is_unknown else ''}",
+        f"message {debt.id} is owed to {debt.recipient} since {place(debt.position)} and is"
+        f" {'neither stored nor in the log' if is_unknown else 'not stored'}",
     )
 
 

@@ -1,1 +1,1 @@
-"""What is judged: the verdict on a history. It reads nothing else, and knows the contract alone."""
+"""The judge: gives a verdict on a history. It reads nothing else, and knows the contract alone."""

@@ -1,4 +1,4 @@
-"""Judges a history: whatever the contract promises and the history disproves.
+"""Judges a history: finds what the contract promises and the history disproves.
 
 The checks see no more than the clients did, and log and store where they were dumped. What the
 contract leaves open is not flagged: docs/verification.md.

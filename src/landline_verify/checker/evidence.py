@@ -31,7 +31,7 @@ from landline_verify.history.events import (
 
 @dataclass
 class Dumped:
-    """What log and store held in the end; `is_complete` says of which all was read."""
+    """The contents of log and store at the end; `is_complete` says for each if all was read."""
 
     records: list[tuple[int, Record]] = field(default_factory=list)
     applied: list[tuple[int, AppliedRow]] = field(default_factory=list)
@@ -40,7 +40,7 @@ class Dumped:
 
     @cached_property
     def fold(self) -> Fold:
-        """What the log comes to."""
+        """The messages and receipts of the log."""
         return fold(record for _, record in self.records)
 
 

@@ -1,4 +1,4 @@
-"""What a log comes to, written from the contract alone: the store must hold this, nothing else."""
+"""The fold of a log, written from the contract alone: the store must hold this, nothing else."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -15,7 +15,7 @@ class Fold:
 
 
 def fold(records: Iterable[Record]) -> Fold:
-    """Return what the records come to, in whatever order they are given."""
+    """Return the messages and receipts of the records, in whatever order they are given."""
     result = Fold()
     for record in sorted(records, key=lambda each: (each.partition, each.offset)):
         if isinstance(record, MessageRecord):

@@ -38,7 +38,7 @@ class Try:
 
 @dataclass(slots=True)
 class Send:
-    """What one user wants to be accepted, under one ref."""
+    """A message that a user wants accepted, under one ref."""
 
     user: str
     to: str
@@ -97,7 +97,7 @@ class Message:
 
     @property
     def position(self) -> int | None:
-        """Where it stands: where its first record does, otherwise where most say it stands."""
+        """Its offset: that of its first record, otherwise the one that is named most often."""
         if self.records:
             return min((each.partition, each.offset) for _, each in self.records)[1]
         claims = Counter(each.offset for _, each in self.recvs)

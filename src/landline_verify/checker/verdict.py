@@ -1,4 +1,4 @@
-"""What a history comes to: a verdict, and the violations that it rests on."""
+"""The verdict on a history, and the violations behind it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""What a history comes to in numbers: counts, rates, latencies."""
+"""A history in numbers: counts, rates, latencies."""
 
 from collections import Counter, defaultdict
 from collections.abc import Sequence

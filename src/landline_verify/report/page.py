@@ -25,7 +25,7 @@ from landline_verify.report.text import (
 _WIDTH = 1000.0
 _HEIGHT = 100.0
 
-# What the latencies' logarithmic axis begins with.
+# The logarithmic axis of latencies begins here.
 _SHORTEST_SECONDS = 0.0001
 
 Curve = tuple[str, str, list[float | None]]  # its name, its classes, a value for each column

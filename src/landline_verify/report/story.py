@@ -23,7 +23,7 @@ from landline_verify.history.events import (
     Status,
 )
 
-# How far around its events sessions and faults belong to the story of a message.
+# Sessions and faults this near to a message's events belong to its story.
 AROUND_SECONDS: Final = 5.0
 
 # Fields that a line does not repeat: they begin it, or say nothing about one message.
@@ -53,7 +53,7 @@ def tell(history: Sequence[Event], violation: Violation) -> list[str]:
 
 @dataclass(slots=True)
 class _Subject:
-    """What identifies a message, and the users whom it concerns."""
+    """The message of a violation: its id, its send, and the users whom it concerns."""
 
     violation: Violation
     id: str | None = None

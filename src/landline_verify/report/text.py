@@ -19,7 +19,7 @@ HEADLINES = {
     "unknown": "UNKNOWN: nothing was found broken, but this run proves nothing",
 }
 
-# What an invariant needs to be judged that a run may not have.
+# What a run may lack to judge an invariant.
 NEEDED = {
     "I1": "give --data-dir, or log or store",
     "I2b": "needs 15 s without a fault",

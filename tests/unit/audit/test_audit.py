@@ -315,7 +315,7 @@ def go_back(world: World) -> None:
         (move(Position(5, 7)), Kind.MESSAGE_MOVED, "stored at partition 5 offset 7"),
         (make_up, Kind.MESSAGE_UNKNOWN, "where the log does not have it"),
         (make_up_beyond_the_end, Kind.MESSAGE_UNKNOWN, "partition 1 offset 900"),
-        (owe_what_is_nowhere, Kind.MESSAGE_UNKNOWN, "is not stored, nor in the log"),
+        (owe_what_is_nowhere, Kind.MESSAGE_UNKNOWN, "is neither stored nor in the log"),
         (change_delivery(2, is_delivered=False), Kind.RECEIPT_MISSING, "was received by bob2"),
         (receipt_not_stored, Kind.RECEIPT_MISSING, "was received by mallory"),
         (change_delivery(3, is_delivered=True), Kind.RECEIPT_UNKNOWN, "delivered to bob0, and the"),

@@ -22,7 +22,7 @@ PostgresConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic 
 
 LANE_CONNECT_SECONDS: Final = 3.0
 LANE_CLOSE_SECONDS: Final = 1.0
-# Who waits longer than this looks whether another host has taken over.
+# A request that waits longer checks whether another host has taken over.
 HANG_SECONDS: Final = 2.0
 
 # What the driver raises for trouble outside; TimeoutError and ssl.SSLError are OSErrors.

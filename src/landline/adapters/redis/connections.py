@@ -1,9 +1,9 @@
-"""The line to Redis: every call has a deadline, and while nobody answers there are no calls.
+"""Connections to Redis: every call has a deadline, and while nobody answers there are no calls.
 
 Two kinds of trouble are told apart. *Silence* (no connection, no answer in time) costs its caller
-the deadline. So after a few of them in a row the line is down: calls fail at once, and only the
+the deadline. So after a few of them in a row Redis counts as down: calls fail at once, and only the
 owner's probes try it. A *refusal* (memory full, read-only replica, no permission) costs nothing and
-may concern some commands only, so the line stays up.
+may concern some commands only, so Redis still counts as up.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from landline.errors import DirectoryUnavailable
 Command = tuple[str | bytes | int, ...]
 SendCommands = Callable[[Sequence[Command]], Awaitable[list[Any]]]
 
-# As many callers as there are: the hub's two, the heartbeat, and one to close.
+# As many callers as there are: membership, routing, the heartbeat, and one to close.
 _CONNECTIONS = 4
 # One lost packet is no outage. Senders pay this many deadlines, then none.
 _SILENCES = 3
@@ -66,7 +66,7 @@ class RedisConnections:
         """Give a function that sends commands in one go and returns their replies, refusals
         among them as exceptions. All that is sent within shares one deadline.
 
-        Raises: DirectoryUnavailable, at once while the line is down, unless this is a probe.
+        Raises: DirectoryUnavailable, at once while Redis is down, unless this is a probe.
         """
         if self._is_closed:
             raise DirectoryUnavailable("closed")

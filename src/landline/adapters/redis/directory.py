@@ -1,6 +1,6 @@
 """The directory in Redis: who is where.
 
-What is true is what this server has in memory, and Redis is made to agree:
+This server's memory is the truth, and Redis is made to agree:
 
 * A registration is written when it changes. What could not be written is written with the next
   beat.

@@ -9,7 +9,7 @@ from landline_verify.checker.verdict import Violation
 from landline_verify.history.events import Ok, Rejected
 
 GRACE_SECONDS: Final = 1.0
-# What a repeat with `retry: true` is never answered: an earlier try may be in the log.
+# Codes that never answer a repeat with `retry: true`: an earlier try may be in the log.
 FOR_NOW: Final = ("busy", "too_fast")
 
 

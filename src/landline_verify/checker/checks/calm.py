@@ -11,7 +11,7 @@ HEALING_SECONDS: Final = 10.0
 # These faults leave log and store alone. No server may be late because of a clock, or because one
 # user sends too much.
 HINTS_ONLY: Final = ("redis", "routing", "clock", "user", "flood")
-# Where another part can stand in, it has to be found within the seconds above.
+# If another host can take over, it has to be found within the seconds above.
 REPLACEABLE: Final = ("postgres-host",)
 # One user or client sends too much: the others do not notice.
 _NOBODY: Final = ("user", "flood")

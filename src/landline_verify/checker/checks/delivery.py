@@ -1,4 +1,4 @@
-"""What was accepted arrives, in time and once, at its recipient alone: I2, I2b, I3, I5, I13."""
+"""An accepted message arrives, in time and once, at its recipient alone: I2, I2b, I3, I5, I13."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict

@@ -1,4 +1,4 @@
-"""What was accepted is there, and is what was sent: I1, I4, I11."""
+"""An accepted message is there, and is what was sent: I1, I4, I11."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -73,7 +73,7 @@ def honest_ok(evidence: Evidence) -> Iterator[Violation]:
 def _promised_too_much(evidence: Evidence) -> Iterator[Violation]:
     unsafe = [each for each in evidence.faults if each.name.startswith(tuple(_UNSAFE))]
     for message, send, at, ok in evidence.accepted if unsafe else ():
-        # What was tried before may have been in the log by then, and a repeat is told so.
+        # A message tried before may have been in the log by then, and a repeat is told so.
         invoked = send.tries[0].invoke.t
         for fault in unsafe:
             grace = _UNSAFE[fault.name] + NOTICING_SECONDS

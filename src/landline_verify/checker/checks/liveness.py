@@ -15,7 +15,7 @@ ALIVE_SECONDS: Final = 10.0
 # Until each single send is answered for good, also in the conversation that was hit worst.
 ANSWERED_SECONDS: Final = 20.0
 WRITER_LAG_SECONDS: Final = 1.0
-# What is remembered for a while (ids, receipts) fills up during a short run, in every run.
+# Ids and receipts are remembered for a while. During a short run there are ever more of them.
 RSS_SLACK: Final = 32 * 1024 * 1024
 COUNT_SLACK: Final = 16
 GROWTH: Final = 1.1

@@ -10,8 +10,8 @@ from landline_verify.checker.messages import Message, Send
 from landline_verify.checker.sessions import Session
 from landline_verify.checker.verdict import Violation
 
-# A session that has not caught up in 5 s is given live messages all the same. What was appended a
-# moment before that is replayed; its `ok` may come a second later, on a busy machine another one.
+# A session that has not caught up in 5 s is given live messages all the same. A message appended
+# just before that is replayed; its `ok` may come a second later, on a busy machine another one.
 CATCHING_UP_SECONDS: Final = 8.0
 # It takes milliseconds. Under load, on a machine that does other things too, that is much longer.
 LIVE_SECONDS: Final = 5.0
@@ -81,7 +81,8 @@ def _has_to_hear(evidence: Evidence, session: Session, since: float, until: floa
 def _disturbs(fault: FaultSpan, began: float, since: float, until: float) -> bool:
     """Say whether a fault may keep a session from hearing, other than by taking the store away.
 
-    What a session had in the directory may be gone with it, until it is repaired or another begins.
+    A session's entry in the directory may be lost with it, until it is written again or another
+    session begins.
     """
     if fault.name.startswith(_NOTHING_TO_DO):
         return False

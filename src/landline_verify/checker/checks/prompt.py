@@ -17,7 +17,7 @@ PROMPT_SECONDS: Final = 2.0
 def prompt_answers(evidence: Evidence) -> Iterator[Violation]:
     """I12b: each try at a server that is flooded is answered within 2 s."""
     for send, attempt, flood, waited in _late(evidence):
-        # What our own pauses took is no server's fault.
+        # Time that our own pauses took is no server's fault.
         if (
             waited - evidence.stalls.between(attempt.invoke.t, attempt.invoke.t + waited)
             <= PROMPT_SECONDS

@@ -1,4 +1,4 @@
-"""The store is what the log comes to, nothing missing and nothing made up: I9, I10."""
+"""The store is the fold of the log, nothing missing and nothing made up: I9, I10."""
 
 from collections import defaultdict
 from collections.abc import Iterator

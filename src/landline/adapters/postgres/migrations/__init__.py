@@ -1,7 +1,6 @@
 """Schema migrations: numbered files, run in order, each once.
 
-Whoever adds one: `NNNN_what_it_does.sql`, the next number, and nothing in the older files changes
-for databases that have them. The servers of the version before go on while it runs and after it: a
+To add one: the next number, `NNNN_what_it_does.sql`. Never change older files. The servers of the version before go on while it runs and after it: a
 rolling upgrade may stop half-way. So it takes no lock for long, and what they read and write stays:
 tables, columns, a unique index for every `ON CONFLICT`, an index for every page. What only they
 needed goes in a migration of the version after this one.
@@ -51,8 +50,8 @@ MIGRATE_SECONDS: Final = 3600.0
 TABLE_MILLISECONDS: Final = 5_000
 # Arbitrary constants: what else uses advisory locks in this database has others. The first is that
 # of servers which wait for it inside a transaction, and so with a snapshot: an index that is built
-# concurrently waits for such snapshots, so nobody may hold that lock meanwhile. Whoever migrates
-# holds the second one, which is asked for and never waited for.
+# concurrently waits for such snapshots, so nobody may hold that lock meanwhile. The second
+# one is held while migrations run; it is asked for and never waited for.
 LOCK_KEY: Final = 0x4C414E444C494E45  # "LANDLINE"
 TURN_KEY: Final = LOCK_KEY + 1
 

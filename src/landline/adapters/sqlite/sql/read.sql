@@ -1,4 +1,4 @@
--- One value for all rows, again so that the statement steps once. The sizes are summed up first:
+-- One value for all rows: as in append.sql, so that the statement steps once. The sizes are summed up first:
 -- the length of a value is known without reading it.
 WITH
     near AS (
