@@ -27,7 +27,7 @@ from simulation.weather import OUTSIDE, Weather
 # The log's own deadline for an append.
 APPEND_SECONDS = 1.5
 # What one process may have under way.
-FLYING_BYTES = 64 * 1024 * 1024
+UNANSWERED_BYTES = 64 * 1024 * 1024
 # The log's clock when the loop's stands at zero: decoration, but it has to look like a time.
 EPOCH_MS = 1_700_000_000_000
 
@@ -100,7 +100,7 @@ class Log:
 
 
 @dataclass(eq=False)
-class _Flight:
+class _Append:
     """An append under way. Results of a partition come in the order of the appends."""
 
     done: Callable[[AppendResult], None]
@@ -118,8 +118,8 @@ class ModelEventLog:
         self._weather = log.weather
         self._context = context
         self._loop = asyncio.get_running_loop()
-        self._flights: dict[int, deque[_Flight]] = {}
-        self._flying_bytes = 0
+        self._appends: dict[int, deque[_Append]] = {}
+        self._unanswered_bytes = 0
         self._lands_at: dict[int, float] = {}
         self._is_closed = False
 
@@ -128,21 +128,21 @@ class ModelEventLog:
         if self._is_closed:  # a process that is gone sends nothing
             return
         partition = partition_of(key, self._log.partitions)
-        flight = _Flight(done, len(value))
-        self._flights.setdefault(partition, deque()).append(flight)
-        self._flying_bytes += len(value)
+        append = _Append(done, len(value))
+        self._appends.setdefault(partition, deque()).append(append)
+        self._unanswered_bytes += len(value)
         fate = self._weather.rng.random() if "log" in self._weather.faults else 1.0
         lands_at = self._loop.time() + self._weather.delay()
         is_led = partition not in self._log.leaderless
         if (
             fate < 0.05
-            or self._flying_bytes > FLYING_BYTES
+            or self._unanswered_bytes > UNANSWERED_BYTES
             or not (is_led or self._weather.rng.random() < 0.5)
         ):
-            self._settle_later(partition, flight, NotAppended(True, "the log is behind"))
+            self._settle_later(partition, append, NotAppended(True, "the log is behind"))
             return
         if fate < 0.17 or not is_led:
-            self._expire_later(partition, flight)
+            self._expire_later(partition, append)
         if fate < 0.08:
             return  # never lands
         if fate < 0.11:
@@ -157,32 +157,32 @@ class ModelEventLog:
             appended = self._log.put(key, value)
             if is_lie:
                 self._log.denied.add(appended.position)
-                self._settle_later(partition, flight, NotAppended(False, "the commit failed"))
+                self._settle_later(partition, append, NotAppended(False, "the commit failed"))
             elif not is_answer_lost:
-                self._settle_later(partition, flight, appended)
+                self._settle_later(partition, append, appended)
 
         def arrive() -> None:
             if not self._log.when_led(partition, land):
-                self._expire_later(partition, flight)
+                self._expire_later(partition, append)
 
         self._loop.call_at(lands_at, arrive, context=OUTSIDE)
 
-    def _expire_later(self, partition: int, flight: _Flight) -> None:
+    def _expire_later(self, partition: int, append: _Append) -> None:
         unknown = NotAppended(False, "no answer in time")
         self._loop.call_later(
-            APPEND_SECONDS, self._settle, partition, flight, unknown, context=OUTSIDE
+            APPEND_SECONDS, self._settle, partition, append, unknown, context=OUTSIDE
         )
 
-    def _settle_later(self, partition: int, flight: _Flight, result: AppendResult) -> None:
+    def _settle_later(self, partition: int, append: _Append, result: AppendResult) -> None:
         delay = self._weather.delay()
-        self._loop.call_later(delay, self._settle, partition, flight, result, context=OUTSIDE)
+        self._loop.call_later(delay, self._settle, partition, append, result, context=OUTSIDE)
 
-    def _settle(self, partition: int, flight: _Flight, result: AppendResult) -> None:
-        flight.result = flight.result or result
-        flights = self._flights[partition]
-        while flights and (first := flights[0]).result is not None:
-            flights.popleft()
-            self._flying_bytes -= first.size_bytes
+    def _settle(self, partition: int, append: _Append, result: AppendResult) -> None:
+        append.result = append.result or result
+        appends = self._appends[partition]
+        while appends and (first := appends[0]).result is not None:
+            appends.popleft()
+            self._unanswered_bytes -= first.size_bytes
             if not self._is_closed:
                 self._loop.call_soon(first.done, first.result, context=self._context)
 
@@ -227,7 +227,7 @@ class ModelEventLog:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        while any(self._flights.values()):  # noqa: ASYNC110 - at the end, once
+        while any(self._appends.values()):  # noqa: ASYNC110 - at the end, once
             await asyncio.sleep(0.01)
         await asyncio.sleep(0)  # the last ones are settled, and about to be told
         self._is_closed = True

@@ -296,6 +296,6 @@ def _check_sweep(settings: Settings, given: Mapping[str, Given]) -> None:
 def _check_access(settings: Settings, given: Mapping[str, Given]) -> None:
     if settings.auth == "none" and not settings.insecure and not is_loopback(settings.host):
         raise ConfigError(
-            f"{given['host'].shown}: with --auth none, anybody who reaches this address can write in "
-            "any user's name.\nGive a loopback host such as 127.0.0.1, or add --insecure."
+            f"{given['host'].shown}: with --auth none, anybody who reaches this address can "
+            "write in any user's name.\nGive a loopback host such as 127.0.0.1, or add --insecure."
         )

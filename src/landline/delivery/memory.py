@@ -57,7 +57,7 @@ class Budget:
         return own_bytes + size_bytes <= self.limit_bytes - self.used_bytes - size_bytes
 
     def take(self, size_bytes: int) -> None:
-        """Take so much, even if it is not left. Callers that can do without have asked `has` first."""
+        """Take so much, left or not. Callers that can do without have asked `has` first."""
         self.used_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:

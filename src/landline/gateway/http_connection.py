@@ -45,7 +45,7 @@ class Admission(Protocol):
 
 
 class Reception(Protocol):
-    """Decides what becomes of requests. It knows every connection, so that none outlives the listener."""
+    """Decides on requests. It knows every connection, so that none outlives the listener."""
 
     def decide(self, request: Request, peer: str) -> HttpResponse | Admission:
         """Return what becomes of a request. Raises: RequestRefused."""

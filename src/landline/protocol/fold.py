@@ -1,4 +1,4 @@
-"""The fold: turns a stretch of the log into rows and receipts. Pure; repeating it changes nothing."""
+"""The fold turns a stretch of the log into rows and receipts. Pure: a repeat changes nothing."""
 
 from landline.model import Batch, Message, Quarantined, Receipt, Stretch
 from landline.protocol.records import BadRecord, MessageRecord, decode_entry

@@ -23,7 +23,7 @@ from contract.kafka.broken import (
     until_refused,
     until_well,
 )
-from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS
+from landline.adapters.kafka.producer import UNREPORTED_BYTES, UNREPORTED_RECORDS
 from landline.adapters.kafka.topics import RECORD_BYTES
 from landline.errors import LogUnavailable
 from landline_stack.kafka import KafkaNode
@@ -55,7 +55,7 @@ async def test_first_it_is_unknown_then_refused_at_once_then_it_works_again(
     refused.append(records(5_000))
     await refused.settled()
     assert outcomes(refused) == {"refused"}
-    assert len(event_log._flying) < 5_000
+    assert len(event_log._unreported) < 5_000
 
     await asyncio.to_thread(heal, [broker])
     await until_well(event_log)
@@ -71,11 +71,14 @@ async def test_what_waits_for_a_silent_broker_is_bounded(broker: KafkaNode, topi
     await append_all(event_log, records(50))
     broker.pause()
     small, large = Appends(event_log), Appends(event_log)
-    for appends, number, size_bytes in ((small, 2 * FLYING_RECORDS, 10), (large, 2_000, 60_000)):
+    for appends, number, size_bytes in (
+        (small, 2 * UNREPORTED_RECORDS, 10),
+        (large, 2_000, 60_000),
+    ):
         appends.append(records(number, size_bytes))
         await go_round()
-        assert len(event_log._flying) <= FLYING_RECORDS
-        assert event_log._flying_bytes <= FLYING_BYTES + size_bytes
+        assert len(event_log._unreported) <= UNREPORTED_RECORDS
+        assert event_log._unreported_bytes <= UNREPORTED_BYTES + size_bytes
         assert outcomes(appends) == {"refused"}
     await event_log.close()
     for appends in (small, large):
@@ -192,11 +195,11 @@ async def test_a_fatal_producer_is_replaced_and_what_it_held_is_unknown(topics: 
     fatal = KafkaError(KafkaError.INVALID_PRODUCER_EPOCH, "fenced", fatal=True)
     appends = Appends(event_log)
     for _ in range(5):
-        line = event_log._line
+        thread = event_log._thread
         appends.append(records(2_000))
-        await asyncio.to_thread(line._failed, fatal)
+        await asyncio.to_thread(thread._failed, fatal)
         appends.append(records(100))
-        await until(lambda line=line: event_log._line is not line, "it is replaced")  # type: ignore[misc]
+        await until(lambda thread=thread: event_log._thread is not thread, "it is replaced")  # type: ignore[misc]
         appends.append(records(100))
     await appends.settled()
     assert "refused" not in outcomes(appends)

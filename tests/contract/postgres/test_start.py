@@ -378,9 +378,7 @@ async def test_turns_walk_indexes_too(store: PostgresMessageStore, database: Sec
     await execute(database.reveal(), "ANALYZE")
     connection = await connect(database, "landline-ws-1", 30.0)
     queries = [PendingQuery("bob", {0: 1, 3: 2}, 10, FIRST_TURN)] * 3
-    rows = await connection.fetch(
-        f"EXPLAIN {pages.PAGES_IN_TURNS}", *pages.turns_arguments(queries)
-    )
+    rows = await connection.fetch(f"EXPLAIN {pages.TURNS}", *pages.turns_arguments(queries))
     await connection.close()
     plan = "\n".join(row[0] for row in rows)
     assert "Seq Scan on deliveries" not in plan

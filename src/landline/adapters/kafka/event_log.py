@@ -21,8 +21,8 @@ from confluent_kafka.admin import OffsetSpec
 from landline.adapters.kafka.clock import BrokerClock
 from landline.adapters.kafka.cluster import KafkaCluster
 from landline.adapters.kafka.producer import (
-    FLYING_BYTES,
-    FLYING_RECORDS,
+    UNREPORTED_BYTES,
+    UNREPORTED_RECORDS,
     ProducerThread,
     UnreportedAppend,
 )
@@ -79,10 +79,10 @@ class KafkaEventLog:
         self._loop = asyncio.get_running_loop()
         # In the order of their deadlines, until librdkafka lets go of them: answered or not, the
         # memory is in use.
-        self._flying: dict[UnreportedAppend, None] = {}
-        self._flying_bytes = 0
+        self._unreported: dict[UnreportedAppend, None] = {}
+        self._unreported_bytes = 0
         self._is_closed = False
-        self._line = ProducerThread(self._cluster, self)
+        self._thread = ProducerThread(self._cluster, self)
 
     @property
     def durability(self) -> str:
@@ -94,20 +94,21 @@ class KafkaEventLog:
         partition = self.partition_of(key)
         refusal = "the log is closed" if self._is_closed else self._watch.refusal(partition)
         if refusal is None and (
-            len(self._flying) >= FLYING_RECORDS or self._flying_bytes >= FLYING_BYTES
+            len(self._unreported) >= UNREPORTED_RECORDS
+            or self._unreported_bytes >= UNREPORTED_BYTES
         ):
             refusal = "the log is behind; send again in a moment"
         if refusal is None:
-            flight = UnreportedAppend(self._line, partition, len(value), done, self._loop.time())
+            append = UnreportedAppend(self._thread, partition, len(value), done, self._loop.time())
             try:
-                self._line.producer.produce(
-                    self._name, value, key, partition, on_delivery=flight.report
+                self._thread.producer.produce(
+                    self._name, value, key, partition, on_delivery=append.report
                 )
             except (BufferError, KafkaException) as error:
                 refusal = f"the log cannot take more: {error}"
             else:
-                self._flying[flight] = None
-                self._flying_bytes += flight.size_bytes
+                self._unreported[append] = None
+                self._unreported_bytes += append.size_bytes
                 return
         self._loop.call_soon(done, NotAppended(True, refusal))
 
@@ -187,7 +188,7 @@ class KafkaEventLog:
 
         None when it cannot or does not: Kafka is away, or keeps the time that the sender gave.
         """
-        return None if self._hints is None else await self._line.stamp(self._hints)
+        return None if self._hints is None else await self._thread.stamp(self._hints)
 
     async def _newest(self) -> int | None:
         """Return the time of the newest records: for the brokers it is that late at the least.
@@ -212,45 +213,46 @@ class KafkaEventLog:
         if self._is_closed:
             return
         self._is_closed = True
-        count, patient_until = len(self._flying), self._loop.time() + LAST_APPENDS_SECONDS
-        while self._flying and self._loop.time() < patient_until:
+        count, patient_until = len(self._unreported), self._loop.time() + LAST_APPENDS_SECONDS
+        while self._unreported and self._loop.time() < patient_until:
             await asyncio.sleep(0.01)
-            if len(self._flying) < count:
-                count, patient_until = len(self._flying), self._loop.time() + LAST_APPENDS_SECONDS
-        await self._line.end()
-        for flight in self._flying:
-            flight.answer(NotAppended(False, "the log was closed before Kafka answered"))
+            if len(self._unreported) < count:
+                count = len(self._unreported)
+                patient_until = self._loop.time() + LAST_APPENDS_SECONDS
+        await self._thread.end()
+        for append in self._unreported:
+            append.answer(NotAppended(False, "the log was closed before Kafka answered"))
 
     # Reports ---------------------------------------------------------------------------------
 
     def settle(self, reports: Iterable[tuple[UnreportedAppend, Any, Any]]) -> None:
         """Take what the producer's thread reported. On the loop's thread."""
-        for flight, error, message in reports:
-            del self._flying[flight]
-            self._flying_bytes -= flight.size_bytes
-            flight.answer(self._result(flight, error, message))
+        for append, error, message in reports:
+            del self._unreported[append]
+            self._unreported_bytes -= append.size_bytes
+            append.answer(self._result(append, error, message))
 
-    def _result(self, flight: UnreportedAppend, error: Any, message: Any) -> AppendResult:
+    def _result(self, append: UnreportedAppend, error: Any, message: Any) -> AppendResult:
         if error is not None:
             code = error.code()
             is_certain = code in _CERTAIN
             if not is_certain and code not in _PURGED:
-                self._watch.failed(flight.partition, f"Kafka: {error.str()}")
+                self._watch.failed(append.partition, f"Kafka: {error.str()}")
             return NotAppended(is_certain, f"Kafka: {error.str()}")
         if message.offset() < 0:  # the second try, long after a first one whose answer was lost
             return NotAppended(False, "Kafka has the record, and does not say where")
-        position = Position(flight.partition, self._base + message.offset())
+        position = Position(append.partition, self._base + message.offset())
         kind, time_ms = message.timestamp()
         if kind == TIMESTAMP_LOG_APPEND_TIME:
             self._clock.note(time_ms)
         return Appended(position, time_ms)
 
-    def renew(self, line: ProducerThread, why: str) -> None:
+    def renew(self, thread: ProducerThread, why: str) -> None:
         """Replace a producer that can never go on. The fate of what it held is unknown."""
-        if line is self._line:
+        if thread is self._thread:
             log.error("producer_renewed", reason=why)
-            self._line = ProducerThread(self._cluster, self)
-            line.retire()
+            self._thread = ProducerThread(self._cluster, self)
+            thread.retire()
 
     async def _watch_deadlines(self) -> None:
         while True:
@@ -259,9 +261,9 @@ class KafkaEventLog:
 
     def _expire(self) -> None:
         horizon = self._loop.time() - REPORT_SECONDS
-        late = list(takewhile(lambda flight: flight.since < horizon, self._flying))
-        for flight in late:
-            flight.answer(NotAppended(False, f"Kafka did not answer in {REPORT_SECONDS:g} s"))
+        late = list(takewhile(lambda append: append.since < horizon, self._unreported))
+        for append in late:
+            append.answer(NotAppended(False, f"Kafka did not answer in {REPORT_SECONDS:g} s"))
 
     async def _offsets(
         self, spec: OffsetSpec, partitions: Collection[int] | None = None

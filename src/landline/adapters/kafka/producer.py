@@ -14,8 +14,8 @@ from landline.adapters.kafka.topics import RECORD_BYTES
 from landline.model import AppendResult
 
 # What may be with librdkafka and the brokers at once.
-FLYING_RECORDS = 32_768
-FLYING_BYTES = 64 * 1024 * 1024
+UNREPORTED_RECORDS = 32_768
+UNREPORTED_BYTES = 64 * 1024 * 1024
 # librdkafka's own deadline. Longer than the brokers need to elect a new leader after one of them
 # was killed (9 s by default), so that a failover is slow, not unknown.
 DELIVERY_SECONDS = 12.0
@@ -24,29 +24,29 @@ _JOIN_SECONDS = 5.0
 
 
 class ReportTaker(Protocol):
-    """Who is told what became of the records. On the loop's thread."""
+    """It is told what became of the records. On the loop's thread."""
 
     def settle(self, reports: Iterable[tuple["UnreportedAppend", Any, Any]]) -> None:
-        """Take reports: flight, error, message."""
+        """Take reports: append, error, message."""
 
-    def renew(self, line: "ProducerThread", why: str) -> None:
+    def renew(self, thread: "ProducerThread", why: str) -> None:
         """The producer cannot go on, ever."""
 
 
 class UnreportedAppend:
     """An append between librdkafka and its report."""
 
-    __slots__ = ("_done", "_line", "partition", "since", "size_bytes")
+    __slots__ = ("_done", "_thread", "partition", "since", "size_bytes")
 
     def __init__(
         self,
-        line: "ProducerThread",
+        thread: "ProducerThread",
         partition: int,
         size_bytes: int,
         done: Callable[[AppendResult], None],
         since: float,
     ) -> None:
-        self._line = line
+        self._thread = thread
         self._done: Callable[[AppendResult], None] | None = done
         self.partition = partition
         self.size_bytes = size_bytes
@@ -54,7 +54,7 @@ class UnreportedAppend:
 
     def report(self, error: Any, message: Any) -> None:
         """Take librdkafka's report, on the producer's thread."""
-        self._line.reported(self, error, message)
+        self._thread.reported(self, error, message)
 
     def answer(self, result: AppendResult) -> None:
         """Tell the appender, the first time."""
@@ -82,8 +82,8 @@ class ProducerThread:
                     # largest record could be refused for its size, with everything in it.
                     "batch.size": RECORD_BYTES,
                     "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
-                    "queue.buffering.max.messages": 2 * FLYING_RECORDS,
-                    "queue.buffering.max.kbytes": 2 * FLYING_BYTES // 1024,
+                    "queue.buffering.max.messages": 2 * UNREPORTED_RECORDS,
+                    "queue.buffering.max.kbytes": 2 * UNREPORTED_BYTES // 1024,
                     "error_cb": self._failed,
                 }
             )
@@ -91,9 +91,9 @@ class ProducerThread:
         self._thread = threading.Thread(target=self._serve, name="kafka-producer", daemon=True)
         self._thread.start()
 
-    def reported(self, flight: UnreportedAppend, error: Any, message: Any) -> None:
+    def reported(self, append: UnreportedAppend, error: Any, message: Any) -> None:
         """Queue a report for the loop. On the producer's thread."""
-        self._reports.append((flight, error, message))
+        self._reports.append((append, error, message))
         if not self._is_wake_due:
             self._is_wake_due = True
             self.on_loop(self._wake)

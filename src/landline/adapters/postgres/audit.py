@@ -23,9 +23,9 @@ _FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
 _IDENTITY: Final = statement("postgres", "identity")
 _APPLIED: Final = statement("postgres", "applied")
-_MESSAGES: Final = statement("postgres", "audit_messages")
-_DELIVERIES: Final = statement("postgres", "audit_deliveries")
-_QUARANTINE: Final = statement("postgres", "audit_quarantine")
+_AUDIT_MESSAGES: Final = statement("postgres", "audit_messages")
+_AUDIT_DELIVERIES: Final = statement("postgres", "audit_deliveries")
+_AUDIT_QUARANTINE: Final = statement("postgres", "audit_quarantine")
 
 
 @asynccontextmanager
@@ -67,7 +67,7 @@ class PostgresAuditStore:
     async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
         """Walk the primary key."""
         after = (-1, -1)
-        while rows := await self._fetch(_QUARANTINE, *after, AUDIT_ROWS):
+        while rows := await self._fetch(_AUDIT_QUARANTINE, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredQuarantine(Position(partition, offset), reason)
@@ -77,7 +77,7 @@ class PostgresAuditStore:
     async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
         """Walk the primary key."""
         after, is_first = _FIRST_ID, True
-        while rows := await self._fetch(_MESSAGES, after, is_first, AUDIT_ROWS):
+        while rows := await self._fetch(_AUDIT_MESSAGES, after, is_first, AUDIT_ROWS):
             after, is_first = str(rows[-1][0]), False
             yield [
                 StoredMessage(
@@ -89,7 +89,7 @@ class PostgresAuditStore:
     async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
         """Walk the primary key."""
         after = (_FIRST_ID, "")  # no recipient sorts before the empty one
-        while rows := await self._fetch(_DELIVERIES, *after, AUDIT_ROWS):
+        while rows := await self._fetch(_AUDIT_DELIVERIES, *after, AUDIT_ROWS):
             after = (str(rows[-1][0]), rows[-1][1])
             yield [
                 StoredDelivery(

@@ -9,7 +9,7 @@ from landline.adapters.postgres.applied_poller import AppliedPoller
 from landline.adapters.postgres.hosts import Hosts
 from landline.adapters.postgres.lane import Lane, PostgresConnection
 from landline.adapters.postgres.pages import (
-    PAGES_IN_TURNS,
+    TURNS,
     pending_answers,
     pending_arguments,
     turns_answers,
@@ -113,7 +113,7 @@ class PostgresMessageStore:
         plain = [query for query in queries if query.turn is None]
         in_turns = [query for query in queries if query.turn is not None]
         answers = iter(await self._read_page(PENDING, pending_arguments(plain), plain))
-        others = iter(await self._read_page(PAGES_IN_TURNS, turns_arguments(in_turns), in_turns))
+        others = iter(await self._read_page(TURNS, turns_arguments(in_turns), in_turns))
         return [next(answers if query.turn is None else others) for query in queries]
 
     async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:

@@ -17,7 +17,7 @@ from landline.model import (
     turns_of,
 )
 
-PAGES_IN_TURNS: Final = statement("postgres", "turns")
+TURNS: Final = statement("postgres", "turns")
 
 
 def pending_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
@@ -33,7 +33,7 @@ def pending_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
 
 
 def turns_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
-    """Return what `PAGES_IN_TURNS` takes."""
+    """Return what `TURNS` takes."""
     turns = [query.turn or FIRST_TURN for query in queries]
     cursors = [
         (number, *turn, offset)
@@ -75,7 +75,7 @@ def pending_answers(
 
 @dataclass
 class _Found:
-    """The rows of one query of `PAGES_IN_TURNS`."""
+    """The rows of one query of `TURNS`."""
 
     page: list[Sequence[Any]] = field(default_factory=list)
     stops: dict[int, int] = field(default_factory=dict)
@@ -85,7 +85,7 @@ class _Found:
 
 
 def turns_answers(queries: Sequence[PendingQuery], rows: Iterable[Sequence[Any]]) -> list[Pending]:
-    """Return the answers in the rows of `PAGES_IN_TURNS`."""
+    """Return the answers in the rows of `TURNS`."""
     applied: dict[int, int] = {}
     found = [_Found() for _ in queries]
     for number, kind, _sorting, *fields in rows:

@@ -5,9 +5,9 @@ import sqlite3
 from landline.adapters.statements import statement
 
 # As in sql/schema.sql.
-_ADD_COLUMN = statement("sqlite", "turns_column")
-_ADD_INDEXES = statement("sqlite", "turns_indexes")
-_FILL = statement("sqlite", "turns_fill")
+_TURNS_COLUMN = statement("sqlite", "turns_column")
+_TURNS_INDEXES = statement("sqlite", "turns_indexes")
+_TURNS_FILL = statement("sqlite", "turns_fill")
 
 
 def add_turns(connection: sqlite3.Connection) -> None:
@@ -16,10 +16,10 @@ def add_turns(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if "conversation" not in columns:
-            connection.execute(_ADD_COLUMN)
-        for statement in filter(str.strip, _ADD_INDEXES.split(";")):
+            connection.execute(_TURNS_COLUMN)
+        for statement in filter(str.strip, _TURNS_INDEXES.split(";")):
             connection.execute(statement)
-        connection.execute(_FILL)
+        connection.execute(_TURNS_FILL)
     except BaseException:
         connection.execute("ROLLBACK")
         raise

@@ -19,11 +19,11 @@ AUDIT_ROWS = 1_000
 _WINDOW_ENTRIES = 64  # each may have 16 KiB and more
 
 _APPLIED = statement("sqlite", "applied")
-_SPAN = statement("sqlite", "audit_span")
-_ENTRIES = statement("sqlite", "audit_entries")
-_MESSAGES = statement("sqlite", "audit_messages")
-_DELIVERIES = statement("sqlite", "audit_deliveries")
-_QUARANTINE = statement("sqlite", "audit_quarantine")
+_AUDIT_SPAN = statement("sqlite", "audit_span")
+_AUDIT_ENTRIES = statement("sqlite", "audit_entries")
+_AUDIT_MESSAGES = statement("sqlite", "audit_messages")
+_AUDIT_DELIVERIES = statement("sqlite", "audit_deliveries")
+_AUDIT_QUARANTINE = statement("sqlite", "audit_quarantine")
 
 
 @contextmanager
@@ -55,12 +55,12 @@ class SqliteAuditFile:
 
     async def spans(self) -> Mapping[int, OffsetRange]:
         """Look at the first and the last row."""
-        return {PARTITION: OffsetRange(*self._fetch(_SPAN)[0])}
+        return {PARTITION: OffsetRange(*self._fetch(_AUDIT_SPAN)[0])}
 
     async def entries(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Entry]]:
         """Walk the primary key."""
         at = start[PARTITION]
-        while rows := self._fetch(_ENTRIES, at, end[PARTITION], _WINDOW_ENTRIES):
+        while rows := self._fetch(_AUDIT_ENTRIES, at, end[PARTITION], _WINDOW_ENTRIES):
             at = rows[-1][0] + 1
             yield [
                 Entry(Position(PARTITION, offset), time_ms, key, value)
@@ -70,7 +70,7 @@ class SqliteAuditFile:
     async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
         """Walk the primary key."""
         after = (-1, -1)
-        while rows := self._fetch(_QUARANTINE, *after, AUDIT_ROWS):
+        while rows := self._fetch(_AUDIT_QUARANTINE, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredQuarantine(Position(partition, offset), reason)
@@ -80,7 +80,7 @@ class SqliteAuditFile:
     async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
         """Walk the unique index."""
         after = ""
-        while rows := self._fetch(_MESSAGES, after, AUDIT_ROWS):
+        while rows := self._fetch(_AUDIT_MESSAGES, after, AUDIT_ROWS):
             after = rows[-1][0]
             yield [
                 StoredMessage(
@@ -92,7 +92,7 @@ class SqliteAuditFile:
     async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
         """Walk the primary key."""
         after = ("", "")
-        while rows := self._fetch(_DELIVERIES, *after, AUDIT_ROWS):
+        while rows := self._fetch(_AUDIT_DELIVERIES, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredDelivery(

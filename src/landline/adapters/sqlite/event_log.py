@@ -36,7 +36,7 @@ TAIL_BYTES = 8 * 1024 * 1024
 # entry that is larger comes alone.
 FILE_READ_BYTES = 1024 * 1024
 
-_INSERT = statement("sqlite", "append")
+_APPEND = statement("sqlite", "append")
 _END = statement("sqlite", "end")
 _READ = statement("sqlite", "read")
 
@@ -60,7 +60,7 @@ class _Batch:
             start += len(value)
         time_ms = nearest_time(time.time_ns() // 1_000_000)
         connection.execute(
-            _INSERT, (first, time_ms, b"".join(self.values), orjson.dumps(slices).decode())
+            _APPEND, (first, time_ms, b"".join(self.values), orjson.dumps(slices).decode())
         )
         return first, time_ms
 

@@ -31,13 +31,13 @@ from landline.model import (
 # Rows go in and come out as one JSON value each way: a statement that steps once releases the
 # interpreter's lock once (see event_log.py).
 
-_MOVE = statement("sqlite", "move_applied")
+_MOVE_APPLIED = statement("sqlite", "move_applied")
 
-_MESSAGES = statement("sqlite", "add_messages")
+_ADD_MESSAGES = statement("sqlite", "add_messages")
 
-_OWED = statement("sqlite", "add_deliveries")
+_ADD_DELIVERIES = statement("sqlite", "add_deliveries")
 
-_RECEIPTS = statement("sqlite", "add_receipts")
+_ADD_RECEIPTS = statement("sqlite", "add_receipts")
 
 _QUARANTINE = statement("sqlite", "quarantine")
 
@@ -128,7 +128,9 @@ class SqliteMessageStore:
 
 
 def _apply(connection: sqlite3.Connection, batch: Batch) -> bool:
-    moved = connection.execute(_MOVE, (batch.partition, batch.end, batch.start, batch.partition))
+    moved = connection.execute(
+        _MOVE_APPLIED, (batch.partition, batch.end, batch.start, batch.partition)
+    )
     if moved.rowcount != 1:
         return False
     if batch.messages:
@@ -141,11 +143,11 @@ def _apply(connection: sqlite3.Connection, batch: Batch) -> bool:
             for m in batch.messages
             for user in m.recipients
         ]
-        connection.execute(_MESSAGES, (batch.partition, orjson.dumps(facts).decode()))
-        connection.execute(_OWED, (orjson.dumps(owed).decode(),))
+        connection.execute(_ADD_MESSAGES, (batch.partition, orjson.dumps(facts).decode()))
+        connection.execute(_ADD_DELIVERIES, (orjson.dumps(owed).decode(),))
     if batch.receipts:
         receipts = list(map(tuple, batch.receipts))
-        connection.execute(_RECEIPTS, (orjson.dumps(receipts).decode(),))
+        connection.execute(_ADD_RECEIPTS, (orjson.dumps(receipts).decode(),))
     for quarantined in batch.quarantined:
         partition, offset = quarantined.position
         connection.execute(_QUARANTINE, (partition, offset, quarantined.value, quarantined.reason))

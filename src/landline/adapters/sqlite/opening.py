@@ -19,7 +19,7 @@ FILE_NAME = "landline.db"
 LOCK_NAME = "lock"
 
 _SCHEMA = statement("sqlite", "schema")
-_TABLES = statement("sqlite", "count_tables")
+_COUNT_TABLES = statement("sqlite", "count_tables")
 _HEADER = b"SQLite format 3\x00"
 # A check of the whole file would delay the start of a large one for minutes. What one second can
 # reach is checked.
@@ -226,7 +226,7 @@ def check_file(path: Path) -> None:
 
 
 def _check_pages(connection: sqlite3.Connection) -> str | None:
-    tables = connection.execute(_TABLES).fetchone()[0]
+    tables = connection.execute(_COUNT_TABLES).fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and application != APPLICATION_ID:
         return "its tables are not Landline's"

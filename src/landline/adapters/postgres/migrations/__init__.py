@@ -1,9 +1,10 @@
 """Schema migrations: numbered files, run in order, each once.
 
-To add one: the next number, `NNNN_what_it_does.sql`. Never change older files. The servers of the version before go on while it runs and after it: a
-rolling upgrade may stop half-way. So it takes no lock for long, and what they read and write stays:
-tables, columns, a unique index for every `ON CONFLICT`, an index for every page. What only they
-needed goes in a migration of the version after this one.
+To add one: the next number, `NNNN_what_it_does.sql`. Never change older files. The servers of the
+version before go on while it runs and after it: a rolling upgrade may stop half-way. So it takes no
+lock for long, and what they read and write stays: tables, columns, a unique index for every `ON
+CONFLICT`, an index for every page. What only they needed goes in a migration of the version after
+this one.
 
 A file is one transaction, unless it carries near its top the line
 
@@ -55,13 +56,13 @@ TABLE_MILLISECONDS: Final = 5_000
 LOCK_KEY: Final = 0x4C414E444C494E45  # "LANDLINE"
 TURN_KEY: Final = LOCK_KEY + 1
 
-_MAY_RUN: Final = statement("postgres", "needed_version")
-_HAS_RUN: Final = statement("postgres", "schema_version")
-_EXISTS: Final = statement("postgres", "relation_exists")
-_CREATE: Final = statement("postgres", "create_versions")
-_REMEMBER: Final = statement("postgres", "remember_migration")
-_REMEMBER_NEEDED: Final = statement("postgres", "remember_needed_version")
-_IS_INVALID: Final = statement("postgres", "index_is_invalid")
+_NEEDED_VERSION: Final = statement("postgres", "needed_version")
+_SCHEMA_VERSION: Final = statement("postgres", "schema_version")
+_RELATION_EXISTS: Final = statement("postgres", "relation_exists")
+_CREATE_VERSIONS: Final = statement("postgres", "create_versions")
+_REMEMBER_MIGRATION: Final = statement("postgres", "remember_migration")
+_REMEMBER_NEEDED_VERSION: Final = statement("postgres", "remember_needed_version")
+_INDEX_IS_INVALID: Final = statement("postgres", "index_is_invalid")
 
 log = get_logger(__name__)
 
@@ -78,16 +79,16 @@ POSTGRES_SCHEMA_VERSION: Final = len(load_migrations())
 
 async def schema_version(connection: PostgresConnection) -> int:
     """Return how many migrations the schema has, 0 where there is none."""
-    if await connection.fetchval(_EXISTS, "landline_migrations"):
-        return await connection.fetchval(_HAS_RUN) or 0
+    if await connection.fetchval(_RELATION_EXISTS, "landline_migrations"):
+        return await connection.fetchval(_SCHEMA_VERSION) or 0
     return await needed_version(connection)  # made before there were two tables
 
 
 async def needed_version(connection: PostgresConnection) -> int:
     """Return which migration a server has to know to run on this schema."""
-    if not await connection.fetchval(_EXISTS, "landline_schema"):
+    if not await connection.fetchval(_RELATION_EXISTS, "landline_schema"):
         return 0
-    return await connection.fetchval(_MAY_RUN) or 0
+    return await connection.fetchval(_NEEDED_VERSION) or 0
 
 
 def _log(what: str) -> None:
@@ -149,8 +150,8 @@ async def _run_next(
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
         # While this waits for a table, everything behind it waits too: better to fail and retry.
         await connection.execute(f"SET LOCAL lock_timeout = {TABLE_MILLISECONDS}")
-        if not await connection.fetchval(_EXISTS, "landline_migrations"):
-            await connection.execute(_CREATE)
+        if not await connection.fetchval(_RELATION_EXISTS, "landline_migrations"):
+            await connection.execute(_CREATE_VERSIONS)
             if await schema_version(connection) > version:  # an older server was at it meanwhile
                 return True
         if not script.is_outside:
@@ -162,16 +163,16 @@ async def _run_next(
 async def _run_outside(connection: PostgresConnection, script: Script) -> None:
     for each in script.statements:
         index = built_index(each)
-        if index is not None and await connection.fetchval(_IS_INVALID, index):
+        if index is not None and await connection.fetchval(_INDEX_IS_INVALID, index):
             await connection.execute(f"DROP INDEX CONCURRENTLY {index}")
         await connection.execute(each)
 
 
 async def _remember(connection: PostgresConnection, script: Script) -> None:
-    await connection.execute(_REMEMBER, script.number)
+    await connection.execute(_REMEMBER_MIGRATION, script.number)
     needed = 1 if script.number == 1 else script.needs
     if needed > await needed_version(connection):
-        await connection.execute(_REMEMBER_NEEDED, needed)
+        await connection.execute(_REMEMBER_NEEDED_VERSION, needed)
 
 
 async def check_version(connection: PostgresConnection, url: SecretUrl) -> None:
