@@ -132,7 +132,7 @@ def test_a_file_that_is_not_a_sound_database_of_ours_is_refused_and_left_alone(
 
 
 async def test_a_directory_in_use_is_refused(server: ServerProcess) -> None:
-    """The second server says who has it; the first one does not notice."""
+    """The second server says which one has it; the first one does not notice."""
     async with Peer(server.ws_url, "alice") as alice:
         await alice.send_and_wait("bob", "before")
         applied = partial(read, server.data_dir / "landline.db", "SELECT count(*) FROM messages")

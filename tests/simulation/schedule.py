@@ -163,7 +163,7 @@ class Schedule:
                     yield one, other
 
     def _send_in_calm(self, stuck: int | None, flooded: Client | None) -> None:
-        """Send something that has to arrive: to who is flooded by others, if anybody is."""
+        """Send something that has to arrive: to a user whom others flood, if there is one."""
         if stuck is None and flooded is None and not self._store.unreadable:
             self._world.send()
             return

@@ -1,7 +1,6 @@
 """`landline chat`: chat from a terminal."""
 
 import argparse
-import asyncio
 from typing import Any
 
 from landline.cli.arguments import DEFAULT_URL, SHAPE, check_name, check_url
@@ -47,6 +46,8 @@ def _run(arguments: argparse.Namespace) -> int:
     if arguments.to is not None:
         check_name("--to", arguments.to)
     check_url(arguments.url)
+
+    import asyncio  # noqa: PLC0415
 
     from landline.terminal import run_chat  # noqa: PLC0415
 

@@ -2,7 +2,8 @@
 
 ClientError
 ├── ConnectionFailed    no server answered in time; trying again later may work
-├── Refused             the server does not want this client: name, token, protocol
+├── Refused             the server refuses this client for good, or the address or the user name
+│   │                   is not valid
 │   └── WrongUser       the session is another user's than the one asked for
 ├── MessageRejected     this message is certainly not in the log and never will be
 ├── SendTimeout         no answer yet; the client goes on sending the message
@@ -23,7 +24,10 @@ class ConnectionFailed(ClientError):
 
 
 class Refused(ClientError):
-    """The server refused this client for good; connecting again the same way will not help."""
+    """The server refuses this client for good, or the address or the user name is not valid.
+
+    Connecting again the same way will not help.
+    """
 
 
 class WrongUser(Refused):

@@ -246,9 +246,8 @@ class FileOutbox:
             return  # the server repeats it later, and its id is known then
         change = _Change(statement, rows)
         self._waiting.append(change)
-        await self._run(
-            self._apply_waiting
-        )  # calls run in order, so this one makes it at the latest
+        # Calls run in order, so this one makes the change at the latest.
+        await self._run(self._apply_waiting)
         if isinstance(change.problem, sqlite3.Error):
             problem = change.problem
             raise ClientError(f"cannot write the outbox {self._path}: {problem}") from problem

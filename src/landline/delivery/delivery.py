@@ -1,8 +1,8 @@
 """The whole of delivery on one server: events and results go in, decisions come out.
 
-Call a method for what happened, as often as something does; then `end_turn()`, carry out
-`take_decisions()` in order, and feed the results back in. No method waits, none raises for what a
-client or a dependency does.
+Call a method for each thing that happened. Then call `end_turn()`, carry out `take_decisions()` in
+order, and feed the results back in. No method waits, and none raises for what a client or a
+dependency does.
 
 Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 

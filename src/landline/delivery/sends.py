@@ -39,9 +39,9 @@ from landline.protocol.records import MessageRecord
 from landline.protocol.times import rfc3339
 
 # Other servers let a repeat wait for REPEAT_SECONDS before they look for its original. An original
-# that is not in the log by then has been under way for longer than SLOW_SECONDS, so that its own
-# server asks the store which of the two records counts, before it shows anybody an offset. The rest
-# is for what goes unseen of the time before a frame was read (`landline.delivery.unread`).
+# that is not in the log by then has been under way for longer than SLOW_SECONDS. So its own server
+# asks the store which of the two records counts, before it shows anybody an offset. The rest covers
+# pauses before a frame was read that are too short to notice (`landline.delivery.unread`).
 REPEAT_SECONDS = 0.5
 SLOW_SECONDS = 0.35
 
@@ -198,7 +198,7 @@ class Sends:
             leaving = self._leave_place(flight, None)
             self._confirm(flight, flight.appended, is_urgent=False)
             return leaving
-        # It is in the log, and its sender, who never repeated it, is told so. While the store is
+        # It is in the log, and its sender, which never repeated it, is told so. While the store is
         # down no server appends a repeat, so its offset counts. There is one exception: its sender
         # has left before, unseen because its connection is not read. Then nobody is pushed it
         # now: the sweep pushes it, with the offset that the store has.

@@ -16,6 +16,8 @@ from typing import Any, ClassVar, Literal
 
 VERSION = 1
 
+# Clients and checks both need the next two, and the checks know of clients only what is here.
+
 # A client waits so long for `welcome`. A server may have begun a session so much earlier.
 HANDSHAKE_SECONDS = 5.0
 
@@ -186,7 +188,7 @@ class Error(ClientEvent):
 class FaultEvent(Event):
     """A fault begins or ends."""
 
-    kind = "nemesis"
+    kind = "nemesis"  # the word of the file; another one would make older histories unreadable
     name: str
     phase: Literal["start", "stop"]
     detail: str

@@ -70,7 +70,7 @@ async def test_a_cut_ends_what_is_there_and_spares_what_comes(proxy: Proxy) -> N
 
 
 async def test_silence_loses_what_is_said_and_then_the_connection(proxy: Proxy) -> None:
-    """Nobody is told while it lasts. Who said nothing meanwhile notices nothing."""
+    """Nobody is told while it lasts. A client that said nothing meanwhile notices nothing."""
     async with connected(proxy) as talking, connected(proxy) as quiet:
         assert await say(talking, b"hello") == b"hello"
         assert await say(quiet, b"hello") == b"hello"
