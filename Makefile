@@ -47,7 +47,7 @@ chromium: $(READY) ## install Chromium for the browser tests, if it is missing (
 proxies: $(READY) ## get nginx and Caddy for the tests of docs/proxies.md, into .tmp/proxies
 	@scripts/ensure-proxies
 
-test: $(READY) chromium proxies ## run all tests, also with real servers and the browser of `make chromium`
+test: $(READY) chromium proxies ## run all tests; gets nginx and Caddy, and as root Chromium, if missing
 	@$(BIN)/python -m landline_stack --prepare || echo 'The tests that need it will be skipped.' >&2
 	@exec $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
@@ -92,4 +92,4 @@ lock: $(READY) ## resolve the dependencies of pyproject.toml again (LOCK_ARGS=--
 
 clean: ## remove everything that was made here, except the server's data
 	rm -rf .venv .tmp .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
-	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

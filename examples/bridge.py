@@ -47,6 +47,7 @@ def bridge(consumer: Consumer) -> None:
     skipped = 0
     while True:
         records = consumer.consume(BATCH, WAIT_SECONDS)
+        skipped_before = skipped
         for record in records:
             if (error := record.error()) is not None:
                 if error.fatal():
@@ -62,6 +63,7 @@ def bridge(consumer: Consumer) -> None:
                 consumer.commit(asynchronous=False)
             except KafkaException as error:  # another bridge has the partition now, say
                 print(f"not committed, will be repeated: {error}", file=sys.stderr)
+        if skipped > skipped_before:
             print(f"skipped so far: {skipped}", file=sys.stderr, flush=True)
 
 

@@ -25,9 +25,8 @@ async def answer(url: str, name: str) -> None:
                 continue  # its own words would be answered for ever
             try:
                 await chat.send(message.sender, f"you said: {message.content}")
-            except (
-                MessageRejected
-            ) as error:  # an answer that is too long, say; it never will be sent
+            # The answer is too long, say. It never will be sent.
+            except MessageRejected as error:
                 print(f"no answer to {message.id}: {error}", flush=True)
 
 

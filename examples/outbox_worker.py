@@ -69,7 +69,8 @@ async def work(notices: Notices, url: str, name: str, outbox: str) -> None:
         match event:
             case Accepted(to, content, answer):
                 notices.mark((to, content), message_id=answer.id)
-            case Rejected(to, content, _, reason):  # a message of an earlier run
+            # A message of an earlier run. One that was `not_kept` no server has seen: its row stays.
+            case Rejected(to, content, code, reason) if code != "not_kept":
                 notices.mark((to, content), problem=reason)
 
     async with landline.connect(url, username=name, outbox=outbox, on_event=note) as chat:

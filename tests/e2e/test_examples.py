@@ -4,20 +4,23 @@ The browser's one is in tests/browser/test_example.py.
 """
 
 import asyncio
+import importlib.util
 import json
 import random
 import sqlite3
 import sys
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from functools import partial
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
 from confluent_kafka import Producer
 
+from landline import Event, Rejected
 from support.cluster import Cluster
 from support.pages import ROOT
 from support.peer import Peer, until_caught_up
@@ -121,6 +124,42 @@ async def test_the_outbox_worker_sends_every_row_once_however_often_it_is_killed
     ((problem,),) = database.execute("SELECT problem FROM notices WHERE problem IS NOT NULL")
     assert problem
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "problems"), [("not_kept", [None]), ("bad_recipient", ["the reason"])]
+)
+async def test_the_outbox_worker_keeps_a_row_that_no_server_has_seen(
+    code: str, problems: list[str | None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Over(Exception):
+        """The chat ends here."""
+
+    @asynccontextmanager
+    async def connect(*_: str, on_event: Callable[[Event], None], **__: str) -> AsyncIterator[None]:
+        on_event(Rejected("bob", "hello", code, "the reason"))
+        raise Over
+        yield
+
+    database = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
+    example = loaded("outbox_worker.py")
+    notices = example.Notices(str(tmp_path / "shop.db"))
+    database.execute("INSERT INTO notices (recipient, content) VALUES ('bob', 'hello')")
+    monkeypatch.setattr("landline.connect", connect)
+    with pytest.raises(Over):
+        await example.work(notices, "ws://127.0.0.1:1", "shop", "outbox")
+    assert [problem for (problem,) in database.execute("SELECT problem FROM notices")] == problems
+    database.close()
+
+
+def loaded(name: str) -> ModuleType:
+    """Return an example as a module."""
+    spec = importlib.util.spec_from_file_location(Path(name).stem, ROOT / "examples" / name)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 @pytest.mark.stack

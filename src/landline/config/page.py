@@ -37,8 +37,8 @@ ends. A TOML or properties file may begin with a byte-order mark. An IPv6 addres
 `[::1]:9092`. Kubernetes sets `LANDLINE_PORT=tcp://...` for a service called landline: that is
 ignored, with a line on standard error.
 
-A value that cannot work, an unknown key in the file, or a `LANDLINE_` variable that is nearly the
-name of an option stops the start with exit code 2 and one or two lines that name the option, the
+A value that cannot work stops the start with exit code 2. So does an unknown key in the file, or a
+`LANDLINE_` variable that is nearly the name of an option. One or two lines name the option, the
 value and what to do. Passwords in URLs are never shown.
 """
 

@@ -11,6 +11,8 @@ FINAL_REFUSAL = ("Landline-Refused", "final")
 FINAL_STATUSES = frozenset({400, 401, 403})
 
 
+# The protocol has these codes and this version sends none of them: clients that know them are ready
+# for a version that does.
 _RESERVED = "(reserved: this version does not send it)"
 _AGAIN_UNTIL_FIXED = "with backoff; it happens again until the client is fixed"
 
