@@ -12,6 +12,7 @@ from confluent_kafka import Consumer, TopicPartition
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from landline.adapters.postgres.message_store import WRITER_LANE_SECONDS
 from support.chatting import chatting, pairs, unknown_outcomes
 from support.cluster import Cluster, ClusterServer, Servers
 from support.faults import AWAY_SECONDS
@@ -25,6 +26,9 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 # Within this time a message has arrived whose recipient stays connected: section 4.6.
 STRANDED_SECONDS = 15.0
+
+# A paused writer wakes up when its call to the store is overdue.
+PAUSE_SECONDS = max(WRITER_LANE_SECONDS + 5.0, AWAY_SECONDS)
 
 Rows = set[tuple[Any, ...]]
 
@@ -224,7 +228,7 @@ def steps_back(*servers: ClusterServer) -> int:
     return sum(server.log().count("writer_stands_by") for server in servers)
 
 
-@pytest.mark.timeout(300 + AWAY_SECONDS)
+@pytest.mark.timeout(300 + PAUSE_SECONDS)
 async def test_a_paused_writer_is_replaced_and_wakes_up_to_nothing(cluster: Cluster) -> None:
     """SIGSTOP: the other one takes over, so that new sessions are served. SIGCONT: no harm."""
     servers = gateways(cluster)
@@ -241,7 +245,7 @@ async def test_a_paused_writer_is_replaced_and_wakes_up_to_nothing(cluster: Clus
         await bob.start(caught_up=True)
         assert bob.received == {sent["id"]}
         await bob.stop()
-        await asyncio.sleep(AWAY_SECONDS)
+        await asyncio.sleep(PAUSE_SECONDS)
         # Both believe that it is their turn then; the second one to come to the store steps back.
         before = steps_back(sleeper, other)
         sleeper.resume()
