@@ -7,6 +7,7 @@ import pytest
 from landline.client.reconnecting import (
     FIRST_SECONDS,
     LAST_SECONDS,
+    LAST_SECONDS_HERE,
     LASTING_SECONDS,
     LONGEST_ASKED_SECONDS,
     Asked,
@@ -32,6 +33,15 @@ def test_it_doubles_up_to_the_longest_and_starts_again_after_a_session_that_last
     assert waits.next_seconds() == LAST_SECONDS
     waits.session_ended(LASTING_SECONDS)
     assert waits.next_seconds() == FIRST_SECONDS
+
+
+@pytest.mark.usefixtures("longest")
+def test_a_refusal_on_this_machine_does_not_shorten_the_waits_after_it() -> None:
+    waits = ReconnectDelays()
+    for _ in range(9):
+        waits.next_seconds()
+    assert waits.next_seconds(longest=LAST_SECONDS_HERE) == LAST_SECONDS_HERE
+    assert waits.next_seconds() == LAST_SECONDS
 
 
 def test_the_jitter_is_full() -> None:
