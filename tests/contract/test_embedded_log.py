@@ -13,7 +13,7 @@ from landline.adapters.sqlite.event_log import FILE_READ_BYTES
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
 from support.event_logs import Appends, Follower, LyingDatabase, Record, append_all
-from support.waiting import go_round, paced, until
+from support.waiting import paced, until
 
 
 def records(count: int, size_bytes: int = 100) -> list[Record]:
@@ -65,8 +65,7 @@ async def test_a_reader_at_the_end_is_told_of_a_commit_that_was_reported_as_fail
     log = SqliteEventLog(database)
     await append_all(log, records(10))
     follower = await Follower.open(log, await log.ends())
-    reading = asyncio.create_task(follower.read())
-    await go_round()  # it waits now
+    reading = await follower.begin_to_wait()
     database.is_lying = True
     appends = Appends(log)
     appends.append([("dm:a:b", b"it is there")])

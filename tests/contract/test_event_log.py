@@ -259,8 +259,7 @@ async def test_a_reader_waits_for_what_comes(event_log: EventLog) -> None:
     start = await event_log.ends()
     follower = await Follower.open(event_log, start)
     for number in range(5):
-        reading = asyncio.create_task(follower.read())
-        await go_round()  # it waits now
+        reading = await follower.begin_to_wait()
         [entry] = await append_all(event_log, [(KEYS[number], b"it came")])
         await reading
         assert follower.entries[-1] == entry
@@ -297,8 +296,7 @@ async def test_a_read_that_was_cancelled_costs_nothing_but_its_reader(event_log:
     positions = dict(follower.positions)
     await follower.reader.close()
     waiting = await Follower.open(event_log, ends)
-    reading = asyncio.create_task(waiting.read())
-    await go_round()
+    reading = await waiting.begin_to_wait()
     reading.cancel()
     await asyncio.wait({reading})
     assert reading.cancelled()
