@@ -1,15 +1,17 @@
 """Pages and the sweep, where a mailbox cannot be read, or very much is owed."""
 
+import asyncio
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 
+from landline.delivery.decisions import AwaitApplied
 from landline.gateway import replay
 from landline.gateway.replay import ANSWER_BYTES, Replay
-from landline.model import Pending, PendingQuery
+from landline.model import Pending, PendingQuery, Positions
 from support.replays import Store, ask_for, make, names
-from support.waiting import running, until
+from support.waiting import go_round, running, until
 
 
 async def while_running(made: Replay, is_so: Callable[[], bool], what: str) -> None:
@@ -103,3 +105,43 @@ async def test_an_answer_has_a_bound_in_bytes(count: int, sweeps: bool) -> None:
     for queries in store.asked:
         assert sum(each.limit_bytes for each in queries) <= ANSWER_BYTES
         assert len(queries) * 16 * 1024 <= ANSWER_BYTES
+
+
+class Behind(Store):
+    """Has not applied yet what anybody waits for. `waits` are those that wait, `given_up` those
+    that were cancelled.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.waits = self.given_up = 0
+
+    async def wait_applied(self, _target: Positions) -> Positions:
+        self.waits += 1
+        try:
+            return await asyncio.Future()
+        except asyncio.CancelledError:
+            self.given_up += 1
+            raise
+
+
+async def test_nothing_waits_for_a_session_that_is_gone() -> None:
+    store = Behind()
+    made, _heart = make(store, gone=["gone"])
+    before = asyncio.all_tasks()
+    made.await_applied(AwaitApplied("gone", {0: 1}))
+    assert asyncio.all_tasks() == before
+    await go_round(3)
+    assert store.waits == 0
+
+
+async def test_a_wait_ends_with_its_session() -> None:
+    store = Behind()
+    made, _heart = make(store)
+    before = asyncio.all_tasks()
+    made.await_applied(AwaitApplied("alice", {0: 1}))
+    await until(lambda: store.waits == 1, "the session waits")
+    made.forget("alice")
+    made.forget("alice")  # a second time there is nothing to end
+    await until(lambda: asyncio.all_tasks() == before, "the wait has ended")
+    assert store.given_up == 1
