@@ -69,7 +69,7 @@ async def work(notices: Notices, url: str, name: str, outbox: str) -> None:
         match event:
             case Accepted(to, content, answer):
                 notices.mark((to, content), message_id=answer.id)
-            # A message of an earlier run. One that was `not_kept` no server has seen: its row stays.
+            # Of an earlier run. No server has seen one that was `not_kept`: its row stays.
             case Rejected(to, content, code, reason) if code != "not_kept":
                 notices.mark((to, content), problem=reason)
 

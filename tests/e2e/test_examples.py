@@ -135,17 +135,23 @@ async def test_the_outbox_worker_keeps_a_row_that_no_server_has_seen(
     class Over(Exception):
         """The chat ends here."""
 
-    @asynccontextmanager
-    async def connect(*_: str, on_event: Callable[[Event], None], **__: str) -> AsyncIterator[None]:
-        on_event(Rejected("bob", "hello", code, "the reason"))
-        raise Over
-        yield
+    class Told:
+        """A chat that tells of the draft, and ends."""
+
+        def __init__(self, *_: str, on_event: Callable[[Event], None], **__: str) -> None:
+            self._on_event = on_event
+
+        async def __aenter__(self) -> None:
+            self._on_event(Rejected("bob", "hello", code, "the reason"))
+            raise Over
+
+        async def __aexit__(self, *_: object) -> None: ...
 
     database = sqlite3.connect(tmp_path / "shop.db", isolation_level=None)
     example = loaded("outbox_worker.py")
     notices = example.Notices(str(tmp_path / "shop.db"))
     database.execute("INSERT INTO notices (recipient, content) VALUES ('bob', 'hello')")
-    monkeypatch.setattr("landline.connect", connect)
+    monkeypatch.setattr("landline.connect", Told)
     with pytest.raises(Over):
         await example.work(notices, "ws://127.0.0.1:1", "shop", "outbox")
     assert [problem for (problem,) in database.execute("SELECT problem FROM notices")] == problems

@@ -1,6 +1,7 @@
 """What the pages point to is there: links and their anchors, files, tests, commands."""
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -29,10 +30,10 @@ def prose(page: Path) -> str:
 
 
 @cache
-def anchors(page: Path) -> set[str]:
+def anchors(page: Path) -> list[str]:
     """Return what links may point to in a page: its headings, as GitHub names them."""
     headings = _HEADING.findall(prose(page))
-    return {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings}
+    return [re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in headings]
 
 
 def quoted(page: Path) -> Iterator[str]:
@@ -48,6 +49,10 @@ def test_every_link_leads_to_a_file_and_a_heading(page: Path) -> None:
         target = page.parent / path if path else page
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+def test_no_two_headings_of_a_page_have_one_name(page: Path) -> None:
+    assert [name for name, count in Counter(anchors(page)).items() if count > 1] == []
 
 
 @cache
