@@ -6,6 +6,7 @@ import re
 from typing import get_args
 
 from landline import client
+from landline.client.chat import CONNECT_TIMEOUT_SECONDS
 from landline.client.events import Acceptance, Event, Message
 from support.pages import read, section, table
 
@@ -16,6 +17,11 @@ def test_every_parameter_is_explained_and_no_other() -> None:
     rows = table(PAGE.split("\n## ", 1)[0])
     explained = {name.strip("`") for name in rows if name.startswith("`")}
     assert explained == set(inspect.signature(client.connect).parameters)
+
+
+def test_the_table_has_the_default_of_the_first_connection() -> None:
+    [explained] = table(PAGE.split("\n## ", 1)[0])["`connect_timeout`"]
+    assert f"first connection ({CONNECT_TIMEOUT_SECONDS:g});" in explained
 
 
 def test_every_error_is_in_the_tree_and_no_other() -> None:

@@ -1,5 +1,8 @@
 """What the code writes into the pages is there, and numbers in their text are those of the code."""
 
+import re
+from collections.abc import Collection
+
 import pytest
 
 from landline.client import chat, link, outbox, reconnecting, repeats
@@ -87,3 +90,20 @@ def test_the_numbers_in_the_text_are_those_of_the_code(
 ) -> None:
     text = one_line(*place)
     assert [fact for fact in facts if fact not in text] == []
+
+
+# Codes in a sentence: "400, 401 or 403".
+LISTED = r"((?:\d+(?:, | or | and )?)+)"
+CODES = [
+    ("docs/client.md", "## Connections", f"HTTP status {LISTED} with the header", FINAL_STATUSES),
+    ("docs/client.md", "## Connections", f"close codes {LISTED}", link.FATAL_CLOSES),
+    ("docs/protocol.md", "## Connecting", f"{LISTED} have the header", FINAL_STATUSES),
+]
+
+
+@pytest.mark.parametrize(("name", "heading", "sentence", "codes"), CODES)
+def test_the_codes_in_the_text_are_all_that_the_code_has(
+    name: str, heading: str, sentence: str, codes: Collection[int]
+) -> None:
+    [listed] = re.findall(sentence, one_line(name, heading))
+    assert sorted(map(int, re.findall(r"\d+", listed))) == sorted(codes)
