@@ -1,0 +1,17 @@
+"""What every test of a log leaves behind is closed."""
+
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from landline.observability.logging import (
+    shutdown_logging,
+)
+
+
+@pytest.fixture(autouse=True)
+def _restore() -> Iterator[None]:
+    yield
+    shutdown_logging()
+    structlog.reset_defaults()
