@@ -13,7 +13,7 @@ from landline.delivery.intake import SESSION_FLIGHT_BYTES, SESSION_FLIGHTS
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
 from landline.gateway.listener import WEBSOCKET_PATHS
 from landline.protocol import limits
-from landline.protocol.codes import FINAL_REFUSAL
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.terminal import chat as terminal
 from landline.terminal import lines
 from support import generated

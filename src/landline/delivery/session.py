@@ -61,8 +61,7 @@ from landline.protocol.limits import WINDOW
 PAGE_ROWS = 64
 # How long a session may hear nothing live while it waits for the store.
 DEAF_SECONDS = 5.0
-# How often a session that waits for acks pulls for conversations that are quiet, while it has too
-# little room for an ordinary pull.
+# How often a session without room for an ordinary pull pulls for quiet conversations.
 QUIET_SECONDS = 1.0
 
 
@@ -218,8 +217,7 @@ class Session:
         self.pulling = True
         self._pulled_at = self._clock.monotonic()
         self._is_quiet_missed = False
-        limit = min(room, PAGE_ROWS)
-        cursors = self.ahead.next_cursors()
+        limit, cursors = min(room, PAGE_ROWS), self.ahead.next_cursors()
         self._asked = PendingQuery(self.user, self.cursor, limit, self.ahead.turn, cursors=cursors)
         self._out.append(ReadPending(self.id, self._asked))
 
@@ -268,8 +266,7 @@ class Session:
             self.pull()
 
     def _is_quiet_due(self) -> bool:
-        waited = self._clock.monotonic() - self._pulled_at
-        return self._is_quiet_missed and waited >= QUIET_SECONDS
+        return self._is_quiet_missed and self._clock.monotonic() - self._pulled_at >= QUIET_SECONDS
 
     # The sweep -------------------------------------------------------------------------------
 
