@@ -10,10 +10,7 @@ from landline.config.settings import OPTIONS
 from landline.errors import ConfigError
 
 NAMES = list(OPTIONS)
-
-
 CLUSTER = {"kafka": "k:9092", "postgres": "postgresql://h/db"}
-
 
 # An option, how it is written as text and in TOML, and what becomes of it.
 SAMPLES = [
@@ -44,6 +41,7 @@ def refusal(
 
 
 def refusal_of_file(tmp_path: Path, content: str) -> str:
+    """Return the sentence with which a configuration file of this content is refused."""
     file = tmp_path / "landline.toml"
     file.write_text(content)
     return refusal({"config": str(file)})

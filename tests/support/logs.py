@@ -4,13 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from landline.observability.logging import (
-    configure_logging,
-    shutdown_logging,
-)
+from landline.observability.logging import configure_logging, shutdown_logging
 
 
 def file_of(directory: Path) -> Path:
+    """Return the log file that `configure` has a server write."""
     return directory / "landline-ws-1-8081.log"
 
 
@@ -21,4 +19,5 @@ def lines_of(directory: Path) -> list[dict[str, Any]]:
 
 
 def configure(directory: Path | None, format_: str = "json") -> None:
+    """Log as the server `ws-1` does, into a directory too if one is given."""
     configure_logging(format_, directory, "ws-1", 8081)

@@ -1,13 +1,11 @@
-"""What every test of a log leaves behind is closed."""
+"""Logging is as before after every test."""
 
 from collections.abc import Iterator
 
 import pytest
 import structlog
 
-from landline.observability.logging import (
-    shutdown_logging,
-)
+from landline.observability.logging import shutdown_logging
 
 
 @pytest.fixture(autouse=True)

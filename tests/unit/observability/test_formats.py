@@ -13,10 +13,7 @@ import structlog
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.observability.logging import (
-    get_logger,
-    shutdown_logging,
-)
+from landline.observability.logging import get_logger, shutdown_logging
 from landline.protocol.codes import CloseCode
 from support.logs import configure, lines_of
 
@@ -120,8 +117,6 @@ def test_warnings_of_python_are_lines_too(tmp_path: Path) -> None:
 
 
 HOSTILE = "a\r\n\x1b[31m\x00\x7f\x9b\u202e\u2028\ud800z"
-
-
 SHOWN = r"a\r\n\x1b[31m\x00\x7f\x9b\u202e\u2028\ud800z"
 
 

@@ -11,11 +11,7 @@ import pytest
 import structlog
 
 from landline.errors import StartupError
-from landline.observability.logging import (
-    get_logger,
-    reopen_log_files,
-    shutdown_logging,
-)
+from landline.observability.logging import get_logger, reopen_log_files, shutdown_logging
 from support.logs import configure, file_of, lines_of
 
 log = get_logger("landline.test")
@@ -118,6 +114,9 @@ async def test_logging_works_inside_the_event_loop(tmp_path: Path) -> None:
     configure(tmp_path)
     await asyncio.gather(*(asyncio.to_thread(log.info, "tick", n=n) for n in range(50)))
     assert sorted(line["n"] for line in lines_of(tmp_path)) == list(range(50))
+
+
+# Files that somebody moves away ----------------------------------------------------------------
 
 
 def until_said(path: Path, event: str, times: int = 1) -> None:

@@ -114,6 +114,9 @@ def test_a_full_disk_costs_lines_and_says_how_many_afterwards() -> None:
     assert flaky.lines in ([b"two", b"lost 1", b"closed"], [b"lost 1", b"two", b"closed"])
 
 
+# Rotation -------------------------------------------------------------------------------------
+
+
 def test_a_full_file_becomes_number_one(tmp_path: Path) -> None:
     path = tmp_path / "x.log"
     file = RotatingFile(path, limit_bytes=10, kept=3)
