@@ -1,6 +1,6 @@
 """A bridge: hands every message of a cluster on to another system, as a line of JSON.
 
-    python examples/bridge.py --kafka 127.0.0.1:9092 --group search > messages.jsonl
+    .venv/bin/python examples/bridge.py --kafka 127.0.0.1:9092 --group search > messages.jsonl
 
 It reads CHAT-MESSAGES with a consumer group of its own, so several bridges of one group share the
 partitions, and Landline's servers are not concerned. A position is committed after `hand_on` has

@@ -1,6 +1,6 @@
 """An echo bot: it answers every message that it gets.
 
-    python examples/echo_bot.py --as echo
+    .venv/bin/python examples/echo_bot.py --as echo
 
 A message is acknowledged when the body of the loop has finished, and `send` returns when the
 answer is durable. So a bot that is killed loses no message: what it had not answered comes again.
@@ -10,10 +10,11 @@ A bot that is killed between answer and acknowledgement answers twice. Where tha
 
 import argparse
 import asyncio
+import sys
 from contextlib import suppress
 
 import landline
-from landline import MessageRejected
+from landline import ClientError, MessageRejected
 
 
 async def answer(url: str, name: str) -> None:
@@ -36,8 +37,11 @@ def main() -> None:
     parser.add_argument("--url", default="ws://127.0.0.1:8081/ws/chat")
     parser.add_argument("--as", dest="name", default="echo", help="the bot's user name")
     options = parser.parse_args()
-    with suppress(KeyboardInterrupt):
-        asyncio.run(answer(options.url, options.name))
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(answer(options.url, options.name))
+    except ClientError as error:
+        sys.exit(f"echo_bot: {error}")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """An outbox worker: sends every row of an application's table once, whatever crashes in between.
 
-    python examples/outbox_worker.py --database shop.db --as shop
+    .venv/bin/python examples/outbox_worker.py --database shop.db --as shop
 
 An application that changes its data and then sends a message may die between the two. So it writes
 the message as a row of `notices`, in the transaction that changes its data. This worker sends rows.
@@ -14,11 +14,13 @@ in the file though its row is marked is known by its id. Equal rows stand for ea
 import argparse
 import asyncio
 import sqlite3
+import sys
 from collections import Counter
 from collections.abc import Iterable
+from contextlib import suppress
 
 import landline
-from landline import Accepted, Event, MessageRejected, Rejected
+from landline import Accepted, ClientError, Event, MessageRejected, Rejected
 
 SCHEMA = """CREATE TABLE IF NOT EXISTS notices (
     id INTEGER PRIMARY KEY,
@@ -93,7 +95,11 @@ def main() -> None:
     parser.add_argument("--database", required=True, help="the application's SQLite file")
     options = parser.parse_args()
     notices = Notices(options.database)
-    asyncio.run(work(notices, options.url, options.name, f"{options.database}.outbox"))
+    try:
+        with suppress(KeyboardInterrupt):
+            asyncio.run(work(notices, options.url, options.name, f"{options.database}.outbox"))
+    except ClientError as error:
+        sys.exit(f"outbox_worker: {error}")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from itertools import product
 from typing import Any
 
 from landline.api.pages import load_pages
+from landline.observability.metrics import METRICS
 from support.raw import WAIT_SECONDS, dialled, opened, request
 from support.server import ServerProcess
 from support.waiting import go_round, paced, until
@@ -78,6 +79,14 @@ async def test_other_methods_are_told_which_there_are(server: ServerProcess) -> 
         ]:
             status, got, _ = await ask(server.port, f"{method} {page} HTTP/1.1", headers, body)
             assert (status, got["Allow"]) == (405, "GET, HEAD"), page
+
+
+def test_every_metric_is_on_the_page_from_the_start(server: ServerProcess) -> None:
+    """Nobody can alert on what appears with its first count, and a name that nobody counts is
+    missing without a word.
+    """
+    page = server.get("/metrics")[1]
+    assert [each.name for each in METRICS if f"# TYPE {each.name} {each.kind}" not in page] == []
 
 
 # They only look like pages: a proxy that was told to keep `/metrics` away may not see it there.
@@ -313,7 +322,7 @@ async def test_a_request_that_is_cut_off_is_counted_and_has_a_line(server: Serve
     assert refused_total(server) == 1
     line = lines(server, "request_refused")[0]
     assert (line["status"], line["origin"]) == (400, "https://b.example")
-    assert "cut off" in line["reason"]
+    assert "was cut" in line["reason"]
 
 
 async def test_a_client_that_never_finishes_its_request_is_told_and_noted(

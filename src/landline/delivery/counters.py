@@ -19,8 +19,9 @@ class Counters:
     acknowledged: int = 0
     receipts: int = 0
     bad_frames: int = 0
-    errors: dict[ErrorCode, int] = field(default_factory=dict)
+    # All from the start: a metric that appears with its first error has no rate over it.
+    errors: dict[ErrorCode, int] = field(default_factory=lambda: dict.fromkeys(ErrorCode, 0))
 
     def error(self, code: ErrorCode) -> None:
         """Count an error frame."""
-        self.errors[code] = self.errors.get(code, 0) + 1
+        self.errors[code] += 1

@@ -48,6 +48,7 @@ from landline.observability.metrics import (
 )
 from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
 from landline.protocol.client_frames import BadFrame, ClientFrame
+from landline.protocol.codes import CloseCode
 
 DRAIN_SECONDS = 8.0
 FAREWELL_SECONDS = 3.5
@@ -64,7 +65,9 @@ class _Meters:
 
     append_seconds: Histogram = field(default_factory=Histogram)
     loop_lag_seconds: float = 0.0
-    closes: dict[str, int] = field(default_factory=dict)
+    closes: dict[str, int] = field(
+        default_factory=lambda: {close_code_label(code): 0 for code in CloseCode}
+    )
 
 
 class Hub:
