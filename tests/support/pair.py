@@ -2,9 +2,12 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
+from functools import wraps
 from typing import Any, Self, cast
+
+import uvloop
 
 from landline.api.http import Http, Readiness
 from landline.gateway.connection import Connection
@@ -136,3 +139,16 @@ async def connection_pair() -> AsyncIterator[Pair]:
     """One client, connected."""
     async with asyncio.timeout(60), Edge() as edge, edge.client() as pair:
         yield pair
+
+
+def on_uvloop(test: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """Run a test on the event loop of the server. CPython's own one has no flow control for several
+    pieces at once (`writelines`) since 3.12: there a buffer grows without end, and nobody is told.
+    """
+
+    @wraps(test)
+    def run() -> None:
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            runner.run(test())
+
+    return run
