@@ -189,7 +189,7 @@ async def test_a_refusal_names_what_was_left(server: ServerProcess, chats: Chats
     ended = await chats.pipe(b"one\n")
     assert ended.returncode == 1
     assert b"line 1: " in ended.stderr
-    assert b"landline: the server refused the connection: username is given twice" in ended.stderr
+    assert b"landline: the server refused the connection: two different values" in ended.stderr
     assert await received(server) == []
     is_kept = (
         b"line 1: no answer yet; it is kept, and your next chat at this address sends it: one"
