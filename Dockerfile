@@ -4,12 +4,14 @@
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
 RUN python -m venv /opt/landline
-# What it depends on changes seldom, and is a layer of its own. Every file is checked by its hash.
+# The dependencies seldom change and have a layer of their own. Every file is checked by its hash.
 COPY requirements.lock requirements-build.lock ./
 RUN /opt/landline/bin/pip install --no-cache-dir --only-binary :all: --require-hashes \
         -r requirements.lock \
     && /opt/landline/bin/pip install --no-cache-dir --only-binary :all: --require-hashes \
         --target /build/backend -r requirements-build.lock
+# All three packages of the distribution: `docker run landline verify --url ...` tries a deployment.
+# The servers of a local stack are an extra, and are not installed.
 COPY pyproject.toml README.md LICENSE ./
 COPY src ./src
 RUN PYTHONPATH=/build/backend \
@@ -23,15 +25,15 @@ ENV PATH=/opt/landline/bin:$PATH \
     LANDLINE_PORT=8081 \
     LANDLINE_DATA_DIR=/var/lib/landline/data \
     LANDLINE_LOG_FORMAT=json
-# By number: an orchestrator that forbids root can see that it is none.
+# By number, so that an orchestrator that forbids root can see that it is not root.
 USER 10001
 WORKDIR /var/lib/landline
-# Of the embedded server alone; a cluster keeps nothing here.
+# For the embedded server's data; a server of a cluster keeps nothing here.
 VOLUME /var/lib/landline
 EXPOSE 8081
 # SIGTERM drains, which takes up to 15 s: stop with a grace of 20 s.
 STOPSIGNAL SIGTERM
-# Past any proxy of the environment. The port as LANDLINE_PORT has it, not as an argument.
+# Ignores the proxies of the environment. Reads the port from LANDLINE_PORT, not from arguments.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
     CMD ["python", "-c", "import os, urllib.request as u; port = os.environ.get('LANDLINE_PORT', ''); u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + (port if port.isdecimal() else '8081') + '/healthz', timeout=4)"]
 ENTRYPOINT ["landline"]

@@ -1,9 +1,9 @@
-# `make` lists what there is. Everything that is made stays inside this directory, apart from pip's
-# cache, Kafka's jars (~/.cache/landline) and, while tests run, a directory in memory (/dev/shm).
+# `make` lists the targets. All that they make stays inside this directory, except pip's cache, Kafka's
+# jars (~/.cache/landline) and, while tests run, a directory in memory (/dev/shm).
 
 PYTHON ?= python3
 ARGS ?=
-# The suite mostly waits for servers that were killed to come back, so two files run at once.
+# The suite mostly waits for killed servers to come back, so two files run at once.
 JOBS ?= 2
 
 BIN := .venv/bin
@@ -11,7 +11,7 @@ READY := .venv/.ready-development
 READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster test test-long test-pythons simulate verify check format bench docs lock clean
+.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate verify check format bench docs lock clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
@@ -19,16 +19,16 @@ help: ## list these targets
 	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
 	@echo 'Options go in ARGS, e.g. make run ARGS="--port 9000"; PYTHON=python3.12 picks another Python.'
 
-setup: $(READY) ## set up what is missing (the others do it by themselves)
+setup: $(READY) ## set up what is missing (the other targets do that too)
 
-# Somebody has named a Python, and the environment is of another one: it is made anew.
+# When PYTHON names another Python than that of the environment, the environment is made again.
 ifneq ($(PYTHON),python3)
 ifneq ($(shell . scripts/pythons.sh; is_the_same $(BIN)/python "$$(resolve "$(PYTHON)")" && echo yes),yes)
 .PHONY: $(READY) $(READY_SERVER)
 endif
 endif
 
-# The lock files decide: a later `make run` sees from their age that there is nothing to do.
+# The lock files decide: make compares their age, so a later `make run` has nothing to do.
 $(READY): requirements-dev.lock requirements-build.lock pyproject.toml scripts/setup
 	@scripts/setup development "$(PYTHON)"
 
@@ -39,51 +39,57 @@ run: $(READY_SERVER) ## start the server on http://127.0.0.1:8081 (Ctrl-C stops 
 	@exec $(BIN)/landline serve $(ARGS)
 
 cluster: $(READY) ## start Kafka, PostgreSQL, Redis and two servers on them (Ctrl-C stops it all)
-	@exec $(BIN)/python -m landline.stack $(ARGS)
+	@exec $(BIN)/python -m landline_stack $(ARGS)
 
-test: $(READY) ## run the whole suite, on real servers and in a real browser too
+chromium: $(READY) ## install Chromium for the browser tests, if it is missing (needs apt-get and root)
 	@scripts/ensure-chromium
+
+proxies: $(READY) ## get nginx and Caddy for the tests of docs/proxies.md, into .tmp/proxies
 	@scripts/ensure-proxies
-	@$(BIN)/python -m landline.stack --prepare || echo 'The tests that need it will be skipped.' >&2
+
+test: $(READY) chromium proxies ## run all tests; gets nginx and Caddy, and as root Chromium, if missing
+	@$(BIN)/python -m landline_stack --prepare || echo 'The tests that need it will be skipped.' >&2
 	@exec $(BIN)/pytest --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
 
-test-long: $(READY) ## the faults of a cluster again, with whoever is away staying away for a minute
+test-long: $(READY) ## test the faults of a cluster again; each fault lasts a minute
 	@LANDLINE_TEST_AWAY_SECONDS=60 $(BIN)/pytest tests/cluster $(ARGS)
 
-test-pythons: ## run the unit tests under every Python from 3.11 to 3.14 that this machine has
+test-debug: $(READY) ## run the unit tests in asyncio's debug mode
+	@PYTHONASYNCIODEBUG=1 $(BIN)/pytest tests/unit --numprocesses=$(JOBS) --dist=loadfile $(ARGS)
+
+test-pythons: ## run the unit tests with every Python from 3.11 to 3.14 on this machine
 	@JOBS=$(JOBS) scripts/test-pythons $(ARGS)
 
-simulate: $(READY) ## run schedules of the deterministic simulation: SEEDS=0:2000 JOBS=2, or SEED=123
+simulate: $(READY) ## run the deterministic simulation: SEEDS=0:2000 JOBS=2, or SEED=123
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED) --plan '$(PLAN)',\
 		--seeds $(or $(SEEDS),0:2000) --jobs $(or $(JOBS),1)) $(ARGS)
 
-verify: $(READY) ## the long fault runs: SEEDS="1 2 3" FOR=60s for fewer and shorter ones
+verify: $(READY) ## run the long fault runs; SEEDS="1 2 3" FOR=60s for fewer and shorter ones
 	@scripts/verify "$(or $(SEEDS),1 2 3 4 5 6 7 8 9 10)" $(FOR)
 
-check: $(READY) ## what CI checks: format, lint, types, imports
+check: $(READY) ## check format, lint, types and imports, as CI does
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
 
-format: $(READY) ## format, and mend what can be mended
+format: $(READY) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-bench: $(READY) ## measure speed, idle cost, memory, and how long others wait beside a flood
-	@PYTHONPATH=tests $(BIN)/python -m bench.speed
-	@PYTHONPATH=tests $(BIN)/python -m bench.floods
-	@PYTHONPATH=tests $(BIN)/python -m bench.idle
-	@PYTHONPATH=tests $(BIN)/python -m bench.cluster
-	@PYTHONPATH=tests $(BIN)/python -m bench.memory
+bench: $(READY) ## measure speed, idle cost, memory, and how long clients wait beside a flood
+	@$(BIN)/python -m bench.speed
+	@$(BIN)/python -m bench.floods
+	@$(BIN)/python -m bench.idle
+	@$(BIN)/python -m bench.cluster
+	@$(BIN)/python -m bench.memory
 
-docs: $(READY) ## write docs/configuration.md and docs/mutants.md anew
-	$(BIN)/python -m landline.config.page > docs/configuration.md
-	PYTHONPATH=tests $(BIN)/python -m simulation.page > docs/mutants.md
+docs: $(READY) ## write what the pages take from the code: options, mutants, codes, limits
+	PYTHONPATH=tests $(BIN)/python -m support.generated
 
-lock: $(READY) ## resolve the dependencies of pyproject.toml anew (LOCK_ARGS=--upgrade: newest)
+lock: $(READY) ## resolve the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade: newest)
 	scripts/lock $(LOCK_ARGS)
 
-clean: ## remove all that was made here, except the server's data
+clean: ## remove everything that was made here, except the server's data
 	rm -rf .venv .tmp .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist
-	find src tests bench scripts -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests bench examples scripts -name __pycache__ -type d -prune -exec rm -rf {} +

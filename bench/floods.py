@@ -1,4 +1,4 @@
-"""How long others wait while one client floods the server, a line for each kind of flood.
+"""How long other clients wait while one floods the server, a line for each kind of flood.
 
 The server has one core to itself. The flooder is a process of its own that writes as fast as its
 socket takes it; another client sends a message, waits for `accepted`, and sends the next. Ends by
@@ -7,13 +7,10 @@ itself: each flood lasts `--seconds`.
 
 import argparse
 import asyncio
-import contextlib
 import multiprocessing
 import os
-import socket
 import statistics
 import tempfile
-import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -22,82 +19,29 @@ from uuid import uuid4
 import orjson
 import psutil
 from websockets.asyncio.client import connect
+from websockets.frames import Frame, Opcode
 
-from support.raw import CONTINUATION, PING, TEXT, frame, request
-from support.server import ServerProcess
+from landline_stack import LandlineServer
+from landline_verify.clients.flood import MOST_FRAMES
+from landline_verify.clients.flooder import FLOOD_KINDS, Flooder
 
 ANSWER_SECONDS = 20.0
 
 
-def _json(value: object) -> bytes:
-    return frame(TEXT, orjson.dumps(value))
+def _large_sends(user: str) -> list[Frame]:
+    send = {"type": "send", "to": user, "content": "x" * 16_384}
+    return [Frame(Opcode.TEXT, orjson.dumps(send))]
 
 
-def _meaningless() -> bytes:
-    return _json({"type": "ping", "x": [0] * 32_000})
+FLOODS = {**FLOOD_KINDS, "large sends": _large_sends}
 
 
-def _given_twice() -> bytes:
-    return frame(TEXT, b'{"type":"ping","x":[%s0],"x":1}' % (b"[]," * 20_000))
-
-
-def _strange_acks() -> bytes:
-    return _json({"type": "ack", "ids": [str(uuid4()) for _ in range(256)]})
-
-
-def _bad_frames() -> bytes:
-    return _json({"type": "what"}) * 19 + _json({"type": "ping"})
-
-
-def _sends() -> bytes:
-    return b"".join(_json({"to": "nobody", "content": "x" * 100}) for _ in range(50))
-
-
-def _large_sends() -> bytes:
-    return _json({"to": "nobody", "content": "x" * 16_384})
-
-
-def _pings() -> bytes:
-    return frame(PING) * 1_000
-
-
-def _fragments() -> bytes:
-    pieces = [frame(TEXT, b'{"type":"p', fin=False), *[frame(CONTINUATION, fin=False)] * 100]
-    return b"".join([*pieces, frame(CONTINUATION, b'ing"}')])
-
-
-FLOODS: dict[str, Callable[[], bytes]] = {
-    "meaningless": _meaningless,
-    "given twice": _given_twice,
-    "strange acks": _strange_acks,
-    "bad frames": _bad_frames,
-    "sends": _sends,
-    "large sends": _large_sends,
-    "pings": _pings,
-    "fragments": _fragments,
-}
-
-
-def flood(port: int, kind: str, seconds: float, core: int) -> None:
+def flood(url: str, kind: str, seconds: float, core: int) -> None:
     """Write one kind of frame for `seconds`, as fast as the socket takes it."""
     os.sched_setaffinity(0, {core})
     os.nice(5)  # it shares the core with the client that measures, and must not be what is measured
-    until = time.monotonic() + seconds
-    payload = FLOODS[kind]()
-    with contextlib.suppress(OSError):
-        while time.monotonic() < until:
-            with socket.create_connection(("127.0.0.1", port), timeout=seconds) as sock:
-                sock.sendall(request(port, "/ws/chat?username=flooder"))
-                threading.Thread(target=_read_all, args=(sock,), daemon=True).start()
-                with contextlib.suppress(ConnectionError):
-                    while time.monotonic() < until:
-                        sock.sendall(payload)
-
-
-def _read_all(sock: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while sock.recv(1 << 20):
-            pass
+    flooder = Flooder(url, "flooder", FLOODS[kind]("nobody"), tell=lambda _count: None)
+    flooder.run(seconds, MOST_FRAMES)
 
 
 async def waits(url: str, seconds: float, begin: Callable[[], None]) -> list[float]:
@@ -136,18 +80,17 @@ def main() -> None:
     print(f"{options.flooders} flooder(s), {options.seconds:g} s each, {len(cores)} cores")
     for kind in options.kinds:
         with tempfile.TemporaryDirectory() as folder:
-            server = ServerProcess(Path(folder) / "data")
+            prefix = ["taskset", "--cpu-list", str(cores[0])]
+            server = LandlineServer.embedded("server", Path(folder), prefix=prefix)
             server.start()
             flooders = [] if kind == "none" else [
                 multiprocessing.Process(
-                    target=flood, args=(server.port, kind, options.seconds + 2, cores[-1])
+                    target=flood, args=(server.ws_url, kind, options.seconds + 2, cores[-1])
                 )
                 for _ in range(options.flooders)
             ]  # fmt: skip
             try:
                 process = psutil.Process(server.pid)
-                for thread in process.threads():
-                    os.sched_setaffinity(thread.id, cores[:1])
                 os.sched_setaffinity(0, cores[1:] or cores)
 
                 def begin(flooders: list[multiprocessing.Process] = flooders) -> None:

@@ -1,4 +1,4 @@
-"""What an idle server costs: without connections, with a thousand of them, and two of a cluster."""
+"""What an idle server costs: without connections, and with a thousand of them."""
 
 import argparse
 import asyncio
@@ -9,56 +9,31 @@ import psutil
 import uvloop
 from picows import WSListener, ws_connect
 
-from landline.stack import Stack
-from support.cluster import ClusterServer
-from support.server import ServerProcess
+from landline_stack import LandlineServer
 
+ALONE_SECONDS = 10.0
 SETTLE_SECONDS = 2.0
 QUIET_SECONDS = 12.0  # pings come after 20 s of silence
 PING_SECONDS = 20.0
-CLUSTER_TIMES = 3
 
 
-async def measure(url: str, connections: int, pid: int) -> None:
+async def measure(server: LandlineServer, connections: int) -> None:
     """Print one line per state."""
-    process = psutil.Process(pid)
+    process = psutil.Process(server.pid)
     base = process.memory_info().rss
-    print(
-        f"no connection:            {await share(process, 10.0):6.2%} of a core, {base >> 20} MiB"
-    )
+    alone = await share(process, ALONE_SECONDS)
+    print(f"no connection:            {alone:6.2%} of a core, {base >> 20} MiB")
     clients = [
-        await ws_connect(WSListener, f"{url}?username=user{number}")
+        await ws_connect(WSListener, f"{server.ws_url}?username=user{number}")
         for number in range(connections)
     ]
     await asyncio.sleep(SETTLE_SECONDS)
     quiet = await share(process, QUIET_SECONDS)
     print(f"{len(clients)} idle, between pings: {quiet:6.2%} of a core")
-    print(
-        f"{len(clients)} idle, with pings:    {await share(process, PING_SECONDS):6.2%} of a core"
-    )
+    pinged = await share(process, PING_SECONDS)
+    print(f"{len(clients)} idle, with pings:    {pinged:6.2%} of a core")
     each = (process.memory_info().rss - base) / connections / 1024
     print(f"memory:                   {each:6.1f} KiB per connection")
-
-
-async def measure_cluster(directory: Path) -> None:
-    """Print what two servers of a cluster use that nobody talks to, several times."""
-    with Stack() as stack:
-        options = ["--kafka", stack.kafka_servers, "--redis", stack.redis_url]
-        servers = [
-            ClusterServer(name, directory, stack.postgres_url, options) for name in ("ws-1", "ws-2")
-        ]
-        try:
-            for server in servers:
-                server.start()
-            await asyncio.sleep(SETTLE_SECONDS)
-            processes = [psutil.Process(server.pid) for server in servers]
-            for _ in range(CLUSTER_TIMES):
-                shares = await asyncio.gather(*(share(each, 10.0) for each in processes))
-                parts = " + ".join(f"{each:.2%}" for each in shares)
-                print(f"two servers of a cluster: {sum(shares):6.2%} of a core ({parts})")
-        finally:
-            for server in servers:
-                server.kill()
 
 
 async def share(process: psutil.Process, seconds: float) -> float:
@@ -69,18 +44,15 @@ async def share(process: psutil.Process, seconds: float) -> float:
 
 
 def main() -> None:
-    """Start servers and leave them alone."""
+    """Start a server and leave it alone."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--connections", type=int, default=1_000)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
-        server = ServerProcess(Path(folder) / "data")
-        server.start()
-        try:
-            uvloop.run(measure(server.ws_url, options.connections, server.pid))
-        finally:
-            server.kill()
-        uvloop.run(measure_cluster(Path(folder)))
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        LandlineServer.embedded("server", Path(folder)) as server,
+    ):
+        uvloop.run(measure(server, options.connections))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,9 @@
-"""What a thousand sessions cost that wait for a store that is away, while they are written to."""
+"""What a thousand sessions cost that are written to while the store is away."""
 
 import argparse
 import asyncio
 import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 
 import orjson
@@ -10,8 +11,7 @@ import psutil
 import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from landline.stack import Stack
-from support.cluster import ClusterServer
+from landline_stack import LandlineServer, Stack
 
 CONTENT = "x" * 16_384
 CONNECTING_AT_ONCE = 50
@@ -60,7 +60,7 @@ async def connect(url: str, is_silent: bool) -> Recipient:
     return recipient
 
 
-async def measure(server: ClusterServer, stack: Stack, options: argparse.Namespace) -> None:
+async def measure(server: LandlineServer, stack: Stack, options: argparse.Namespace) -> None:
     """Print the server's memory before, at its highest, and at the end."""
     process = psutil.Process(server.pid)
     url, sessions = server.ws_url, options.sessions
@@ -105,16 +105,14 @@ def main() -> None:
     parser.add_argument("--messages", type=int, default=16, help="to each of them")
     parser.add_argument("--silent", action="store_true", help="nobody acknowledges")
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder, Stack() as stack:
-        arguments = ["--kafka", stack.kafka_servers, "--redis", stack.redis_url]
-        arguments += ["--ack-timeout", "600s"]
-        server = ClusterServer("ws-1", Path(folder), stack.postgres_url, arguments)
-        server.start()
-        try:
-            uvloop.run(measure(server, stack, options))
-        finally:
-            stack.postgres.resume()
-            server.kill()
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
+        stack = exits.enter_context(Stack())
+        server = LandlineServer.on(stack, "ws-1", folder)
+        server.arguments += ["--ack-timeout", "600s"]
+        exits.enter_context(server)
+        exits.callback(stack.postgres.resume)  # the server says goodbye to it
+        uvloop.run(measure(server, stack, options))
 
 
 if __name__ == "__main__":

@@ -1,12 +1,17 @@
-"""What holds for every test: where files go, and whoever is stopped cleans up."""
+"""What holds for every test: where files go, and that a run that is stopped cleans up."""
 
 import os
 import signal
 from collections.abc import Generator
 
 import pytest
+from hypothesis import settings
 
 from support.temporary import CHECKOUT, TemporaryRoot
+
+# Another process may have the machine: how long an example takes says nothing.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 pytest_plugins = ["support.stack", "support.cluster"]
 
@@ -14,7 +19,7 @@ pytest_plugins = ["support.stack", "support.cluster"]
 def pytest_configure(config: pytest.Config) -> None:
     """Take a place for temporary files; a worker of `--numprocesses` has it from its parent."""
     CHECKOUT.mkdir(exist_ok=True)
-    # Where `tmp_path` is: kept for whoever wants to look into it.
+    # Where `tmp_path` is: kept for a look into it.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(CHECKOUT)
     if "PYTEST_XDIST_WORKER" not in os.environ:
         config.add_cleanup(TemporaryRoot().close)

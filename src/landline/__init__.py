@@ -1,15 +1,61 @@
 """Landline: real-time chat that never loses a message it has acknowledged.
 
-`landline.connect` is the client; the server is the command `landline serve`.
+`landline.connect` is the client, with everything that its signatures name and raise; the server is
+the command `landline serve`.
 """
 
 from importlib.metadata import version as _version
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from landline.client import Chat, Message, Receipt, connect
+    from landline.client import (
+        Acceptance,
+        Accepted,
+        Chat,
+        ChatClosed,
+        ClientError,
+        Connected,
+        ConnectionFailed,
+        Delivered,
+        Disconnected,
+        Draft,
+        Event,
+        ForeignOutbox,
+        Message,
+        MessageRejected,
+        OutboxInUse,
+        Refused,
+        Rejected,
+        SendTimeout,
+        UnansweredSend,
+        WrongUser,
+        connect,
+    )
 
-__all__ = ["Chat", "Message", "Receipt", "__version__", "connect"]
+__all__ = [
+    "Acceptance",
+    "Accepted",
+    "Chat",
+    "ChatClosed",
+    "ClientError",
+    "Connected",
+    "ConnectionFailed",
+    "Delivered",
+    "Disconnected",
+    "Draft",
+    "Event",
+    "ForeignOutbox",
+    "Message",
+    "MessageRejected",
+    "OutboxInUse",
+    "Refused",
+    "Rejected",
+    "SendTimeout",
+    "UnansweredSend",
+    "WrongUser",
+    "__version__",
+    "connect",
+]
 
 __version__ = _version("landline")
 
@@ -21,3 +67,7 @@ def __getattr__(name: str) -> object:
 
         return getattr(client, name)
     raise AttributeError(f"module 'landline' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

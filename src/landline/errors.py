@@ -1,21 +1,18 @@
 """The error tree.
 
     LandlineError
-    ├── StartupError            the server cannot start: one sentence, exit code 2
-    │   ├── ConfigError         an option has a value that cannot work
-    │   ├── StorageRefused      the data directory cannot be used as it is
-    │   └── StackError          a server of the local stack did not start
-    │       └── Missing         this machine has not what it needs
-    ├── Unavailable             a dependency does not answer now; asking again later may work
+    ├── StartupError                the server cannot start: one sentence, exit code 2
+    │   ├── ConfigError             an option has a value that cannot work
+    │   └── UnusableDataDirectory   the data directory cannot be used as it is
+    ├── Unavailable                 a dependency does not answer now; asking again later may work
     │   ├── LogUnavailable
     │   ├── StoreUnavailable
     │   └── DirectoryUnavailable
-    ├── BadHistory              a history of `landline verify` cannot be read or written
-    ├── LogLost                 the log does not hold what it held: stop, a person must decide
-    └── StoreRefused            something can never be stored, however often it is tried
+    ├── LogLost                     the log does not hold what it held: a person must decide
+    └── Unstorable                  a record that can never be stored, however often it is tried
 
-What a *client* did wrong is not in this tree: see `landline.protocol.frames.BadFrame`, and
-`landline.protocol.records.BadRecord` for what stands in the log.
+What a *client* did wrong is not in this tree: see `landline.protocol.client_frames.BadFrame`, and
+`landline.protocol.records.BadRecord` for records that cannot be read.
 """
 
 
@@ -31,16 +28,8 @@ class ConfigError(StartupError):
     """An option has a value that cannot work; the sentence names option, value and remedy."""
 
 
-class StorageRefused(StartupError):
+class UnusableDataDirectory(StartupError):
     """The data directory is in use, damaged, from a newer version, or not writable."""
-
-
-class StackError(StartupError):
-    """A server of the local stack did not start."""
-
-
-class Missing(StackError):
-    """This machine has not what a server of the stack needs; the sentence says what to install."""
 
 
 class Unavailable(LandlineError):
@@ -56,19 +45,15 @@ class StoreUnavailable(Unavailable):
 
 
 class DirectoryUnavailable(Unavailable):
-    """The directory cannot be asked now: no hint."""
-
-
-class BadHistory(LandlineError):
-    """A history cannot be read or written; the sentence names file, line and reason."""
+    """The directory cannot be asked now."""
 
 
 class LogLost(LandlineError):
     """The log does not hold what it held: records are gone, or it is another log.
 
-    Going on would skip messages without a word. `str(error)` tells an operator what is missing.
+    Going on would skip messages silently. `str(error)` tells an operator what is missing.
     """
 
 
-class StoreRefused(LandlineError):
-    """The data itself cannot be stored, and trying again is no use. Nothing was changed."""
+class Unstorable(LandlineError):
+    """The data itself cannot be stored; trying again does not help. Nothing was changed."""

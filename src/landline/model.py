@@ -37,8 +37,8 @@ def join(left: Positions, right: Positions) -> Positions:
     return joined
 
 
-# An offset is counted within one log. When another log takes its place, its offsets start anew;
-# the epoch above them keeps every new position beyond all old ones.
+# An offset is counted within one log. When another log takes its place, its offsets start again
+# at 0; the epoch above them keeps every new position beyond all old ones.
 OFFSET_BITS = 40
 
 
@@ -96,7 +96,7 @@ class Stretch:
     """What was read of one partition: all its entries from `start` up to, not including, `end`.
 
     Offsets without an entry hold nothing of ours (a transaction's markers, say); `end` is past
-    them, so that whoever follows the log gets past them too.
+    them, so that readers of the log get past them too.
     """
 
     partition: int
@@ -141,7 +141,7 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What a stretch of one partition comes to, folded: apply it once or often, it is the same.
+    """What the entries of one stretch add up to. Applying it again changes nothing.
 
     Covers the offsets from `start` up to, not including, `end`. `messages` and `receipts` hold
     each key once: the first message, the earliest receipt.
@@ -208,12 +208,14 @@ class Pending:
     says that they are all; otherwise they are all below `until`. `applied` was read in the same
     snapshot as the messages.
 
-    `ahead`, when turns were asked for and not all was answered: of each conversation between the
-    turn of the query and `turn`, its `MESSAGES_A_TURN` oldest at or beyond `after` and its own
-    cursor, in their order, those among `messages` too; `ahead_of(limit)` at the most. `turn` is
-    what to ask from next; the end is followed by the start. None: nobody had a turn.
+    `ahead`, when turns were asked for and not all was answered: messages of the conversations
+    between the turn of the query and `turn`. Of each they are the `MESSAGES_A_TURN` oldest at or
+    beyond `after` and its own cursor, in their order, those among `messages` too. All together
+    they are at most `ahead_of(limit)`. `turn` is what to ask from next; the end is followed by the
+    start. None: no conversation had a turn.
 
-    `below`: those who had a turn and have something pending between `after` and their own cursor.
+    `below`: conversations that had a turn and have something pending between `after` and their own
+    cursor.
     """
 
     messages: tuple[Message, ...]

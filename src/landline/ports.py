@@ -110,7 +110,7 @@ class MessageStore(Protocol):
         join: applying any stretch again, in any order, changes nothing; a delivery never goes
         back; a message keeps its lowest position. A receipt counts only for a recipient of its
         message, and may come before it.
-        Raises: StoreUnavailable (try again; it may have been applied), StoreRefused (something
+        Raises: StoreUnavailable (try again; it may have been applied), Unstorable (something
         in these batches can never be stored; nothing was changed).
         """
 
@@ -143,13 +143,13 @@ class MessageStore(Protocol):
 class Directory(Protocol):
     """Which servers a user has sessions on. Hints: wrong or empty answers cost latency only."""
 
-    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+    async def register(self, registrations: Collection[tuple[str, str]]) -> None:
         """Enter (user, session) pairs of this server; a lookup that starts afterwards finds them.
 
-        Raises: DirectoryUnavailable; the entries are made again when it is back.
+        Raises: DirectoryUnavailable; the registrations are made again when it is back.
         """
 
-    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
+    async def unregister(self, registrations: Collection[tuple[str, str]]) -> None:
         """Take out these sessions and no others. Raises: DirectoryUnavailable."""
 
     async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:

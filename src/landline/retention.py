@@ -1,22 +1,22 @@
 """Watches how far the store is behind the log, and refuses sends before anything can get lost.
 
 The log forgets after its retention time, whether a record was applied or not. A writer that is
-away for long must therefore stop the senders while there is still time to mend it (F25). The same
+away for long must therefore stop the senders while there is still time to repair it (F25). The same
 watch stops them when somebody changes the log's settings so that it does not keep its promise.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 
 from landline.errors import LogLost, Unavailable
 from landline.model import NOWHERE, Positions
 from landline.observability.logging import get_logger
-from landline.observability.metrics import Value
+from landline.observability.metrics import Measured, series
 from landline.ports import EventLog, MessageStore
 
 # What somebody changes counts within 10 s; the log reads its settings every 3 s.
-WATCH_SECONDS = 2.0
-ASK_SECONDS = 10.0
+RETENTION_WATCH_SECONDS = 2.0
+LOG_ANSWER_SECONDS = 10.0
 # Shares of the retention time that the oldest record which is not applied has used up.
 WARN_SHARE = 0.5
 REFUSE_SHARE = 0.8
@@ -54,19 +54,19 @@ class RetentionWatch:
         while True:
             self._tell()  # whether or not log and store answer
             try:
-                async with asyncio.timeout(ASK_SECONDS):
+                async with asyncio.timeout(LOG_ANSWER_SECONDS):
                     await self._look()
             except (Unavailable, TimeoutError):
-                pass  # whoever needs log or store says so; what was found last still holds
-            await asyncio.sleep(WATCH_SECONDS)
+                pass  # the parts that need log or store report it; the last finding still holds
+            await asyncio.sleep(RETENTION_WATCH_SECONDS)
 
     def health(self) -> str | None:
         """Return why sends are refused, if so."""
         return REFUSAL if self._is_refusing else None
 
-    def measure(self) -> Mapping[str, Value]:
+    def measure(self) -> Measured:
         """Return what the metrics show of the distance between log and store."""
-        return {"landline_writer_lag_entries": self._lag_entries}
+        return {series("landline_writer_lag_entries"): self._lag_entries}
 
     async def _look(self) -> None:
         # In this order: an end that was read after `applied` cannot lie before it.
@@ -103,7 +103,7 @@ class RetentionWatch:
         and the log gets older all the same.
         """
         try:
-            async with asyncio.timeout(ASK_SECONDS / 2):
+            async with asyncio.timeout(LOG_ANSWER_SECONDS / 2):
                 self._applied = await self._store.applied()
         except (Unavailable, TimeoutError):
             return False
@@ -115,7 +115,7 @@ class RetentionWatch:
                 "writer_is_late",
                 lag_entries=self._lag_entries,
                 advice=f"the log deletes what is not stored in less than {1 - WARN_SHARE:.0%} of"
-                " its retention time: mend the writer or the store, or raise retention.ms",
+                " its retention time: repair the writer or the store, or raise retention.ms",
             )
         self._is_warned = is_due
 

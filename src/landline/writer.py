@@ -2,7 +2,7 @@
 
 It reads from the position that the store keeps, never from one of its own, and the store moves
 rows and position in one step by compare-and-set. So any number of writers may run, crash, or wake
-up from a long sleep: whoever is not at the store's position changes nothing. One that finds itself
+up from a long sleep: one that is not at the store's position changes nothing. One that finds itself
 overtaken stands by, and takes over when the store stops moving although there is more to apply.
 """
 
@@ -11,7 +11,8 @@ import random
 from collections.abc import Sequence
 from contextlib import suppress
 
-from landline.errors import LogUnavailable, StoreRefused, StoreUnavailable
+from landline.backoff import Backoff
+from landline.errors import LogUnavailable, StoreUnavailable, Unstorable
 from landline.model import NOWHERE, Batch, Positions, Quarantined, Stretch, covers, join
 from landline.observability.logging import get_logger
 from landline.ports import EventLog, LogReader, MessageStore
@@ -25,16 +26,16 @@ APPLY_SECONDS = 20.0
 # at a time, where the same large batch would fail for ever. One that was applied in less than this
 # lets the next be larger again.
 QUICK_SECONDS = 5.0
-ASK_SECONDS = 5.0
+ANSWER_SECONDS = 5.0
 # How often a writer that stands by looks whether it is needed. Messages to users who are connected
 # do not wait for the writer; what others are owed waits two of these at the most.
 STAND_BY_SECONDS = 1.0
-# A partition that lags and has not moved for so many looks is applied by nobody: whoever applies
-# the others may be cut off from its broker.
+# A partition that lags and has not moved for so many looks is applied by nobody: the writer that
+# applies the others may be cut off from its broker.
 STUCK_LOOKS = 10
 # How often a writer that has nothing to apply looks whether the store is still where it left it,
 # and where it was in trouble, whether that is over.
-LOOK_SECONDS = 5.0
+IDLE_LOOK_SECONDS = 5.0
 LOOK_IN_TROUBLE_SECONDS = 0.5
 _FIRST_BACKOFF_SECONDS = 0.05
 _LAST_BACKOFF_SECONDS = 2.0
@@ -58,20 +59,19 @@ class Writer:
 
         Raises: LogLost.
         """
-        backoff = _FIRST_BACKOFF_SECONDS
+        backoff = Backoff(_FIRST_BACKOFF_SECONDS, _LAST_BACKOFF_SECONDS)
         while True:
             try:
                 await self._follow()
                 await self._stand_by()
-                backoff = _FIRST_BACKOFF_SECONDS
+                backoff.reset()
             except (LogUnavailable, StoreUnavailable, TimeoutError) as error:
                 reason = str(error) or "no answer in time"
                 if self.trouble is None:
                     log.warning("writer_waits", reason=reason)
-                    backoff = _FIRST_BACKOFF_SECONDS
+                    backoff.reset()
                 self.trouble = reason
-                await asyncio.sleep(backoff * random.uniform(0.5, 1.0))  # noqa: S311
-                backoff = min(backoff * 2, _LAST_BACKOFF_SECONDS)
+                await backoff.wait()
 
     async def _follow(self) -> None:
         """Apply batch after batch. Returns when a position is not where we left it."""
@@ -91,19 +91,20 @@ class Writer:
     async def _has_nothing_to_apply(self) -> bool:
         """Say whether the log is applied to its end; where it does not answer, that is not so."""
         with suppress(LogUnavailable, TimeoutError):
-            async with asyncio.timeout(ASK_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 return covers(self.applied, await self._event_log.ends())
         return False
 
     @property
     def _look_seconds(self) -> float:
-        return LOOK_SECONDS if self.trouble is None else LOOK_IN_TROUBLE_SECONDS
+        return IDLE_LOOK_SECONDS if self.trouble is None else LOOK_IN_TROUBLE_SECONDS
 
     async def _read(self, reader: LogReader) -> Sequence[Stretch]:
         """Return what comes next, or nothing when the store has gone back meanwhile.
 
-        A store that was restored from a backup lacks what the log has had for long. While nobody
-        writes, no batch of ours would ever run into that, and whoever connects would wait for it.
+        A store that was restored from a backup lacks what has been in the log for long. While
+        nobody writes, no batch of ours would ever run into that, and clients that connect would
+        wait for it.
         """
         reading = asyncio.ensure_future(reader.read(self._limit))
         try:
@@ -120,8 +121,8 @@ class Writer:
                 reading.cancel()
 
     async def _stand_by(self) -> None:
-        """Somebody else applies. Returns when they have stopped before the end of the log, all in
-        all or in one partition. Who takes over without need changes nothing.
+        """Another writer applies. Returns when it has stopped before the end of the log, all in all
+        or in one partition. A writer that takes over without need changes nothing.
         """
         log.info("writer_stands_by")
         self.applied = await self._ask_applied()
@@ -130,7 +131,7 @@ class Writer:
             self._works()
             await asyncio.sleep(STAND_BY_SECONDS * random.uniform(0.9, 1.1))  # noqa: S311
             before, self.applied = self.applied, await self._ask_applied()
-            async with asyncio.timeout(ASK_SECONDS):
+            async with asyncio.timeout(ANSWER_SECONDS):
                 ends = await self._event_log.ends()
             stuck = {
                 each: stuck.get(each, 0) + 1
@@ -142,7 +143,7 @@ class Writer:
                 return
 
     async def _ask_applied(self) -> Positions:
-        async with asyncio.timeout(ASK_SECONDS):
+        async with asyncio.timeout(ANSWER_SECONDS):
             return await self._store.applied()
 
     async def _apply_in_time(self, stretches: Sequence[Stretch]) -> bool:
@@ -162,7 +163,7 @@ class Writer:
     async def _apply(self, stretches: Sequence[Stretch]) -> bool:
         try:
             return await self._apply_batches([fold(each) for each in stretches])
-        except StoreRefused:
+        except Unstorable:
             for stretch in stretches:
                 if not await self._apply_what_can_be(stretch):
                     return False
@@ -172,7 +173,7 @@ class Writer:
         """Apply a stretch in which something can never be stored: halve it until that is alone."""
         try:
             return await self._apply_batches([fold(stretch)])
-        except StoreRefused as error:
+        except Unstorable as error:
             if len(stretch.entries) <= 1:
                 return await self._apply_batches([_quarantine(stretch, str(error))])
         middle = stretch.entries[len(stretch.entries) // 2].position.offset

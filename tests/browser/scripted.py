@@ -7,6 +7,8 @@ from uuid import uuid4
 
 from playwright.sync_api import Page, WebSocketRoute
 
+from browser.window import Window
+
 Frame = dict[str, Any]
 
 DAY = "2026-03-01"
@@ -121,3 +123,13 @@ def message(
         "time": time,
         "offset": offset,
     }
+
+
+def talking(open_window: Callable[..., Window], script: str = "") -> tuple[Window, ScriptedServer]:
+    """Return a window in which alice talks to bob, and its server. The script runs first."""
+    window = open_window(None)
+    server = ScriptedServer(window.page)
+    window.page.add_init_script(script)
+    window.visit("?as=alice&to=bob")
+    window.expect_connection("Connected")
+    return window, server

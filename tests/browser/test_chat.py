@@ -66,8 +66,7 @@ def test_a_send_whose_answer_was_lost_is_repeated_and_stored_once(
     alice.expect_state("before", "✓✓")
 
     # A stopped process still takes bytes: the send leaves the page, and no answer ever comes.
-    assert server.process is not None
-    server.process.send_signal(signal.SIGSTOP)
+    server.signal(signal.SIGSTOP)
     alice.say("into the void")
     alice.expect_state("into the void", "…")
     server.kill()

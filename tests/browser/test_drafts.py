@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from browser.conftest import OpenWindow
-from browser.scripted import ScriptedServer, message
+from browser.scripted import ScriptedServer, message, talking
 from browser.window import Window
 
 pytestmark = pytest.mark.browser
@@ -15,7 +15,7 @@ SECRET = "alice's secret draft"
 
 
 def test_nobody_else_gets_a_draft_when_the_session_becomes_theirs(open_window: OpenWindow) -> None:
-    window, server = _window(open_window)
+    window, server = talking(open_window)
     _field(window).fill(SECRET)
     server.user = "mallory"
     server.close(1012, "retry_after_ms=1")
@@ -35,7 +35,7 @@ def test_nobody_else_gets_a_draft_when_the_session_becomes_theirs(open_window: O
 
 @pytest.mark.parametrize("more", ["", " and more"])
 def test_nobody_else_gets_a_draft_by_a_reload(open_window: OpenWindow, more: str) -> None:
-    window, server = _window(open_window)
+    window, server = talking(open_window)
     _field(window).fill(SECRET)
     server.user = None
     window.page.reload()
@@ -51,7 +51,7 @@ def test_nobody_else_gets_a_draft_by_a_reload(open_window: OpenWindow, more: str
     expect(_field(window)).to_have_value("")
 
 
-def test_a_draft_from_before_the_first_welcome_goes_to_whom_it_names(
+def test_a_draft_from_before_the_first_welcome_goes_to_the_user_it_names(
     open_window: OpenWindow,
 ) -> None:
     window = open_window(None)
@@ -101,7 +101,7 @@ def test_what_was_not_sent_comes_back_in_order_and_takes_the_place_of_nothing(
 
 
 def test_a_draft_ends_when_it_is_sent(open_window: OpenWindow) -> None:
-    window, _server = _window(open_window)
+    window, _server = talking(open_window)
     window.say("sent")
     window.expect_state("sent", "…")
     expect(_field(window)).to_have_value("")
@@ -111,8 +111,8 @@ def test_a_draft_ends_when_it_is_sent(open_window: OpenWindow) -> None:
 
 
 @pytest.mark.parametrize("choice", ["Keep them", "Forget them"])
-def test_who_leaves_is_asked_about_drafts(open_window: OpenWindow, choice: str) -> None:
-    window, _server = _window(open_window)
+def test_a_user_who_leaves_is_asked_about_drafts(open_window: OpenWindow, choice: str) -> None:
+    window, _server = talking(open_window)
     _field(window).fill(SECRET)
     window.page.get_by_role("button", name="Leave").click()
     offer = window.page.locator("#kept")
@@ -123,8 +123,8 @@ def test_who_leaves_is_asked_about_drafts(open_window: OpenWindow, choice: str) 
     expect(_field(window)).to_have_value(SECRET if choice == "Keep them" else "")
 
 
-def test_who_leaves_is_told_how_much_there_is(open_window: OpenWindow) -> None:
-    window, server = _window(open_window)
+def test_a_user_who_leaves_is_told_how_much_there_is(open_window: OpenWindow) -> None:
+    window, server = talking(open_window)
     server.push(message("kept", 1))
     window.expect_messages("kept")
     for partner in ("bob", "carol"):
@@ -137,7 +137,7 @@ def test_who_leaves_is_told_how_much_there_is(open_window: OpenWindow) -> None:
 
 
 def test_a_link_for_somebody_else_leaves_drafts_where_they_are(open_window: OpenWindow) -> None:
-    window, server = _window(open_window)
+    window, server = talking(open_window)
     _field(window).fill(SECRET)
     server.user = "zoe"
     window.visit("?as=zoe&to=bob")
@@ -147,14 +147,6 @@ def test_a_link_for_somebody_else_leaves_drafts_where_they_are(open_window: Open
     window.visit("?as=alice&to=bob")
     window.expect_connection("Connected")
     expect(_field(window)).to_have_value(SECRET)
-
-
-def _window(open_window: OpenWindow) -> tuple[Window, ScriptedServer]:
-    window = open_window(None)
-    server = ScriptedServer(window.page)
-    window.visit("?as=alice&to=bob")
-    window.expect_connection("Connected")
-    return window, server
 
 
 def _without_database(open_window: OpenWindow) -> Window:

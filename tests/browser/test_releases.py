@@ -49,7 +49,7 @@ def test_a_file_that_never_comes_ends_in_a_sentence(open_window: OpenWindow, los
     window.visit()
     incomplete = window.page.locator("#incomplete")
     expect(incomplete).to_be_visible()  # after the second try
-    expect(incomplete).to_contain_text("Some files of this page did not come")
+    expect(incomplete).to_contain_text("Some files of this page did not load")
     for tries in range(3, 7):
         _wait(window.page, lambda tries=tries: len(asked) == tries, passes_ms=9_000)  # type: ignore[misc]
         expect(incomplete).to_be_visible()

@@ -4,7 +4,7 @@ import pytest
 from playwright.sync_api import expect
 
 from browser.conftest import OpenWindow
-from browser.scripted import ScriptedServer, message
+from browser.scripted import ScriptedServer, message, talking
 from browser.window import Window
 from browser.work import StepCounter
 
@@ -233,10 +233,7 @@ def _filled(head: str, tail: str, size: int) -> str:
 
 
 def _reading(open_window: OpenWindow, texts: list[str]) -> Window:
-    window = open_window(None)
-    server = ScriptedServer(window.page)
-    window.visit("?as=alice&to=bob")
-    window.expect_connection("Connected")
+    window, server = talking(open_window)
     server.push(*(message(text, offset) for offset, text in enumerate(texts, 1)))
     expect(window.page.get_by_test_id("content")).to_have_count(len(texts))
     return window

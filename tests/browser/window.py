@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Mapping
+from typing import Any
 
 from playwright.sync_api import BrowserContext, Locator, Page, expect
 
@@ -81,6 +82,24 @@ class Window:
     def expect_connection(self, text: str) -> None:
         """Wait for a word about the connection."""
         expect(self.page.get_by_role("status")).to_have_text(text)
+
+    def kept(self) -> list[dict[str, Any]]:
+        """Return everything that the browser keeps."""
+        rows: list[dict[str, Any]] = self.page.evaluate(
+            """async () => {
+                const answer = (request) => new Promise((resolve) => {
+                    request.onsuccess = () => resolve(request.result);
+                });
+                const database = await answer(indexedDB.open("landline"));
+                const names = [...database.objectStoreNames];
+                const tx = database.transaction(names);
+                const get = (name) => answer(tx.objectStore(name).getAll());
+                const all = await Promise.all(names.map(get));
+                database.close();
+                return all[names.indexOf("messages")].concat(all[names.indexOf("outbox")]);
+            }"""
+        )
+        return rows
 
     def has_horizontal_scroll(self) -> bool:
         """Say whether anything is wider than the window."""

@@ -1,18 +1,18 @@
-"""A stack for each module, which its tests may break; servers and a database for each test."""
+"""A stack that each test may break, if it leaves it whole; servers and a database for each test."""
 
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.faults import Fleet
 from support.stack import stack_or_skip
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def stack() -> Iterator[Stack]:
-    """Kafka with one broker, PostgreSQL and Redis: of this module alone."""
+    """Kafka with one broker, PostgreSQL and Redis: of this package alone."""
     with stack_or_skip() as stack:
         yield stack
 

@@ -12,10 +12,11 @@ from typing import Any
 import pytest
 from confluent_kafka import Producer
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin, check_fates, first_line
-from support.peer import Peer, until
+from support.peer import Peer
 from support.stack import alter_topic
+from support.waiting import until, until_equal
 
 # The store's data errors are for ever; these are not: deadlock, serialization, read-only, disk.
 TRANSIENT = ["40P01", "40001", "25006", "53100"]
@@ -142,7 +143,7 @@ async def test_foreign_records_are_applied_or_quarantined_and_stop_nobody(fleet:
         wanted = {one["message_id"] for one in (*good, twice, strange, kept, taken_back)}
         await until(lambda: wanted <= bob.received, "bob has what is good")
         await fleet.until_stored({*wanted, early["message_id"], after["id"]})
-        await asyncio.sleep(2.0)  # two sweeps
+        await asyncio.sleep(2.0)  # two sweeps, which tell nobody when they find nothing
         assert bob.received == wanted | alice.accepted_ids
         assert len(bob.messages) == len(bob.received)
 
@@ -193,9 +194,7 @@ async def test_a_time_that_nobody_can_tell_stops_nobody(fleet: Fleet) -> None:
         assert [offset for offset, _reason in quarantined] == list(strange.values())
         assert all("its time (" in reason for _offset, reason in quarantined)
         received = "SELECT count(*) FROM deliveries WHERE status = 'DELIVERED'"
-        async with asyncio.timeout(KAFKA_SECONDS):
-            while await fleet.fetch(received) != [(2,)]:  # noqa: ASYNC110 - the store's state
-                await asyncio.sleep(0.1)
+        await until_equal(lambda: fleet.fetch(received), [(2,)])
         # As one of an older version left it: its own check let more through.
         await fleet.execute("UPDATE deliveries SET delivered_at = NULL")
         await fleet.execute(

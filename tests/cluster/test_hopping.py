@@ -10,15 +10,19 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from landline_stack.proxy import Proxy
 from support.cluster import Cluster, Servers
-from support.peer import Peer, until, until_caught_up
-from support.proxy import Proxy
+from support.peer import Peer, until_caught_up
+from support.postgres import fetch
+from support.waiting import paced, until, until_equal
 
 # Real servers on a machine that may be busy.
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 # Within this time a message has arrived whose recipient stays connected: section 4.6.
 STRANDED_SECONDS = 15.0
+
+_OWED = "SELECT count(*) FROM deliveries WHERE status <> 'DELIVERED'"
 
 
 async def until_arrived(accepted: Collection[str], received: set[str], recipient: Peer) -> None:
@@ -50,9 +54,8 @@ async def test_hopping_three_hundred_times_loses_nothing(cluster: Cluster) -> No
         received.update(bob.received)
 
     async def write() -> None:
-        while True:
-            await alice.send("bob", f"message {len(alice.accepted) + len(alice.unanswered)}")
-            await asyncio.sleep(0.002)
+        async for number in paced(0.002):
+            await alice.send("bob", f"message {number}")
 
     async with Peer(servers.here.ws_url, "alice") as alice:
         writing = asyncio.create_task(write())
@@ -81,7 +84,7 @@ async def test_a_message_amid_the_handshake_is_replayed(cluster: Cluster, redis_
 
     The server gives Redis a fifth of a second, which a busy machine may miss: so a few tries.
     """
-    async with Proxy(urlsplit(redis_url).port or 0) as line:
+    with Proxy("redis", urlsplit(redis_url).port or 0) as line:
         held_up = f"redis://127.0.0.1:{line.port}{urlsplit(redis_url).path}"
         writer = cluster.server("writer", "--roles", "writer")
         here = cluster.server("ws-1", "--roles", "gateway")
@@ -89,14 +92,16 @@ async def test_a_message_amid_the_handshake_is_replayed(cluster: Cluster, redis_
         await asyncio.to_thread(Servers([writer, here, there]).start)
         async with Peer(here.ws_url, "alice") as alice:
             for _ in range(10):
-                await asyncio.sleep(0.5)  # the store has everything
+                await until_equal(lambda: fetch(cluster.postgres_url, _OWED), [(0,)])
                 writer.pause()
                 line.hold_questions()
+                line.has_held.clear()
                 async with Peer(there.ws_url, "bob") as bob:
-                    await asyncio.sleep(0.05)  # the session's entry is on its way to Redis
+                    # A registration is held up, or a beat: then it is tried again.
+                    await until(line.has_held.is_set, "the registration is on its way to Redis")
                     sent = await alice.send_and_wait("bob", "too early for a hint")
                     line.flow()
-                    await asyncio.sleep(0.5)  # a session that did not wait would be live now
+                    await asyncio.sleep(0.3)  # a session that did not wait would be live now
                     writer.resume()
                     await until_arrived([sent["id"]], set(), bob)
                     await until_caught_up(bob)

@@ -2,13 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 
 import psutil
 import pytest
 
-from landline.stack import Stack
+from landline_stack.process import StackServer
 from support.cluster import delete_topics
 from support.faults import (
     AWAY_SECONDS,
@@ -19,31 +19,20 @@ from support.faults import (
     admin,
     check_fates,
     immediate_again,
+    killed,
+    paused,
     talking,
 )
-from support.peer import Peer, until
+from support.peer import Peer
 from support.stack import create_topic
+from support.waiting import until
 
 # A send has its answer by then: the adapter's own deadline is 14 s.
 ANSWER_SECONDS = 30.0
 MEMORY_BYTES = 256 * 1024 * 1024
 SENDS_AWAY = 3_000
 
-Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def killed(stack: Stack) -> AsyncIterator[None]:
-    stack.brokers[0].kill()
-    yield
-    await asyncio.to_thread(stack.brokers[0].start)
-
-
-@asynccontextmanager
-async def paused(stack: Stack) -> AsyncIterator[None]:
-    stack.brokers[0].pause()
-    yield
-    stack.brokers[0].resume()
+Fault = Callable[[StackServer], AbstractAsyncContextManager[None]]
 
 
 @pytest.mark.timeout(240 + AWAY_SECONDS)
@@ -64,7 +53,7 @@ async def test_without_kafka_nothing_is_accepted_and_every_answer_is_true(
         await immediate_again(alice, bob, ws2)
         before_bytes = process.memory_info().rss
         async with talking(alice, [bob, carol], 0.005):
-            async with fault(fleet.stack):
+            async with fault(fleet.stack.brokers[0]):
                 back_at = time.monotonic() + AWAY_SECONDS
                 # What was acknowledged before the fault may still be on its way to us.
                 await until(lambda: "log" in ws1.get("/readyz")[1], "/readyz names it")
@@ -101,8 +90,8 @@ async def test_the_routing_topic_deleted_costs_latency_only(fleet: Fleet) -> Non
     async with Peer(ws1.ws_url, "alice") as alice, Peer(ws2.ws_url, "bob") as bob:
         await immediate_again(alice, bob, ws2)
         await asyncio.to_thread(delete_topics, fleet.stack.kafka_servers, [ROUTING])
-        receipt = await alice.send_and_wait("bob", "without it")
-        await until(lambda: receipt["id"] in bob.received, "bob has it", STRANDED_SECONDS)
+        acceptance = await alice.send_and_wait("bob", "without it")
+        await until(lambda: acceptance["id"] in bob.received, "bob has it", STRANDED_SECONDS)
         assert not alice.errors
         await asyncio.to_thread(create_topic, admin(fleet.stack), ROUTING, partitions=32)
         await immediate_again(alice, bob, ws2)

@@ -1,19 +1,19 @@
 """Three brokers: the leader dies, and nothing that was accepted does."""
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import pytest
 
-from landline.stack import Stack
-from landline.stack.process import Server
-from landline.stack.stack import together
+from landline_stack import Stack
+from landline_stack.process import StackServer
+from landline_stack.stack import together
 from support.faults import MESSAGES, Fleet, admin, check_fates, talking
-from support.peer import WAIT_SECONDS, Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
 from support.stack import stack_or_skip
+from support.waiting import until, wait_until
 
 # Every conversation of alice's is in a partition of its own, nearly; so each broker leads some.
 FRIENDS = 12
@@ -35,13 +35,12 @@ def leaders(stack: Stack) -> set[int]:
 def wait_until_whole(stack: Stack) -> None:
     """Wait until every replica of the log is in sync."""
     client = admin(stack)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
+
+    def are_in_sync() -> bool:
         partitions = client.list_topics(MESSAGES, timeout=30).topics[MESSAGES].partitions
-        if all(len(partition.isrs) == 3 for partition in partitions.values()):
-            return
-        assert time.monotonic() < deadline, "the replicas are not in sync"
-        time.sleep(0.2)
+        return all(len(partition.isrs) == 3 for partition in partitions.values())
+
+    wait_until(are_in_sync, "the replicas are in sync")
 
 
 @asynccontextmanager
@@ -87,7 +86,7 @@ async def test_with_two_of_three_brokers_down_nothing_is_accepted(fleet: Fleet) 
         async with talking(alice, friends):
             await until(lambda: len(alice.accepted) > 100, "sends work")
             down = fleet.stack.brokers[1:]
-            await asyncio.to_thread(together, down, Server.kill)
+            await asyncio.to_thread(together, down, StackServer.kill)
             await until(lambda: "log" in ws1.get("/readyz")[1], "/readyz names it")
             accepted = len(alice.accepted)
             errors = len(alice.errors)
@@ -98,7 +97,7 @@ async def test_with_two_of_three_brokers_down_nothing_is_accepted(fleet: Fleet) 
                 30.0,
             )
             assert len(alice.accepted) == accepted
-            await asyncio.to_thread(together, down, Server.start)
+            await asyncio.to_thread(together, down, StackServer.start)
             await until(lambda: len(alice.accepted) > accepted + 200, "sends work again")
         await check_fates(alice, friends)
         await fleet.until_stored(alice.accepted_ids)

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from websockets.asyncio.client import ClientConnection, connect
 
-from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin
-from support.peer import until
+from landline.retention import RETENTION_WATCH_SECONDS
+from support.faults import KAFKA_SECONDS, MESSAGES, Fleet, admin, paused
 from support.stack import alter_topic
+from support.waiting import until, until_equal
 
 DAY = 86_400
 WEEK = str(7 * DAY * 1000)
@@ -37,9 +38,7 @@ async def is_taken(alice: ClientConnection, content: str) -> bool:
 
 
 async def until_taken(alice: ClientConnection, wanted: bool) -> None:
-    async with asyncio.timeout(SECONDS):
-        while await is_taken(alice, f"number {next(numbers)}") != wanted:  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
+    await until_equal(lambda: is_taken(alice, f"number {next(numbers)}"), wanted)
 
 
 @pytest.mark.parametrize("days", [6, -6, 0])
@@ -48,19 +47,17 @@ async def test_the_guard_goes_by_the_brokers_clock_and_by_the_settings_of_now(
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(_CLOCK.format(days * DAY))
     server = fleet.server()
-    server.env["PYTHONPATH"] = str(tmp_path)
+    server.environment["PYTHONPATH"] = str(tmp_path)
     await asyncio.to_thread(server.start)
     async with connect(f"{server.ws_url}?username=alice") as alice:
         assert await is_taken(alice, "before")
-        fleet.stack.postgres.pause()
-        try:
+        async with paused(fleet.stack.postgres):
             assert await is_taken(alice, "what the store lacks")
-            await asyncio.sleep(6.0)  # three looks of the guard
+            # Two looks of the guard. Nobody tells of one that finds nothing.
+            await asyncio.sleep(2 * RETENTION_WATCH_SECONDS)
             assert await is_taken(alice, "still"), "a clock that is fast makes nothing old"
             await asyncio.to_thread(alter_topic, admin(fleet.stack), MESSAGES, retention_ms="8000")
             await until_taken(alice, False)
             await asyncio.to_thread(alter_topic, admin(fleet.stack), MESSAGES, retention_ms=WEEK)
             await until_taken(alice, True)
-        finally:
-            fleet.stack.postgres.resume()
         await until(server.is_ready, "it is ready again", KAFKA_SECONDS)

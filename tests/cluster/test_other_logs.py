@@ -5,7 +5,7 @@ import asyncio
 from confluent_kafka import TopicPartition
 from confluent_kafka.cimpl import NewPartitions
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.cluster import delete_topics
 from support.faults import (
     KAFKA_SECONDS,
@@ -17,9 +17,10 @@ from support.faults import (
     refused,
     until_logged,
 )
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
 from support.stack import create_topic
+from support.waiting import until
 
 PARTITIONS = 32
 
@@ -142,7 +143,7 @@ async def back_up(fleet: Fleet) -> None:
 
 
 async def restore(fleet: Fleet) -> None:
-    """Put the copy in the database's place, whoever uses it."""
+    """Put the copy in the database's place, even if that is in use."""
     await fleet.execute(f"DROP DATABASE {fleet.database} WITH (FORCE)", database="postgres")
     await copy(fleet, f"{fleet.database}_backup", fleet.database)
 

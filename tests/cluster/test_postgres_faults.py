@@ -1,36 +1,32 @@
 """PostgreSQL is where messages end up, not what they wait for: without it the log takes them."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from functools import partial
 
 import pytest
 
-from landline.stack import Stack
-from support.faults import AWAY_SECONDS, Fleet, check_fates, first_line, pushes, talking
-from support.peer import Peer, until, until_caught_up
+from landline_stack.process import StackServer
+from support.faults import (
+    AWAY_SECONDS,
+    Fleet,
+    check_fates,
+    first_line,
+    killed,
+    paused,
+    pushes,
+    talking,
+)
+from support.peer import Peer, until_caught_up
+from support.waiting import paced, until
 
-Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def killed(stack: Stack) -> AsyncIterator[None]:
-    stack.postgres.kill()
-    yield
-    await asyncio.to_thread(stack.postgres.start)
-
-
-@asynccontextmanager
-async def paused(stack: Stack) -> AsyncIterator[None]:
-    stack.postgres.pause()
-    yield
-    stack.postgres.resume()
+Fault = Callable[[StackServer], AbstractAsyncContextManager[None]]
 
 
 @pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
 @pytest.mark.parametrize("fault", [killed, paused])
-async def test_without_postgres_messages_flow_and_who_comes_waits(
+async def test_without_postgres_messages_flow_and_a_new_session_waits(
     fault: Fault, fleet: Fleet
 ) -> None:
     """Sends are accepted and pushed at once, on both servers. A session that begins meanwhile has
@@ -49,7 +45,7 @@ async def test_without_postgres_messages_flow_and_who_comes_waits(
         for number in range(30):
             await alice.send("dave", f"before {number}")
         first = await alice.send_and_wait("dave", "the last before", ref="repeated")
-        async with fault(fleet.stack):
+        async with fault(fleet.stack.postgres):
             await until(lambda: "store" in ws1.get("/readyz")[1], "ws-1 names it")
             await until(lambda: "store" in ws2.get("/readyz")[1], "ws-2 names it")
             assert ws1.get("/readyz")[0] == 503
@@ -86,13 +82,13 @@ def has_heard(recipient: Peer, count: int, sender: Peer) -> bool:
 
 async def bob_is_live(alice: Peer, bob: Peer) -> None:
     await until_caught_up(bob)
-    receipt = await alice.send_and_wait("bob", "warm up")
-    await until(lambda: receipt["id"] in bob.received, "bob has it")
+    acceptance = await alice.send_and_wait("bob", "warm up")
+    await until(lambda: acceptance["id"] in bob.received, "bob has it")
 
 
 @pytest.mark.timeout(120 + 2 * AWAY_SECONDS)
 @pytest.mark.parametrize("fault", [killed, paused])
-async def test_who_reconnects_while_postgres_is_away_hears_what_is_sent_now(
+async def test_a_user_who_reconnects_without_postgres_hears_what_is_sent_now(
     fault: Fault, fleet: Fleet
 ) -> None:
     """Catching up takes as long as it takes. What is sent meanwhile comes in the same session, on
@@ -103,16 +99,15 @@ async def test_who_reconnects_while_postgres_is_away_hears_what_is_sent_now(
         await until_caught_up(alice)
         owed = [await alice.send_and_wait(user, f"{user}: 0") for user in ("bob", "carol")]
         await fleet.until_stored([each["id"] for each in owed])
-        async with fault(fleet.stack):
+        async with fault(fleet.stack.postgres):
             await until(lambda: "store" in ws1.get("/readyz")[1], "ws-1 names it")
             people = [
                 await later.enter_async_context(Peer(url, user))
                 for url, user in ((ws1.ws_url, "bob"), (ws2.ws_url, "carol"))
             ]
-            for number in range(1, 41):  # some of them before five seconds are over
+            async for number in paced(0.2, 40):  # the first before five seconds are over
                 for each in people:
-                    await alice.send_and_wait(each.user, f"{each.user}: {number}")
-                await asyncio.sleep(0.2)
+                    await alice.send_and_wait(each.user, f"{each.user}: {number + 1}")
             for each in people:
                 # Not each of the forty: one that the log took long for has to ask the store first.
                 await until(partial(has_heard, each, 20, alice), f"{each.user} hears it")

@@ -8,44 +8,37 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 import pytest
 from redis.asyncio import Redis
 
-from landline.stack import Stack
-from support.faults import STRANDED_SECONDS, Fleet, check_fates, immediate_again, pushes, talking
-from support.peer import Peer, until, until_caught_up
+from landline_stack.redis import RedisServer
+from support.faults import (
+    STRANDED_SECONDS,
+    Fleet,
+    check_fates,
+    immediate_again,
+    killed,
+    paused,
+    pushes,
+    talking,
+)
+from support.peer import Peer, until_caught_up
+from support.waiting import paced, running, until
 
-Fault = Callable[[Stack], AbstractAsyncContextManager[None]]
-
-
-@asynccontextmanager
-async def killed(stack: Stack) -> AsyncIterator[None]:
-    stack.redis.kill()
-    yield
-    await asyncio.to_thread(stack.redis.start)
-
-
-@asynccontextmanager
-async def paused(stack: Stack) -> AsyncIterator[None]:
-    stack.redis.pause()
-    yield
-    stack.redis.resume()
+Fault = Callable[[RedisServer], AbstractAsyncContextManager[None]]
 
 
 @asynccontextmanager
-async def flushed(stack: Stack) -> AsyncIterator[None]:
+async def flushed(server: RedisServer) -> AsyncIterator[None]:
     async def flush_for_ever() -> None:
-        async with Redis.from_url(stack.redis_url) as redis:
-            while True:
+        async with Redis.from_url(server.url) as redis:
+            async for _ in paced(0.5):
                 await redis.flushall()
-                await asyncio.sleep(0.5)
 
-    flushing = asyncio.create_task(flush_for_ever())
-    yield
-    flushing.cancel()
-    await asyncio.wait([flushing])
+    async with running(flush_for_ever()):
+        yield
 
 
 @asynccontextmanager
-async def full(stack: Stack) -> AsyncIterator[None]:
-    async with Redis.from_url(stack.redis_url) as redis:
+async def full(server: RedisServer) -> AsyncIterator[None]:
+    async with Redis.from_url(server.url) as redis:
         await redis.config_set("maxmemory", "1")
         yield
         await redis.config_set("maxmemory", "0")
@@ -53,9 +46,9 @@ async def full(stack: Stack) -> AsyncIterator[None]:
 
 async def reaches(sender: Peer, recipient: Peer) -> None:
     """Send a message and see it arrive as soon as the contract says."""
-    receipt = await sender.send_and_wait(recipient.user, f"for {recipient.user} in time")
+    acceptance = await sender.send_and_wait(recipient.user, f"for {recipient.user} in time")
     await until(
-        lambda: receipt["id"] in recipient.received,
+        lambda: acceptance["id"] in recipient.received,
         f"{recipient.user} is reached",
         STRANDED_SECONDS,
     )
@@ -76,7 +69,7 @@ async def test_redis_in_trouble_costs_latency_and_nothing_else(fault: Fault, fle
         AsyncExitStack() as later,
     ):
         await immediate_again(alice, bob, ws2)
-        async with fault(fleet.stack):
+        async with fault(fleet.stack.redis):
             dave = await later.enter_async_context(Peer(ws2.ws_url, "dave"))
             await until_caught_up(dave)
             live = pushes(ws1, "live")
@@ -93,8 +86,7 @@ async def test_redis_in_trouble_costs_latency_and_nothing_else(fault: Fault, fle
         await check_fates(alice, [bob, carol, dave])
         assert not alice.errors
     assert [ws1.pid, ws2.pid] == pids
-    assert ws1.process is not None
-    assert ws1.process.poll() is None
+    assert ws1.is_running
 
 
 async def test_without_redis_messages_arrive_by_the_sweep_and_the_server_says_so(

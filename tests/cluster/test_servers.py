@@ -3,7 +3,7 @@
 import asyncio
 import json
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -12,12 +12,14 @@ from confluent_kafka import Consumer, TopicPartition
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
+from landline.adapters.postgres.message_store import WRITER_LANE_SECONDS
 from support.chatting import chatting, pairs, unknown_outcomes
 from support.cluster import Cluster, ClusterServer, Servers
 from support.faults import AWAY_SECONDS
-from support.peer import Frame, Peer, until
+from support.peer import Frame, Peer
 from support.postgres import fetch
 from support.stack import KAFKA_SECONDS
+from support.waiting import until, until_equal
 
 # Real servers on a machine that may be busy.
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
@@ -25,16 +27,30 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 # Within this time a message has arrived whose recipient stays connected: section 4.6.
 STRANDED_SECONDS = 15.0
 
+# A paused writer wakes up when its call to the store is overdue.
+PAUSE_SECONDS = max(WRITER_LANE_SECONDS + 5.0, AWAY_SECONDS)
+
 Rows = set[tuple[Any, ...]]
 
 
 async def until_live(sender: Peer, recipient: Peer) -> None:
     """Write until a message arrives on the short way, by a hint and not from the store."""
     start = len(recipient.messages)
-    async with asyncio.timeout(STRANDED_SECONDS):
-        while not any("replay" not in frame for frame in recipient.messages[start:]):
-            await sender.send_and_wait(recipient.user, "are you there?")
-            await asyncio.sleep(0.05)
+
+    async def is_live() -> bool:
+        await sender.send_and_wait(recipient.user, "are you there?")
+        return any("replay" not in frame for frame in recipient.messages[start:])
+
+    await until(is_live, f"{recipient.user} is live", STRANDED_SECONDS)
+
+
+async def until_all_are_heard(peers: Sequence[Peer], count: int) -> None:
+    """Wait until so many more sends of each have been accepted."""
+    wanted = [len(peer.accepted) + count for peer in peers]
+    await until(
+        lambda: all(len(each.accepted) >= least for each, least in zip(peers, wanted, strict=True)),
+        "everybody is heard",
+    )
 
 
 async def until_arrived(accepted: Frame, recipient: Peer) -> None:
@@ -93,10 +109,8 @@ async def check_store(cluster: Cluster) -> None:
     async def rows(sql: str) -> Rows:
         return set(await fetch(cluster.postgres_url, sql))
 
-    with suppress(TimeoutError):  # the comparison then shows what differs
-        async with asyncio.timeout(STRANDED_SECONDS):
-            while await rows(_DELIVERIES) != deliveries:  # noqa: ASYNC110 - in another process
-                await asyncio.sleep(0.1)
+    with suppress(AssertionError):  # the comparison then shows what differs
+        await until_equal(lambda: rows(_DELIVERIES), deliveries, STRANDED_SECONDS)
     assert await rows(_DELIVERIES) == deliveries
     assert await rows(_MESSAGES) == messages
     assert not await rows("SELECT * FROM quarantine")
@@ -133,10 +147,7 @@ async def test_a_killed_server_leaves_nobody_unreachable(cluster: Cluster) -> No
             sent = await alice.send_and_wait("bob", "just after")
             await until_arrived(sent, bob)
             await asyncio.to_thread(victim.start)
-            async with (
-                Peer(victim.ws_url, "dave") as dave,
-                Peer(other.ws_url, "erin") as erin,
-            ):
+            async with Peer(victim.ws_url, "dave") as dave, Peer(other.ws_url, "erin") as erin:
                 for one, two in [(dave, erin), (erin, dave), (dave, bob), (erin, alice)]:
                     await until_live(one, two)
             await until(
@@ -152,8 +163,7 @@ async def test_the_second_server_with_an_id_says_so_and_ends(cluster: Cluster) -
     await asyncio.to_thread(first.start)
     async with Peer(first.ws_url, "alice") as alice, Peer(first.ws_url, "bob") as bob:
         second.launch()
-        assert second.process is not None
-        assert await asyncio.to_thread(second.process.wait, 30) == 2
+        assert await asyncio.to_thread(second.wait, 30) == 2
         assert second.log().splitlines()[-1] == (
             "landline: --server-id ws-1: another server with this id is running;"
             " stop that one or choose another id"
@@ -167,8 +177,8 @@ async def test_without_redis_two_servers_with_one_id_disturb_nothing(cluster: Cl
     options = ["--sweep-interval", "1s"]
     servers = Servers([cluster.server("ws-1", *options, redis=False) for _ in range(2)])
     await asyncio.to_thread(servers.start)
-    async with chatting(pairs(servers, 5)):
-        await asyncio.sleep(2)
+    async with chatting(pairs(servers, 5)) as peers:
+        await until_all_are_heard(peers, 50)
     await check_store(cluster)
 
 
@@ -218,13 +228,13 @@ def steps_back(*servers: ClusterServer) -> int:
     return sum(server.log().count("writer_stands_by") for server in servers)
 
 
-@pytest.mark.timeout(300 + AWAY_SECONDS)
+@pytest.mark.timeout(300 + PAUSE_SECONDS)
 async def test_a_paused_writer_is_replaced_and_wakes_up_to_nothing(cluster: Cluster) -> None:
-    """SIGSTOP: the other one takes over, so that who connects is served. SIGCONT: no harm."""
+    """SIGSTOP: the other one takes over, so that new sessions are served. SIGCONT: no harm."""
     servers = gateways(cluster)
     sleeper, other = writers(cluster)
     await asyncio.to_thread(Servers([*servers.every, sleeper]).start)
-    async with chatting(pairs(servers, 20)):
+    async with chatting(pairs(servers, 20)) as peers:
         await asyncio.to_thread(other.start)
         await until(lambda: "writer_stands_by" in other.log(), "the second one stands by")
         sleeper.pause()
@@ -235,12 +245,12 @@ async def test_a_paused_writer_is_replaced_and_wakes_up_to_nothing(cluster: Clus
         await bob.start(caught_up=True)
         assert bob.received == {sent["id"]}
         await bob.stop()
-        await asyncio.sleep(max(20.0, AWAY_SECONDS))
-        # Both believe that it is their turn then; whoever comes second to the store steps back.
+        await asyncio.sleep(PAUSE_SECONDS)
+        # Both believe that it is their turn then; the second one to come to the store steps back.
         before = steps_back(sleeper, other)
         sleeper.resume()
         await until(lambda: steps_back(sleeper, other) > before, "one of them has stepped back")
-        await asyncio.sleep(2)
+        await until_all_are_heard(peers, 50)
     await check_store(cluster)
 
 

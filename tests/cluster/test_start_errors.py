@@ -8,8 +8,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from landline.stack import Stack
-from landline.stack.ports import free_port
+from landline_stack import Stack
+from landline_stack.ports import free_port
 from support.faults import MESSAGES, Fleet, admin, refused
 from support.server import ServerProcess
 from support.stack import create_topic
@@ -117,7 +117,7 @@ async def test_redis_addresses_that_cannot_work(fleet: Fleet) -> None:
         (f"redis://:{SECRET}@127.0.0.1:{port}/0", ["password"]),
         (f"redis://127.0.0.1:{port}/9999", ["9999"]),
         (f"rediss://127.0.0.1:{port}/0", ["TLS"]),
-        (f"redis://127.0.0.1:{stack.brokers[0].port}/0", ["mend host and port"]),
+        (f"redis://127.0.0.1:{stack.brokers[0].port}/0", ["correct host and port"]),
     ):
         await says(fleet.server("--redis", url, redis=False), "--redis", *words)
 
@@ -151,7 +151,7 @@ async def test_topic_settings_that_break_the_promise(fleet: Fleet) -> None:
 
 
 async def test_a_port_that_is_taken(fleet: Fleet, tmp_path: Path) -> None:
-    """By whomever."""
+    """Whoever does it."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         server = fleet.server("--port", str(port))

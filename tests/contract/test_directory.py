@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 
 from landline.ports import Directory
-from landline.stack.redis import RedisServer
+from landline_stack.redis import RedisServer
 from simulation.good_weather import ModelCluster
 from support.directories import DirectoryCluster, MemoryCluster, RedisCluster
 
@@ -152,7 +152,7 @@ async def test_thousands_in_one_go(one: Directory, two: Directory) -> None:
 async def test_an_address_names_one_run_of_a_server(
     cluster: DirectoryCluster, one: Directory, two: Directory
 ) -> None:
-    """F51: the entries of a run that ended are never taken for its successor's."""
+    """F51: the registrations of a run that ended are never taken for its successor's."""
     await one.register([("alice", "s")])
     await one.close()
     again = await cluster.join("ws-1", "run-9")
@@ -185,16 +185,16 @@ async def test_any_mixture_of_calls_comes_to_what_it_says(
     for _ in range(150):
         calls = []
         for directory, address in ((one, "ws-1/run-1"), (two, "ws-2/run-2")):
-            entries = {
+            registrations = {
                 (chance.choice(users), f"s{chance.randrange(3)}")
                 for _ in range(chance.randrange(6))
             }
             if chance.random() < 0.5:
-                calls.append(directory.register(entries))
-                model |= {(address, *entry) for entry in entries}
+                calls.append(directory.register(registrations))
+                model |= {(address, *registration) for registration in registrations}
             else:
-                calls.append(directory.unregister(entries))
-                model -= {(address, *entry) for entry in entries}
+                calls.append(directory.unregister(registrations))
+                model -= {(address, *registration) for registration in registrations}
         await asyncio.gather(*calls)
         asked = chance.sample(users, 5)
         expected: dict[str, set[str]] = {}

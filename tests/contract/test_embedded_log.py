@@ -1,7 +1,6 @@
 """The embedded log alone: commits that lie, and readers far behind the end."""
 
 import asyncio
-import itertools
 import random
 import time
 from pathlib import Path
@@ -10,11 +9,11 @@ from typing import Any
 import pytest
 
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
-from landline.adapters.sqlite.event_log import READ_BYTES
+from landline.adapters.sqlite.event_log import FILE_READ_BYTES
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
 from support.event_logs import Appends, Follower, LyingDatabase, Record, append_all
-from support.peer import until
+from support.waiting import paced, until
 
 
 def records(count: int, size_bytes: int = 100) -> list[Record]:
@@ -30,7 +29,7 @@ def records(count: int, size_bytes: int = 100) -> list[Record]:
 async def test_a_reader_skips_nothing_though_commits_that_were_reported_as_failed_are_in_the_log(
     seed: int, limit: int, tmp_path: Path
 ) -> None:
-    """Whoever follows is at any distance behind the end: in the cached tail, in the hole that the
+    """A reader is at any distance behind the end: in the cached tail, in the hole that the
     cache has, or at the end, and what it reads is what the file has, offset by offset.
     """
     chance = random.Random(seed)
@@ -58,7 +57,7 @@ async def test_a_reader_skips_nothing_though_commits_that_were_reported_as_faile
     await database.close()
 
 
-async def test_who_waits_at_the_end_is_told_of_a_commit_that_was_reported_as_failed(
+async def test_a_reader_at_the_end_is_told_of_a_commit_that_was_reported_as_failed(
     tmp_path: Path,
 ) -> None:
     """Nothing else is written afterwards: a repeat waits for what the log holds."""
@@ -66,8 +65,7 @@ async def test_who_waits_at_the_end_is_told_of_a_commit_that_was_reported_as_fai
     log = SqliteEventLog(database)
     await append_all(log, records(10))
     follower = await Follower.open(log, await log.ends())
-    reading = asyncio.create_task(follower.read())
-    await asyncio.sleep(0.02)
+    reading = await follower.begin_to_wait()
     database.is_lying = True
     appends = Appends(log)
     appends.append([("dm:a:b", b"it is there")])
@@ -96,7 +94,7 @@ async def test_what_has_left_the_memory_is_read_by_bytes(tmp_path: Path) -> None
         (stretch,) = await follower.read(1_000)
         sizes.append(len(stretch.entries))
         size_bytes = sum(len(entry.value) for entry in stretch.entries)
-        assert size_bytes <= READ_BYTES or len(stretch.entries) == 1
+        assert size_bytes <= FILE_READ_BYTES or len(stretch.entries) == 1
     assert sizes == [1_000, 1_000, 64, 64, 64, 8, 1, 1, 1]
     await follower.reader.close()
     await log.close()
@@ -104,14 +102,17 @@ async def test_what_has_left_the_memory_is_read_by_bytes(tmp_path: Path) -> None
     await database.close()
 
 
+COMMIT_SECONDS = 0.05  # of a slow disk
+
+
 async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in(
     tmp_path: Path,
 ) -> None:
-    """100,000 records behind, 1,000 a second more, and a commit takes 50 ms."""
+    """100,000 records behind, and 1,000 a second more."""
 
     class SlowDatabase(Database):
         def _commit(self, jobs: list[Any]) -> list[Any]:
-            time.sleep(0.05)
+            time.sleep(COMMIT_SECONDS)
             return super()._commit(jobs)
 
     first = Database(tmp_path / "data", lambda _why: None)
@@ -125,9 +126,9 @@ async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in
     appends = Appends(log)
 
     async def feed() -> None:
-        for start in itertools.count(100_000, 50):
+        async for number in paced(0.05):
+            start = 100_000 + 50 * number
             appends.append(map(message_record, range(start, start + 50)))
-            await asyncio.sleep(0.05)
 
     writer = Writer(log, store)
     tasks = [asyncio.create_task(writer.run()), asyncio.create_task(feed())]

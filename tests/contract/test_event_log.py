@@ -15,7 +15,7 @@ from landline.adapters.kafka import KafkaCluster
 from landline.errors import LogLost
 from landline.model import Appended, AppendResult, Entry, NotAppended, Position
 from landline.ports import EventLog
-from landline.stack import Stack
+from landline_stack import Stack
 from simulation.good_weather import ModelHome
 from support.event_logs import (
     Appends,
@@ -29,8 +29,8 @@ from support.event_logs import (
     in_order,
     read_all,
 )
-from support.peer import until
 from support.stack import MakeTopic
+from support.waiting import go_round, paced, until
 
 KEYS = [f"dm:user{number}:zoe" for number in range(40)]
 ODD_KEYS = [
@@ -98,7 +98,7 @@ async def test_results_come_on_the_loop_s_thread(event_log: EventLog) -> None:
     assert threads == [threading.get_ident()]
 
 
-async def test_who_is_told_of_one_append_may_make_the_next(event_log: EventLog) -> None:
+async def test_the_answer_to_one_append_may_make_the_next(event_log: EventLog) -> None:
     results: list[AppendResult] = []
 
     def go_on(result: AppendResult) -> None:
@@ -118,7 +118,7 @@ async def test_of_one_key_results_and_offsets_come_in_the_order_of_the_appends(
     appends = Appends(event_log)
     for _ in range(20):
         appends.append(records(100))
-        await asyncio.sleep(0)
+        await go_round()
     await appends.acknowledged()
     numbers: dict[str, list[int]] = defaultdict(list)
     positions: dict[str, list[Position]] = defaultdict(list)
@@ -186,8 +186,9 @@ async def test_keys_and_values_come_back_as_they_went(event_log: EventLog) -> No
 async def test_ends_are_above_every_acknowledged_record(event_log: EventLog) -> None:
     appends = Appends(event_log)
     for _ in range(30):
+        seen = len(appends.entries)
         appends.append(records(20))
-        await asyncio.sleep(0.005)
+        await until(lambda: len(appends.entries) > seen, "some are acknowledged")  # noqa: B023
         acknowledged = list(appends.entries)
         ends = await event_log.ends()
         for entry in acknowledged:
@@ -258,9 +259,7 @@ async def test_a_reader_waits_for_what_comes(event_log: EventLog) -> None:
     start = await event_log.ends()
     follower = await Follower.open(event_log, start)
     for number in range(5):
-        reading = asyncio.create_task(follower.read())
-        await asyncio.sleep(0.05)
-        assert not reading.done()
+        reading = await follower.begin_to_wait()
         [entry] = await append_all(event_log, [(KEYS[number], b"it came")])
         await reading
         assert follower.entries[-1] == entry
@@ -275,9 +274,8 @@ async def test_readers_do_not_disturb_each_other(event_log: EventLog) -> None:
     appends = Appends(event_log)
 
     async def write() -> None:
-        for _ in range(25):
+        async for _ in paced(0.002, 25):
             appends.append(records(20))
-            await asyncio.sleep(0.002)
 
     async def follow(follower: Follower, count: int) -> None:
         while len(follower.entries) < count:
@@ -298,8 +296,7 @@ async def test_a_read_that_was_cancelled_costs_nothing_but_its_reader(event_log:
     positions = dict(follower.positions)
     await follower.reader.close()
     waiting = await Follower.open(event_log, ends)
-    reading = asyncio.create_task(waiting.read())
-    await asyncio.sleep(0.02)
+    reading = await waiting.begin_to_wait()
     reading.cancel()
     await asyncio.wait({reading})
     assert reading.cancelled()
@@ -309,7 +306,7 @@ async def test_a_read_that_was_cancelled_costs_nothing_but_its_reader(event_log:
 
 
 async def test_a_start_beyond_the_end_is_a_loss(event_log: EventLog) -> None:
-    """The store has applied what the log does not hold: a person must decide (F35)."""
+    """The store has applied what the log does not hold: a person must decide (F26)."""
     await append_all(event_log, records(100))
     ends = await event_log.ends()
     await (await event_log.open_reader(ends)).close()

@@ -2,93 +2,16 @@
 
 import asyncio
 import random
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
-from landline.errors import StoreRefused
-from landline.model import (
-    FIRST_TURN,
-    NOWHERE,
-    Appended,
-    Batch,
-    Message,
-    Pending,
-    PendingQuery,
-    Position,
-    Positions,
-    Quarantined,
-    Receipt,
-    Turn,
-)
+from contract.messages import SECONDS, TIME_MS, ask, dump, message, owed, receipt, status, uuid
+from landline.errors import Unstorable
+from landline.model import NOWHERE, Appended, Batch, Message, Position, Quarantined, Receipt
 from landline.ports import MessageStore
-from support.owed import answer as expected_answer
 from support.stores import Stores
-
-TIME_MS = 1_767_323_045_678
-SECONDS = 30.0  # generous: nothing here is measured
-
-_MESSAGES = """
-    SELECT CAST(message_id AS text), conversation, sender, content, log_partition, log_offset
-    FROM messages ORDER BY 1
-"""
-_DELIVERIES = """
-    SELECT CAST(message_id AS text), recipient, mailbox, status, delivered_at, log_offset
-    FROM deliveries ORDER BY 1, 2
-"""
-_QUARANTINE = "SELECT log_partition, log_offset, value, reason FROM quarantine ORDER BY 1, 2"
-
-
-def uuid(number: int) -> str:
-    return f"{number:08x}-0000-8000-8000-00000000c0de"
-
-
-def message(
-    number: int,
-    offset: int,
-    *,
-    partition: int = 0,
-    to: Iterable[str] = ("bob",),
-    content: str = "hello",
-    conversation: str = "dm:alice:bob",
-) -> Message:
-    return Message(
-        uuid(number),
-        conversation,
-        "alice",
-        tuple(to),
-        content,
-        Position(partition, offset),
-        TIME_MS + offset,
-    )
-
-
-def receipt(number: int, by: str = "bob", at: str = "2026-01-02T03:04:05.678Z") -> Receipt:
-    return Receipt(uuid(number), by, at)
-
-
-async def ask(
-    store: MessageStore, mailbox: str = "bob", after: Positions = NOWHERE, limit: int = 1_000
-) -> Pending:
-    return (await store.pending([PendingQuery(mailbox, after, limit)]))[0]
-
-
-async def owed(store: MessageStore, mailbox: str = "bob") -> list[str]:
-    return [each.id for each in (await ask(store, mailbox)).messages]
-
-
-async def dump(stores: Stores) -> list[list[tuple[Any, ...]]]:
-    return [await stores.rows(sql) for sql in (_MESSAGES, _DELIVERIES, _QUARANTINE)]
-
-
-async def status(stores: Stores) -> list[tuple[Any, ...]]:
-    return await stores.rows(
-        "SELECT recipient, status, delivered_at FROM deliveries ORDER BY recipient"
-    )
-
-
-# --- position and rows move together -------------------------------------------------------------
 
 
 async def test_an_empty_store_owes_nothing_and_has_applied_nothing(store: MessageStore) -> None:
@@ -176,9 +99,6 @@ async def test_quarantine_keeps_bytes_and_reason(stores: Stores, store: MessageS
     assert await store.apply([Batch(0, 0, 5, quarantined=(bad,))])
     assert (await dump(stores))[2] == [(0, 4, bad.value, bad.reason)]
     assert (await store.applied())[0] == 5
-
-
-# --- facts and receipts only join ----------------------------------------------------------------
 
 
 class Model:
@@ -336,177 +256,7 @@ async def test_the_earliest_receipt_counts(
     assert await status(stores) == [("bob", "DELIVERED", "2026-01-02T03:04:02.000Z")]
 
 
-# --- pending -------------------------------------------------------------------------------------
-
-
-async def fill(stores: Stores, store: MessageStore, count: int) -> list[Message]:
-    """Store that many messages to bob in each partition and return them by position."""
-    batches = [
-        Batch(
-            p,
-            0,
-            count,
-            tuple(message(p * count + offset, offset, partition=p) for offset in range(count)),
-        )
-        for p in range(stores.partitions)
-    ]
-    assert await store.apply(batches)
-    return [each for batch in batches for each in batch.messages]
-
-
-async def test_pending_comes_in_the_order_of_positions_whatever_came_first(
-    store: MessageStore,
-) -> None:
-    offsets = list(range(50))
-    random.Random(1).shuffle(offsets)
-    for start, offset in enumerate(offsets):
-        await store.apply([Batch(0, start, start + 1, (message(1_000 - offset, offset),))])
-    assert [each.position.offset for each in (await ask(store)).messages] == sorted(offsets)
-
-
-async def test_complete_says_exactly_whether_the_limit_cut_something_off(
-    stores: Stores, store: MessageStore
-) -> None:
-    sent = await fill(stores, store, 6)
-    for limit in range(len(sent) + 3):
-        pending = await ask(store, limit=limit)
-        assert list(pending.messages) == sent[:limit]
-        assert pending.complete == (limit >= len(sent))
-
-
-async def test_the_cursor_is_a_vector(stores: Stores, store: MessageStore) -> None:
-    sent = await fill(stores, store, 6)
-    chance = random.Random(2)
-    for _ in range(20):
-        after = {
-            p: chance.randrange(8)
-            for p in range(stores.partitions + 2)
-            if chance.random() < 0.7 or p > stores.partitions
-        }
-        expected = [m for m in sent if m.position.offset >= after.get(m.position.partition, 0)]
-        pending = await ask(store, after=after, limit=5)
-        assert list(pending.messages) == expected[:5]
-        assert pending.complete == (len(expected) <= 5)
-
-
-async def test_many_mailboxes_are_answered_at_once_each_with_its_own_limit_and_cursor(
-    stores: Stores, store: MessageStore
-) -> None:
-    users = [f"user{number}" for number in range(60)]
-    sent = tuple(
-        message(n * 10 + offset, n * 10 + offset, to=(user,))
-        for n, user in enumerate(users)
-        for offset in range(3)
-    )
-    await store.apply([Batch(0, 0, 600, sent)])
-    queries = [
-        PendingQuery(user, {0: n * 10 + n % 2} if n % 3 else NOWHERE, 1 + n % 4)
-        for n, user in enumerate(users)
-    ]
-    queries += [PendingQuery("nobody", NOWHERE, 5), queries[4], queries[4]]
-    answers = await store.pending(queries)
-    assert len(answers) == len(queries)
-    for query, answer in zip(queries, answers, strict=True):
-        expected = [
-            m
-            for m in sent
-            if m.recipients == (query.mailbox,) and m.position.offset >= query.after.get(0, 0)
-        ]
-        assert list(answer.messages) == expected[: query.limit]
-        assert answer.complete == (len(expected) <= query.limit)
-        assert answer.applied == answers[0].applied
-
-
-async def test_pending_and_applied_are_of_one_snapshot(stores: Stores) -> None:
-    """Each offset owes bob one message, so the two numbers can be compared at any time."""
-    writer, reader = await stores.open(), await stores.open()
-    count = 150
-
-    async def write() -> None:
-        for offset in range(count):
-            await writer.apply([Batch(0, offset, offset + 1, (message(offset, offset),))])
-
-    async def read() -> None:
-        seen = 0
-        while seen < count:
-            answers = await reader.pending([PendingQuery("bob", NOWHERE, 1_000)] * 2)
-            for answer in answers:
-                seen = answer.applied.get(0, 0)
-                assert len(answer.messages) == seen
-
-    async with asyncio.timeout(SECONDS):
-        await asyncio.gather(write(), read())
-
-
-@pytest.mark.parametrize("seed", range(4))
-async def test_paging_misses_nothing_that_stays_pending_while_rows_change(
-    stores: Stores, store: MessageStore, seed: int
-) -> None:
-    chance = random.Random(seed)
-    sent = await fill(stores, store, 40)
-    kept = set(chance.sample(range(len(sent)), 30))
-    going = [number for number in range(len(sent)) if number not in kept]
-    chance.shuffle(going)
-    seen: list[Message] = []
-    after: Positions = NOWHERE
-    start = 40
-    while True:
-        pending = await ask(store, after=after, limit=7)
-        seen += pending.messages
-        if pending.complete:
-            break
-        partition, offset = pending.messages[-1].position
-        after = {**dict.fromkeys(range(partition), 40), partition: offset + 1}
-        acked = tuple(receipt(going.pop()) for _ in range(min(5, len(going))))
-        assert await store.apply([Batch(0, start, start + 1, (), acked)])
-        start += 1
-    positions = [each.position for each in seen]
-    assert positions == sorted(set(positions))
-    assert {each.id for each in seen} >= {uuid(number) for number in kept}
-
-
-NAMES = ("bob", "Zoe", "a-b", "ab", "ä", "𝄞", "_", "zoe")
-
-
-@pytest.mark.parametrize("seed", range(6))
-async def test_an_answer_is_cut_by_count_and_bytes_and_gives_everybody_a_turn(
-    stores: Stores, store: MessageStore, seed: int
-) -> None:
-    chance = random.Random(seed)
-    owed: list[Message] = []
-    for partition in range(stores.partitions):
-        count = chance.choice((0, 3, 40))
-        sent = [
-            message(
-                partition * 1_000 + offset,
-                offset,
-                partition=partition,
-                content="x" * chance.choice((1, 1, 9, 100)),
-                conversation=f"dm:bob:{chance.choice(NAMES[: 1 + seed * 2])}",
-            )
-            for offset in range(count)
-        ]
-        gone = [each for each in sent if chance.random() < 0.2]
-        receipts = tuple(Receipt(each.id, "bob", "2026") for each in gone)
-        assert await store.apply([Batch(partition, 0, 50, tuple(sent), receipts)])
-        owed += [each for each in sent if each not in gone]
-    queries = []
-    for _ in range(60):
-        after = {p: chance.randrange(40) for p in range(stores.partitions) if chance.random() < 0.5}
-        turns = [Turn(f"dm:bob:{chance.choice(NAMES)}", chance.randrange(stores.partitions))]
-        turn = chance.choice([None, FIRST_TURN, *turns])
-        limit, limit_bytes = chance.choice((1, 2, 5, 12, 64)), chance.choice((1, 30, 400, 10_000))
-        own = [Turn(f"dm:bob:{each}", p) for each in NAMES for p in range(stores.partitions)]
-        cursors = {each: chance.randrange(60) for each in own if chance.random() < 0.5}
-        queries.append(PendingQuery("bob", after, limit, turn, limit_bytes, cursors))
-    for query, found in zip(queries, await store.pending(queries), strict=True):
-        assert found == expected_answer(owed, query, found.applied)
-
-
-# --- waiting -------------------------------------------------------------------------------------
-
-
-async def test_whoever_waits_is_woken_when_the_position_is_reached(stores: Stores) -> None:
+async def test_those_who_wait_are_woken_when_the_position_is_reached(stores: Stores) -> None:
     writer, waiter = await stores.open(), await stores.open()
     await writer.apply([Batch(0, 0, 3)])
     async with asyncio.timeout(SECONDS):
@@ -534,8 +284,6 @@ async def test_a_wait_that_is_cancelled_harms_nobody(store: MessageStore) -> Non
         assert (await store.wait_applied({0: 1}))[0] == 1
 
 
-# --- text ----------------------------------------------------------------------------------------
-
 TEXTS = {
     "four bytes": "𝄞 😀 👩‍👩‍👧‍👦",
     "right to left": "שלום \u202e abc \u200f العربية",
@@ -557,9 +305,6 @@ async def test_text_comes_back_as_it_was(store: MessageStore, text: str) -> None
     assert (await ask(store, user)).messages == (sent,)
 
 
-# Refusals -------------------------------------------------------------------------------------
-
-
 async def test_what_can_never_be_stored_is_refused_and_changes_nothing(
     stores: Stores, store: MessageStore
 ) -> None:
@@ -568,7 +313,7 @@ async def test_what_can_never_be_stored_is_refused_and_changes_nothing(
     """
     poison = Batch(0, 0, 2, (message(1, 0), message(2, 1, content="a lone \ud800")))
     before = await dump(stores)
-    with pytest.raises(StoreRefused):
+    with pytest.raises(Unstorable):
         await store.apply([poison])
     assert await dump(stores) == before
     assert await store.apply([Batch(0, 0, 2, (message(1, 0),))])

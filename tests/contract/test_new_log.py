@@ -10,19 +10,19 @@ from confluent_kafka.cimpl import NewPartitions
 from landline.adapters.kafka import KafkaCluster, KafkaEventLog
 from landline.adapters.kafka.topics import Topic, find_topic
 from landline.adapters.postgres import PostgresMessageStore, migrate
-from landline.adapters.postgres.migrations import SCHEMA_VERSION, load_migrations
+from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION, load_migrations
 from landline.app import migrate as command
 from landline.config import Settings
 from landline.config.values import SecretUrl
 from landline.errors import LogUnavailable, StartupError, StoreUnavailable
 from landline.model import LogIdentity, PendingQuery, Position, Positions, covers
 from landline.protocol.records import MessageRecord, ReceiptRecord
-from landline.stack import Stack
 from landline.writer import Writer
+from landline_stack import Stack
 from support.event_logs import append_all
-from support.peer import until
 from support.postgres import execute, fetch
 from support.stack import KAFKA_SECONDS, MakeTopic
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -35,7 +35,7 @@ TABLES = (
 
 
 class Deployment:
-    """A topic, a store, and whoever works on them for a moment: no server runs in between."""
+    """A topic, a store, and what works on them for a moment: no server runs in between."""
 
     def __init__(self, servers: str, topic: str, url: SecretUrl) -> None:
         self.cluster = KafkaCluster([servers], "test")
@@ -104,7 +104,7 @@ async def deployment(
         "landline.app.cluster",
         "landline.adapters.kafka.topics",
     ):
-        monkeypatch.setattr(f"{module}.MESSAGES", topic)
+        monkeypatch.setattr(f"{module}.MESSAGES_TOPIC", topic)
     deployment = Deployment(stack.kafka_servers, topic, SecretUrl(postgres_url))
     monkeypatch.setattr(command, "find_topic", lambda cluster: find_topic(cluster, topic))
 
@@ -151,10 +151,7 @@ async def raise_partitions(stack: Stack, topic: str, total: int) -> None:
     for raised in admin.create_partitions([NewPartitions(topic, total)]).values():
         await asyncio.to_thread(raised.result, KAFKA_SECONDS)
     described = KafkaCluster([stack.kafka_servers], "test")
-    deadline = asyncio.get_running_loop().time() + KAFKA_SECONDS
-    while not await _is_led(described, topic, total):
-        assert asyncio.get_running_loop().time() < deadline
-        await asyncio.sleep(0.05)
+    await until(lambda: _is_led(described, topic, total), f"{topic} has {total} leaders")
 
 
 async def test_after_partitions_were_raised_every_message_keeps_its_place(
@@ -213,7 +210,7 @@ async def test_the_store_is_not_moved_when_the_rest_cannot_be_applied(
 ) -> None:
     await deployment.append(*map(sent, range(5)))
     await raise_partitions(stack, deployment.topic, 6)
-    monkeypatch.setattr(command, "PATIENCE_SECONDS", 0.5)
+    monkeypatch.setattr(command, "STANDSTILL_SECONDS", 0.5)
 
     async def refuse(_store: PostgresMessageStore, _batches: object) -> bool:
         raise StoreUnavailable("the disk is full")
@@ -235,7 +232,7 @@ async def test_the_log_that_the_store_follows_is_not_replaced(deployment: Deploy
     assert min((await deployment.applied()).values()) < 1 << 40
 
 
-async def test_a_log_that_went_back_is_followed_anew(
+async def test_a_log_that_went_back_is_followed_again(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
     await deployment.apply_all(sent(1), sent(2))
@@ -293,8 +290,8 @@ async def test_the_schema_is_made_and_then_left_alone(
     settings = Settings(postgres=SecretUrl(postgres_url))
     await command._migrate(settings)
     runs = "".join(f"runs {script.name}\n" for script in load_migrations())
-    done = f"schema is at version {SCHEMA_VERSION}"
-    assert capsys.readouterr().out == f"{runs}{done}; {SCHEMA_VERSION} migrations run\n"
+    done = f"schema is at version {POSTGRES_SCHEMA_VERSION}"
+    assert capsys.readouterr().out == f"{runs}{done}; {POSTGRES_SCHEMA_VERSION} migrations run\n"
     await command._migrate(settings)
     assert capsys.readouterr().out == f"{done}; nothing to do\n"
     with pytest.raises(StartupError, match="not written from any log yet"):

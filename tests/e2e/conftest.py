@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from support.chats import Chats
 from support.server import ServerProcess
 
 
@@ -16,3 +17,9 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     yield server
     server.kill()
     assert "Traceback" not in server.log()
+
+
+@pytest.fixture
+def chats(server: ServerProcess, tmp_path: Path) -> Chats:
+    """Chats with the server of the test."""
+    return Chats(server.ws_url, tmp_path / "state")

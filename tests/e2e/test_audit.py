@@ -2,8 +2,6 @@
 
 import re
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -12,8 +10,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 import landline
-from support.peer import until
+from support.command import run_landline
 from support.server import ServerProcess
+from support.waiting import until
 
 pytestmark = pytest.mark.e2e
 
@@ -23,14 +22,9 @@ COUNT = 30
 
 def audit(data_dir: Path, *arguments: str) -> tuple[int, str]:
     """Run the command; return its exit code and what it said."""
-    done = subprocess.run(
-        [sys.executable, "-m", "landline", "audit", "--data-dir", str(data_dir), *arguments],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    said = done.stdout + done.stderr
+    code, said = run_landline("audit", "--data-dir", str(data_dir), *arguments)
     assert SECRET not in said
-    assert "Traceback" not in said
-    return done.returncode, said
+    return code, said
 
 
 def names(directory: Path, part: str) -> list[str]:

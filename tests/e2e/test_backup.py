@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from support.pages import code_blocks, read
-from support.peer import WAIT_SECONDS, Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import WAIT_SECONDS, until
 
 # Enough that a copy in steps meets several writes on its way.
 BEFORE = 2_000
@@ -51,23 +52,15 @@ async def test_a_backup_taken_under_load_ends_and_has_all_that_was_accepted_befo
         pytest.skip("the page's command needs sqlite3")
     directory = tmp_path / "a directory"
     directory.mkdir()
-    original = ServerProcess(directory / "landline-data")
-    original.start()
-    try:
+    with ServerProcess(directory / "landline-data") as original:
         before, accepted = await back_up(block, original, directory)
-    finally:
-        original.kill()
     assert (directory / "backup.db").stat().st_mode & 0o077 == 0
     await run(RESTORE, directory)
 
-    again = ServerProcess(directory / "landline-data")
-    again.start()
-    try:
+    with ServerProcess(directory / "landline-data") as again:
         async with Peer(again.ws_url, "bob") as bob:
             await until_caught_up(bob)
             assert before <= bob.received <= accepted
-    finally:
-        again.kill()
 
 
 async def back_up(block: str, server: ServerProcess, directory: Path) -> tuple[set[str], set[str]]:

@@ -1,6 +1,7 @@
 """The first seconds of a server: it is told to stop, it waits, it has been given no streams."""
 
 import asyncio
+import json
 import signal
 import socket
 import sqlite3
@@ -12,8 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from support.peer import Peer, until
+from support.peer import Peer
+from support.raw import dialled, request
 from support.server import ServerProcess
+from support.waiting import until
 
 SIGNALS = [signal.SIGTERM, signal.SIGINT]
 CLUSTER = ["--kafka", "127.0.0.1:1", "--postgres", "postgresql://127.0.0.1:1/none"]
@@ -53,9 +56,8 @@ def launched(directory: Path, args: Sequence[str] = ()) -> Iterator[ServerProces
 
 
 async def ends_well(server: ServerProcess, number: signal.Signals) -> None:
-    assert server.process is not None
-    server.process.send_signal(number)
-    assert await asyncio.to_thread(server.process.wait, 15) == 0, server.log()
+    server.signal(number)
+    assert await asyncio.to_thread(server.wait, 15) == 0, server.log()
     assert "Traceback" not in server.log()
 
 
@@ -96,14 +98,10 @@ async def test_a_start_can_be_stopped_while_it_loads(
 @pytest.mark.parametrize("closing_words", CLOSINGS)
 async def test_streams_that_are_closed_are_no_trouble(tmp_path: Path, closing_words: str) -> None:
     prefix = ["sh", "-c", f'exec "$@" {closing_words}', "sh"]
-    server = ServerProcess(tmp_path / "data", prefix=prefix)
-    server.start()
-    try:
+    with ServerProcess(tmp_path / "data", prefix=prefix) as server:
         async with Peer(server.ws_url, "alice") as alice:
             await alice.send_and_wait("alice", "hello")
         assert server.stop() == 0, server.log()
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize("closing_words", CLOSINGS)
@@ -132,21 +130,16 @@ def test_a_place_where_nobody_can_listen_is_told_with_its_remedy(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with launched(tmp_path / "data", ["--host", host, "--insecure", "--port", str(port)]) as it:
-            assert it.process is not None
-            assert it.process.wait(30) == 2
+            assert it.wait(30) == 2
             assert remedy in it.log()
             assert ("--port," in it.log()) == ("--port" in remedy)
 
 
 def test_a_server_that_is_there_already_is_named_with_its_process(tmp_path: Path) -> None:
     """It may be one that went on when its terminal was closed."""
-    server = ServerProcess(tmp_path / "data")
-    server.start()
-    try:
+    with ServerProcess(tmp_path / "data") as server:
         assert f"runs already, as process {server.pid}: " in refusal(server, tmp_path / "data")
         assert "choose another --port" in refusal(server, tmp_path / "other")
-    finally:
-        server.kill()
     with socket.create_server(("127.0.0.1", server.port)):  # what it left behind names nobody
         assert "choose another --port" in refusal(server, tmp_path / "data")
 
@@ -154,6 +147,21 @@ def test_a_server_that_is_there_already_is_named_with_its_process(tmp_path: Path
 def refusal(server: ServerProcess, directory: Path) -> str:
     """Return what another server says that is to have the same port."""
     with launched(directory, ["--port", str(server.port)]) as other:
-        assert other.process is not None
-        assert other.process.wait(30) == 2, other.log()
+        assert other.wait(30) == 2, other.log()
         return other.log().splitlines()[-1]
+
+
+async def test_a_server_that_starts_is_alive_not_ready_and_lets_nobody_in(tmp_path: Path) -> None:
+    """Its log does not answer yet. A balancer asks and is told, instead of hearing nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:  # and nobody accepts
+        args = ["--kafka", f"127.0.0.1:{listening.getsockname()[1]}", *CLUSTER[2:]]
+        with launched(tmp_path / "data", args) as server:
+            await until(lambda: server.get("/healthz")[0] == 200, "it is alive")
+            status, body = server.get("/readyz")
+            problems = {"status": "not ready", "problems": {"server": "starting"}}
+            assert (status, json.loads(body)) == (503, problems)
+            assert server.get("/metrics")[0] == server.get("/")[0] == 200
+            async with dialled(server.port) as raw:
+                answer = await raw.upgrade(request(server.port))
+                assert (answer.status, answer.headers["retry-after"]) == (503, "1")
+            assert "Traceback" not in server.log()

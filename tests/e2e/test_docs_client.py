@@ -11,8 +11,9 @@ import pytest
 
 import landline
 from support.pages import ROOT, code_blocks, read
-from support.peer import Peer, until, until_caught_up
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import until
 
 URL = "ws://127.0.0.1:8081/ws/chat"
 WAIT_SECONDS = 60.0

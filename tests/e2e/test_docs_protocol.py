@@ -13,9 +13,9 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 from support.pages import code_blocks, read
-from support.peer import until
 from support.scripted import Scripted, accept, scripted, tell, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 WAIT_SECONDS = 60.0
 
@@ -191,10 +191,7 @@ async def test_its_waits_start_again_only_after_a_session_that_lasted(
             await socket.close(1012, reason)
         await socket.wait_closed()
 
-    async with (
-        scripted(script) as server,
-        driver(server.url, tmp_path, IMPATIENT_DRIVER) as chat,
-    ):
+    async with scripted(script) as server, driver(server.url, tmp_path, IMPATIENT_DRIVER) as chat:
         await until(lambda: len(server.sessions) == 7, "it has come again and again")
         chat.tell("advance", "10000")
         await chat.hears("advanced")
@@ -235,10 +232,7 @@ async def test_it_repeats_more_and_more_slowly_and_one_of_a_recipient_first(
                     ref=refused["ref"],
                 )  # fmt: skip
 
-    async with (
-        scripted(script) as server,
-        driver(server.url, tmp_path, IMPATIENT_DRIVER) as chat,
-    ):
+    async with scripted(script) as server, driver(server.url, tmp_path, IMPATIENT_DRIVER) as chat:
         for content in ("m1", "m2", "m3"):
             chat.tell("send", "b", content)
         await chat.hears("accepted", "m3")

@@ -1,6 +1,5 @@
 """One conversation is a flood that its recipient never catches up with; the others are not."""
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from itertools import count
@@ -10,7 +9,8 @@ import pytest
 from landline.protocol.identity import direct_conversation
 from landline.protocol.partitions import partition_of
 from support.cluster import Servers
-from support.peer import Peer, until
+from support.peer import Peer
+from support.waiting import paced, running, until
 
 PARTITIONS = 32
 FLOOD = 4_000
@@ -37,15 +37,12 @@ async def flooding(alice: Peer) -> AsyncIterator[None]:
     """150 messages a second."""
 
     async def write() -> None:
-        while True:
+        async for _ in paced(0.1):
             for _ in range(15):
                 await alice.send("bob", "flood")
-            await asyncio.sleep(0.1)
 
-    task = asyncio.create_task(write())
-    yield
-    task.cancel()
-    await asyncio.wait([task])
+    async with running(write()):
+        yield
 
 
 @asynccontextmanager
@@ -54,24 +51,20 @@ async def sipping(url: str) -> AsyncIterator[Peer]:
 
     async def sip(bob: Peer) -> None:
         done = 0
-        while True:
+        async for _ in paced(0.1):
             ids = bob.visit.message_ids[done : done + 10]
             if ids:
                 await bob.raw({"type": "ack", "ids": ids})
                 done += len(ids)
-            await asyncio.sleep(0.1)
 
-    async with Peer(url, "bob", acks=False, reconnects=False) as bob:
-        task = asyncio.create_task(sip(bob))
+    async with Peer(url, "bob", acks=False, reconnects=False) as bob, running(sip(bob)):
         yield bob
-        task.cancel()
-        await asyncio.wait([task])
 
 
 @pytest.mark.timeout(300)
 async def test_a_flood_keeps_nobody_else_waiting(servers: Servers) -> None:
-    """Neither those whose messages lie behind it when bob comes, nor those who write meanwhile; in
-    its partition of the log or in another one.
+    """Those whose messages lie behind it when bob comes, and those who write meanwhile; in its
+    partition of the log or in another one.
     """
     here = servers.here.ws_url
     others = [Peer(here, name(place)) for place in ("same", "before", "behind")]

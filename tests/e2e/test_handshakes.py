@@ -12,9 +12,10 @@ import psutil
 import pytest
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
-from support.peer import Peer, until
+from support.peer import Peer
 from support.raw import dialled, request
 from support.server import ServerProcess
+from support.waiting import paced, until
 
 EMOJI = "\U0001f600"  # 4 bytes of UTF-8
 BAD_NAMES = [
@@ -33,7 +34,7 @@ async def status_of(port: int, data: bytes) -> int:
 
 
 async def test_silent_sockets_and_slow_headers_are_cut(server: ServerProcess) -> None:
-    """Whoever does not finish its request is hung up on, and keeps nobody else waiting."""
+    """A client that does not finish its request is hung up on, and keeps nobody else waiting."""
 
     async def silent() -> None:
         async with dialled(server.port) as raw:
@@ -42,10 +43,10 @@ async def test_silent_sockets_and_slow_headers_are_cut(server: ServerProcess) ->
     async def slow() -> None:
         async with dialled(server.port) as raw:
             cut = asyncio.create_task(raw.until_cut())
-            for byte in request(server.port, headers=[("X-Slow", "x" * 10_000)]):
-                if cut.done() or not await raw.write(bytes([byte])):
+            slowly = request(server.port, headers=[("X-Slow", "x" * 10_000)])
+            async for number in paced(0.1):
+                if cut.done() or not await raw.write(slowly[number : number + 1]):
                     break
-                await asyncio.sleep(0.1)
             await cut
 
     process = psutil.Process(server.pid)
@@ -151,9 +152,7 @@ async def test_pages_of_other_sites_are_refused_before_the_upgrade(tmp_path: Pat
     listed = "https://chat.example"
     for allowed in (None, listed):
         args = ["--allowed-origins", allowed] if allowed else []
-        server = ServerProcess(tmp_path / f"data-{allowed is None}", args=args)
-        server.start()
-        try:
+        with ServerProcess(tmp_path / f"data-{allowed is None}", args=args) as server:
             port = server.port
             good = allowed or f"http://127.0.0.1:{port}"
             statuses = {
@@ -164,8 +163,6 @@ async def test_pages_of_other_sites_are_refused_before_the_upgrade(tmp_path: Pat
             assert {origin: status for origin, status in statuses.items() if status != 403} == {}
             assert await status_of(port, request(port, headers=[("Origin", good)])) == 101
             assert await status_of(port, request(port)) == 101  # not a browser
-        finally:
-            server.kill()
 
 
 async def test_a_name_that_was_pointed_at_this_machine_is_no_same_origin(

@@ -7,11 +7,11 @@ import signal
 from contextlib import suppress
 from pathlib import Path
 
-import psutil
 import pytest
 
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import paced, until
 
 ROLES = ["gateway,writer", "gateway", "writer"]
 
@@ -30,10 +30,9 @@ def is_handled(pid: int) -> bool:
 async def hang_up(pid: int, times: list[int]) -> None:
     """Send SIGHUP again and again, until the process has ended."""
     with suppress(ProcessLookupError):
-        while psutil.pid_exists(pid):
+        async for _ in paced(0.002):
             os.kill(pid, signal.SIGHUP)
             times.append(pid)
-            await asyncio.sleep(0.002)
 
 
 async def test_a_server_lives_through_it_from_its_start_to_the_end_of_its_drain(
@@ -41,7 +40,6 @@ async def test_a_server_lives_through_it_from_its_start_to_the_end_of_its_drain(
 ) -> None:
     server = ServerProcess(tmp_path / "data", args=["--log-dir", str(tmp_path / "logs")])
     server.launch()
-    assert server.process is not None
     await until(lambda: is_handled(server.pid), "the program runs")
     times: list[int] = []
     storm = asyncio.create_task(hang_up(server.pid, times))
@@ -50,9 +48,9 @@ async def test_a_server_lives_through_it_from_its_start_to_the_end_of_its_drain(
         async with Peer(server.ws_url, "alice") as alice:
             for number in range(20):
                 await alice.send_and_wait("alice", f"{number}")
-            server.process.terminate()
+            server.signal(signal.SIGTERM)
             await until(lambda: '"draining"' in server.log(), "the server drains")
-        assert await asyncio.to_thread(server.process.wait, 30) == 0
+        assert await asyncio.to_thread(server.wait, 30) == 0
     finally:
         server.kill()
         await storm
@@ -67,11 +65,10 @@ async def test_a_start_that_waits_lives_through_it(tmp_path: Path, roles: str) -
     args += ["--roles", roles, "--log-dir", str(tmp_path / "logs")]
     server = ServerProcess(tmp_path / "data", args=args)
     server.launch()
-    assert server.process is not None
     await until(lambda: is_handled(server.pid), "the program runs")
     storm = asyncio.create_task(hang_up(server.pid, []))
     try:
-        assert await asyncio.to_thread(server.process.wait, 100) == 2
+        assert await asyncio.to_thread(server.wait, 100) == 2
     finally:
         server.kill()
         await storm
@@ -81,9 +78,9 @@ async def test_a_start_that_waits_lives_through_it(tmp_path: Path, roles: str) -
 async def test_its_file_may_be_moved_away(tmp_path: Path) -> None:
     """As logrotate does it, without `copytruncate`."""
     logs = tmp_path / "logs"
-    server = ServerProcess(tmp_path / "data", args=["--log-dir", str(logs), "--server-id", "ws-1"])
-    server.start()
-    try:
+    with ServerProcess(
+        tmp_path / "data", args=["--log-dir", str(logs), "--server-id", "ws-1"]
+    ) as server:
         path = logs / f"landline-ws-1-{server.port}.log"
         path.rename(logs / "moved")
         os.kill(server.pid, signal.SIGHUP)
@@ -92,6 +89,4 @@ async def test_its_file_may_be_moved_away(tmp_path: Path) -> None:
             pass
         await until(lambda: "connection_closed" in path.read_text(), "its lines go there")
         assert [json.loads(line) for line in path.read_text().splitlines()]
-        assert server.is_alive
-    finally:
-        server.kill()
+        assert server.is_running

@@ -1,4 +1,4 @@
-"""Who waits for a connection need not wait for the next try: a send and the Enter key make one."""
+"""Nobody has to wait for the next try to connect: a send and the Enter key make one."""
 
 import asyncio
 import io
@@ -10,20 +10,20 @@ import pytest
 
 import landline
 from landline.client import Chat, Disconnected, Event
-from landline.client.backoff import Backoff
-from landline.stack.ports import free_port
+from landline.client.reconnecting import ReconnectDelays
 from landline.terminal.chat import Terminal
 from landline.terminal.lines import Input
 from landline.terminal.screen import Screen
-from support.peer import until
+from landline_stack.ports import free_port
 from support.scripted import ID, accept_all, scripted
+from support.waiting import until
 
 LONG = 3_600.0
 
 
 @pytest.fixture(autouse=True)
 def only_long_waits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Backoff, "next_delay", lambda *_args, **_named: LONG)
+    monkeypatch.setattr(ReconnectDelays, "next_seconds", lambda *_args, **_named: LONG)
 
 
 @pytest.fixture

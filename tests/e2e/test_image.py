@@ -1,21 +1,24 @@
-"""What `docker run` would do with the Dockerfile, done without Docker: the same commands, with the
-image's environment and nothing else.
+"""What `docker build` and `docker run` would do with the Dockerfile, done without Docker: the same
+package from the same files, then the same commands with the image's environment and nothing else.
 """
 
 import json
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
-from landline.stack.ports import free_port
-from support.pages import read
-from support.peer import Peer, until
+from landline_stack.ports import free_port
+from support.pages import ROOT, read
+from support.peer import Peer
+from support.waiting import until
 
 DOCKERFILE = read("Dockerfile").replace("\\\n", " ")
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
@@ -32,7 +35,33 @@ def words(instruction: str) -> list[str]:
     return found
 
 
-def environment(tmp_path: Path, **given: str) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def package(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return the package as the image has it: built from the files that are copied, unpacked."""
+    context = tmp_path_factory.mktemp("context")
+    for files in re.findall(r"^COPY (?!--)(.*) \S+$", DOCKERFILE, re.MULTILINE):
+        for file in files.split():
+            source = ROOT / file
+            if source.is_dir():
+                shutil.copytree(
+                    source, context / file, ignore=shutil.ignore_patterns("__pycache__")
+                )
+            else:
+                shutil.copy(source, context)
+    subprocess.run(
+        [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", "dist"],
+        cwd=context,
+        capture_output=True,
+        check=True,
+        timeout=60,
+    )
+    [wheel] = (context / "dist").iterdir()
+    unpacked = tmp_path_factory.mktemp("package")
+    ZipFile(wheel).extractall(unpacked)
+    return unpacked
+
+
+def environment(tmp_path: Path, package: Path, **given: str) -> dict[str, str]:
     """Return what a container would have; its directories are here instead."""
     [line] = re.findall(r"^ENV (.*)$", DOCKERFILE, re.MULTILINE)
     image = dict(word.split("=", 1) for word in shlex.split(line))
@@ -40,6 +69,7 @@ def environment(tmp_path: Path, **given: str) -> dict[str, str]:
     return {
         **image,
         "PATH": f"{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PYTHONPATH": str(package),  # before the checkout
         "LANDLINE_HOST": "127.0.0.1",  # the tests' servers are for nobody else
         "LANDLINE_DATA_DIR": str(tmp_path / "data"),
         **given,
@@ -69,10 +99,43 @@ def is_healthy(variables: dict[str, str]) -> bool:
     return done.returncode == 0
 
 
+def files_of(root: Path, name: str) -> set[Path]:
+    found = (each.relative_to(root) for each in (root / name).rglob("*.*"))
+    return {each for each in found if each.suffix != ".pyc"}
+
+
+def test_it_has_all_of_every_package(package: Path) -> None:
+    """Pages, SQL and the checker's report are files of packages, and are read from there."""
+    for name in ("landline", "landline_stack", "landline_verify"):
+        assert files_of(package, name) == files_of(ROOT / "src", name)
+
+
+def test_it_has_the_checker_of_a_deployment(package: Path, tmp_path: Path) -> None:
+    program = "import landline_verify.command as command; print(command.__file__)"
+    variables = environment(tmp_path, package)
+    found = subprocess.check_output(
+        ["python", "-c", program], cwd=tmp_path, env=variables, text=True, timeout=60
+    )
+    assert found.startswith(str(package))
+    done = subprocess.run(
+        [*words("ENTRYPOINT"), "verify", "--url", f"ws://127.0.0.1:{free_port()}/ws/chat"],
+        cwd=tmp_path,
+        env=variables,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert done.returncode == 2, done
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize("more", [{}, PROXIES], ids=["plain", "proxies"])
-async def test_it_starts_is_healthy_and_stops(more: dict[str, str], tmp_path: Path) -> None:
+async def test_it_starts_is_healthy_and_stops(
+    more: dict[str, str], package: Path, tmp_path: Path
+) -> None:
     port = free_port()
-    variables = environment(tmp_path, LANDLINE_PORT=str(port), **more)
+    variables = environment(tmp_path, package, LANDLINE_PORT=str(port), **more)
     assert not is_healthy(variables)
     with container(variables, tmp_path) as process:
         await until(lambda: is_healthy(variables), "the health check succeeds")
@@ -85,7 +148,7 @@ async def test_it_starts_is_healthy_and_stops(more: dict[str, str], tmp_path: Pa
 
 
 @pytest.mark.parametrize("port", ["", "tcp://10.0.0.1:80"])
-def test_a_port_that_is_none_is_the_default(port: str, tmp_path: Path) -> None:
+def test_a_port_that_is_none_is_the_default(port: str, package: Path, tmp_path: Path) -> None:
     """Empty, or what Kubernetes sets for a service that is called landline."""
     program = words("HEALTHCHECK")
     assert program[:2] == ["python", "-c"]
@@ -93,7 +156,7 @@ def test_a_port_that_is_none_is_the_default(port: str, tmp_path: Path) -> None:
     shown = shown.replace(", timeout=4", "")
     done = subprocess.run(
         [*program[:2], shown],
-        env=environment(tmp_path, LANDLINE_PORT=port),
+        env=environment(tmp_path, package, LANDLINE_PORT=port),
         capture_output=True,
         text=True,
         check=True,
@@ -102,8 +165,8 @@ def test_a_port_that_is_none_is_the_default(port: str, tmp_path: Path) -> None:
     assert done.stdout == "http://127.0.0.1:8081/healthz\n"
 
 
-def test_it_asks_for_somebody_who_takes_responsibility(tmp_path: Path) -> None:
-    variables = environment(tmp_path, LANDLINE_HOST="0.0.0.0")  # noqa: S104 - it is refused
+def test_it_asks_for_somebody_who_takes_responsibility(package: Path, tmp_path: Path) -> None:
+    variables = environment(tmp_path, package, LANDLINE_HOST="0.0.0.0")  # noqa: S104 - it is refused
     with container(variables, tmp_path) as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 2

@@ -7,6 +7,7 @@ different servers.
 import asyncio
 import json
 import random
+import signal
 from collections import Counter
 
 import psutil
@@ -14,8 +15,9 @@ import pytest
 
 from support.chatting import chatting, pairs, until_received
 from support.cluster import Servers
-from support.peer import Frame, Peer, until, until_caught_up
+from support.peer import Frame, Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import paced, until
 
 
 async def send_many(url: str, sender: str, to: str, count: int) -> set[str]:
@@ -145,15 +147,14 @@ async def test_a_user_who_comes_and_goes_is_never_stranded(servers: Servers) -> 
         received: set[str] = set()
 
         async def write() -> None:
-            for number in range(400):
+            async for number in paced(0.0025, 400):
                 await alice.send("bob", f"message {number}")
-                await asyncio.sleep(0.0025)
 
         writing = asyncio.create_task(write())
         for turn in range(20):
             bob = Peer(servers.there.ws_url, "bob")
             await bob.start()
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(random.uniform(0, 0.04))
             await (bob.cut() if turn % 2 else bob.stop())
             bob.reconnects = False
             received |= bob.received
@@ -207,7 +208,7 @@ async def test_a_client_that_does_not_read_slows_nobody_down(servers: Servers) -
             if part == 3:  # what has bounds of its own (buffers, the tail of the log) is full
                 before = process.memory_info().rss
         to_bob = {f["id"] for f in alice.accepted.values() if f["conversation"] == "dm:alice:bob"}
-        await until(lambda: to_bob <= bob.received, "bob has all of his")
+        await until(lambda: to_bob <= bob.received, "bob has all that is for bob")
         grown = process.memory_info().rss - before
         assert grown < 48 * 1024 * 1024, f"memory grew by {grown >> 20} MiB of 109 MiB sent"
         to_stuck = alice.accepted_ids - to_bob
@@ -223,12 +224,11 @@ async def test_connecting_in_the_middle_of_a_flood(servers: Servers) -> None:
         is_over = False
 
         async def flood() -> None:
-            number = 0
-            while not is_over:
+            async for number in paced(0.001):
+                if is_over:
+                    return
                 if len(alice.unanswered) < 100:
                     await alice.send("bob", f"message {number}")
-                    number += 1
-                await asyncio.sleep(0.001)
 
         flooding = asyncio.create_task(flood())
         received: set[str] = set()
@@ -258,14 +258,13 @@ async def test_servers_that_are_asked_to_stop_drain(servers: Servers) -> None:
     await asyncio.gather(*(peer.start() for peer in peers))
 
     async def chat(number: int, peer: Peer) -> None:
-        for turn in range(100_000):
+        async for turn in paced(0.001):
             if peer.visit.close_code is not None or peer.socket is None:
                 return
             await peer.send(f"user{number ^ 1}", f"{number} {turn}")
-            await asyncio.sleep(0.001)
 
     chats = [asyncio.create_task(chat(*item)) for item in enumerate(peers)]
-    await asyncio.sleep(0.5)
+    await until(lambda: all(len(peer.accepted) > 20 for peer in peers), "all of them chat")
     codes = await asyncio.to_thread(servers.stop)
     await asyncio.gather(*chats)
     assert set(codes) == {0}
@@ -288,11 +287,9 @@ async def test_a_second_signal_ends_it_at_once_and_loses_nothing(servers: Server
         for number in range(500):
             await alice.send("bob", f"message {number}")
         await until(lambda: len(alice.accepted) > 100, "some are accepted")
-        process = servers.here.process
-        assert process is not None
-        process.terminate()
-        process.terminate()
-        assert await asyncio.to_thread(process.wait, 10) is not None
+        servers.here.signal(signal.SIGTERM)
+        servers.here.signal(signal.SIGTERM)
+        assert await asyncio.to_thread(servers.here.wait, 10) is not None
         accepted = alice.accepted_ids
     servers.start()
     async with Peer(servers.there.ws_url, "bob") as bob:

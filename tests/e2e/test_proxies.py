@@ -17,10 +17,10 @@ import trustme
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 from support.pages import ROOT, code_blocks, read
-from support.peer import until
 from support.server import ServerProcess
+from support.waiting import until
 
 PAGE = read("docs/proxies.md")
 NAME = "chat.example.org"
@@ -136,7 +136,7 @@ async def in_front(
 ) -> AsyncIterator[Proxy]:
     """Run the page's proxy in front of a server, and of whatever listens on the port `other`."""
     server.stop()
-    server.args = ["--allowed-origins", ORIGIN]
+    server.arguments = ["--allowed-origins", ORIGIN]
     server.start()
     directory = tmp_path / name
     directory.mkdir()
@@ -174,7 +174,7 @@ async def hear(socket: ClientConnection, kind: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("query", ["", "?username=alice", "?username=mallory"])
-async def test_who_connects_is_who_the_proxy_says(query: str, proxy: Proxy) -> None:
+async def test_a_user_is_the_one_whom_the_proxy_names(query: str, proxy: Proxy) -> None:
     async with proxy.socket(query) as socket:
         assert (await hear(socket, "welcome"))["user"] == "alice"
         await socket.send(json.dumps({"type": "send", "to": "alice", "content": "hi", "ref": "1"}))

@@ -7,16 +7,10 @@ from pathlib import Path
 import pytest
 
 import landline
-from landline.client import (
-    Delivered,
-    Event,
-    MessageRejected,
-    OutboxInUse,
-    Refused,
-    SendTimeout,
-)
-from support.peer import Peer, until, until_caught_up
+from landline.client import Delivered, Event, MessageRejected, OutboxInUse, Refused, SendTimeout
+from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
+from support.waiting import until
 
 
 async def test_the_ten_lines_of_the_readme(server: ServerProcess) -> None:
@@ -26,16 +20,16 @@ async def test_the_ten_lines_of_the_readme(server: ServerProcess) -> None:
         landline.connect(server.ws_url, username="alice", on_event=events.append) as alice,
         landline.connect(server.ws_url, username="bob") as bob,
     ):
-        receipt = await alice.send("bob", "hello")
+        acceptance = await alice.send("bob", "hello")
         async for message in bob:
             assert (message.sender, message.to, message.content) == ("alice", "bob", "hello")
-            assert (message.id, message.offset) == (receipt.id, receipt.offset)
-            assert message.time == receipt.time
+            assert (message.id, message.offset) == (acceptance.id, acceptance.offset)
+            assert message.time == acceptance.time
             assert not message.replay
             break
         bob.acknowledge(message)
         await until(
-            lambda: Delivered((receipt.id,), "bob") in events, "alice hears of the delivery"
+            lambda: Delivered((acceptance.id,), "bob") in events, "alice hears of the delivery"
         )
 
 
@@ -99,15 +93,15 @@ async def test_a_thousand_sends_through_three_restarts(server: ServerProcess) ->
     ):
         receiving = asyncio.create_task(receive(bob))
         sends = [asyncio.create_task(alice.send("bob", f"m{n}")) for n in range(1_000)]
-        for kill in (True, False, True):
-            await asyncio.sleep(0.05)
+        for kill, count in ((True, 50), (False, 200), (True, 400)):
+            await until(lambda: len(received) >= count, f"{count} have arrived")  # noqa: B023
             await asyncio.to_thread(server.kill if kill else server.stop)
             await asyncio.to_thread(server.start)
-        receipts = await asyncio.gather(*sends)
+        acceptances = await asyncio.gather(*sends)
         await until(lambda: len(set(received)) == 1_000, "bob has all")
         receiving.cancel()
         await asyncio.wait({receiving})
-    assert len({receipt.id for receipt in receipts}) == 1_000
+    assert len({acceptance.id for acceptance in acceptances}) == 1_000
     assert max(Counter(received).values()) == 1
 
 

@@ -11,12 +11,11 @@ import pytest
 from websockets.asyncio.server import ServerConnection
 
 import landline
-from landline.client import ClientError, Event, WrongUser
-from landline.client import chat as client
+from landline.client import ClientError, Event, WrongUser, link
 from support.faults import metric
-from support.peer import until
 from support.scripted import Scripted, scripted, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 
 async def leave(url: str) -> None:
@@ -64,7 +63,7 @@ async def end_a_pipe(url: str) -> None:
 
 
 @pytest.mark.e2e
-async def test_who_leaves_says_goodbye(
+async def test_a_client_that_leaves_says_goodbye(
     server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("STATE_OF_THE_TEST", str(tmp_path))
@@ -79,8 +78,7 @@ async def test_who_leaves_says_goodbye(
 
 
 async def closed_with(
-    script: Callable[[ServerConnection], Awaitable[None]],
-    use: Callable[[str], Awaitable[object]],
+    script: Callable[[ServerConnection], Awaitable[None]], use: Callable[[str], Awaitable[object]]
 ) -> int | None:
     """Return the code with which the client closed its first connection."""
     codes: list[int | None] = []
@@ -127,7 +125,7 @@ async def test_a_frame_of_a_session_that_cannot_be_read() -> None:
 
 
 async def test_a_welcome_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "WELCOME_SECONDS", 0.1)
+    monkeypatch.setattr(link, "WELCOME_SECONDS", 0.1)
 
     async def script(_socket: ServerConnection) -> None:
         """Say nothing."""
@@ -136,7 +134,7 @@ async def test_a_welcome_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> 
 
 
 async def test_an_answer_that_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(client, "ANSWER_SECONDS", 0.1)
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.1)
 
     async def script(socket: ServerConnection) -> None:
         await welcome(socket)

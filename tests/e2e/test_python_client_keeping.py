@@ -20,8 +20,8 @@ from landline.client import (
     SendTimeout,
 )
 from landline.client.outbox import FileOutbox
-from support.peer import until
-from support.scripted import ID, accept_all, scripted
+from support.scripted import ID, accept_all, scripted, scripted_chat
+from support.waiting import go_round, until
 
 WAIT_SECONDS = 20.0
 
@@ -43,7 +43,7 @@ async def give_up(chat: Chat, how: str, content: str = "hello") -> None:
     match how:
         case "cancelled at once":
             sending = asyncio.create_task(chat.send("b", content))
-            await asyncio.sleep(0)
+            await go_round()
             sending.cancel()
             await asyncio.wait({sending})
             assert sending.cancelled()
@@ -62,20 +62,17 @@ HOW = pytest.mark.parametrize("how", ["cancelled at once", "wait_for", "timeout"
 
 
 @HOW
-async def test_who_gives_up_does_not_take_it_back(how: str, tmp_path: Path) -> None:
+async def test_giving_up_a_send_does_not_take_it_back(how: str, tmp_path: Path) -> None:
     """It goes out in this session, after what was begun before it and before what comes later."""
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat,
-    ):
+    async with scripted_chat(accept_all, outbox=tmp_path / "a.db") as (server, chat):
         with busy_disk(chat) as is_free:
             before = asyncio.create_task(chat.send("b", "before"))
-            await asyncio.sleep(0)
+            await go_round()
             await give_up(chat, how)
             assert not is_free.is_set()  # the time that was given is over, whatever the disk does
             assert [draft.content for draft in chat.unanswered] == ["before", "hello"]
             after = asyncio.create_task(chat.send("b", "after"))
-            await asyncio.sleep(0)
+            await go_round()
         assert [(await send).id for send in (before, after)] == [ID, ID]
         await until(lambda: not chat.unanswered, "all are answered")
         assert [frame["content"] for frame in server.frames] == ["before", "hello", "after"]
@@ -83,10 +80,7 @@ async def test_who_gives_up_does_not_take_it_back(how: str, tmp_path: Path) -> N
 
 @pytest.mark.parametrize("how", ["cancelled at once", "timeout of 0"])
 async def test_without_a_file_either(how: str) -> None:
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", connect_timeout=None) as chat,
-    ):
+    async with scripted_chat(accept_all, connect_timeout=None) as (server, chat):
         await give_up(chat, how)
         await until(lambda: not chat.unanswered, "it is answered")
         assert [frame["content"] for frame in server.frames] == ["hello"]
@@ -100,7 +94,7 @@ async def test_it_is_kept_before_the_chat_is_left(how: str, tmp_path: Path) -> N
         await chat.__aenter__()
         with busy_disk(chat) as is_free:
             waiting = asyncio.create_task(chat.send("b", "somebody waits"))
-            await asyncio.sleep(0)
+            await go_round()
             await give_up(chat, how)
             leaving = asyncio.create_task(chat.close())
             await until(lambda: chat._ended is not None, "it is being left")
@@ -125,16 +119,12 @@ def fill(chat: Chat) -> None:
 
 
 @HOW
-async def test_one_that_cannot_be_kept_is_told_to_whoever_gave_it_up(
-    how: str, tmp_path: Path
-) -> None:
+async def test_one_that_cannot_be_kept_is_told_to_its_sender(how: str, tmp_path: Path) -> None:
     events: list[Event] = []
     text = "x" * 16_000
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(
-            server.url, username="a", outbox=tmp_path / "a.db", on_event=events.append
-        ) as chat,
+    async with scripted_chat(accept_all, outbox=tmp_path / "a.db", on_event=events.append) as (
+        server,
+        chat,
     ):
         fill(chat)
         with busy_disk(chat):
@@ -153,10 +143,7 @@ async def test_one_that_cannot_be_kept_is_at_least_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     text = "secret" * 2_500
-    async with (
-        scripted(accept_all) as server,
-        landline.connect(server.url, username="a", outbox=tmp_path / "a.db") as chat,
-    ):
+    async with scripted_chat(accept_all, outbox=tmp_path / "a.db") as (_server, chat):
         fill(chat)
         with busy_disk(chat):
             await give_up(chat, "timeout", text)

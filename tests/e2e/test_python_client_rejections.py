@@ -1,18 +1,25 @@
 """A message that is rejected when nobody waits for its answer is told all the same."""
 
 import asyncio
-import json
 from pathlib import Path
 
 import pytest
 from websockets.asyncio.server import ServerConnection
 
 import landline
-from landline.client import Connected, Disconnected, Event, MessageRejected, Rejected, SendTimeout
+from landline.client import (
+    Accepted,
+    Connected,
+    Disconnected,
+    Event,
+    MessageRejected,
+    Rejected,
+    SendTimeout,
+)
 from landline.client.outbox import Draft, FileOutbox
-from support.peer import until
-from support.scripted import Scripted, accept, scripted, tell, welcome
+from support.scripted import Scripted, accept, scripted, scripted_chat, tell, welcome
 from support.server import ServerProcess
+from support.waiting import until
 
 REJECTED = Rejected("b", "lost?", "bad_recipient", "no such name")
 
@@ -20,9 +27,7 @@ REJECTED = Rejected("b", "lost?", "bad_recipient", "no such name")
 async def reject(seen: Scripted, socket: ServerConnection) -> None:
     """Reject everything but what is fine."""
     await welcome(socket)
-    async for text in socket:
-        frame = json.loads(text)
-        seen.sessions[-1].append(frame)
+    async for frame in seen.hear(socket):
         if frame["content"] == "fine":
             await accept(socket, frame)
             continue
@@ -77,11 +82,9 @@ async def test_one_that_its_sender_gave_up_is_told(how: str) -> None:
         await may_answer.wait()
         await reject(seen, socket)
 
-    async with (
-        scripted(script) as server,
-        landline.connect(
-            server.url, username="a", on_event=events.append, connect_timeout=None
-        ) as chat,
+    async with scripted_chat(script, on_event=events.append, connect_timeout=None) as (
+        _server,
+        chat,
     ):
         if how == "cancelled":
             sending = asyncio.create_task(chat.send("b", "lost?"))
@@ -96,22 +99,19 @@ async def test_one_that_its_sender_gave_up_is_told(how: str) -> None:
     assert news(events) == [REJECTED]
 
 
-async def test_who_waits_for_the_answer_is_told_once() -> None:
+async def test_a_sender_that_waits_for_the_answer_is_told_once() -> None:
     events: list[Event] = []
-    async with (
-        scripted(reject) as server,
-        landline.connect(server.url, username="a", on_event=events.append) as chat,
-    ):
+    async with scripted_chat(reject, on_event=events.append) as (_server, chat):
         with pytest.raises(MessageRejected, match="no such name"):
             await chat.send("b", "lost?")
         await chat.send("b", "fine")
-    assert [type(event) for event in news(events)] == [landline.client.Accepted]
+    assert [type(event) for event in news(events)] == [Accepted]
 
 
 async def test_one_that_could_not_be_told_is_not_forgotten(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody listens, or who listens fails."""
+    """Nobody listens, or the listener fails."""
 
     def fail(event: Event) -> None:
         if isinstance(event, Rejected):
@@ -131,6 +131,33 @@ async def test_one_that_could_not_be_told_is_not_forgotten(
             with pytest.raises(landline.client.ClientError, match="ZeroDivisionError"):
                 await anext(chat)
         assert await kept(outbox, server.url) == ["lost?"]
+
+
+async def test_an_acceptance_that_could_not_be_told_is_told_by_the_next_chat(
+    tmp_path: Path,
+) -> None:
+    """The listener may fail: the draft is repeated, and a repeat is stored once."""
+    events: list[Event] = []
+
+    def fail(event: Event) -> None:
+        if isinstance(event, Accepted):
+            raise ZeroDivisionError
+
+    outbox = tmp_path / "a.db"
+    async with scripted(reject) as server:
+        await keep(outbox, Draft("r", "b", "fine"), server.url)
+        async with landline.connect(
+            server.url, username="a", outbox=outbox, on_event=fail, connect_timeout=None
+        ) as chat:
+            with pytest.raises(landline.client.ClientError, match="ZeroDivisionError"):
+                await anext(chat)
+        assert await kept(outbox, server.url) == ["fine"]
+        async with landline.connect(
+            server.url, username="a", outbox=outbox, on_event=events.append
+        ) as chat:
+            await until(lambda: not chat.unanswered, "it is answered")
+        assert await kept(outbox, server.url) == []
+    assert [type(event) for event in news(events)] == [Accepted]
 
 
 async def test_a_server_of_today_tells_what_it_rejects_of_an_earlier_version(

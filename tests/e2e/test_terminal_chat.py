@@ -6,7 +6,6 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
@@ -14,8 +13,7 @@ from pathlib import Path
 import pytest
 
 from support.server import ServerProcess
-
-WAIT_SECONDS = 30.0
+from support.waiting import WAIT_SECONDS, wait_until
 
 
 class Terminal:
@@ -45,10 +43,7 @@ class Terminal:
 
     def wait_for(self, what: str) -> None:
         """Wait until a text is shown."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while what not in self.text():
-            assert time.monotonic() < deadline, f"no {what!r} in {self.text()!r}"
-            time.sleep(0.02)
+        wait_until(lambda: what in self.text(), lambda: f"{what!r} is in {self.text()!r}")
 
     def end_input(self) -> int:
         """Type Ctrl-D and return the exit code."""
@@ -113,10 +108,9 @@ def test_an_unsent_line_is_sent_by_the_next_run(
     alice.wait_for("-- reconnecting")
     alice.type("do not forget me")
     outbox = next((tmp_path / "landline").glob("alice@*.db"))
-    deadline = time.monotonic() + WAIT_SECONDS
-    while "do not forget me" not in _kept(outbox, tmp_path / "copy.db"):
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
+    wait_until(
+        lambda: "do not forget me" in _kept(outbox, tmp_path / "copy.db"), "the line is kept"
+    )
     alice.kill()
     server.start()
     again = Terminal(server.ws_url, "alice", "bob", tmp_path)

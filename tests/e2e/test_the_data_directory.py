@@ -1,40 +1,19 @@
-"""The data directory while others are at it: locks, readers, removals, modes."""
+"""The data directory while others use it, take it, or may look into it."""
 
-import asyncio
-import contextlib
 import errno
-import json
-import os
 import shutil
-import sqlite3
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from e2e.test_storage_faults import logged, needs_compiler, refused
-from support.disk import FaultyDisk
-from support.peer import Peer, until
+from support.data_directory import NAME, READER, logged, problem, refusal, refused, stranger
+from support.disk import FaultyDisk, needs_compiler
+from support.peer import Peer
 from support.server import ServerProcess
-
-NAME = "landline.db"
-
-
-@contextlib.contextmanager
-def stranger(data_dir: Path, *statements: str) -> Iterator[sqlite3.Connection]:
-    """Another program's connection, in the middle of what the statements began."""
-    connection = sqlite3.connect(data_dir / NAME, isolation_level=None, check_same_thread=False)
-    with contextlib.closing(connection):
-        for statement in statements:
-            connection.execute(statement).fetchall()
-        yield connection
-
-
-READER = ("BEGIN", "SELECT count(*) FROM log")
+from support.waiting import until
 
 
 @pytest.fixture
@@ -46,24 +25,6 @@ def server(tmp_path: Path) -> Iterator[ServerProcess]:
     it.start()
     yield it
     it.kill()
-
-
-async def refusal(peer: Peer, text: str) -> str:
-    """Send something that must be refused, and return how."""
-    errors, accepted = len(peer.errors), len(peer.accepted)
-    await peer.send("bob", text)
-    await until(lambda: len(peer.errors) > errors, "the send is answered")
-    assert len(peer.accepted) == accepted
-    return str(peer.errors[errors]["outcome"])
-
-
-def problem(server: ServerProcess) -> str:
-    """Return what /readyz says of the log; nothing while it is well."""
-    status, body = server.get("/readyz")
-    return str(json.loads(body)["problems"].get("log", "")) if status == 503 else ""
-
-
-# Somebody else at the file ----------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("has_reader", [False, True], ids=["alone", "with a reader"])
@@ -109,27 +70,25 @@ async def test_a_disk_recovers_though_somebody_reads_all_the_time(
 ) -> None:
     """The write-ahead log cannot be emptied then. What is accepted afterwards survives a kill."""
     disk = FaultyDisk(tmp_path, calls, errno.EIO)
-    server = ServerProcess(tmp_path / "data", env=disk.env)
-    server.start()
-    try:
+    with ServerProcess(tmp_path / "data", env=disk.env) as server:
         async with Peer(server.ws_url, "alice") as alice:
             await alice.send_and_wait("bob", "before")
             with stranger(server.data_dir, *READER):
                 for part in range(2):
                     disk.fail(server)
                     await refusal(alice, f"{part} broken")
-                    disk.mend(server)
+                    disk.repair(server)
                     await until(server.is_ready, "the server is ready again")
                     await until(lambda: not alice.unanswered, "every unknown outcome is known")
                     await alice.send_and_wait("bob", f"{part} whole again")
         server.kill()
         assert {id for id, _ in logged(server.data_dir / NAME)} == alice.accepted_ids
-    finally:
-        server.kill()
 
 
 @pytest.mark.parametrize("work", [READER, ("BEGIN IMMEDIATE",)], ids=["reader", "lock"])
-async def test_a_start_waits_for_who_has_the_file(work: tuple[str, ...], tmp_path: Path) -> None:
+async def test_a_start_waits_for_the_program_that_has_the_file(
+    work: tuple[str, ...], tmp_path: Path
+) -> None:
     """A reader does not matter, though it stays; a lock is waited for."""
     server = ServerProcess(tmp_path / "data")
     server.start()
@@ -156,9 +115,6 @@ def test_a_lock_that_does_not_end_is_said_at_start(tmp_path: Path) -> None:
     with stranger(server.data_dir, "BEGIN IMMEDIATE"):
         said = refused(server.data_dir)
     assert f"--data-dir {server.data_dir}: {NAME} is locked by another program" in said
-
-
-# Taken away -------------------------------------------------------------------------------------
 
 
 def remove(path: Path) -> None:
@@ -265,7 +221,7 @@ async def test_what_was_in_a_write_ahead_log_that_was_removed_is_not_lost(
         await until(lambda: alice.accepted_ids <= bob.received, "bob has them all")
 
 
-async def test_a_server_that_stops_leaves_the_files_of_who_took_its_place(
+async def test_a_server_that_stops_leaves_the_files_of_its_successor(
     server: ServerProcess,
 ) -> None:
     """SQLite removes the write-ahead log by name when it closes: here that is another one's."""
@@ -280,183 +236,6 @@ async def test_a_server_that_stops_leaves_the_files_of_who_took_its_place(
     assert server.stop() == 0
     assert (server.data_dir / f"{NAME}-wal").read_bytes() == copied
     assert {id for id, _ in logged(server.data_dir / NAME)} == alice.accepted_ids
-
-
-# Changed in its place -------------------------------------------------------------------------
-
-
-def truncate_database(path: Path) -> None:
-    """As `truncate -s 0` does."""
-    os.truncate(path / NAME, 0)
-
-
-def halve_database(path: Path) -> None:
-    """To half of its pages."""
-    os.truncate(path / NAME, (path / NAME).stat().st_size // 8192 * 4096)
-
-
-def truncate_log(path: Path) -> None:
-    """As `truncate -s 0` does."""
-    os.truncate(path / f"{NAME}-wal", 0)
-
-
-def cut_log(path: Path) -> None:
-    """Behind its first page: what was accepted last is gone."""
-    os.truncate(path / f"{NAME}-wal", 32 + 24 + 4096)
-
-
-def hole_in_log(path: Path) -> None:
-    """As a commit leaves it that comes just after a cut: no shorter than before."""
-    size = (path / f"{NAME}-wal").stat().st_size
-    cut_log(path)
-    os.truncate(path / f"{NAME}-wal", size)
-
-
-def copy_older_over(path: Path) -> None:
-    """As `cp` does, which keeps the inode."""
-    (path / NAME).write_bytes((path.parent / "older").read_bytes())
-
-
-def overwrite_in_place(path: Path) -> None:
-    """With an older one, as long as the file is now and never empty meanwhile: as `dd` does."""
-    with (path / NAME).open("r+b") as file:
-        file.write((path.parent / "older").read_bytes())
-
-
-async def send_many(peer: Peer, count: int, length: int = 10) -> None:
-    before = len(peer.accepted)
-    for number in range(count):
-        await peer.send("bob", f"{number} {'x' * length}")
-    await until(lambda: len(peer.accepted) == before + count, "all are accepted")
-
-
-def checkpoint(server: ServerProcess, kind: str) -> None:
-    with stranger(server.data_dir, f"PRAGMA wal_checkpoint({kind})"):
-        pass
-
-
-@pytest.mark.parametrize(
-    ("is_idle", "is_copied"),
-    [(True, True), (False, True), (False, False)],
-    ids=["idle", "with sends", "all in the log"],
-)
-@pytest.mark.parametrize(
-    "change",
-    [
-        truncate_database, halve_database, truncate_log, cut_log, hole_in_log, copy_older_over,
-        overwrite_in_place,
-    ],
-)  # fmt: skip
-async def test_nothing_is_accepted_once_a_file_was_emptied_or_overwritten_in_its_place(
-    server: ServerProcess, change: Callable[[Path], None], is_idle: bool, is_copied: bool
-) -> None:
-    """It stays so though the file looks well again: what was in it is gone."""
-    async with Peer(server.ws_url, "alice") as alice:
-        await send_many(alice, 20)
-        checkpoint(server, "TRUNCATE")
-        shutil.copy(server.data_dir / NAME, server.data_dir.parent / "older")
-        # Fewer pages than SQLite's own checkpoint waits for: the log does not begin again.
-        await send_many(alice, 20, length=5_000)
-        if is_copied:
-            checkpoint(server, "PASSIVE")
-        await send_many(alice, 5)
-        is_harmless = change in (copy_older_over, overwrite_in_place) and not is_copied
-        await until(server.is_ready, "it is well before")
-        change(server.data_dir)
-        if is_harmless:  # that is what the file holds, byte by byte
-            return
-        if not is_idle:
-            # Of one that was just being committed it is not known.
-            assert await refusal(alice, "at once") in ("rejected", "unknown")
-        await until(lambda: bool(problem(server)), "/readyz says so")
-        why = problem(server)
-        assert str(server.data_dir / NAME) in why
-        assert why.endswith("by another program; stop the server, restore a backup, start it again")
-        for number in range(5):
-            assert await refusal(alice, f"later {number}") == "rejected"
-        if change is truncate_database:
-            os.truncate(server.data_dir / NAME, 1 << 20)
-            assert await refusal(alice, "long again") == "rejected"
-        assert not server.is_ready()
-    assert server.stop() == 0
-    log = server.log()
-    assert log.count('"storage_failed"') == 1
-    assert "storage_recovered" not in log
-
-
-async def test_a_database_that_was_emptied_beside_its_log_is_no_new_one(
-    server: ServerProcess,
-) -> None:
-    """SQLite would remove the log, and the server begin with offset 0 for users who know better."""
-    async with Peer(server.ws_url, "alice") as alice:
-        await send_many(alice, 20)
-    truncate_database(server.data_dir)
-    await until(lambda: bool(problem(server)), "/readyz says so")
-    assert server.stop() == 0
-    said = refused(server.data_dir)
-    assert f"{NAME} is empty, though {NAME}-wal is not: it was emptied; restore a backup" in said
-
-
-def by_another_process(server: ServerProcess, *statements: str) -> None:
-    """Open, do it, and close, as a backup tool or a database browser does."""
-    script = (
-        "import sqlite3, sys\n"
-        "at = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=10)\n"
-        "for each in sys.argv[2:]: at.execute(each).fetchall()\n"
-        "at.close()"
-    )
-    subprocess.run(
-        [sys.executable, "-c", script, server.data_dir / NAME, *statements], check=True, timeout=60
-    )
-
-
-HARMLESS = {
-    "read": ("SELECT count(*) FROM log",),
-    "open transaction": READER,
-    "passive": ("PRAGMA wal_checkpoint(PASSIVE)",),
-    "full": ("PRAGMA wal_checkpoint(FULL)",),
-    "restart": ("PRAGMA wal_checkpoint(RESTART)",),
-    "truncate": ("PRAGMA wal_checkpoint(TRUNCATE)",),
-    "vacuum": ("VACUUM",),
-    "vacuum and truncate": ("VACUUM", "PRAGMA wal_checkpoint(TRUNCATE)"),
-    "grow and shrink": (
-        "CREATE TABLE junk AS SELECT randomblob(3000000)", "PRAGMA wal_checkpoint(RESTART)",
-        "DROP TABLE junk", "VACUUM", "PRAGMA wal_checkpoint(FULL)",
-    ),
-    "analyze": ("ANALYZE",),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("kind", [*HARMLESS, "vacuum into", "copy", "touch"])
-async def test_what_another_program_does_through_sqlite_is_no_damage(
-    server: ServerProcess, kind: str
-) -> None:
-    """Whatever it does to the size of the files; while somebody sends, and while nobody does."""
-    async with Peer(server.ws_url, "alice") as alice, Peer(server.ws_url, "bob") as bob:
-        await send_many(alice, 300, length=3_000)
-        for number in range(4):
-            sending = asyncio.create_task(send_many(alice, 40, length=3_000 if number else 10))
-            await asyncio.sleep(0)
-            if kind == "copy":
-                shutil.copytree(server.data_dir, server.data_dir.parent / f"copy{number}")
-            elif kind == "touch":
-                (server.data_dir / NAME).touch()
-                (server.data_dir / f"{NAME}-wal").touch()
-            elif kind == "vacuum into":
-                backup = server.data_dir.parent / f"backup{number}"
-                await asyncio.to_thread(by_another_process, server, f"VACUUM INTO '{backup}'")
-            else:
-                await asyncio.to_thread(by_another_process, server, *HARMLESS[kind])
-            await sending
-            assert not problem(server)
-        await until(lambda: alice.accepted_ids <= bob.received, "bob has them all")
-        await until(lambda: not bob.unanswered, "nothing is open")
-    assert "storage_failed" not in server.log()
-    server.kill()
-    assert {id for id, _ in logged(server.data_dir / NAME)} == alice.accepted_ids
-
-
-# Modes ------------------------------------------------------------------------------------------
 
 
 def open_to_others(directory: Path) -> dict[str, str]:
@@ -487,8 +266,7 @@ async def test_the_server_s_files_are_its_owner_s_alone(
         shutil.copy(log, f"{log}.1")
         for path in (data_dir, *data_dir.iterdir(), *log_dir.iterdir()):
             path.chmod(mode | 0o111 if path.is_dir() else mode)
-    server.start()
-    try:
+    with server:
         async with Peer(server.ws_url, "alice") as alice:
             await alice.send_and_wait("bob", "after")
         log_dir.chmod(0o700)  # the test's own
@@ -497,8 +275,6 @@ async def test_the_server_s_files_are_its_owner_s_alone(
         ]  # fmt: skip
         assert open_to_others(data_dir) == {}
         assert open_to_others(log_dir) == {}
-    finally:
-        server.kill()
 
 
 def test_a_directory_that_holds_other_things_is_not_closed(tmp_path: Path) -> None:

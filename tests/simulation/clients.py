@@ -1,223 +1,28 @@
-"""Clients as the contract wants them, and the connections that the seed gives them.
+"""Clients as the contract wants them.
 
 A client makes a `ref` for each message and keeps it until it is answered, repeats with `retry`,
 stores what it receives and then acknowledges. Everything it sees goes into the history.
 """
 
 import asyncio
-from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import orjson
+from landline.protocol.client_frames import Ack, BadFrame, Ping, Send
+from landline.protocol.codes import ErrorCode, Outcome
+from simulation.link import Link
+from simulation.process import Process
+from simulation.surroundings import Surroundings
+from simulation.weather import OUTSIDE
 
-from landline.protocol.codes import CloseCode, ErrorCode, Outcome
-from landline.protocol.frames import Ack, BadFrame, ClientFrame, Ping, Send
-from simulation.models import OUTSIDE
-
-if TYPE_CHECKING:
-    from simulation.process import Process
-    from simulation.world import World
-
-# Frames that a connection holds before its server is told that it is full.
-HIGH_FRAMES = 4
-# How long a server takes to notice that nobody is there any more.
-SILENCE_SECONDS = 3.0
-CLOSE_SECONDS = 0.5
-# Who sips acknowledges one message in so many seconds.
+# A client that sips acknowledges one message in so many seconds.
 SIP_SECONDS = 0.25
 
 
 def digest(content: str) -> str:
     """Return what stands for a content in a history."""
     return blake2b(content.encode()).hexdigest()[:16]
-
-
-class Link:
-    """One connection: in the place of `gateway.connection.Connection`, and its client's end."""
-
-    def __init__(self, world: "World", client: "Client", process: "Process", session: str) -> None:
-        self._world = world
-        self._weather = world.weather
-        self._loop = asyncio.get_running_loop()
-        self.client = client
-        self.process = process
-        self.session = session
-        self.user = client.user
-        self.auto_ack = client.is_auto
-        self.began = self._loop.time()
-        self.behaviour = "steady"  # `silent`: it acknowledges nothing; `sipping`: slowly
-        self.is_open = True  # as the client sees it
-        self.is_welcome = False
-        self.is_live = False
-        self.unacked: list[str] = []
-        self.pushes = 0
-        self._is_reading = True
-        self._is_black_hole = False
-        self._down: deque[bytes | tuple[int, str]] = deque()
-        self._up: deque[ClientFrame | BadFrame] = deque()
-        self._is_down_due = self._is_up_due = False
-        self._is_server_reading = True
-        self._end: int | None = None  # has come, behind frames that the server does not read yet
-        self._unread_since: float | None = None
-        self._is_full = False
-        self._is_server_open = True
-        self._is_closing = False
-
-    # What the hub asks of a connection -----------------------------------------------------------
-
-    def transmit(self, frame: bytes) -> None:
-        """Put a frame on its way to the client."""
-        if self.process.is_alive:
-            self._send_down(frame)
-
-    def close(self, code: CloseCode, reason: str) -> None:
-        """Say goodbye; the client answers, or the connection is cut."""
-        if self._is_closing or not self.process.is_alive:
-            return
-        self._is_closing = True
-        self._send_down((int(code), reason))
-        self._later_at_server(CLOSE_SECONDS, self._close_at_server, int(code))
-
-    def abort(self) -> None:
-        """Cut it, from the server's side."""
-        self._close_at_server(1006)
-        self.lose("server", None)
-
-    def is_flushed(self) -> bool:
-        """Say whether everything has left the process."""
-        return not self._is_closing and not self._down
-
-    def pause_reading(self) -> None:
-        """Take no more frames from the client."""
-        self._is_server_reading = False
-        if self._unread_since is None:
-            self._unread_since = self.process.hub.clock.monotonic()
-
-    def resume_reading(self) -> None:
-        """Take frames again."""
-        self._is_server_reading = True
-        self._move_up()
-        if self._end is not None:
-            self._later_at_server(0.0, self._read_end, self._end)
-
-    def beat(self, now: float) -> None:
-        """A black hole is noticed by itself, see `fall_into_black_hole`."""
-
-    # What happens to it ---------------------------------------------------------------------------
-
-    def send(self, frame: ClientFrame | BadFrame) -> None:
-        """The client sends a frame."""
-        if self.is_open and not self._is_black_hole:
-            self._up.append(frame)
-            self._move_up()
-
-    def read(self, is_reading: bool) -> None:
-        """The client stops reading, or reads again."""
-        self._is_reading = is_reading
-        self._move_down()
-
-    def fall_into_black_hole(self) -> None:
-        """Nothing arrives any more, in either direction; both ends take a while to notice."""
-        self._is_black_hole = True
-        self._later_at_server(SILENCE_SECONDS, self._close_at_server, 1006)
-        self._loop.call_later(SILENCE_SECONDS, self.lose, "network", None, context=OUTSIDE)
-
-    def lose(self, by: str, code: int | None) -> None:
-        """The client's end is gone: what was on its way to it is lost."""
-        if not self.is_open:
-            return
-        self.is_open = False
-        self._down.clear()
-        self._world.note("disconnect", user=self.user, c=self.session, code=code, by=by)
-        self.client.lost(self)
-        if not self._is_black_hole:
-            is_cut = by != "client" or self._weather.strikes("network", 0.5)
-            if is_cut:
-                self._up.clear()
-            close = self._close_at_server if is_cut else self._read_end
-            self._later_at_server(self._weather.delay(), self._end_comes, close, code or 1006)
-
-    def _end_comes(self, close: Callable[[int], None], code: int) -> None:
-        """The client's end has reached the server."""
-        self._later_at_server(self._weather.delay(), close, code)
-
-    def _read_end(self, code: int) -> None:
-        """The server reads the end after the frames before it. While it reads nothing, as where
-        too many sends are in flight, it does not see the end either.
-        """
-        self._end = None
-        self._arrive_up()
-        if self._is_server_reading:
-            self._close_at_server(code)
-        else:
-            self._end = code
-
-    def _send_down(self, item: bytes | tuple[int, str]) -> None:
-        if not self.is_open:
-            return
-        self._down.append(item)
-        is_stuck = not self._is_reading or self._is_black_hole
-        if is_stuck and not self._is_full and len(self._down) >= HIGH_FRAMES:
-            self._is_full = True
-            self._later_at_server(0, self._tell_writable, False)
-        self._move_down()
-
-    def _move_down(self) -> None:
-        if self._down and not self._is_down_due:
-            self._is_down_due = True
-            self._loop.call_later(self._weather.delay(), self._arrive_down, context=OUTSIDE)
-
-    def _arrive_down(self) -> None:
-        self._is_down_due = False
-        while self._down and self.is_open and self._is_reading and not self._is_black_hole:
-            item = self._down.popleft()
-            if isinstance(item, tuple):
-                self.lose("server", item[0])
-            else:
-                self.client.receive(self, orjson.loads(item))
-        if self._is_full and not self._down:
-            self._is_full = False
-            self._later_at_server(0, self._tell_writable, True)
-
-    def _move_up(self) -> None:
-        if self._up and not self._is_up_due:
-            self._is_up_due = True
-            self._later_at_server(self._weather.delay(), self._arrive_up)
-
-    def _arrive_up(self) -> None:
-        self._is_up_due = False
-        while self._up and self._is_server_reading and self._is_server_open:
-            frame = self._up.popleft()
-            if self._is_closing or self._is_black_hole:
-                continue
-            if isinstance(frame, BadFrame):
-                self.process.hub.received_bad(self.process.as_connection(self), frame)
-            else:
-                self.process.hub.received(self.process.as_connection(self), frame)
-        if self._unread_since is not None:
-            self.process.hub.left_unread(self.process.as_connection(self), self._unread_since)
-            if not self._up:
-                self._unread_since = None
-
-    def _tell_writable(self, is_writable: bool) -> None:
-        if self._is_server_open:
-            self.process.hub.writable(self.process.as_connection(self), is_writable)
-
-    def _close_at_server(self, code: int) -> None:
-        if self._is_server_open and self.process.is_alive:
-            self._arrive_up()
-            self._is_server_open = False
-            self.process.hub.closed(self.process.as_connection(self), code)
-
-    def _later_at_server(self, delay: float, act: Any, *args: Any) -> None:
-        self._loop.call_later(delay, self._at_server, act, *args, context=self.process.context)
-
-    def _at_server(self, act: Any, *args: Any) -> None:
-        if self.process.is_alive:
-            act(*args)
 
 
 @dataclass
@@ -235,7 +40,7 @@ class Outgoing:
 class Client:
     """A user, with all connections and devices."""
 
-    world: "World"
+    world: Surroundings
     user: str
     is_auto: bool = False
     outbox: dict[str, Outgoing] = field(default_factory=dict)
@@ -244,7 +49,7 @@ class Client:
     inbox: set[str] = field(default_factory=set)
     links: list[Link] = field(default_factory=list)
 
-    def connect(self, process: "Process") -> Link:
+    def connect(self, process: Process) -> Link:
         """Open one more session, and repeat there what has no answer."""
         link = Link(self.world, self, process, self.world.next_name("c"))
         self.links.append(link)

@@ -3,15 +3,10 @@
 import random
 
 from landline.ports import Directory, EventLog, RoutingBus
-from simulation.models import (
-    Exchange,
-    Log,
-    ModelDirectory,
-    ModelEventLog,
-    ModelRoutingBus,
-    Registry,
-    Weather,
-)
+from simulation.bus import Exchange, ModelRoutingBus
+from simulation.directory import ModelDirectory, Registry
+from simulation.log import Log, ModelEventLog
+from simulation.weather import Weather
 
 
 def good_weather() -> Weather:

@@ -6,91 +6,20 @@ store hold at the end. Each violation names its invariant and the message that i
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
 
-Event = dict[str, Any]
-Place = tuple[str, int]  # conversation, offset
-
-
-class Violation(NamedTuple):
-    """An invariant that does not hold. `about`: the message or connection it is about."""
-
-    invariant: str
-    about: str
-    what: str
-
-
-INVARIANTS = {
-    "defect": "no unexpected exception, no leaked task",
-    "I1": "durable: what was accepted is in the log, and once in the store",
-    "I2": "delivered: every recipient has received what was accepted",
-    "I2b": "not stranded: within writer lag and sweep, while the recipient stays connected",
-    "I2p": "prompt: without faults a connected recipient need not wait for the sweep",
-    "I2c": "`caught_up` comes after everything that was owed when the session began",
-    "I2d": "not deaf: who waits for a store that is away gets live messages meanwhile",
-    "I3": "no phantom: nothing arrives that was not sent, nothing rejected is in the log",
-    "I4": "unaltered: one digest everywhere",
-    "I5": "at most once per session, and without faults at most once",
-    "I6": "order within a conversation",
-    "I7": "one message, one position, and the other way round",
-    "I8": "receipts are honest, monotone, and told once",
-    "I9": "the store is the fold of the log",
-    "I10": "`applied` reaches the end",
-    "I11": "accepted and pushed only after the log has it",
-    "I12": "one final answer to every send",
-    "I13": "confidential: for recipients only",
-    "I14": "bounded: windows, and nothing left behind",
-    "I15": "live again: after the last fault all comes to rest",
-}
-
+from simulation.invariants import Violation
+from simulation.seen import Event, Place, Send, Session
 
 # Within this long after `welcome` a session is in the directory.
 _SETTLED = 0.5
-
-
-@dataclass
-class _Session:
-    """A connection, as its client told."""
-
-    user: str
-    opened_at: float
-    welcome_at: float
-    is_auto: bool
-    owed: set[str]
-    live_at: float | None = None
-    closed_at: float | None = None
-    seen: dict[str, float] = field(default_factory=dict)  # id -> when
-    unacked: set[str] = field(default_factory=set)
-    told: set[tuple[str, str]] = field(default_factory=set)
-    last_replay: dict[str, int] = field(default_factory=dict)
-    last_live: dict[tuple[str, str], int] = field(default_factory=dict)
-
-    def stays(self, since: float, until: float) -> bool:
-        """Say whether the connection is there all the while."""
-        return self.welcome_at <= since and (self.closed_at is None or self.closed_at > until)
-
-
-@dataclass
-class _Send:
-    """A send by (user, ref)."""
-
-    user: str
-    to: str
-    digest: str
-    first_at: float
-    tries: int = 0
-    sessions: list[str] = field(default_factory=list)
-    is_rejected: bool = False
-    id: str | None = None
-    ok_at: float | None = None
 
 
 class Judge:
     """Reads a history. `window`: what may be outstanding; `stranded`: seconds of I2b.
 
     `is_calm` False: hints are reordered, so live pushes may be as well. `is_fair` True: there were
-    no faults. `tells_once` False: too little was remembered for it.
+    no faults. `tells_once` False: too little was remembered for it. One attribute per kind of fact.
     """
 
     def __init__(
@@ -118,10 +47,10 @@ class Judge:
         self._sees_all = sees_all
         self._hears_all = hears_all
         self.violations: list[Violation] = []
-        self._sessions: dict[str, _Session] = {}
-        self._sends: dict[tuple[str, str, str, str], _Send] = {}  # ref, user, to, digest
-        self._latest: dict[tuple[str, str], _Send] = {}  # user, ref
-        self._accepted: dict[str, _Send] = {}
+        self._sessions: dict[str, Session] = {}
+        self._sends: dict[tuple[str, str, str, str], Send] = {}  # ref, user, to, digest
+        self._latest: dict[tuple[str, str], Send] = {}  # user, ref
+        self._accepted: dict[str, Send] = {}
         self._places: dict[str, Place] = {}
         self._ids: dict[Place, str] = {}
         self._received: dict[str, dict[str, float]] = defaultdict(dict)  # id -> user -> first time
@@ -175,7 +104,7 @@ class Judge:
         self._violate(invariant, event["what"], f"{event['value']}")
 
     def _on_flood(self, event: Event) -> None:
-        """Who floods waits for their own messages alone."""
+        """A client that floods waits for its own messages alone."""
         self._floods.add((event["by"], event["to"]))
 
     def _on_mailbox(self, event: Event) -> None:
@@ -190,7 +119,7 @@ class Judge:
             if send.to == user and id not in self._acked[user] and _is_before(send, event)
         }
         is_auto = event["ack"] == "auto"
-        self._sessions[event["c"]] = _Session(user, event["began"], event["t"], is_auto, owed)
+        self._sessions[event["c"]] = Session(user, event["began"], event["t"], is_auto, owed)
 
     def _on_live(self, event: Event) -> None:
         session = self._sessions[event["c"]]
@@ -213,7 +142,7 @@ class Judge:
             self._repeated.add(event["digest"])
         if event["ref"] is None:
             return
-        send = self._sends.setdefault((event["ref"], *sent), _Send(*sent, event["t"]))
+        send = self._sends.setdefault((event["ref"], *sent), Send(*sent, event["t"]))
         self._latest[event["user"], event["ref"]] = send
         send.tries += 1 + event["retry"]
         send.sessions.append(event["c"])
@@ -239,7 +168,7 @@ class Judge:
                 self._violate("I7", id, "two sends have the same id")
             self._check_order(event, send)
 
-    def _check_order(self, event: Event, send: _Send) -> None:
+    def _check_order(self, event: Event, send: Send) -> None:
         """I6c: what was answered before the other was sent lies before it."""
         answered = self._answered[event["conversation"]]
         for at, offset in answered:
@@ -276,7 +205,7 @@ class Judge:
         self._received[id].setdefault(event["user"], event["t"])
         self._check_session_order(session, event)
 
-    def _check_session_order(self, session: _Session, event: Event) -> None:
+    def _check_session_order(self, session: Session, event: Event) -> None:
         """I6a, I6b: what is replayed increases, and what is live from one sender."""
         conversation, offset = event["conversation"], event["offset"]
         if event["replay"]:
@@ -386,7 +315,7 @@ class Judge:
                     self._judge_stranded(id, self._accepted[id], received_at)
                     self._judge_deaf(id, self._accepted[id])
 
-    def _judge_stranded(self, id: str, send: _Send, received_at: float | None) -> None:
+    def _judge_stranded(self, id: str, send: Send, received_at: float | None) -> None:
         ok_at = send.ok_at
         is_excused = (send.user, send.to) in self._floods or send.to in self._unreadable
         if ok_at is None or is_excused:
@@ -406,7 +335,7 @@ class Judge:
                 self._violate(invariant, id, f"received by {send.to} {late}")
                 return
 
-    def _judge_deaf(self, id: str, send: _Send) -> None:
+    def _judge_deaf(self, id: str, send: Send) -> None:
         """I2d: sent while nothing but the store was away, to somebody who came in that time and
         was in the directory by then: what was sent before comes by replay.
         """
@@ -466,6 +395,6 @@ class Judge:
                     self._violate("I12", ref, f"{send.user} has no answer")
 
 
-def _is_before(send: _Send, connect: Event) -> bool:
+def _is_before(send: Send, connect: Event) -> bool:
     """Say whether a send was accepted before a client began to connect."""
     return send.ok_at is not None and send.ok_at < connect["began"]

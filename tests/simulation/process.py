@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Coroutine
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from landline.delivery import Delivery
 from landline.delivery.sends import REPEAT_SECONDS
@@ -12,17 +12,13 @@ from landline.gateway.hub import Hub
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
-from simulation.clients import Link
+from simulation.bus import ModelRoutingBus
+from simulation.directory import ModelDirectory
+from simulation.link import Link
+from simulation.log import ModelEventLog
 from simulation.loop import lane_context
-from simulation.models import (
-    ModelDirectory,
-    ModelEventLog,
-    ModelMessageStore,
-    ModelRoutingBus,
-)
-
-if TYPE_CHECKING:
-    from simulation.world import World
+from simulation.store import ModelMessageStore
+from simulation.surroundings import Surroundings
 
 SWEEP_SECONDS = 2.0
 ACK_SECONDS = 4.0
@@ -41,9 +37,9 @@ class LoopClock:
 
 
 class Process:
-    """One run of a server."""
+    """One run of a server. Its attributes are the server's parts, which tests and faults reach."""
 
-    def __init__(self, world: "World", name: str, *, is_writer: bool) -> None:
+    def __init__(self, world: Surroundings, name: str, *, is_writer: bool) -> None:
         self._world = world
         self.name = name
         self.is_writer = is_writer

@@ -6,16 +6,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from landline.delivery import session
-from simulation.judge import INVARIANTS, Judge, Violation
-from simulation.plan import Plan
-from simulation.world import (
+from simulation.bounds import (
     BOUNDS,
     DEAF_SECONDS,
     HEARD_SECONDS,
     PROMPT_SECONDS,
     STRANDED_SECONDS,
-    simulate,
 )
+from simulation.invariants import INVARIANTS, Violation
+from simulation.judge import Judge
+from simulation.plan import Plan
+from simulation.schedule import simulate
 
 # Runs that shrinking may take.
 TRIES = 400

@@ -8,7 +8,7 @@ import pytest
 from landline.adapters.sqlite import Database, SqliteMessageStore
 from landline.model import FIRST_TURN, Batch, Message, PendingQuery, Position, Receipt, Turn
 from simulation.good_weather import good_weather
-from simulation.models import ModelMessageStore, Store
+from simulation.store import ModelMessageStore, Store
 
 USERS = ("ann", "bob", "cid")
 

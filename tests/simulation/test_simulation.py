@@ -11,7 +11,7 @@ import pytest
 from simulation.mutants import MUTANTS
 from simulation.plan import FAULTS, Plan
 from simulation.run import Outcome, outcome, shrink, story
-from simulation.world import simulate
+from simulation.schedule import simulate
 
 SEEDS = range(600)
 ROOT = Path(__file__).parents[2]
@@ -68,7 +68,7 @@ def test_a_seed_tells_the_same_story_every_time(seed: int) -> None:
     """Whatever Python's hashes are; this process has some, and that one has others."""
     script = f"""
 from simulation.plan import Plan
-from simulation.world import simulate
+from simulation.schedule import simulate
 print(simulate(Plan.of({seed})).history)
 """
     elsewhere = subprocess.run(
@@ -84,15 +84,15 @@ print(simulate(Plan.of({seed})).history)
 @pytest.mark.timeout(900)
 def test_the_heart_is_covered_to_the_last_line(tmp_path: Path) -> None:
     """What no schedule gets to, no schedule checks."""
-    coverage = [sys.executable, "-m", "coverage"]
+    coverage, settings = [sys.executable, "-m", "coverage"], f"--rcfile={ROOT / 'pyproject.toml'}"
     environment = os.environ | {
         "PYTHONPATH": str(ROOT / "tests"),
         "COVERAGE_FILE": str(tmp_path / "coverage"),
     }
     schedules = ["-m", "simulation", "--seeds", "400:700"]
     for command in (
-        [*coverage, "run", "--source=landline.delivery", *schedules],
-        [*coverage, "report", "--show-missing", "--fail-under=100"],
+        [*coverage, "run", settings, "--source=landline.delivery", *schedules],
+        [*coverage, "report", settings, "--show-missing", "--fail-under=100"],
     ):
         run = subprocess.run(
             command, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False

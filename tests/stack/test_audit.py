@@ -1,20 +1,20 @@
 """`landline audit` on real Kafka and PostgreSQL, under a server that runs, and doctored."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from confluent_kafka import Producer
 
 import landline
-from landline.adapters.kafka import MESSAGES
-from landline.adapters.postgres.migrations import SCHEMA_VERSION
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
+from landline.adapters.kafka import MESSAGES_TOPIC
+from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
+from landline_stack import LandlineServer, Stack
+from landline_stack.ports import free_port
+from support.command import run_landline
 from support.postgres import execute, fetch
 from support.stack import KAFKA_SECONDS, stack_or_skip
+from support.waiting import until, until_equal
 
 pytestmark = pytest.mark.stack
 
@@ -32,22 +32,16 @@ def own() -> Iterator[Stack]:
 @pytest.fixture(scope="module")
 def ws_1(own: Stack) -> Iterator[LandlineServer]:
     """The server that writes what is audited."""
-    with LandlineServer("ws-1", free_port(), own, own.directory / "ws-1") as server:
+    with LandlineServer.on(own, "ws-1", own.directory / "ws-1") as server:
         yield server
 
 
 async def audit(own: Stack, *arguments: str) -> tuple[int, list[str]]:
     """Run the command; return its exit code and what it said."""
-    command = [sys.executable, "-m", "landline", "audit", "--kafka", own.kafka_servers]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [*command, "--postgres", own.postgres_url, *arguments],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    said = done.stdout + done.stderr
+    where = ["--kafka", own.kafka_servers, "--postgres", own.postgres_url]
+    code, said = await asyncio.to_thread(run_landline, "audit", *where, *arguments)
     assert SECRET not in said
-    assert "Traceback" not in said
-    return done.returncode, said.splitlines()
+    return code, said.splitlines()
 
 
 ONE = "(SELECT message_id FROM deliveries WHERE recipient = 'carol' ORDER BY 1 LIMIT 1)"
@@ -60,10 +54,7 @@ DOCTORED = (
         f"UPDATE messages SET content = 'x', sender = 'eve' WHERE message_id = {ONE}",
         "1 difference: 1 message_changed",
     ),
-    (
-        f"DELETE FROM deliveries WHERE message_id = {ONE}",
-        "1 difference: 1 message_changed",
-    ),
+    (f"DELETE FROM deliveries WHERE message_id = {ONE}", "1 difference: 1 message_changed"),
     (
         f"UPDATE deliveries SET delivered_at = '2026' WHERE message_id = {ONE}",
         "1 difference: 1 receipt_unknown",
@@ -131,21 +122,21 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
     back = "UPDATE applied SET next_offset = $1 WHERE log_partition = $2"
     await execute(own.postgres_url, back, offset, partition)
     await asyncio.to_thread(ws_1.start)
-    async with asyncio.timeout(60):
-        while (await audit(own))[0] != 0:
-            pass
 
-    # Whoever may write to the topic can add what no server would.
+    async def is_whole() -> bool:
+        return (await audit(own))[0] == 0
+
+    await until(is_whole, "the audit finds no difference")
+
+    # Those who may write to the topic can add what no server would.
     [(id,)] = await fetch(own.postgres_url, f"SELECT {ONE}::text")
     receipt = '{"v":1,"status":"DELIVERED","message_ids":["%s"],"conversation":"dm:alice:carol",'
     receipt += '"recipient":"mallory","delivered_at":"2026"}'
     producer = Producer({"bootstrap.servers": own.kafka_servers, "acks": "all"})
     for value in (receipt % id, receipt % id.replace(id[:8], "f" * 8), "garbage"):
-        producer.produce(MESSAGES, value, partition=3)
+        producer.produce(MESSAGES_TOPIC, value, partition=3)
     assert await asyncio.to_thread(producer.flush, KAFKA_SECONDS) == 0
-    async with asyncio.timeout(60):
-        while not await fetch(own.postgres_url, "SELECT 1 FROM quarantine"):  # noqa: ASYNC110
-            await asyncio.sleep(0.05)
+    await until_equal(lambda: fetch(own.postgres_url, "SELECT 1 FROM quarantine"), [(1,)])
     code, said = await audit(own)
     assert (code, said[-1]) == (1, "3 differences: 1 quarantined, 2 receipt_stray"), said
     await execute(own.postgres_url, "DELETE FROM quarantine")
@@ -157,10 +148,8 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
 async def test_what_cannot_be_audited_is_exit_code_2(own: Stack, postgres_url: str) -> None:
     code, said = await audit(own, "--postgres", postgres_url)
     assert (code, len(said)) == (2, 1)
-    needed = (
-        f"its schema is at version 0, this Landline needs {SCHEMA_VERSION}; run landline migrate"
-    )
-    assert needed in said[0]
+    needed = f"this Landline needs {POSTGRES_SCHEMA_VERSION}; run landline migrate"
+    assert f"its schema is at version 0, {needed}" in said[0]
     code, said = await audit(own, "--kafka", f"127.0.0.1:{free_port()}")
     assert code == 2
     assert "Kafka" in said[0]

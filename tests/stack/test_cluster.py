@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 import landline
-from landline.errors import StackError
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
+from landline_stack import LandlineServer, Stack
+from landline_stack.errors import StackError
+from landline_stack.ports import free_port
 from support.parent import SECONDS, Parent
 from support.stack import stack_or_skip
 
@@ -33,7 +33,7 @@ def ports() -> tuple[int, int]:
 @pytest.fixture(scope="module")
 def cluster(ports: tuple[int, int]) -> Iterator[Parent]:
     stack_or_skip()
-    parent = Parent("-m", "landline.stack", "--ports", ",".join(map(str, ports)))
+    parent = Parent("-m", "landline_stack", "--ports", ",".join(map(str, ports)))
     try:
         parent.wait_for("press Ctrl-C to stop")
         yield parent
@@ -69,10 +69,10 @@ async def test_two_users_on_two_servers_chat_until_it_is_all_stopped(
 
         heard = await asyncio.gather(talk(alice, "bob"), talk(bob, "alice"))
         assert [sorted(each, key=int) for each in heard] == [list(map(str, range(COUNT)))] * 2
-        receipt = await alice.send("carol", "for later")
+        acceptance = await alice.send("carol", "for later")
     async with landline.connect(urls[1], username="carol") as carol:
         async for message in carol:
-            assert message.id == receipt.id
+            assert message.id == acceptance.id
             break
     for port in ports:
         ready = await asyncio.to_thread(read, port, "/readyz")
@@ -80,7 +80,7 @@ async def test_two_users_on_two_servers_chat_until_it_is_all_stopped(
         measured = await asyncio.to_thread(read, port, "/metrics")
         assert 'landline_usable{part="routing"} 1.0' in measured
 
-    # Who ends meanwhile is told with what he said last: his log goes when we do.
+    # A server that ends meanwhile is shown with its last words: its log goes when we do.
     [victim] = [
         each
         for each in cluster.family
@@ -122,7 +122,7 @@ def taken() -> Iterator[int]:
 
 def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "landline.stack", *arguments],
+        [sys.executable, "-m", "landline_stack", *arguments],
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -149,7 +149,7 @@ def test_somebody_else_who_answers_is_not_taken_for_the_server(
     stack: Stack, taken: int, tmp_path: Path
 ) -> None:
     """He may come between the look at the port and the start, or while a server is away."""
-    server = LandlineServer("ws-1", taken, stack, tmp_path / "ws-1")
+    server = LandlineServer.on(stack, "ws-1", tmp_path / "ws-1", port=taken)
     try:
         with pytest.raises(StackError, match="ended while it started") as caught:
             server.start()

@@ -1,4 +1,4 @@
-"""What Kafka is loaded from is what the manifest says, whoever has touched it on the way."""
+"""What Kafka is loaded from is what the manifest says, even if somebody changed it on the way."""
 
 import shutil
 import threading
@@ -9,9 +9,9 @@ from pathlib import Path, PurePosixPath
 
 import pytest
 
-from landline.errors import StackError
-from landline.stack import Silence
-from landline.stack.jars import KAFKA_VERSION, REPOSITORY_VARIABLE, JarCache
+from landline_stack import Silence
+from landline_stack.errors import StackError
+from landline_stack.jars import KAFKA_VERSION, REPOSITORY_VARIABLE, JarCache
 
 
 class Repository(ThreadingHTTPServer):

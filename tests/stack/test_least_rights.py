@@ -1,9 +1,7 @@
 """The rights that docs/deploy.md gives are enough for a server and for an audit: tried for real."""
 
 import asyncio
-import subprocess
-import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -20,9 +18,10 @@ from redis import Redis
 
 import landline
 from landline.adapters.postgres.migrations import load_migrations
-from landline.stack import LandlineServer, Stack
-from landline.stack.kafka import KafkaNode
-from landline.stack.ports import free_port
+from landline_stack import LandlineServer, Stack
+from landline_stack.kafka import KafkaNode
+from landline_stack.ports import free_port
+from support.command import run_landline
 from support.pages import code_blocks, read
 from support.postgres import execute
 from support.stack import KAFKA_SECONDS, stack_or_skip
@@ -103,7 +102,7 @@ async def grant_postgres(stack: Stack) -> None:
     for statement in create.strip().rstrip(";").split(";"):
         await execute(stack.postgres_url, statement)
     owner = with_user(stack, "landline_owner")
-    code, said = await run("migrate", "--postgres", owner)
+    code, said = await asyncio.to_thread(run_landline, "migrate", "--postgres", owner)
     assert code == 0, said
     *runs, done = said.splitlines()
     assert runs == [f"runs {script.name}" for script in load_migrations()]
@@ -135,40 +134,24 @@ def kafka_config(path: Path, user: str) -> Path:
     return path
 
 
-async def run(*arguments: str) -> tuple[int, str]:
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "landline", *arguments],
-        capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    return done.returncode, done.stdout + done.stderr
-
-
-class ModestServer(LandlineServer):
-    """A server with the rights of the page and no others."""
-
-    def __init__(self, stack: Stack, config: Path) -> None:
-        super().__init__("ws-1", free_port(), stack, stack.directory / "ws-1")
-        self._config = config
-
-    def _command(self) -> Sequence[str]:
-        command = list(super()._command())
-        [node] = self._stack.brokers
-        assert isinstance(node, GuardedNode)
-        command[command.index("--kafka") + 1] = f"127.0.0.1:{node.client_port}"
-        redis = f"redis://landline:{PASSWORD}@{self._stack.redis_url.partition('://')[2]}"
-        command[command.index("--redis") + 1] = redis
-        return [*command, "--kafka-config", str(self._config)]
-
-    def _environment(self) -> Mapping[str, str]:
-        return {"LANDLINE_POSTGRES": with_user(self._stack, "landline_server")}
+def modest_server(stack: Stack, config: Path) -> LandlineServer:
+    """Return a server with the rights of the page and no others."""
+    server = LandlineServer.on(stack, "ws-1", stack.directory / "ws-1")
+    [node] = stack.brokers
+    assert isinstance(node, GuardedNode)
+    redis = f"redis://landline:{PASSWORD}@{stack.redis_url.partition('://')[2]}"
+    for option, value in (("--kafka", f"127.0.0.1:{node.client_port}"), ("--redis", redis)):
+        server.arguments[server.arguments.index(option) + 1] = value
+    server.arguments += ["--kafka-config", str(config)]
+    server.environment = {"LANDLINE_POSTGRES": with_user(stack, "landline_server")}
+    return server
 
 
 async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path) -> None:
     await grant_postgres(guarded)
     await asyncio.to_thread(grant_kafka, guarded)
     await asyncio.to_thread(grant_redis, guarded)
-    with ModestServer(guarded, kafka_config(tmp_path / "server", "landline")) as server:
+    with modest_server(guarded, kafka_config(tmp_path / "server", "landline")) as server:
         url = f"ws://127.0.0.1:{server.port}/ws/chat"
         async with (
             landline.connect(url, username="alice") as alice,
@@ -183,10 +166,12 @@ async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path)
         where = ["--kafka", f"127.0.0.1:{node.client_port}", "--postgres"]
         auditor = kafka_config(tmp_path / "audit", "landline-audit")
         where += [with_user(guarded, "landline_audit"), "--kafka-config", str(auditor)]
-        code, said = await run("audit", *where)
+        code, said = await asyncio.to_thread(run_landline, "audit", *where)
         assert (code, said.splitlines()[-1]) == (0, "log and store agree"), said
         stranger = kafka_config(tmp_path / "stranger", "stranger")
-        code, said = await run("audit", *where, "--kafka-config", str(stranger))
+        code, said = await asyncio.to_thread(
+            run_landline, "audit", *where, "--kafka-config", str(stranger)
+        )
         assert code == 2, said
         assert "hello" not in said
     said = server.log_path.read_text()

@@ -1,20 +1,19 @@
 """CHAT-MESSAGES gets more partitions: the servers refuse it until an operator has decided."""
 
 import asyncio
-import subprocess
-import sys
 from collections.abc import Iterator
 
 import pytest
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import NewPartitions
 
-from landline.adapters.kafka import MESSAGES
-from landline.errors import StackError
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
-from support.peer import Frame, Peer, until
+from landline.adapters.kafka import MESSAGES_TOPIC
+from landline_stack import LandlineServer, Stack
+from landline_stack.errors import StackError
+from support.command import run_landline
+from support.peer import Frame, Peer
 from support.stack import KAFKA_SECONDS, stack_or_skip
+from support.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
@@ -31,13 +30,7 @@ def own() -> Iterator[Stack]:
 async def run(own: Stack, *arguments: str) -> tuple[int, str]:
     """Run a command of Landline; return its exit code and what it said."""
     where = ["--kafka", own.kafka_servers, "--postgres", own.postgres_url]
-    done = await asyncio.to_thread(
-        subprocess.run,
-        [sys.executable, "-m", "landline", *arguments, *where],
-        stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False, timeout=60,
-    )  # fmt: skip
-    assert "Traceback" not in done.stderr
-    return done.returncode, done.stdout + done.stderr
+    return await asyncio.to_thread(run_landline, *arguments, *where)
 
 
 async def only_message(url: str, user: str) -> Frame:
@@ -49,7 +42,7 @@ async def only_message(url: str, user: str) -> Frame:
 
 
 async def test_users_get_nothing_twice_and_miss_nothing(own: Stack) -> None:
-    server = LandlineServer("ws-1", free_port(), own, own.directory / "ws-1")
+    server = LandlineServer.on(own, "ws-1", own.directory / "ws-1")
     url = f"ws://127.0.0.1:{server.port}/ws/chat"
     await asyncio.to_thread(server.start)
     try:
@@ -67,7 +60,7 @@ async def test_users_get_nothing_twice_and_miss_nothing(own: Stack) -> None:
         assert (code, "there is nothing to move to" in said) == (2, True), said
 
         admin = AdminClient({"bootstrap.servers": own.kafka_servers})
-        for raised in admin.create_partitions([NewPartitions(MESSAGES, 45)]).values():
+        for raised in admin.create_partitions([NewPartitions(MESSAGES_TOPIC, 45)]).values():
             await asyncio.to_thread(raised.result, KAFKA_SECONDS)
         with pytest.raises(StackError, match="run `landline migrate --new-log`"):
             await asyncio.to_thread(server.start)

@@ -14,9 +14,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from landline.errors import StackError
-from landline.stack import Silence, Stack
-from landline.stack.redis import RedisServer
+from landline_stack import Silence, Stack
+from landline_stack.errors import StackError
+from landline_stack.redis import RedisServer
 from support.parent import SECONDS, Parent
 from support.stack import stack_or_skip
 
@@ -26,7 +26,7 @@ pytestmark = pytest.mark.stack
 PARENT = """
 import sys, time
 from pathlib import Path
-from landline.stack import Stack
+from landline_stack import Stack
 
 stack = Stack(Path(sys.argv[1]))
 stack.start()
@@ -111,7 +111,7 @@ def creators_of_shared_memory() -> set[int]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_command_is_stopped(parents: list[Parent], number: signal.Signals) -> None:
-    parent = Parent("-m", "landline.stack", "--ports", "none")
+    parent = Parent("-m", "landline_stack", "--ports", "none")
     parents.append(parent)
     parent.wait_for("press Ctrl-C to stop")
     directory = Path(parent.said.split("logs, data")[1].split()[0])
@@ -123,7 +123,7 @@ def test_the_command_is_stopped(parents: list[Parent], number: signal.Signals) -
 
 
 def test_the_command_is_hung_up(parents: list[Parent]) -> None:
-    parent = Parent("-c", HANGING_UP, sys.executable, "-m", "landline.stack", "--ports", "none")
+    parent = Parent("-c", HANGING_UP, sys.executable, "-m", "landline_stack", "--ports", "none")
     parents.append(parent)
     parent.wait_for("press Ctrl-C to stop")
     for _ in range(3):  # a shell says it, and the system says it
@@ -135,7 +135,7 @@ def test_the_command_is_hung_up(parents: list[Parent]) -> None:
 @pytest.mark.parametrize("moment", ["Starting", "press Ctrl-C to stop"])
 def test_the_terminal_of_a_make_is_closed(tmp_path: Path, moment: str) -> None:
     """It is the first process of its session, and tells those whom it waits for of nothing."""
-    command = shlex.join([sys.executable, "-m", "landline.stack", "--ports", "none"])
+    command = shlex.join([sys.executable, "-m", "landline_stack", "--ports", "none"])
     (tmp_path / "Makefile").write_text(f"cluster:\n\t@exec {command}\n")
     ours, theirs = pty.openpty()
     make = subprocess.Popen(
@@ -151,7 +151,7 @@ def test_the_terminal_of_a_make_is_closed(tmp_path: Path, moment: str) -> None:
         while moment.encode() not in said:
             said += os.read(ours, 4096)
         family = psutil.Process(make.pid).children(recursive=True)
-        assert "landline.stack" in family[0].cmdline()
+        assert "landline_stack" in family[0].cmdline()
     finally:
         os.close(ours)
     try:
@@ -168,7 +168,7 @@ def test_the_terminal_of_a_make_is_closed(tmp_path: Path, moment: str) -> None:
 @pytest.mark.parametrize("delay", [0.0, 0.7])
 def test_the_command_is_stopped_while_it_starts(parents: list[Parent], delay: float) -> None:
     """The delays only spread the moment over format, initdb and start; any moment has to do."""
-    parent = Parent("-m", "landline.stack", "--ports", "none")
+    parent = Parent("-m", "landline_stack", "--ports", "none")
     parents.append(parent)
     parent.wait_for("Starting")
     time.sleep(delay)

@@ -13,9 +13,9 @@ from confluent_kafka import Consumer, KafkaError, Message, Producer, TopicCollec
 from confluent_kafka.admin import AdminClient
 from redis import Redis
 
-from landline.errors import StackError
-from landline.stack import Silence, Stack
-from landline.stack.postgres import PostgresServer, find_postgres
+from landline_stack import Silence, Stack
+from landline_stack.errors import StackError
+from landline_stack.postgres import PostgresServer, find_postgres
 from support.stack import KAFKA_SECONDS, MakeTopic, create_topic, stack_or_skip
 
 pytestmark = pytest.mark.stack

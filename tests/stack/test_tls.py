@@ -21,14 +21,15 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from landline.errors import Missing
-from landline.stack import Stack
-from landline.stack.jars import JarCache
-from landline.stack.java import find_java
-from landline.stack.kafka import KafkaNode, new_cluster_id
+from landline_stack import Stack
+from landline_stack.errors import Missing
+from landline_stack.jars import JarCache
+from landline_stack.java import find_java
+from landline_stack.kafka import KafkaNode, new_cluster_id
 from support.faults import refused
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import until
 
 pytestmark = pytest.mark.stack
 
@@ -45,7 +46,7 @@ class Papers:
 
     @classmethod
     def made(cls, directory: Path) -> "Papers":
-        """Make them; who has these certificates is 127.0.0.1."""
+        """Make them; their owner is 127.0.0.1."""
         directory.mkdir()
         papers = cls(directory / "ca.pem", directory / "certificate.pem", directory / "key.pem")
         authority = trustme.CA()
@@ -217,10 +218,10 @@ async def test_an_authority_that_is_not_theirs_is_told_in_a_line(
     server = neighbours.server(tmp_path / "a", papers)
     other = neighbours.server(tmp_path / "b", Papers(wrong.ca, papers.certificate, papers.key))
     if who == "kafka":
-        server.args = other.args
+        server.arguments = other.arguments
     else:
         name = f"LANDLINE_{who.upper()}"
-        server.env[name] = other.env[name]
+        server.environment[name] = other.environment[name]
     lines = await refused(server)
     assert 1 <= len(lines) <= 2, lines
     assert f"--{who}" in lines[0], lines

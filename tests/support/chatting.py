@@ -6,7 +6,8 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from support.cluster import Servers
-from support.peer import Peer, until
+from support.peer import Peer
+from support.waiting import paced, until
 
 # More would only wait: what a peer has written and nobody has answered yet.
 _UNANSWERED = 20
@@ -30,12 +31,11 @@ async def chatting(pairs: Sequence[tuple[Peer, Peer]]) -> AsyncIterator[list[Pee
     is_over = asyncio.Event()
 
     async def write(one: Peer, other: Peer) -> None:
-        number = 0
-        while not is_over.is_set():
+        async for number in paced(_PAUSE_SECONDS):
+            if is_over.is_set():
+                return
             if len(one.unanswered) < _UNANSWERED:
                 await one.send(other.user, f"{one.user} {number}")
-                number += 1
-            await asyncio.sleep(_PAUSE_SECONDS)
 
     both_ways = [*pairs, *((other, one) for one, other in pairs)]
     try:

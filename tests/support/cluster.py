@@ -4,7 +4,6 @@
 two of a cluster with the sides of a chat on different ones.
 """
 
-import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,9 +13,9 @@ import pytest
 from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
-from landline.stack import Stack
+from landline_stack import Stack
 from support.server import ServerProcess
-from support.stack import KAFKA_SECONDS
+from support.waiting import wait_until
 
 TOPICS = ("CHAT-MESSAGES", "CHAT-ROUTING")
 
@@ -72,12 +71,14 @@ class Servers:
     def start(self) -> None:
         """Start those that do not run, all at once, and wait until they are ready."""
         with ThreadPoolExecutor(len(self.every)) as pool:
-            list(pool.map(ServerProcess.start, (each for each in self.every if not each.is_alive)))
+            list(
+                pool.map(ServerProcess.start, (each for each in self.every if not each.is_running))
+            )
 
     def stop(self) -> list[int]:
         """Ask all of them to end, at once, and return their exit codes."""
         with ThreadPoolExecutor(len(self.every)) as pool:
-            return list(pool.map(ServerProcess.stop, self.every))
+            return list(pool.map(ServerProcess.end, self.every))
 
     def kill(self) -> None:
         """End all of them the hard way."""
@@ -152,12 +153,12 @@ def delete_topics(kafka: str, topics: Sequence[str] = TOPICS) -> None:
     again, until they are gone: a busy broker may not answer in time, or never.
     """
     admin = AdminClient({"bootstrap.servers": kafka})
-    deadline = time.monotonic() + KAFKA_SECONDS
-    while True:
+
+    def are_gone() -> bool:
         with suppress(KafkaException, TimeoutError):  # there is none, or no answer
             for deleted in admin.delete_topics(list(topics), request_timeout=_ASK_SECONDS).values():
                 deleted.exception(2 * _ASK_SECONDS)
-            if admin.list_topics(timeout=_ASK_SECONDS).topics.keys().isdisjoint(topics):
-                return
-        assert time.monotonic() < deadline, "Kafka has not deleted the topics"
-        time.sleep(0.05)
+            return admin.list_topics(timeout=_ASK_SECONDS).topics.keys().isdisjoint(topics)
+        return False
+
+    wait_until(are_gone, "Kafka has deleted the topics")

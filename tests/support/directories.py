@@ -11,7 +11,7 @@ from landline.adapters.redis import RedisDirectory
 from landline.adapters.redis.directory import BEAT_SECONDS, WALK_BEATS
 from landline.errors import DirectoryUnavailable
 from landline.ports import Directory
-from support.peer import WAIT_SECONDS
+from support.waiting import until
 
 # A tenth of the real one, so that what takes beats takes no minute.
 SHORT_BEAT_SECONDS = 0.3
@@ -130,12 +130,14 @@ async def until_lookup(
     what: str,
 ) -> None:
     """Look these users up until the answer is as wanted; that there is none for a while is fine."""
-    answer: dict[str, frozenset[str]] | None = None
-    try:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while answer is None or not is_so(answer):
-                await asyncio.sleep(0.01)
-                with suppress(DirectoryUnavailable):
-                    answer = dict(await directory.lookup(users))
-    except TimeoutError:
-        raise AssertionError(f"waited in vain until {what}; last answer: {answer}") from None
+    answer: dict[str, frozenset[str]] = {}
+
+    async def is_found() -> bool:
+        nonlocal answer
+        try:
+            answer = dict(await directory.lookup(users))
+        except DirectoryUnavailable:
+            return False
+        return is_so(answer)
+
+    await until(is_found, lambda: f"{what}; last answer: {answer}")

@@ -6,6 +6,8 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from support.server import ServerProcess
 
 _SOURCE = Path(__file__).with_name("faulty_disk.c")
@@ -27,7 +29,7 @@ class Disk:
         """Break it."""
         raise NotImplementedError
 
-    def mend(self, server: ServerProcess) -> None:
+    def repair(self, server: ServerProcess) -> None:
         """Make it work again."""
         raise NotImplementedError
 
@@ -61,7 +63,7 @@ class FaultyDisk(Disk):
     def fail(self, server: ServerProcess) -> None:
         self.start_failing()
 
-    def mend(self, server: ServerProcess) -> None:
+    def repair(self, server: ServerProcess) -> None:
         self._control.unlink()
 
 
@@ -85,7 +87,7 @@ class TinyDisk(Disk):
                     except OSError:
                         break
 
-    def mend(self, server: ServerProcess) -> None:
+    def repair(self, server: ServerProcess) -> None:
         (self._seen(server) / "filler").unlink()
 
     def data(self, server: ServerProcess) -> Path:
@@ -106,3 +108,7 @@ def namespace() -> list[str]:
         if subprocess.run(probe, capture_output=True, check=False).returncode == 0:
             return command
     return []
+
+
+needs_mounts = pytest.mark.skipif(not namespace(), reason="nobody may mount anything here")
+needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="there is no C compiler")

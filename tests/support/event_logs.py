@@ -15,7 +15,10 @@ from landline.adapters.sqlite.database import Work, WriteFailed
 from landline.errors import LogLost
 from landline.model import Appended, AppendResult, Entry, NotAppended, Positions, Stretch
 from landline.ports import EventLog, LogReader
-from support.peer import WAIT_SECONDS, until
+from support.waiting import WAIT_SECONDS, until
+
+# No adapter says when a read waits. Within this time it has looked, in its thread or at its broker.
+LOOK_SECONDS = 0.05
 
 Record = tuple[str, bytes]
 T = TypeVar("T")
@@ -211,6 +214,13 @@ class Follower:
             self.positions[stretch.partition] = stretch.end
             self.entries += stretch.entries
         return stretches
+
+    async def begin_to_wait(self) -> asyncio.Task[Sequence[Stretch]]:
+        """Begin a read that finds nothing, and return it once it waits."""
+        reading = asyncio.create_task(self.read())
+        ended, _ = await asyncio.wait({reading}, timeout=LOOK_SECONDS)
+        assert not ended, "there is nothing to read yet"
+        return reading
 
     async def read_until(self, ends: Positions, limit: int = 1_000) -> list[Entry]:
         """Read up to `ends`, close, and return all that came."""

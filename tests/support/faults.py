@@ -4,7 +4,6 @@ import asyncio
 import os
 import re
 import secrets
-import time
 from collections import Counter
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
@@ -14,10 +13,12 @@ from typing import Any
 import asyncpg
 from confluent_kafka.admin import AdminClient
 
-from landline.stack import Stack
+from landline_stack import Stack
+from landline_stack.process import StackServer
 from support.cluster import TOPICS, delete_topics
-from support.peer import Peer, until
+from support.peer import Peer
 from support.server import ServerProcess
+from support.waiting import paced, running, until
 
 MESSAGES, ROUTING = TOPICS
 
@@ -48,11 +49,7 @@ class Fleet:
         return self.stack.postgres.database_url(self.database)
 
     def server(
-        self,
-        *args: str,
-        redis: bool = True,
-        unsafe: bool = True,
-        postgres_url: str | None = None,
+        self, *args: str, redis: bool = True, unsafe: bool = True, postgres_url: str | None = None
     ) -> ServerProcess:
         """Return another server, not yet started."""
         name = f"ws-{len(self.servers) + 1}"
@@ -98,20 +95,21 @@ class Fleet:
 
     async def until_stored(self, ids: Collection[str], seconds: float = 60.0) -> None:
         """Wait until the writer has applied them all."""
-        deadline = time.monotonic() + seconds
-        while not set(ids) <= await self.stored():
-            assert time.monotonic() < deadline, "the writer has not applied all that was accepted"
-            await asyncio.sleep(0.1)
+
+        async def are_stored() -> bool:
+            return set(ids) <= await self.stored()
+
+        await until(are_stored, "the writer has applied all that was accepted", seconds)
 
     async def open(self) -> None:
         """Make the database."""
         await self.execute(f"CREATE DATABASE {self.database}", database="postgres")
 
     async def close(self) -> None:
-        """End the servers, mend the stack, and leave it as it was found."""
+        """End the servers, repair the stack, and leave it as it was found."""
         for server in self.servers:
             server.kill()
-        await asyncio.to_thread(mend, self.stack)
+        await asyncio.to_thread(repair, self.stack)
         await asyncio.to_thread(delete_topics, self.stack.kafka_servers)
         for name in (self.database, f"{self.database}_backup"):
             await self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)", database="postgres")
@@ -119,7 +117,27 @@ class Fleet:
             assert "Traceback" not in server.log(), server.log()
 
 
-def mend(stack: Stack) -> None:
+@asynccontextmanager
+async def killed(server: StackServer) -> AsyncIterator[None]:
+    """Have a server of the stack be dead during the block."""
+    server.kill()
+    try:
+        yield
+    finally:
+        await asyncio.to_thread(server.start)
+
+
+@asynccontextmanager
+async def paused(server: StackServer) -> AsyncIterator[None]:
+    """Have a server of the stack hang during the block."""
+    server.pause()
+    try:
+        yield
+    finally:
+        server.resume()
+
+
+def repair(stack: Stack) -> None:
     """Have every server of the stack run again."""
     for each in stack.servers:
         if each.is_running:
@@ -154,19 +172,11 @@ async def talking(
     """Have one write to the others, in turn, for the length of a `with` block."""
 
     async def talk() -> None:
-        number = 0
-        while True:
-            number += 1
+        async for number in paced(pause_seconds):
             await sender.send(recipients[number % len(recipients)].user, f"load {number}")
-            await asyncio.sleep(pause_seconds)
 
-    task = asyncio.create_task(talk())
-    try:
+    async with running(talk()):
         yield
-        assert not task.done(), task.exception()
-    finally:
-        task.cancel()
-        await asyncio.wait([task])
 
 
 async def check_fates(sender: Peer, recipients: Sequence[Peer], seconds: float = 60.0) -> None:
@@ -197,15 +207,11 @@ async def immediate_again(sender: Peer, recipient: Peer, server: ServerProcess) 
     """Wait until messages reach the recipient's server without its sweep, many in a row."""
     before = pushes(server, "live")
 
-    def is_immediate() -> bool:
+    async def are_immediate() -> bool:
+        await sender.send(recipient.user, f"again {secrets.token_hex(4)}")
         return pushes(server, "live") >= before + 10
 
-    for _ in range(300):
-        await sender.send(recipient.user, f"again {secrets.token_hex(4)}")
-        await asyncio.sleep(0.1)
-        if is_immediate():
-            return
-    raise AssertionError("messages still arrive by the sweep")
+    await until(are_immediate, "messages arrive at once, not by the sweep")
 
 
 def first_line(server: ServerProcess, event: str) -> str:
@@ -221,11 +227,8 @@ async def until_logged(server: ServerProcess, event: str, seconds: float = 60.0)
 
 async def ended(server: ServerProcess, seconds: float = 60.0) -> int:
     """Wait until a server ends by itself and return its exit code."""
-    process = server.process
-    assert process is not None
-    await until(lambda: process.poll() is not None, "the server ends", seconds)
-    assert process.returncode is not None
-    return process.returncode
+    await until(lambda: server.exit_code() is not None, "the server ends", seconds)
+    return server.wait(seconds)
 
 
 async def refused(server: ServerProcess) -> list[str]:

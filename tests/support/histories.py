@@ -5,16 +5,16 @@ sweep delivers, messages come again in later sessions, sends overlap and are rep
 away for a while, repeats are appended twice.
 """
 
-import heapq
 import itertools
 import random
 from collections import defaultdict
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
-from landline.verify import events as e
+from landline_verify.history import events as e
+from support.virtual import Draft, Message, Session, VirtualTime
 
 By = Literal["client", "server", "network"]
 
@@ -28,58 +28,13 @@ BEHAVIOURS = (
 )  # fmt: skip
 
 
-@dataclass
-class Message:
-    """A message as the deployment knows it: its content and its first position."""
-
-    id: str
-    sender: str
-    to: str
-    ref: str
-    conversation: str
-    partition: int
-    offset: int
-
-    @property
-    def digest(self) -> str:
-        return f"digest-of-{self.ref}"
-
-
-@dataclass(eq=False)
-class Session:
-    """One connection, seen from both ends."""
-
-    user: str
-    c: str
-    server: str
-    is_auto: bool = False
-    acks_after: float | None = 0.01
-    is_open: bool = True
-    pushed: set[str] = field(default_factory=set)
-    received: int = 0
-    line_free_at: float = 0.0
-
-
-@dataclass(eq=False)
-class Draft:
-    """A send that waits for its answer."""
-
-    user: str
-    to: str
-    ref: str
-    is_answered: bool = False
-    tries: int = 0
-
-
-class Simulation:
+class Simulation(VirtualTime):
     """One run; `events` is its history."""
 
     def __init__(self, seed: int, *, users: int = 9, sends: int = 600, faults: bool = True) -> None:
+        super().__init__()
         self.events: list[e.Event] = []
         self._chance = random.Random(seed)
-        self._now = 0.0
-        self._agenda: list[tuple[float, int, Callable[[], None]]] = []
-        self._numbers = itertools.count()
         self._names = [f"u{number}" for number in range(users)]
         self._lives = {name: BEHAVIOURS[n % len(BEHAVIOURS)] for n, name in enumerate(self._names)}
         self._sessions: defaultdict[str, list[Session]] = defaultdict(list)
@@ -113,16 +68,8 @@ class Simulation:
         self._at(LOAD_SECONDS, lambda: self._record(e.Phase(self._now, "heal")))
         self._at(LOAD_SECONDS + 2, self._finish)
         self._at(LOAD_SECONDS + FINAL_SECONDS, self._end)
-        while self._agenda:
-            self._now, _, act = heapq.heappop(self._agenda)
-            act()
+        self._pass()
         self._dump()
-
-    def _at(self, t: float, act: Callable[[], None]) -> None:
-        heapq.heappush(self._agenda, (t, next(self._numbers), act))
-
-    def _after(self, seconds: float, act: Callable[[], None]) -> None:
-        self._at(self._now + seconds, act)
 
     def _record(self, event: e.Event) -> None:
         self.events.append(event)
@@ -131,11 +78,11 @@ class Simulation:
         self, name: str, detail: str, start: float, stop: float, act: Callable[[bool], None]
     ) -> None:
         def begin() -> None:
-            self._record(e.Nemesis(self._now, name, "start", detail))
+            self._record(e.FaultEvent(self._now, name, "start", detail))
             act(True)
 
         def end() -> None:
-            self._record(e.Nemesis(self._now, name, "stop", detail))
+            self._record(e.FaultEvent(self._now, name, "stop", detail))
             act(False)
 
         self._at(start, begin)

@@ -9,7 +9,7 @@ import asyncio
 import itertools
 import json
 import uuid
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Self
 from urllib.parse import quote
@@ -17,19 +17,11 @@ from urllib.parse import quote
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-WAIT_SECONDS = 60.0
+from support.waiting import until
+
 RETRY_SECONDS = 0.1  # after an answer that leaves it open
+RECONNECT_SECONDS = 0.01
 Frame = dict[str, Any]
-
-
-async def until(is_so: Callable[[], bool], what: str, seconds: float = WAIT_SECONDS) -> None:
-    """Wait for a condition, generously; what it was goes into the failure."""
-    try:
-        async with asyncio.timeout(seconds):
-            while not is_so():  # noqa: ASYNC110 - any condition, so there is no event
-                await asyncio.sleep(0.005)
-    except TimeoutError:
-        raise AssertionError(f"waited {seconds:g} s in vain until {what}") from None
 
 
 @dataclass
@@ -82,8 +74,8 @@ class Peer:
         self._urls = itertools.cycle(f"{each}?username={quote(user)}{query}" for each in urls)
         self._task: asyncio.Task[None] | None = None
         self._retries: set[asyncio.Task[None]] = set()
-        self._refs = itertools.count()
-        self._name = uuid.uuid4().hex[:8]
+        name = uuid.uuid4().hex[:8]
+        self._refs = (f"{name}-{number}" for number in itertools.count())
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -143,7 +135,7 @@ class Peer:
 
     async def send(self, to: str, content: str, ref: str | None = None) -> str:
         """Send a message; the answer is noted when it comes. Returns the ref."""
-        ref = ref or f"{self._name}-{next(self._refs)}"
+        ref = ref or next(self._refs)
         self.unanswered[ref] = (to, content, 0)
         await self._try(ref)
         return ref
@@ -187,10 +179,10 @@ class Peer:
             try:
                 await self._visit()
             except (OSError, InvalidHandshake, TimeoutError, EOFError):
-                await asyncio.sleep(0.02)
+                await asyncio.sleep(RECONNECT_SECONDS)
             if not self.reconnects:
                 return
-            await asyncio.sleep(0.01)
+            await asyncio.sleep(RECONNECT_SECONDS)
 
     async def _visit(self) -> None:
         async with connect(

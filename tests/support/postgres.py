@@ -8,8 +8,8 @@ import asyncpg
 import pytest
 
 from landline.config.values import SecretUrl
-from landline.errors import Missing
-from landline.stack.postgres import PostgresServer
+from landline_stack.errors import Missing
+from landline_stack.postgres import PostgresServer
 
 
 @pytest.fixture(scope="session")
@@ -25,7 +25,7 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServe
 
 @pytest.fixture
 async def database(postgres: PostgresServer) -> AsyncIterator[SecretUrl]:
-    """The address of an empty database; dropped at the end, whoever is still in it."""
+    """The address of an empty database; dropped at the end, even if it is in use."""
     name = f"test_{secrets.token_hex(6)}"
     await execute(postgres.url, f"CREATE DATABASE {name}")
     yield SecretUrl(postgres.database_url(name))

@@ -7,6 +7,8 @@ from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
 
+import landline
+from landline.client import Chat
 from support.peer import Frame
 
 ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
@@ -18,6 +20,12 @@ class Scripted:
     def __init__(self) -> None:
         self.url = ""
         self.sessions: list[list[Frame]] = []
+
+    async def hear(self, socket: ServerConnection) -> AsyncIterator[Frame]:
+        """Yield the frames of the newest session, and note each of them."""
+        async for text in socket:
+            self.sessions[-1].append(json.loads(text))
+            yield self.sessions[-1][-1]
 
     @property
     def frames(self) -> list[Frame]:
@@ -45,6 +53,16 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[Scripted]:
         yield seen
 
 
+@asynccontextmanager
+async def scripted_chat(script: Script, **options: Any) -> AsyncIterator[tuple[Scripted, Chat]]:
+    """Serve `script` for a chat of a user called `a`, which has these options."""
+    async with (
+        scripted(script) as server,
+        landline.connect(server.url, username="a", **options) as chat,
+    ):
+        yield server, chat
+
+
 async def tell(socket: ServerConnection, **frame: Any) -> None:
     """Send a frame."""
     await socket.send(json.dumps(frame))
@@ -67,8 +85,6 @@ async def accept(socket: ServerConnection, frame: Frame, offset: int = 1) -> Non
 async def accept_all(seen: Scripted, socket: ServerConnection) -> None:
     """Accept every send."""
     await welcome(socket)
-    async for text in socket:
-        frame = json.loads(text)
-        seen.sessions[-1].append(frame)
+    async for frame in seen.hear(socket):
         if frame["type"] == "send":
             await accept(socket, frame)

@@ -5,7 +5,6 @@ here: a database, topics, a number in Redis. A test that kills servers starts a 
 """
 
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from itertools import count
@@ -25,13 +24,14 @@ from confluent_kafka.admin import (
 from confluent_kafka.cimpl import NewTopic
 from redis import Redis
 
-from landline.errors import Missing
-from landline.stack import Stack
-from landline.stack.jars import JarCache
+from landline_stack import Stack
+from landline_stack.errors import Missing
+from landline_stack.jars import JarCache
+from support.waiting import wait_until
 
 KAFKA_SECONDS = 60.0
 
-_DATABASES = 64  # of Redis, see landline.stack.redis; number 0 is left alone
+_DATABASES = 64  # of Redis, see landline_stack.redis; number 0 is left alone
 
 _numbers = count()
 
@@ -56,7 +56,7 @@ def stack_or_skip(*, brokers: int = 1, kafka_alone: bool = False) -> Stack:
 
 @pytest.fixture
 async def postgres_url(stack: Stack) -> AsyncIterator[str]:
-    """The address of an empty database of our own; dropped at the end, whoever is still in it."""
+    """The address of an empty database of our own; dropped at the end, even if it is in use."""
     name = f"test_{secrets.token_hex(6)}"
     await _execute(stack.postgres_url, f"CREATE DATABASE {name}")
     yield stack.postgres.database_url(name)
@@ -124,10 +124,10 @@ def create_topic(
     for created in admin.create_topics([topic], request_timeout=KAFKA_SECONDS).values():
         created.result(KAFKA_SECONDS)
     places = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
-    deadline = time.monotonic() + KAFKA_SECONDS
-    while not all(_is_answered(each) for each in admin.list_offsets(places).values()):
-        assert time.monotonic() < deadline, f"topic {name} gets no leaders"
-        time.sleep(0.02)
+    wait_until(
+        lambda: all(map(_is_answered, admin.list_offsets(places, request_timeout=2).values())),
+        f"topic {name} has leaders",
+    )
 
 
 def alter_topic(admin: AdminClient, name: str, **settings: str) -> None:

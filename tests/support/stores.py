@@ -20,7 +20,7 @@ class Stores(Protocol):
         """Return one more store on the data."""
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Look into the tables that the specification names."""
+        """Look into the tables, as an operator would."""
 
     async def close(self) -> None:
         """Close every store; opened again they must know what they knew."""

@@ -50,7 +50,7 @@ class TemporaryRoot:
             tempfile.tempdir = None  # looked up again, with what was just set
 
     def close(self) -> None:
-        """Remove what is in memory. What is in the checkout stays for whoever wants to look."""
+        """Remove what is in memory. What is in the checkout stays to be looked at."""
         if self._lock is not None and self.path is not None:
             shutil.rmtree(self.path, ignore_errors=True)
             self._lock.close()
@@ -70,7 +70,7 @@ def has_room(memory: Path) -> bool:
 
 
 def _sweep(memory: Path) -> None:
-    """Remove the directories of runs that were killed: a lock is gone with whoever held it."""
+    """Remove the directories of runs that were killed: a lock is gone with its holder."""
     for path in memory.glob(f"{_PREFIX}*"):
         with suppress(OSError):  # another user's, another run's, or one removes it just now
             if time.time() - path.stat().st_mtime > _YOUNG_SECONDS:

@@ -98,9 +98,12 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
         (["serve", "--port"], "argument --port: expected one argument\nSee landline serve --help."),
         (["sevre"], "invalid choice: 'sevre'"),
         (["chat"], "the following arguments are required: --as\nSee landline chat --help."),
-        (["chat", "--as", "a b"], "landline: --as a b: a user name has no white space"),
-        (["chat", "--as", ""], "landline: --as '': a user name has 1 to 64 bytes"),
-        (["chat", "--as", "a", "--to", "b:c"], "landline: --to b:c: a user name has no ':'"),
+        (["chat", "--as", "a b"], "landline: --as a b: a user name must not contain white space"),
+        (["chat", "--as", ""], "landline: --as '': a user name must have 1 to 64 bytes"),
+        (
+            ["chat", "--as", "a", "--to", "b:c"],
+            "landline: --to b:c: a user name must not contain ':'",
+        ),
         (["chat", "--as", "a", "--url", "http://h"], "--url http://h is not a WebSocket address"),
         (["chat", "--as", "a", "--url", "ws://"], "--url ws://: the server's address must be like"),
         (["chat", "--as", "a", "--url", "ws://h:x/ws"], "is its port a number"),
@@ -119,8 +122,8 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
         (["migrate", "--port", "1"], "--port is not an option of landline migrate"),
         (["migrate", "--postgre", "x"], "did you mean --postgres?"),
         (["audit", "--kafka", "h:1"], "--kafka h:1 without --postgres: a cluster needs both."),
-        (["audit", "--limit", "-1"], "--limit -1 is not a number from 0 on: give e.g. 100"),
-        (["audit", "--limit", "many"], "--limit many is not a number from 0 on: give e.g. 100"),
+        (["audit", "--limit", "-1"], "--limit -1 is not a number from 0 up: give e.g. 100"),
+        (["audit", "--limit", "many"], "--limit many is not a number from 0 up: give e.g. 100"),
         (["audit", "--data-dri", "x"], "did you mean --data-dir?"),
         (["--port"], "landline: --port is not an option of landline: see landline --help"),
     ],
@@ -252,7 +255,7 @@ def test_a_server_s_environment_and_file_serve_the_other_commands(
         {"limit": 0, "metrics": Path("x.prom")},
     ]
     assert {settings.kafka for settings, _given in seen} == {("h:1",)}
-    assert cli.main(["serve"]) == 2  # a server of that file would trust whoever reaches it
+    assert cli.main(["serve"]) == 2  # a server of that file would trust everybody who reaches it
 
 
 @pytest.fixture

@@ -9,14 +9,14 @@ import yaml
 
 from landline.adapters.kafka.topics import RECORD_BYTES, RETENTION_MS
 from landline.api.http import Http, Readiness
-from landline.cli import _COMMAND_OPTIONS
+from landline.cli import COMMANDS
 from landline.config import load
 from landline.config.loading import load_for_migration
 from landline.config.settings import OPTIONS
 from landline.errors import ConfigError
 from landline.observability.metrics import AUDIT_METRICS, METRICS
-from landline.stack.jars import KAFKA_VERSION
-from support.pages import ROOT, code_blocks, read
+from landline_stack.jars import KAFKA_VERSION
+from support.pages import ROOT, code_blocks, read, table
 
 COMPOSE: dict[str, Any] = yaml.safe_load(read("compose.yaml"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
@@ -117,7 +117,7 @@ def test_servers_get_settings_that_are_good() -> None:
 
 def test_the_schema_is_migrated_before_servers_start() -> None:
     [command] = SERVICES["migrate"]["command"]
-    assert command in _COMMAND_OPTIONS
+    assert command in COMMANDS
     settings = load_for_migration({}, environment(SERVICES["migrate"]), needs_log=True)
     assert str(settings.postgres) == "postgresql://landline:***@postgres:5432/landline"
 
@@ -128,7 +128,7 @@ def test_variables_of_ours_are_options() -> None:
         assert {name for name in service["environment"] if name.startswith("LANDLINE")} <= ours
 
 
-def test_who_is_waited_for_is_there_and_can_say_that_it_is_ready() -> None:
+def test_a_service_that_is_waited_for_is_there_and_can_say_that_it_is_ready() -> None:
     for service in SERVICES.values():
         for name, how in service.get("depends_on", {}).items():
             if how["condition"] == "service_healthy":
@@ -161,9 +161,9 @@ def test_the_brokers_form_one_cluster() -> None:
 
 
 def test_the_topic_s_settings_are_those_that_are_checked() -> None:
-    page = read("docs/deploy.md")
-    assert f"| {RETENTION_MS} (7 days) or more, or -1 |" in page
-    assert f"| {RECORD_BYTES} or more |" in page
+    rows = table(read("docs/deploy.md"))
+    for name, least in (("retention.ms", RETENTION_MS), ("max.message.bytes", RECORD_BYTES)):
+        assert rows[f"`{name}`"][0].split()[0] == str(least)
 
 
 def test_every_alert_has_its_section_and_asks_for_metrics_that_are_measured() -> None:
@@ -193,7 +193,8 @@ def test_the_messages_of_a_lost_log_are_those_that_are_printed() -> None:
     """Each sentence of the page stands in the source, apart from its numbers."""
     source = "".join(
         (ROOT / "src/landline" / file).read_text()
-        for file in ("adapters/kafka/event_log.py", "adapters/kafka/reader.py", "app/cluster.py",
+        for file in ("adapters/kafka/event_log.py", "adapters/kafka/topic_watch.py",
+                     "adapters/kafka/reader.py", "app/cluster.py",
                      "retention.py")
     )  # fmt: skip
     source = re.sub(r'"\s*\n\s*f?"', "", source)

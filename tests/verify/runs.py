@@ -4,10 +4,12 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from landline.verify.history import History
-from landline.verify.judge import judge
-from landline.verify.report import lines
-from landline.verify.runner import Options, Progress, Runner
+from landline_verify.checker.judge import judge
+from landline_verify.history.history import History
+from landline_verify.options import Options
+from landline_verify.report.text import lines
+from landline_verify.runner import Runner, RunProgress
+from support.waiting import until
 
 # Twice as much as has to happen (500 accepted messages): machines stand still, too.
 USERS = 16
@@ -48,14 +50,12 @@ def expect_pass(history: History) -> None:
 
 async def accepted(runner: Runner, count: int) -> None:
     """Wait until so many messages were accepted."""
-    async with asyncio.timeout(60):
-        while runner.progress().accepted < count:  # noqa: ASYNC110 - it is a count
-            await asyncio.sleep(0.01)
+    await until(lambda: runner.progress().accepted >= count, f"{count} are accepted")
 
 
 async def _call(meanwhile: Meanwhile, runner: Runner) -> None:
     await meanwhile(runner)
 
 
-def _ignore(_: Progress) -> None:
+def _ignore(_: RunProgress) -> None:
     pass

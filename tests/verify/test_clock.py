@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from landline.verify import clock
+from landline_verify.faults import clock
 
 
 @pytest.mark.parametrize("name", ["plain", "with two  spaces", "long" * 50])
@@ -25,5 +25,7 @@ def test_what_else_is_searched_for_libraries_still_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("LD_LIBRARY_PATH", "/opt/theirs")
-    paths = clock.Clock(tmp_path / "offset").environment()["LD_LIBRARY_PATH"].split(os.pathsep)
+    paths = (
+        clock.ServerClock(tmp_path / "offset").environment()["LD_LIBRARY_PATH"].split(os.pathsep)
+    )
     assert paths[1:] == ["/opt/theirs"]

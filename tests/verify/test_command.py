@@ -12,9 +12,9 @@ from threading import Thread
 
 import pytest
 
-from landline.stack.ports import free_port
-from landline.verify.command import check_file
-from landline.verify.history import History
+from landline_stack.ports import free_port
+from landline_verify.command import check_file
+from landline_verify.history.history import History
 from support.server import ServerProcess
 from support.standin import Standin
 from verify.runs import run
@@ -46,10 +46,7 @@ def verify(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--postgres", "x://u:secret@h"], "--postgres x://u:***@h is not such a URL"),
         (["--check", "missing.jsonl"], "cannot read the history missing.jsonl"),
         (["--report", "no/such/directory.html"], "cannot write the report"),
-        (
-            ["--data-dir", "x", "--kafka", "h:1"],
-            "--data-dir is an embedded server's",
-        ),
+        (["--data-dir", "x", "--kafka", "h:1"], "--data-dir is an embedded server's"),
         (["--data-dir", "missing"], "--data-dir missing: no server was ever started there"),
         (["--faulty"], "--faulty is not an option of landline verify"),
     ],

@@ -13,10 +13,13 @@ from pathlib import Path
 import pytest
 
 from landline import cli
-from landline.verify import clock, disk, faults
-from landline.verify.deployments import KINDS, Deployment
-from landline.verify.faults import FAULTS, Fault, Rest, Strike, fitting, left_out
-from landline.verify.nemesis import Nemesis, Planned, make_plan
+from landline_verify.faults import catalogue as faults
+from landline_verify.faults import clock, disk
+from landline_verify.faults.catalogue import FAULTS, fitting, left_out
+from landline_verify.faults.deployments import DEPLOYMENT_KINDS, Deployment
+from landline_verify.faults.fault import Fault, Rest, Strike
+from landline_verify.faults.nemesis import Nemesis
+from landline_verify.faults.plan import Planned, make_plan
 
 
 @pytest.fixture
@@ -25,7 +28,7 @@ def no_faketime(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clock, "_library", lambda: None)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", DEPLOYMENT_KINDS)
 def test_a_plan_is_made_by_its_seed_alone(kind: str) -> None:
     """Every fault comes before any comes again, and all of them fit into the time."""
     known = fitting(kind)
@@ -90,7 +93,7 @@ def test_what_cannot_be_is_refused_in_two_lines(
 
 @pytest.mark.skipif(clock.obstacle() is not None, reason=str(clock.obstacle()))
 def test_a_clock_is_stepped_and_timers_do_not_notice(tmp_path: Path) -> None:
-    own = clock.Clock(tmp_path / "clock")
+    own = clock.ServerClock(tmp_path / "clock")
     code = "import time\nwhile input(): print(time.time(), time.monotonic(), flush=True)"
     with subprocess.Popen(
         [sys.executable, "-c", code],
@@ -120,7 +123,7 @@ def test_a_disk_lies_below_a_program_and_recovers(tmp_path: Path) -> None:
     """A commit that failed is in the file; while the disk is broken nothing can be read."""
     code = """
 from contextlib import closing
-from landline.verify.disk import Disk
+from landline_verify.faults.disk import Disk
 import sqlite3, sys
 
 def tried(*statements, between=lambda: None):
@@ -178,9 +181,7 @@ def expect_all_happened(said: str) -> None:
 
 @pytest.mark.e2e
 @pytest.mark.timeout(240)
-def test_an_embedded_server_is_harmed_and_loses_nothing(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_an_embedded_server_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     code = run(
         "embedded", "--for", "35s",
         "--only", "server-kill,client-half-open,disk-full,disk-lies,clock-step",
@@ -221,7 +222,7 @@ async def test_what_began_with_a_fault_may_last_longer() -> None:
         "one", lambda: done.append("harm"), lambda: done.append("heal"),
         Rest("postgres-pause", 0.01, lambda: done.append("rest")),
     )  # fmt: skip
-    fault = Fault("settings-retention", "", KINDS, (0.0, 0.0), 0.0, lambda *_: strike)
+    fault = Fault("settings-retention", "", DEPLOYMENT_KINDS, (0.0, 0.0), 0.0, lambda *_: strike)
     nemesis = Nemesis(Deployment("cluster", [], []), [Planned(fault, 0.0, 0.01, 0)])
     await nemesis.run(lambda name, phase, _: done.append((name, phase)))
     assert done == [

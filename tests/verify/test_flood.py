@@ -1,4 +1,4 @@
-"""A client that floods: what it sends, where it ends, and that whoever is slowed down is found."""
+"""A client that floods: what it sends, where it ends, and that a slowed user is found."""
 
 import asyncio
 import json
@@ -11,9 +11,10 @@ import pytest
 from websockets.asyncio.server import Server, ServerConnection, serve
 
 from landline import cli
-from landline.verify import flood
-from landline.verify.judge import judge
-from landline.verify.report import lines
+from landline_verify.checker.judge import judge
+from landline_verify.clients import flooder
+from landline_verify.options import is_loopback
+from landline_verify.report.text import lines
 from support.standin import Frame, Session, Standin
 from verify.runs import run
 
@@ -43,7 +44,7 @@ async def flooded(kind: str, *bounds: str) -> tuple[Sink, int]:
     sink = Sink()
     async with serve(sink.take, "127.0.0.1", 0, max_size=2**20) as server:
         process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "landline.verify.flood", kind, address(server), "noah", *bounds,
+            sys.executable, "-m", flooder.__name__, kind, address(server), "noah", *bounds,
             stdout=asyncio.subprocess.PIPE,
         )  # fmt: skip
         async with asyncio.timeout(SECONDS):
@@ -63,7 +64,7 @@ def kinds_of(frames: Sequence[str | bytes]) -> Counter[str]:
     return counted
 
 
-@pytest.mark.parametrize("kind", flood.KINDS)
+@pytest.mark.parametrize("kind", flooder.FLOOD_KINDS)
 async def test_a_flood_is_what_it_is_called_and_ends_by_itself(kind: str) -> None:
     """After its last frame: the time that it was given is longer than the test's."""
     sink, count = await flooded(kind, "3600", "100")
@@ -106,7 +107,7 @@ async def test_a_flood_ends_with_its_time() -> None:
     ],
 )
 def test_only_loopback_is_loopback(url: str, is_near: bool) -> None:
-    assert flood.is_loopback(url) is is_near
+    assert is_loopback(url) is is_near
 
 
 class Slowed(Standin):

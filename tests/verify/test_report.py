@@ -6,23 +6,23 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from browser.window import Window
-from landline.verify.events import (
+from landline_verify.checker.judge import judge
+from landline_verify.history.events import (
     Connect,
     Disconnect,
     Event,
+    FaultEvent,
     Invoke,
     Live,
-    Nemesis,
     Ok,
     Phase,
     Recv,
     Rejected,
     Run,
 )
-from landline.verify.figures import figures
-from landline.verify.judge import judge
-from landline.verify.page import page
-from landline.verify.report import counted
+from landline_verify.report.figures import figures
+from landline_verify.report.page import page
+from landline_verify.report.text import counted
 
 pytest_plugins = ["browser.conftest"]
 
@@ -44,7 +44,7 @@ def history(*, lost: bool) -> list[Event]:
     for number in range(29):
         at, id = 1.0 + number, f"id-{number}"
         if number == 10:
-            events.append(Nemesis(at, "redis-kill", "start", EVIL))
+            events.append(FaultEvent(at, "redis-kill", "start", EVIL))
         events.append(Invoke(at, "alice", "alice", "bob", id, "aa", retry=False))
         events.append(Ok(at + 0.01, "alice", "alice", id, id, "dm:alice:bob", number, "t"))
         if not (lost and number == 10):
@@ -53,7 +53,7 @@ def history(*, lost: bool) -> list[Event]:
                      number, "t", replay=False)
             )  # fmt: skip
         if number == 12:
-            events.append(Nemesis(at + 0.1, "redis-kill", "stop", EVIL))
+            events.append(FaultEvent(at + 0.1, "redis-kill", "stop", EVIL))
     events += [Phase(30.0, "heal"), Phase(30.5, "final")]
     events.append(Connect(30.6, "bob", "bob2", URL, "ws-1", "bob2", EVIL, "client", "final"))
     events.append(Live(30.7, "bob", "bob2", 0))

@@ -11,22 +11,23 @@ import asyncpg
 import pytest
 from confluent_kafka import Producer
 
-from landline.errors import StartupError
-from landline.stack import LandlineServer, Stack
-from landline.stack.ports import free_port
-from landline.verify.events import (
+from landline_stack import LandlineServer, Stack
+from landline_stack.ports import free_port
+from landline_verify.checker.judge import judge
+from landline_verify.errors import VerifyError
+from landline_verify.history.events import (
     ForeignRecord,
     MessageRecord,
     MessageRow,
     Ok,
     QuarantineRow,
 )
-from landline.verify.file import check_directory
-from landline.verify.judge import judge
-from landline.verify.report import lines
-from landline.verify.runner import Runner
+from landline_verify.options import check_directory
+from landline_verify.report.text import lines
+from landline_verify.runner import Runner
 from support.server import ServerProcess
 from support.stack import stack_or_skip
+from support.waiting import until
 from verify.runs import accepted, expect_pass, run
 
 
@@ -55,11 +56,11 @@ def test_the_file_of_another_server_is_not_taken_for_its_own(tmp_path: Path) -> 
         server.start()
         other.start()
         check_directory(server.data_dir, [server.ws_url])
-        with pytest.raises(StartupError, match="is not that of the server at"):
+        with pytest.raises(VerifyError, match="is not that of the server at"):
             check_directory(other.data_dir, [server.ws_url])
-        with pytest.raises(StartupError, match="no server was ever started there"):
+        with pytest.raises(VerifyError, match="no server was ever started there"):
             check_directory(tmp_path, [server.ws_url])
-        with pytest.raises(StartupError, match="on this machine"):
+        with pytest.raises(VerifyError, match="on this machine"):
             check_directory(server.data_dir, ["ws://192.0.2.7:8081/ws/chat"])
     finally:
         server.kill()
@@ -99,7 +100,7 @@ def servers(own: Stack) -> Iterator[list[LandlineServer]]:
     """Two servers of one cluster."""
     with ExitStack() as exits:
         yield [
-            exits.enter_context(LandlineServer(name, free_port(), own, own.directory / name))
+            exits.enter_context(LandlineServer.on(own, name, own.directory / name))
             for name in ("ws-1", "ws-2")
         ]
 
@@ -127,9 +128,12 @@ async def test_what_vanishes_from_the_store_is_found(
     async def delete(runner: Runner) -> None:
         await accepted(runner, 300)
         connection = await asyncpg.connect(own.postgres_url)
-        while (id := await connection.fetchval(_DELETE)) is None:  # noqa: ASYNC110 - a table
-            await asyncio.sleep(0.1)  # nothing is delivered yet
-        deleted.append(id)
+
+        async def is_deleted() -> bool:
+            deleted[:] = [await connection.fetchval(_DELETE)]
+            return deleted != [None]
+
+        await until(is_deleted, "something is delivered")
         await connection.close()
 
     deleted: list[object] = []
@@ -169,9 +173,9 @@ async def test_a_log_or_store_that_cannot_be_read_is_said_before_the_run(
     own: Stack, servers: list[LandlineServer]
 ) -> None:
     nobody = f"127.0.0.1:{free_port()}"
-    with pytest.raises(StartupError, match="--postgres: the store cannot be read"):
+    with pytest.raises(VerifyError, match="--postgres: the store cannot be read"):
         await run(*urls(servers), postgres=f"postgresql://x@{nobody}/x")
-    with pytest.raises(StartupError, match=re.escape(f"--kafka {nobody}: the log ")):
+    with pytest.raises(VerifyError, match=re.escape(f"--kafka {nobody}: the log ")):
         await run(*urls(servers), kafka=nobody)
 
 

@@ -4,12 +4,12 @@ import asyncio
 
 import pytest
 
-from landline.verify.judge import judge
-from landline.verify.report import lines
-from landline.verify.runner import Runner
-from landline.verify.verdict import Verdict
-from support.peer import until
+from landline_verify.checker.judge import judge
+from landline_verify.checker.verdict import Verdict
+from landline_verify.report.text import lines
+from landline_verify.runner import Runner
 from support.standin import Fault, Standin
+from support.waiting import until
 from verify.runs import accepted, expect_pass, run
 
 # What must be found, and what follows from it and may be found too.

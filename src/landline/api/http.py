@@ -7,10 +7,10 @@ from http import HTTPStatus
 import orjson
 
 from landline.api.pages import is_versioned, load_pages
+from landline.observability.metrics import CONTENT_TYPE
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 
 _JSON = "application/json"
-_METRICS = "text/plain; version=0.0.4; charset=utf-8"
 _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
@@ -21,7 +21,7 @@ _PLAIN_HEADERS = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosnif
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """An HTTP response."""
 
     status: HTTPStatus
@@ -30,7 +30,7 @@ class Answer:
     headers: Mapping[str, str]
 
 
-class Refused(Exception):
+class RequestRefused(Exception):
     """A request that is not served: HTTP status and a sentence for the client's developer."""
 
     def __init__(
@@ -41,11 +41,11 @@ class Refused(Exception):
         self.reason = reason
         self.headers = headers or {}
 
-    def answer(self) -> Answer:
-        """Return the response that says so."""
+    def answer(self) -> HttpResponse:
+        """Return the response with this status and sentence."""
         headers = {**_PLAIN_HEADERS, **self.headers}
         headers |= [FINAL_REFUSAL] if self.status in FINAL_STATUSES else []
-        return Answer(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
+        return HttpResponse(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,15 +71,15 @@ class Http:
         self._pages = load_pages()
         self._own = {"/healthz": _alive, "/readyz": self._ready, "/metrics": self._numbers}
 
-    def answer(self, method: str, path: str) -> Answer:
-        """Return the answer to a request for this path (without its query). Raises: Refused.
+    def answer(self, method: str, path: str) -> HttpResponse:
+        """Return the answer to a request for this path (without its query). Raises: RequestRefused.
 
-        To HEAD it is that of GET: the listener leaves out the body.
+        The answer to HEAD is that to GET: the listener leaves out the body.
         """
         get = self._own.get(path)
         page = self._pages.get(path)
         if get is None and page is None:
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.NOT_FOUND, _OTHER_RELEASE if is_versioned(path) else "not found"
             )
         if method not in METHODS:
@@ -87,31 +87,31 @@ class Http:
         if get is not None:
             return get()
         assert page is not None, "one of the two is there"
-        return Answer(HTTPStatus.OK, page.content_type, page.body, page.headers)
+        return HttpResponse(HTTPStatus.OK, page.content_type, page.body, page.headers)
 
-    def _ready(self) -> Answer:
+    def _ready(self) -> HttpResponse:
         now = self._readiness()
         word = "not ready" if now.problems else "degraded" if now.missing else "ready"
         status = HTTPStatus.SERVICE_UNAVAILABLE if now.problems else HTTPStatus.OK
         body = {"status": word, "problems": {**now.problems, **now.missing}}
         return _plain(status, _JSON, orjson.dumps(body))
 
-    def _numbers(self) -> Answer:
-        return _plain(HTTPStatus.OK, _METRICS, self._metrics())
+    def _numbers(self) -> HttpResponse:
+        return _plain(HTTPStatus.OK, CONTENT_TYPE, self._metrics())
 
 
-def _alive() -> Answer:
+def _alive() -> HttpResponse:
     return _plain(HTTPStatus.OK, _JSON, b'{"status":"alive"}')
 
 
-def method_refused(method: str) -> Refused:
-    """Return the refusal of a method that no page has."""
-    return Refused(
+def method_refused(method: str) -> RequestRefused:
+    """Return the refusal of a method other than GET and HEAD."""
+    return RequestRefused(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"{method[:20]} is no method of this page; use GET or HEAD",
+        f"{method[:20]} is not supported here; use GET or HEAD",
         {"Allow": ", ".join(METHODS)},
     )
 
 
-def _plain(status: HTTPStatus, content_type: str, body: bytes) -> Answer:
-    return Answer(status, content_type, body, _PLAIN_HEADERS)
+def _plain(status: HTTPStatus, content_type: str, body: bytes) -> HttpResponse:
+    return HttpResponse(status, content_type, body, _PLAIN_HEADERS)

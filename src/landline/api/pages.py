@@ -1,8 +1,8 @@
 """The web client's files, read once from the package.
 
-The version of all of them together is a part of the address of each but the page itself. Modules
-name each other by relative addresses, so a page never gets modules of two releases, whatever
-servers of both answer its requests; and a browser may keep them for ever.
+One version covers all files and is part of the address of each, except of the page itself. Modules
+name each other by relative addresses. So a page never gets modules of two releases, even while
+servers of both answer its requests. And a browser may keep the files for ever.
 """
 
 import re
@@ -23,15 +23,15 @@ _TYPES = {
 
 _INDEX = "index.html"
 _VERSION_DIGITS = 16
-# A file of some release, perhaps of none: exact addresses are those of `load_pages`.
+# The address of a file of any release. Those of this release are in `load_pages`.
 _VERSIONED = re.compile(rf"/web/[0-9a-f]{{{_VERSION_DIGITS}}}/[^/]+")
 # How index.html names the folder of its files.
 _FOLDER = b'"web/'
 _SCRIPT = re.compile(rb"<script>(.*?)</script>", re.DOTALL)
 
 _HEADERS = {"Referrer-Policy": "no-referrer", "X-Content-Type-Options": "nosniff"}
-# The page names the version: an old copy, kept by a browser or a proxy, would ask for files that
-# are gone. "no-cache" is not enough, browsers show such a copy when somebody goes back to it.
+# The page names the version: an old copy in a browser or a proxy would ask for files that are gone.
+# "no-cache" is not enough: browsers show such a copy when the user goes back to it.
 _INDEX_CACHE = "no-store"
 _FILE_CACHE = "public, max-age=31536000, immutable"
 
@@ -78,9 +78,9 @@ def _version(contents: Mapping[str, bytes]) -> str:
 
 
 def _policy(page: bytes) -> str:
-    """Return what a page may do: talk to the server that it came from, and to nobody else.
+    """Return the policy of a page: it may talk to its own server only.
 
-    Of scripts within the page only those that we wrote there run: they are named by their hash.
+    Of the scripts inside the page only our own run: the policy names them by their hash.
     """
     ours = [
         f" 'sha256-{b64encode(sha256(script).digest()).decode()}'"

@@ -5,13 +5,12 @@ import errno
 import os
 import sys
 import time
-from collections.abc import Mapping
 from pathlib import Path
 
 from landline.audit import Difference, Kind, Report, audit
 from landline.config import Settings
 from landline.errors import LogLost, StartupError, Unavailable
-from landline.observability.metrics import AUDIT_METRICS, Value, textfile
+from landline.observability.metrics import AUDIT_METRICS, Measured, series, textfile
 
 _PROGRESS_SECONDS = 0.2
 
@@ -44,7 +43,7 @@ async def _audit(settings: Settings, screen: "_Screen") -> Report:
 
         with open_audit_file(settings.data_dir) as file:
             return await audit(file, file, screen.tell, screen.progress)
-    from landline.adapters.kafka import MESSAGES  # noqa: PLC0415
+    from landline.adapters.kafka import MESSAGES_TOPIC  # noqa: PLC0415
     from landline.adapters.kafka.audit import KafkaAuditLog  # noqa: PLC0415
     from landline.adapters.kafka.topics import find_topic  # noqa: PLC0415
     from landline.adapters.postgres.audit import open_audit_store  # noqa: PLC0415
@@ -56,14 +55,16 @@ async def _audit(settings: Settings, screen: "_Screen") -> Report:
     async with open_audit_store(settings.postgres) as store:
         identity = await store.identity()
         if topic is None:
-            raise StartupError(f"{where}: there is no {MESSAGES}; give the cluster that has it")
+            raise StartupError(
+                f"{where}: there is no {MESSAGES_TOPIC}; give the cluster that has it"
+            )
         if identity is None:
             raise StartupError(
                 f"--postgres {settings.postgres}: this store was not written from any log yet"
             )
         if not is_same_log(identity, topic):
             raise StartupError(
-                f"{where}: {MESSAGES} is not the log that this store was written from:"
+                f"{where}: {MESSAGES_TOPIC} is not the log that this store was written from:"
                 f" {difference(identity, topic)}; connect the right one"
             )
         log = KafkaAuditLog(cluster, identity)
@@ -97,7 +98,7 @@ class _Screen:
             self._shown_at, self._shown = now, len(text)
 
     def clear(self) -> None:
-        """Take the progress away."""
+        """Clear the progress."""
         if self._shown:
             sys.stderr.write("\r" + " " * self._shown + "\r")
             self._shown = 0
@@ -122,15 +123,17 @@ class _Screen:
         print(f"{total} difference{'s' if total > 1 else ''}: {counts}")
 
 
-def _measured(report: Report, seconds: float) -> Mapping[str, Value]:
-    counts = {f'landline_audit_differences{{kind="{kind}"}}': report.counts[kind] for kind in Kind}
+def _measured(report: Report, seconds: float) -> Measured:
+    differences = {
+        series("landline_audit_differences", kind=kind): report.counts[kind] for kind in Kind
+    }
     return {
-        **counts,
-        "landline_audit_records": report.records,
-        "landline_audit_messages": report.messages,
-        "landline_audit_deliveries": report.deliveries,
-        "landline_audit_duration_seconds": seconds,
-        "landline_audit_timestamp_seconds": time.time(),
+        **differences,
+        series("landline_audit_records"): report.records,
+        series("landline_audit_messages"): report.messages,
+        series("landline_audit_deliveries"): report.deliveries,
+        series("landline_audit_duration_seconds"): seconds,
+        series("landline_audit_timestamp_seconds"): time.time(),
     }
 
 
@@ -159,7 +162,7 @@ def _not_written(path: Path, error: OSError) -> StartupError:
     )
 
 
-def _write(path: Path, measured: Mapping[str, Value]) -> None:
+def _write(path: Path, measured: Measured) -> None:
     """Put the numbers there at once: the collector may read at any moment."""
     try:
         _new(path).write_bytes(textfile(measured, AUDIT_METRICS))

@@ -10,8 +10,8 @@ from typing import Any
 
 from landline.adapters import postgres, redis
 from landline.adapters.kafka import (
-    MESSAGES,
-    ROUTING,
+    MESSAGES_TOPIC,
+    ROUTING_TOPIC,
     KafkaCluster,
     KafkaEventLog,
     KafkaRoutingBus,
@@ -56,17 +56,17 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
         identity = await _identify(settings, store, topic)
         event_log = KafkaEventLog(
             cluster,
-            MESSAGES,
+            MESSAGES_TOPIC,
             topic,
             identity.epoch,
-            hints=ROUTING,
+            hints=ROUTING_TOPIC,
             allow_unsafe=settings.allow_unsafe,
         )
         await _check_positions(settings, store, event_log)
         services["log"] = event_log.run
         if "gateway" in settings.roles:
             await event_log.warm_up()
-            bus = KafkaRoutingBus(cluster, ROUTING, address)
+            bus = KafkaRoutingBus(cluster, ROUTING_TOPIC, address)
             directory = await _open_directory(settings, server_id, incarnation, services)
     except BaseException:
         await store.close()
@@ -146,9 +146,9 @@ async def _identify(settings: Settings, store: PostgresMessageStore, topic: Topi
         raise StartupError(f"--postgres {settings.postgres}: {error}; try again") from error
     if not is_same_log(known, topic):
         raise StartupError(
-            f"--kafka {','.join(settings.kafka or ())}: {MESSAGES} is not the log that this store"
-            f" was written from: {difference(known, topic)}.\nConnect the right one; if it was"
-            " replaced on purpose, stop all servers and run `landline migrate --new-log`"
+            f"--kafka {','.join(settings.kafka or ())}: {MESSAGES_TOPIC} is not the log that this"
+            f" store was written from: {difference(known, topic)}.\nConnect the right one; if it"
+            " was replaced on purpose, stop all servers and run `landline migrate --new-log`"
         )
     return known
 

@@ -12,7 +12,7 @@ log = get_logger(__name__)
 
 
 async def open_embedded(settings: Settings, address: str) -> Parts:
-    """Open the files. Raises: StorageRefused."""
+    """Open the files. Raises: UnusableDataDirectory."""
     # In a thread: the file is checked, and a lock that somebody holds is waited for, while the
     # loop says that the server starts.
     loop = asyncio.get_running_loop()

@@ -6,16 +6,16 @@ from contextlib import suppress
 
 from landline.api.http import Http, Readiness
 from landline.config import Settings
-from landline.config.values import is_loopback
+from landline.config.hosts import is_loopback
 from landline.gateway.hub import Hub
 from landline.gateway.listener import Listener
 from landline.observability.metrics import MetricsRegistry, Source
 
-# Files that are not connections: the database, the log, standard streams, some air.
+# Files that are not connections: the database, the log, standard streams, and a margin.
 RESERVED_FILES = 64
 
 # The part without which messages come later, and all the same.
-ROUTING = "routing"
+ROUTING_PART = "routing"
 
 Health = Callable[[], Mapping[str, str | None]]
 
@@ -44,13 +44,13 @@ class Front:
         self.listener.admit(hub)
 
     def drain(self) -> None:
-        """Let nobody in any more. The pages stay, for who asks whether this server is in use."""
+        """Let nobody in any more. The pages stay, for probes that ask how this server is."""
         self._phase = "draining"
         self.listener.refuse_upgrades("this server is stopping; connect to another one")
 
     def _readiness(self) -> Readiness:
         wrong = {part: why for part, why in self._health().items() if why is not None}
-        missing = {part: wrong.pop(part) for part in (ROUTING,) if part in wrong}
+        missing = {part: wrong.pop(part) for part in (ROUTING_PART,) if part in wrong}
         if self._phase is not None:
             wrong["server"] = self._phase
         return Readiness(wrong, missing)

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters import postgres
-from landline.adapters.kafka import MESSAGES, KafkaCluster, KafkaEventLog
+from landline.adapters.kafka import MESSAGES_TOPIC, KafkaCluster, KafkaEventLog
 from landline.adapters.kafka.topics import Topic, find_topic
 from landline.adapters.postgres import PostgresMessageStore
-from landline.adapters.postgres.migrations import SCHEMA_VERSION
+from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
 from landline.app.cluster import difference, is_same_log, kafka_cluster, look_at_kafka
 from landline.config import Settings
 from landline.errors import LogLost, LogUnavailable, StartupError, StoreUnavailable
@@ -20,7 +20,7 @@ from landline.writer import Writer
 
 CONFIRMATION = "new log"
 # How long nothing at all may be applied of what the old partitions hold.
-PATIENCE_SECONDS = 60.0
+STANDSTILL_SECONDS = 60.0
 
 
 def migrate(settings: Settings) -> int:
@@ -45,7 +45,7 @@ async def _migrate(settings: Settings) -> None:
         print(f"warning: {caution}")
     count = await postgres.migrate(settings.postgres, print)
     done = f"{count} migration{'s' if count > 1 else ''} run" if count else "nothing to do"
-    print(f"schema is at version {SCHEMA_VERSION}; {done}")
+    print(f"schema is at version {POSTGRES_SCHEMA_VERSION}; {done}")
 
 
 async def _move_to_new_log(settings: Settings, is_confirmed: bool) -> int:
@@ -62,7 +62,7 @@ async def _move_to_new_log(settings: Settings, is_confirmed: bool) -> int:
             return 1
         topic = await look_at_kafka(settings, cluster)
         if plan.topic is not None and plan.topic.topic_id != topic.topic_id:
-            raise StartupError(f"{MESSAGES} was made again meanwhile: nothing was changed")
+            raise StartupError(f"{MESSAGES_TOPIC} was made again meanwhile: nothing was changed")
         if plan.kept:
             await _apply_rest(cluster, store, topic, plan.known)
             plan = replace(plan, applied=await store.applied())
@@ -123,7 +123,7 @@ class _Plan:
             f" {count} offsets in all"
         )
         if topic is None:
-            yield f"there is now: no {MESSAGES}; it will be made"
+            yield f"there is now: no {MESSAGES_TOPIC}; it will be made"
         else:
             yield (
                 f"there is now: cluster {topic.cluster_id}, topic {topic.topic_id},"
@@ -164,8 +164,8 @@ async def _plan(settings: Settings, cluster: KafkaCluster, store: PostgresMessag
         lost = await _what_is_lost(cluster, topic, known, applied)
         if not lost and is_same_log(known, topic):
             raise StartupError(
-                f"--kafka {','.join(settings.kafka or ())}: {MESSAGES} is the log that this store"
-                " was written from, and holds what it should: there is nothing to move to"
+                f"--kafka {','.join(settings.kafka or ())}: {MESSAGES_TOPIC} is the log that this"
+                " store was written from, and holds what it should: there is nothing to move to"
             )
     return _Plan(known, applied, topic, lost)
 
@@ -207,7 +207,7 @@ async def _apply_rest(
     if count == 0:
         return
     print(f"applying {count} offsets that the log holds beyond that, at their old positions")
-    event_log = KafkaEventLog(cluster, MESSAGES, before, known.epoch, may_have_grown=True)
+    event_log = KafkaEventLog(cluster, MESSAGES_TOPIC, before, known.epoch, may_have_grown=True)
     writer = Writer(event_log, store)
     writing = asyncio.create_task(writer.run(), name="writer")
     loop = asyncio.get_running_loop()
@@ -218,7 +218,7 @@ async def _apply_rest(
                 writing.result()
             if writer.applied != seen:
                 seen, moved_at = writer.applied, loop.time()
-            if loop.time() > moved_at + PATIENCE_SECONDS:
+            if loop.time() > moved_at + STANDSTILL_SECONDS:
                 raise StartupError(
                     f"the store does not take what the log holds: {writer.trouble or 'no reason'};"
                     " nothing was moved, run this again when both are well"
@@ -230,9 +230,9 @@ async def _apply_rest(
 
 
 async def _offsets(cluster: KafkaCluster, topic: Topic, spec: OffsetSpec) -> Positions:
-    offsets = await cluster.offsets(MESSAGES, range(topic.partitions), spec)
+    offsets = await cluster.offsets(MESSAGES_TOPIC, range(topic.partitions), spec)
     if len(offsets) < topic.partitions:
-        raise LogUnavailable(f"Kafka: {MESSAGES} has partitions without a leader; try again")
+        raise LogUnavailable(f"Kafka: {MESSAGES_TOPIC} has partitions without a leader; try again")
     return offsets
 
 

@@ -15,7 +15,7 @@ import uvloop
 from landline.adapters.clock import SystemClock
 from landline.adapters.sqlite.opening import process_of
 from landline.app.embedded import open_embedded
-from landline.app.front import ROUTING, Front
+from landline.app.front import ROUTING_PART, Front
 from landline.app.parts import Parts
 from landline.app.stopping import Stop
 from landline.config import Settings
@@ -28,17 +28,17 @@ from landline.observability.logging import (
     get_logger,
     reopen_log_files,
 )
-from landline.observability.metrics import Value
+from landline.observability.metrics import Measured, Series, Value, series
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
 
-# With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
 # How long a thread keeps Python's interpreter lock from another one that wants it. Python's own
 # 5 ms are paid several times per commit by the thread that writes, while the loop is busy.
 SWITCH_SECONDS = 0.000_5
+# With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
 STOP_SECONDS = 1.0
-CLOSE_SECONDS = 2.0
+PARTS_CLOSE_SECONDS = 2.0
 
 # An address that no interface has, or of a kind that the machine lacks.
 _NOT_HERE = frozenset(
@@ -51,7 +51,7 @@ log = get_logger(__name__)
 def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code. Raises: StartupError."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    # Not the loop's own: SIGHUP must not kill before the loop runs nor after it is closed.
+    # Not by the loop: SIGHUP must not kill the process before the loop runs or after it is closed.
     signal.signal(signal.SIGHUP, lambda *_: reopen_log_files())
     signal.siginterrupt(signal.SIGHUP, False)
     try:
@@ -126,7 +126,7 @@ def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> Startup
     elif error.errno in (errno.EACCES, errno.EPERM):
         remedy = "choose a --port above 1023, or let this user have it"
     elif settings.kafka is None and (pid := process_of(settings.data_dir)) is not None:
-        # It goes on when its terminal is closed, and who starts it again may not know.
+        # It goes on when its terminal is closed, and an operator may not know that.
         remedy = (
             f"the server with this --data-dir ({settings.data_dir}) runs already, as process {pid}:"
             f" use that one, or stop it (kill {pid})"
@@ -194,7 +194,7 @@ class Server:
             task.cancel()
         await asyncio.wait(ends, timeout=STOP_SECONDS)
         with suppress(TimeoutError):
-            async with asyncio.timeout(CLOSE_SECONDS):
+            async with asyncio.timeout(PARTS_CLOSE_SECONDS):
                 await self._parts.close()
         log.info("stopped", exit_code=exit_code)
         return exit_code
@@ -211,16 +211,16 @@ class Server:
             "store": self._parts.store.health()
             or (self._writer and self._writer.trouble)
             or self._retention.health(),
-            ROUTING: self._parts.directory.health() or self._parts.bus.health(),
+            ROUTING_PART: self._parts.directory.health() or self._parts.bus.health(),
         }
 
-    def _measure(self) -> Mapping[str, Value]:
-        measured: dict[str, Value] = {
-            f'landline_usable{{part="{part}"}}': float(why is None)
+    def _measure(self) -> Measured:
+        measured: dict[Series, Value] = {
+            series("landline_usable", part=part): float(why is None)
             for part, why in self._health().items()
         }
         if self._writer is not None:
-            measured["landline_quarantined_total"] = self._writer.quarantined
+            measured[series("landline_quarantined_total")] = self._writer.quarantined
         return measured
 
 

@@ -9,7 +9,7 @@ from landline.audit.comparison import Difference, Kind
 from landline.audit.sources import (
     AuditLog,
     AuditStore,
-    Span,
+    OffsetRange,
     StoredDelivery,
     StoredMessage,
     StoredQuarantine,
@@ -21,8 +21,8 @@ __all__ = [
     "AuditStore",
     "Difference",
     "Kind",
+    "OffsetRange",
     "Report",
-    "Span",
     "StoredDelivery",
     "StoredMessage",
     "StoredQuarantine",

@@ -6,7 +6,7 @@ from enum import StrEnum
 from hashlib import blake2b
 from typing import NamedTuple
 
-from landline.audit.sources import Span, StoredDelivery, StoredMessage
+from landline.audit.sources import OffsetRange, StoredDelivery, StoredMessage
 from landline.model import OFFSET_BITS, Position
 
 
@@ -19,7 +19,7 @@ class Kind(StrEnum):
     MESSAGE_UNKNOWN = "message_unknown"  # stored, but not in the log
     RECEIPT_MISSING = "receipt_missing"  # in the log, but not stored
     RECEIPT_UNKNOWN = "receipt_unknown"  # stored as delivered, without a receipt in the log
-    RECEIPT_STRAY = "receipt_stray"  # of a message that is not there, or by who is no recipient
+    RECEIPT_STRAY = "receipt_stray"  # of a missing message, or by a user who is not its recipient
     QUARANTINED = "quarantined"  # a record that was not applied and is kept for a person
     UNREADABLE = "unreadable"  # a record that was passed over and is not in quarantine
     LOG_GAP = "log_gap"  # records are gone that were never applied
@@ -72,13 +72,13 @@ def place(position: Position) -> str:
     return f"partition {position.partition} offset {offset}{suffix}"
 
 
-def compare(case: Case, spans: Mapping[int, Span]) -> Iterator[Difference]:
+def compare(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[Difference]:
     """Yield how log and store differ about one message."""
     yield from _compare_message(case, spans)
     yield from _compare_receipts(case, spans)
 
 
-def _compare_message(case: Case, spans: Mapping[int, Span]) -> Iterator[Difference]:
+def _compare_message(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[Difference]:
     logged, stored = case.logged, case.stored
     debts = [each for each in case.deliveries if each.position is not None]
     if stored is None:
@@ -110,17 +110,17 @@ def _compare_message(case: Case, spans: Mapping[int, Span]) -> Iterator[Differen
         )
 
 
-def _owed_only(debt: StoredDelivery, spans: Mapping[int, Span]) -> Difference:
+def _owed_only(debt: StoredDelivery, spans: Mapping[int, OffsetRange]) -> Difference:
     assert debt.position is not None
     is_unknown = is_within(debt.position, spans)
     return Difference(
         Kind.MESSAGE_UNKNOWN if is_unknown else Kind.MESSAGE_MISSING,
-        f"message {debt.id} is owed to {debt.recipient} since {place(debt.position)} and is not"
-        f" stored{', nor in the log' if is_unknown else ''}",
+        f"message {debt.id} is owed to {debt.recipient} since {place(debt.position)} and is"
+        f" {'neither stored nor in the log' if is_unknown else 'not stored'}",
     )
 
 
-def _is_moved(logged: Position, stored: Position, spans: Mapping[int, Span]) -> bool:
+def _is_moved(logged: Position, stored: Position, spans: Mapping[int, OffsetRange]) -> bool:
     """Say whether a message is where it should not be.
 
     A lower position that the log does not reach (any more) is that of an earlier record.
@@ -157,7 +157,7 @@ def _changed_debts(
             yield f"the mailbox of {debt.recipient} ({debt.mailbox})"
 
 
-def _compare_receipts(case: Case, spans: Mapping[int, Span]) -> Iterator[Difference]:
+def _compare_receipts(case: Case, spans: Mapping[int, OffsetRange]) -> Iterator[Difference]:
     delivered = {each.recipient for each in case.deliveries if each.is_delivered}
     for recipient in sorted(set(case.receipts) - delivered):
         yield Difference(
@@ -168,7 +168,8 @@ def _compare_receipts(case: Case, spans: Mapping[int, Span]) -> Iterator[Differe
         if each.position is None:
             why = "who is no recipient of it" if case.stored else "and there is no such message"
             yield Difference(
-                Kind.RECEIPT_STRAY, f"message {case.id} was received by {each.recipient}, {why}"
+                Kind.RECEIPT_STRAY,
+                f"message {case.id} was received by {each.recipient}, {why}",
             )
         elif (
             each.is_delivered
@@ -183,7 +184,7 @@ def _compare_receipts(case: Case, spans: Mapping[int, Span]) -> Iterator[Differe
             )
 
 
-def is_within(position: Position, spans: Mapping[int, Span]) -> bool:
+def is_within(position: Position, spans: Mapping[int, OffsetRange]) -> bool:
     """Say whether the log reaches back to this position. Beyond its end it must not be either."""
     span = spans.get(position.partition)
     return span is not None and position.offset >= span.first

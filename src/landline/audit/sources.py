@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 from landline.model import Entry, Position, Positions
 
 
-class Span(NamedTuple):
+class OffsetRange(NamedTuple):
     """What the log holds of a partition: from `first` up to, not including, `end`."""
 
     first: int
@@ -44,7 +44,7 @@ class StoredQuarantine(NamedTuple):
 class AuditLog(Protocol):
     """The log. Raises everywhere: LogUnavailable, LogLost."""
 
-    async def spans(self) -> Mapping[int, Span]:
+    async def spans(self) -> Mapping[int, OffsetRange]:
         """Return what it holds, of every partition."""
 
     def entries(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Entry]]:

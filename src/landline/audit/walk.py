@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import Generic, Protocol, TypeVar
 
 from landline.audit.comparison import Case, Difference, Kind, compare, place
-from landline.audit.sources import AuditLog, AuditStore, Span
+from landline.audit.sources import AuditLog, AuditStore, OffsetRange
 from landline.audit.spool import Spool
 from landline.model import Position, Positions
 
@@ -26,7 +26,7 @@ class Report:
     `partitions`: what the log holds of each, and how far it is applied.
     """
 
-    partitions: Mapping[int, tuple[Span, int]] = field(default_factory=dict)
+    partitions: Mapping[int, tuple[OffsetRange, int]] = field(default_factory=dict)
     records: int = 0
     messages: int = 0
     deliveries: int = 0
@@ -83,7 +83,7 @@ async def audit(
     return report
 
 
-def _compare_ends(partitions: Mapping[int, tuple[Span, int]]) -> Iterator[Difference]:
+def _compare_ends(partitions: Mapping[int, tuple[OffsetRange, int]]) -> Iterator[Difference]:
     for partition, (span, applied) in partitions.items():
         at = place(Position(partition, applied))
         if applied < span.first:
@@ -98,7 +98,7 @@ def _compare_ends(partitions: Mapping[int, tuple[Span, int]]) -> Iterator[Differ
             )
 
 
-def _to_read(partitions: Mapping[int, tuple[Span, int]]) -> tuple[Positions, Positions]:
+def _to_read(partitions: Mapping[int, tuple[OffsetRange, int]]) -> tuple[Positions, Positions]:
     """Return from where to where: what is not applied yet is nobody's fault."""
     start = {partition: span.first for partition, (span, _applied) in partitions.items()}
     end = {
@@ -111,7 +111,8 @@ def _to_read(partitions: Mapping[int, tuple[Span, int]]) -> tuple[Positions, Pos
 def _unreadable(found: Iterator[tuple[Position, str]]) -> Iterator[Difference]:
     for position, reason in found:
         yield Difference(
-            Kind.UNREADABLE, f"{place(position)}: {reason}; passed over, and not in quarantine"
+            Kind.UNREADABLE,
+            f"{place(position)}: {reason}; passed over, and not in quarantine",
         )
 
 

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from os import PathLike
 from typing import Literal
 
-from landline.client.chat import CONNECT_SECONDS, Chat
+from landline.client.chat import CONNECT_TIMEOUT_SECONDS, Chat
 from landline.client.errors import (
     ChatClosed,
     ClientError,
@@ -17,17 +17,20 @@ from landline.client.errors import (
     WrongUser,
 )
 from landline.client.events import (
+    Acceptance,
     Accepted,
     Connected,
     Delivered,
     Disconnected,
     Event,
     Message,
-    Receipt,
     Rejected,
 )
+from landline.client.outbox import Draft
+from landline.client.repeats import UnansweredSend
 
 __all__ = [
+    "Acceptance",
     "Accepted",
     "Chat",
     "ChatClosed",
@@ -36,15 +39,16 @@ __all__ = [
     "ConnectionFailed",
     "Delivered",
     "Disconnected",
+    "Draft",
     "Event",
     "ForeignOutbox",
     "Message",
     "MessageRejected",
     "OutboxInUse",
-    "Receipt",
     "Refused",
     "Rejected",
     "SendTimeout",
+    "UnansweredSend",
     "WrongUser",
     "connect",
 ]
@@ -55,23 +59,26 @@ def connect(
     *,
     username: str,
     outbox: str | PathLike[str] | None = None,
-    connect_timeout: float | None = CONNECT_SECONDS,
+    connect_timeout: float | None = CONNECT_TIMEOUT_SECONDS,
     on_event: Callable[[Event], None] | None = None,
     headers: Mapping[str, str] | None = None,
     proxy: str | Literal[True] | None = True,
 ) -> Chat:
     """Return a chat to be used with `async with`.
 
-    `url`: e.g. `ws://127.0.0.1:8081/ws/chat`. `outbox`: a file that keeps unanswered sends, so
-    that they survive the process; without it they are kept in memory. The file is of one user at
-    one server. `connect_timeout`: seconds for the first connection, or None not to wait for it at
-    all; later ones are tried for as long as the chat is open. `on_event` is called, on the event
-    loop, with connections, acceptances, deliveries and rejected drafts; it must not block.
-    `headers`: more headers for the handshake. `proxy`: the URL of one, None for none, or True for
-    what the environment says, which never concerns a server on this machine.
+    `url`: e.g. `ws://127.0.0.1:8081/ws/chat`.
+    `outbox`: a file that keeps unanswered sends when the process ends; without it they are kept in
+    memory. The file belongs to one user at one server.
+    `connect_timeout`: seconds for the first connection, or None not to wait for it at all. A lost
+    connection is replaced for as long as the chat is open.
+    `on_event`: called on the event loop with connections, acceptances, deliveries and rejected
+    drafts; it must not block.
+    `headers`: more headers for the handshake.
+    `proxy`: the URL of a proxy, None for none, or True for the one that the environment names. That
+    one is never used for a server on this machine.
 
-    Raises: Refused where `url` or `username` cannot be one, ClientError for such headers; TypeError
-    and ValueError for what no parameter takes, with its name.
+    Raises: Refused if `url` or `username` cannot be one; ClientError for headers that cannot be
+    sent; TypeError and ValueError, with the name of the parameter, for anything else.
     """
     return Chat(
         url,

@@ -1,4 +1,4 @@
-"""Where the server is: what is dialled, and the spelling that two addresses are compared by."""
+"""The server's address: the URL to dial, and the one spelling by which addresses are compared."""
 
 import ipaddress
 import socket
@@ -57,7 +57,7 @@ def read_address(url: str) -> Address:
     if "#" in url:
         raise Refused("the server's address has no fragment (#...)")
     if "@" in parts.path and "@" not in parts.netloc and port is not None:
-        # It may be a password with a / in it, and the path is no secret.
+        # It may be a password with a / in it, and a path is shown.
         raise Refused("a / or @ in a part of the server's address is written as %2F or %40")
     host = _host(parts.hostname)
     shown = f"[{host}]" if ":" in host else host
@@ -96,5 +96,5 @@ def _is_loopback(host: str) -> bool:
 
 
 def _is_here(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
-    # Whoever connects to "any address" reaches this machine.
+    # A connection to "any address" reaches this machine.
     return address.is_loopback or address.is_unspecified

@@ -1,5 +1,5 @@
-"""What a chat is made of, looked at when it is made: later a wrong type would come to light only
-when messages are at stake, and without the name of the parameter.
+"""Checks of what a chat is given, when it is made. Later a wrong type would show only when messages
+are at stake, and without the name of its parameter.
 """
 
 import inspect
@@ -54,7 +54,7 @@ def check_listener(value: object) -> None:
     if value is not None and not callable(value):
         raise TypeError(f"`on_event` must be a function or None, not {_kind(value)}")
     if inspect.iscoroutinefunction(value):
-        raise TypeError("`on_event` must be a plain function: nobody would await an async one")
+        raise TypeError("`on_event` must be a plain function: an async one would not be awaited")
 
 
 def check_header_types(value: object) -> None:

@@ -1,14 +1,15 @@
-"""From an address to a connection: headers, proxies, and what a failure says.
+"""From an address to a connection: headers, proxies, and the reason when it fails.
 
-What lies between client and server answers too: a proxy whose servers are being replaced, a page
-that asks to sign in, a network that wants to be paid first. All of that passes. Only Landline says
-for good that it does not want a client, and marks the answer.
+Something between client and server may answer instead: a proxy whose servers are being replaced, a
+page that asks people to sign in, a network that wants to be paid. All of that passes. Only Landline
+refuses a client for good, and it marks that answer.
 """
 
 import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -20,9 +21,9 @@ from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
 from landline.client.address import Address
-from landline.client.backoff import Asked, asked_by_header
 from landline.client.errors import ClientError, Refused, WrongUser
 from landline.client.reasons import is_nobody, why_refused, why_unreachable
+from landline.client.reconnecting import Asked, asked_by_header
 from landline.client.wire import NotLandline, OtherProtocol
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.protocol.limits import SUBPROTOCOL
@@ -37,7 +38,7 @@ _OURS = frozenset({"connection", "host", "upgrade"})
 _TOKEN = re.compile(r"[-!#$%&'*+.^_`|~0-9a-zA-Z]+")
 _FIELD = re.compile(r"[\t\x20-\x7e]*")
 
-Proxy = str | Literal[True] | None
+ProxyOption = str | Literal[True] | None
 
 
 class DialFailed(Exception):
@@ -60,18 +61,26 @@ class DialFailed(Exception):
         self.asked = asked
 
 
-async def dial(
-    address: Address, username: str, headers: Mapping[str, str], proxy: Proxy
-) -> ClientConnection:
-    """Return a connection; whoever gets it closes it, see `leaving`.
+@dataclass(frozen=True, slots=True)
+class DialTarget:
+    """Where a connection leads to, for whom, and how it gets there."""
 
-    Raises: DialFailed; ClientError where it is this program's own surroundings that must be changed
-    first.
+    username: str
+    address: Address
+    headers: Mapping[str, str]
+    proxy: ProxyOption
+
+
+async def dial(target: DialTarget) -> ClientConnection:
+    """Return a connection; the caller closes it, see `leaving`.
+
+    Raises: DialFailed; ClientError if something on this side must be changed first.
     """
-    url = address.dialled_as(username)
+    address, proxy = target.address, target.proxy
+    url = address.dialled_as(target.username)
     try:
         if proxy is True:
-            # A proxy of the environment means another machine by 127.0.0.1.
+            # For a proxy of the environment 127.0.0.1 is another machine.
             proxy = None if address.is_loopback else get_proxy(parse_uri(url))
         if proxy is not None:
             _check_proxy(proxy)
@@ -79,7 +88,7 @@ async def dial(
             url,
             subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             compression=None,
-            additional_headers=headers,
+            additional_headers=target.headers,
             proxy=proxy,
             open_timeout=DIAL_SECONDS,
             close_timeout=GOODBYE_SECONDS,
@@ -97,7 +106,7 @@ async def dial(
         raise ClientError(
             "a SOCKS proxy needs the package python-socks: pip install 'python-socks[asyncio]'"
         ) from error
-    except (InvalidURI, ValueError):  # what no resolver takes for a host
+    except (InvalidURI, ValueError):  # no resolver takes this for a host
         raise Refused(f"{address.server} is no address of a server") from None
 
 
@@ -114,13 +123,13 @@ async def leaving(socket: ClientConnection) -> AsyncIterator[None]:
 
 def _goodbye(problem: BaseException) -> CloseCode:
     match problem:
-        case asyncio.CancelledError():  # whose chat it is has left it
+        case asyncio.CancelledError():  # the program has left the chat
             return CloseCode.NORMAL_CLOSURE
         case NotLandline() | OtherProtocol():
             return CloseCode.PROTOCOL_ERROR
         case WrongUser():
             return CloseCode.POLICY_VIOLATION
-        case _:  # it is this side that cannot go on
+        case _:  # this side cannot go on
             return CloseCode.INTERNAL_ERROR
 
 
@@ -128,7 +137,7 @@ def _check_proxy(proxy: str) -> None:
     """Raises: ClientError, without what may be the proxy's password."""
     try:
         parsed = parse_proxy(proxy)
-        parsed.host.encode("idna")  # as the resolver does, which would blame the server
+        parsed.host.encode("idna")  # the resolver does it too, and would blame the server
         is_usable = urlsplit(proxy).port != 0
     except (InvalidProxy, ValueError):
         is_usable = False
@@ -142,8 +151,8 @@ def _check_proxy(proxy: str) -> None:
 
 
 class _Dialer(connect):
-    """Landline never redirects. Who does is a proxy that wants something of a browser, and a
-    session at another server would get what was written for this one.
+    """Landline never redirects. A redirect comes from a proxy that wants something of a browser. To
+    follow it would send messages for this server to another one.
     """
 
     def process_redirect(self, exc: Exception) -> Exception | str:
@@ -170,7 +179,7 @@ def _refusal(address: Address, response: Response) -> DialFailed:
     name, value = FINAL_REFUSAL
     is_final = status in FINAL_STATUSES and response.headers.get_all(name) == [value]
     body = bytes(response.body or b"").decode("utf-8", "replace").strip()
-    # Landline answers in a sentence; from others may come any page.
+    # Landline answers in a sentence; others may answer with any page.
     is_sentence = "\n" not in body and "<" not in body and len(body) < _REASON_CHARACTERS
     sentence = body if is_sentence else ""
     return DialFailed(

@@ -1,11 +1,12 @@
-"""What can go wrong for a user of the client.
+"""Errors of the client.
 
 ClientError
-├── ConnectionFailed    nobody answered in time; trying again later may work
-├── Refused             the server does not want this client: name, token, protocol
+├── ConnectionFailed    no server answered in time; trying again later may work
+├── Refused             the server refuses this client for good, or the address or the user name
+│   │                   is not valid
 │   └── WrongUser       the session is another user's than the one asked for
 ├── MessageRejected     this message is certainly not in the log and never will be
-├── SendTimeout         no answer yet; the message stays in the outbox and goes on being sent
+├── SendTimeout         no answer yet; the client goes on sending the message
 ├── OutboxInUse         another process has the outbox file open
 ├── ForeignOutbox       the outbox file belongs to another user or another server
 └── ChatClosed          the chat was left
@@ -23,13 +24,17 @@ class ConnectionFailed(ClientError):
 
 
 class Refused(ClientError):
-    """The server refused this client for good; connecting again the same way will not help."""
+    """The server refuses this client for good, or the address or the user name is not valid.
+
+    Connecting again the same way will not help.
+    """
 
 
 class WrongUser(Refused):
     """The server began a session for another user: `user`, where `asked` was wanted.
 
-    Something on the way (a proxy that signs people in, say) decides who one is. Nothing was sent.
+    Something between client and server, such as a proxy that signs people in, decided that. No
+    message was sent.
     """
 
     def __init__(self, asked: str, user: str) -> None:
@@ -56,7 +61,7 @@ class MessageRejected(ClientError):
 class SendTimeout(ClientError):
     """No answer within the caller's timeout: the outcome is unknown for now.
 
-    The message stays in the outbox and goes on being sent. Do not send it again.
+    The message stays in the outbox and the client goes on sending it. Do not send it again.
     """
 
 
@@ -65,7 +70,7 @@ class OutboxInUse(ClientError):
 
 
 class ForeignOutbox(ClientError):
-    """The outbox file belongs to `user` at `server`; what is in it must not go out elsewhere."""
+    """The outbox file belongs to `user` at `server`; its messages must not go anywhere else."""
 
     def __init__(self, path: object, *, user: str, server: str, asked: tuple[str, str]) -> None:
         super().__init__(
@@ -78,4 +83,4 @@ class ForeignOutbox(ClientError):
 
 
 class ChatClosed(ClientError):
-    """The chat was left before this could be done. What is in an outbox file goes on next time."""
+    """The chat was left before this could be done. What is in an outbox file is sent next time."""

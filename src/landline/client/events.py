@@ -1,4 +1,4 @@
-"""What a chat brings: messages, receipts, and news for whoever shows them to a person."""
+"""What a chat brings: messages, acceptances, and events for programs that show them to people."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -9,7 +9,7 @@ class Message:
     """A message for this user.
 
     `offset` orders the messages of a conversation; `time` is the log's, UTC. `replay`: it was
-    read from the store because this client was away or behind.
+    read from the store because this client was not connected, or was behind.
     """
 
     id: str
@@ -23,7 +23,7 @@ class Message:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class Acceptance:
     """A sent message is durably in the log."""
 
     id: str
@@ -42,7 +42,7 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The session is gone; the next try comes in `retry_seconds`, or sooner where somebody sends.
+    """The session is gone. The next try comes in `retry_seconds`, or sooner if the program sends.
     `reason` is a sentence for people.
     """
 
@@ -52,11 +52,11 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A draft, of this process or an earlier one, is durable."""
+    """A draft is durable. It may be one of an earlier process."""
 
     to: str
     content: str
-    receipt: Receipt
+    acceptance: Acceptance
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +69,11 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A draft that no `send` waits for any more, of an earlier process or of one that gave up, is
-    certainly not in the log and never will be. Others hear of it by MessageRejected. `code` is one
-    of the protocol's, or `not_kept` where the outbox could not take it, so that it was not sent.
+    """A draft is certainly not in the log and never will be, and no `send` waits for its answer.
+
+    It is of an earlier process, or its `send` gave up; every other `send` raises MessageRejected.
+    `code` is one of the protocol's, or `not_kept` if the outbox could not take it, and no server
+    has seen it.
     """
 
     to: str

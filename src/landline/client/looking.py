@@ -1,4 +1,4 @@
-"""Whether a file is an outbox: looked at before anything about it is changed."""
+"""Finds out whether a file is an outbox, before anything about it is changed."""
 
 import sqlite3
 from contextlib import closing
@@ -8,17 +8,17 @@ from pathlib import Path
 from landline.client.errors import ClientError
 
 # "Lndl": what SQLite's header says of the program that a database belongs to.
-APPLICATION_ID = 0x4C6E646C
+OUTBOX_APPLICATION_ID = 0x4C6E646C
 
 _TABLES = {
     "outbox": ["place", "ref", "recipient", "content"],
     "handed": ["place", "id"],
     "owner": ["only", "user", "server"],
 }
-_TABLES_BEFORE = {"outbox", "handed"}  # a version before did not note whose the file is
+_TABLES_BEFORE = {"outbox", "handed"}  # an earlier version did not note its owner
 
 SCHEMA = f"""
-    PRAGMA application_id = {APPLICATION_ID};
+    PRAGMA application_id = {OUTBOX_APPLICATION_ID};
     CREATE TABLE IF NOT EXISTS outbox (
         place INTEGER PRIMARY KEY, ref TEXT NOT NULL UNIQUE,
         recipient TEXT NOT NULL, content TEXT NOT NULL);
@@ -30,14 +30,14 @@ SCHEMA = f"""
 
 @dataclass(frozen=True, slots=True)
 class Looks:
-    """What is in an outbox: how many drafts, and whose they are where that is noted."""
+    """What is in an outbox: how many drafts, and its owner (user, server) if that is noted."""
 
     drafts: int = 0
     owner: tuple[str, str] | None = None
 
 
 def resolved(path: Path) -> Path:
-    """Return where the links of a path lead to, also if nothing is there. Raises: OSError."""
+    """Return the path with its links followed, even if there is no file. Raises: OSError."""
     try:
         return path.resolve()
     except RuntimeError as error:  # links that lead to each other, before Python 3.13
@@ -45,11 +45,12 @@ def resolved(path: Path) -> Path:
 
 
 def look(path: Path) -> Looks:
-    """Say what is in an outbox, or an empty file. Raises: ClientError where it is something else,
-    sqlite3.Error, OSError.
+    """Return what is in an outbox, or in an empty file.
 
-    Only with SQLite: a file that another chat of this process has open must not be closed by
-    anybody else, for that gives up its lock.
+    It opens the file with SQLite alone. If another chat of this process has it open, any other way
+    would give up that chat's lock when it closes the file.
+
+    Raises: ClientError if it is something else, sqlite3.Error, OSError.
     """
     if not path.is_file():
         raise ClientError(f"cannot use the outbox {path}: it is no file; give the name of another")
@@ -58,7 +59,7 @@ def look(path: Path) -> Looks:
     except sqlite3.OperationalError as error:
         if "locked" in str(error):
             raise
-    # A process that was killed has left a journal, and only who may write can apply it.
+    # A process that was killed has left a journal, and only a writer can apply that.
     return _look(path, "rw")
 
 
@@ -87,7 +88,7 @@ def _look(path: Path, mode: str) -> Looks:
 
 
 def _is_outbox(database: sqlite3.Connection, names: set[str], application_id: int) -> bool:
-    if application_id not in {0, APPLICATION_ID}:
+    if application_id not in {0, OUTBOX_APPLICATION_ID}:
         return False
     if not names:
         return True

@@ -1,4 +1,4 @@
-"""What the client must not forget: sends without an answer, and messages it has handed out."""
+"""The outbox: it remembers sends without an answer, and messages that were handed out."""
 
 import asyncio
 import os
@@ -17,7 +17,7 @@ from landline.client.looking import SCHEMA, look, resolved
 A = TypeVarTuple("A")
 R = TypeVar("R")
 
-# Handed messages remembered, so that one that comes again is acknowledged and not handed again.
+# Handed messages that are remembered: one that comes again is acknowledged, not handed out again.
 HANDED_IDS = 10_000
 
 _OWNER_ALONE = 0o600
@@ -35,7 +35,7 @@ class Draft:
 
 
 class Outbox(Protocol):
-    """Keeps drafts and handed ids. Every method returns when it is as safe as it will get."""
+    """Keeps drafts and handed ids. Each method returns when what it was given is safe."""
 
     async def open(self) -> tuple[Sequence[Draft], Iterable[str]]:
         """Return what an earlier process left: drafts in order, and handed ids, oldest first."""
@@ -81,7 +81,7 @@ class MemoryOutbox:
 
 @dataclass(slots=True, eq=False)
 class _Change:
-    """A change that waits to be made, and what has hindered it."""
+    """A change that waits to be made, and the problem if it could not be."""
 
     statement: str
     rows: Sequence[tuple[object, ...]]
@@ -91,12 +91,12 @@ class _Change:
 class FileOutbox:
     """Keeps everything in one SQLite file, synced to disk, on a thread of its own.
 
-    The file is of one user at one server: drafts of somebody else would be sent in the wrong name,
-    or to the wrong place. Nobody else on this machine can read it.
+    The file belongs to one user at one server. Another user's drafts would be sent in the wrong
+    name, and another server's to the wrong place. Nobody else on this machine can read it.
     """
 
     def __init__(self, path: Path, user: str, server: str) -> None:
-        self._path = path.absolute()  # a name like ":memory:" is a file's name, too
+        self._path = path.absolute()  # also for a name like ":memory:", which is a file here
         self._user = user
         self._server = server
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="outbox")
@@ -150,7 +150,7 @@ class FileOutbox:
         )
 
     def begin_to_close(self) -> None:
-        """Have the file closed, which unlocks it, after all that was begun."""
+        """Begin to close the file, which unlocks it, after everything that was begun."""
         if self._closing is None:
             self._closing = self._begin(self._close)
             self._thread.shutdown(wait=False)
@@ -164,7 +164,7 @@ class FileOutbox:
     # On the thread ---------------------------------------------------------------------------
 
     def _open(self) -> tuple[Sequence[Draft], Iterable[str]]:
-        # SQLite writes where a symbolic link leads to: that is what must be closed to others.
+        # SQLite writes to the file behind a symbolic link: that one must be closed to others.
         self._path = resolved(self._path)
         if self._path.exists():
             look(self._path)  # before anything about it is changed
@@ -175,8 +175,8 @@ class FileOutbox:
         )
         self._connection = connection
         try:
-            # One owner: two processes that send the same drafts would be harmless, two that hand
-            # out the same messages would not.
+            # One process at a time: two that send the same drafts would do no harm, two that
+            # hand out the same messages would.
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} COMMIT;")
@@ -191,8 +191,9 @@ class FileOutbox:
         return [Draft(*row) for row in drafts], [row[0] for row in handed]
 
     def _check_owner(self, connection: sqlite3.Connection) -> None:
-        """Take a file that is nobody's: a new one, or one of a version that did not note whose it
-        is. Raises: ForeignOutbox.
+        """Take a file without an owner: a new one, or one of a version that did not note it.
+
+        Raises: ForeignOutbox.
         """
         connection.execute(
             "INSERT INTO owner VALUES (1, ?, ?) ON CONFLICT (only) DO NOTHING",
@@ -205,17 +206,17 @@ class FileOutbox:
             )
 
     def _apply_waiting(self) -> None:
-        """Make all changes that wait in one transaction: what is slow is the sync at its end."""
+        """Make all changes that wait in one transaction: only the sync at its end is slow."""
         changes = []
         while self._waiting:
             changes.append(self._waiting.popleft())
         try:
             self._apply(changes)
-        except BaseException as error:  # noqa: BLE001 - told to whoever waits for the change
+        except BaseException as error:  # noqa: BLE001 - raised where the change is awaited
             if len(changes) == 1:
                 changes[0].problem = error
                 return
-            for change in changes:  # what hinders one of them does not hinder the others
+            for change in changes:  # one that fails does not stop the others
                 try:
                     self._apply([change])
                 except BaseException as its_own:  # noqa: BLE001 - as above
@@ -242,10 +243,11 @@ class FileOutbox:
 
     async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
         if self._closing is not None:
-            return  # what is forgotten or handed after the end comes again, and is known by its id
+            return  # the server repeats it later, and its id is known then
         change = _Change(statement, rows)
         self._waiting.append(change)
-        await self._run(self._apply_waiting)  # turns are in order: this one is the last for it
+        # Calls run in order, so this one makes the change at the latest.
+        await self._run(self._apply_waiting)
         if isinstance(change.problem, sqlite3.Error):
             problem = change.problem
             raise ClientError(f"cannot write the outbox {self._path}: {problem}") from problem
@@ -253,7 +255,7 @@ class FileOutbox:
             raise change.problem
 
     async def _run(self, call: Callable[[Unpack[A]], R], *args: *A) -> R:
-        # Shielded: what was begun is done, also when whoever waits for it is cancelled.
+        # Shielded: it is done even if the caller is cancelled.
         return await asyncio.shield(self._begin(call, *args))
 
     def _begin(self, call: Callable[[Unpack[A]], R], *args: *A) -> asyncio.Future[R]:
@@ -261,13 +263,13 @@ class FileOutbox:
 
 
 def _make_directories(directory: Path) -> None:
-    """Make a directory and those above it; what is new is its owner's alone."""
+    """Make a directory and those above it. New ones are for their owner alone."""
     if directory.is_dir():
         return
     _make_directories(directory.parent)
     with suppress(FileExistsError):
         directory.mkdir(mode=0o700)
-        directory.chmod(0o700)  # whatever the umask took away
+        directory.chmod(0o700)  # the umask may have taken something away
 
 
 def _make_for_its_owner(path: Path) -> None:
@@ -281,7 +283,7 @@ def _make_for_its_owner(path: Path) -> None:
         close_to_others(path)
     else:
         try:
-            os.fchmod(descriptor, _OWNER_ALONE)  # whatever the umask took away
+            os.fchmod(descriptor, _OWNER_ALONE)  # the umask may have taken something away
         finally:
             os.close(descriptor)
 

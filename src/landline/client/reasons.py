@@ -9,7 +9,7 @@ from http import HTTPStatus
 from urllib.parse import urlsplit
 
 from landline.client.address import Address
-from landline.client.backoff import RETRY_AFTER_MS
+from landline.client.reconnecting import RETRY_AFTER_MS
 from landline.protocol.codes import CloseCode
 
 _PATHS = ("/ws/chat", "/ws")
@@ -20,18 +20,18 @@ _BY_CODE: dict[int, str] = {
     CloseCode.OVERLOADED: "the server is overloaded",
     CloseCode.NO_PROGRESS: "no answer came in time",
 }
-# Where a name has several addresses, asyncio has one text for the failures of all.
+# If a name has several addresses, asyncio puts all their failures into one text.
 _ERRNO = re.compile(r"\[Errno (\d+)\]")
 
 
 def why_closed(code: int | None, reason: str) -> str:
-    """Return what a connection's end says. What is meant for programs is no words."""
+    """Return why a connection ended, in words, without what is meant for programs."""
     said = RETRY_AFTER_MS.sub("", reason).strip(" \t,;:.")
     return said or _BY_CODE.get(code or 0, "the connection was lost")
 
 
 def why_refused(address: Address, status: int, sentence: str) -> str:
-    """Return what an HTTP answer says that is no WebSocket."""
+    """Return why an HTTP answer brought no WebSocket."""
     said = f"the address answers with HTTP {status}"
     if status == HTTPStatus.NOT_FOUND or status < HTTPStatus.BAD_REQUEST:
         is_usual = urlsplit(address.server).path.endswith(_PATHS)
@@ -40,7 +40,7 @@ def why_refused(address: Address, status: int, sentence: str) -> str:
 
 
 def why_unreachable(address: Address, error: Exception, *, has_proxy: bool) -> str:
-    """Return what a failure on the way says."""
+    """Return why the server could not be reached."""
     where = _host_and_port(address)
     if isinstance(error, socket.gaierror):
         return f"there is no address for {where}: {error.strerror}"
@@ -58,7 +58,7 @@ def why_unreachable(address: Address, error: Exception, *, has_proxy: bool) -> s
 
 
 def is_nobody(error: Exception) -> bool:
-    """Say whether nobody listens at an address, at none of several that it has."""
+    """Say whether nothing listens at an address, or at any of several that a name has."""
     return errno.ECONNREFUSED in _errnos(error)
 
 

@@ -1,10 +1,10 @@
-"""When to try again to connect: when the time is over, or when somebody cannot wait for it."""
+"""When to try again to connect: when the pause is over, or earlier when the program sends."""
 
 import asyncio
 import random
 from contextlib import suppress
 
-# Between two tries where somebody hurries, at least; with jitter, for many may hurry at once.
+# The least time between two tries that were hurried, with jitter: many clients may hurry at once.
 HURRIED_SECONDS = 1.0
 _MORE_SECONDS = 0.5
 
@@ -16,12 +16,12 @@ class Tries:
         self._is_wanted = asyncio.Event()
 
     def hurry(self) -> None:
-        """Somebody waits for the connection."""
+        """The program waits for the connection."""
         self._is_wanted.set()
 
     async def pause(self, seconds: float, asked: float) -> None:
-        """Wait before the next try. Nobody hurries it before the time that the server or a proxy
-        has asked for, nor more than once a second.
+        """Wait `seconds` before the next try, or until it is hurried. A hurry does not shorten the
+        `asked` seconds of a server or a proxy, and counts at most once a second.
         """
         least = max(asked, HURRIED_SECONDS + random.uniform(0, _MORE_SECONDS))  # noqa: S311
         with suppress(TimeoutError):

@@ -1,4 +1,4 @@
-"""What the client writes and reads: frames of the protocol from and to its own words."""
+"""Frames of the protocol, from and to the client's own types."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -7,16 +7,16 @@ from typing import Any
 import orjson
 
 from landline.client.errors import ClientError, MessageRejected
-from landline.client.events import Delivered, Message, Receipt
+from landline.client.events import Acceptance, Delivered, Message
 from landline.client.outbox import Draft
+from landline.protocol.client_frames import BadFrame, decode
 from landline.protocol.codes import ErrorCode
-from landline.protocol.frames import BadFrame, decode
 from landline.protocol.limits import FRAME_BYTES, PROTOCOL_VERSION
 
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """Who the server takes this client for."""
+    """The beginning of a session: which user the server takes this client for."""
 
     user: str
     server: str
@@ -24,15 +24,15 @@ class Welcome:
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class AcceptedFrame:
     """The server has accepted a send."""
 
     ref: str | None
-    receipt: Receipt
+    acceptance: Acceptance
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorFrame:
     """The server has not accepted a send. `asked_seconds`: how long it asks to wait."""
 
     ref: str | None
@@ -43,14 +43,13 @@ class Refusal:
 
 
 class NotLandline(Exception):
-    """Somebody answers who does not speak the protocol: not certainly the server, and not for ever.
-
-    A proxy, or whoever has the address while the server is being replaced.
+    """The answer is not Landline's protocol. It may be a proxy's, or another program may have the
+    address while the server is being replaced. So it passes.
     """
 
 
 class OtherProtocol(ClientError):
-    """A server of Landline, of a version that this client does not speak."""
+    """The server speaks a version of the protocol that this client does not know."""
 
 
 def read_welcome(text: str | bytes) -> Welcome:
@@ -77,8 +76,8 @@ def read_welcome(text: str | bytes) -> Welcome:
     return Welcome(user, server, session)
 
 
-def read_frame(text: str | bytes) -> Message | Answer | Refusal | Delivered | None:
-    """Return what a frame of a session says; None where this client has no use for it.
+def read_frame(text: str | bytes) -> Message | AcceptedFrame | ErrorFrame | Delivered | None:
+    """Return what a frame of a session says; None if this client has no use for it.
 
     Raises: NotLandline.
     """
@@ -90,7 +89,7 @@ def read_frame(text: str | bytes) -> Message | Answer | Refusal | Delivered | No
         case {"type": "message"}:
             return _message(frame)
         case {"type": "accepted"}:
-            return Answer(_ref(frame), _receipt(frame))
+            return AcceptedFrame(_ref(frame), _acceptance(frame))
         case {"type": "error"}:
             return _refusal(frame)
         case {"type": "status", "ids": [*ids], "user": str(user)} if _are_texts(*ids):
@@ -115,20 +114,20 @@ def _message(frame: dict[str, Any]) -> Message:
     raise _unreadable("message")
 
 
-def _receipt(frame: dict[str, Any]) -> Receipt:
+def _acceptance(frame: dict[str, Any]) -> Acceptance:
     match frame:
         case {"id": str(id), "conversation": str(conversation), "offset": int(offset)}:
-            return Receipt(id, conversation, offset, _time(frame))
+            return Acceptance(id, conversation, offset, _time(frame))
     raise _unreadable("accepted")
 
 
-def _refusal(frame: dict[str, Any]) -> Refusal:
+def _refusal(frame: dict[str, Any]) -> ErrorFrame:
     code, reason, outcome = frame.get("code"), frame.get("message", ""), frame.get("outcome")
     if not _are_texts(code, reason, "" if outcome is None else outcome):
         raise _unreadable("error")
     asked = frame.get("retry_after_ms")
     seconds = max(0, asked) / 1000 if isinstance(asked, int | float) else 0.0
-    return Refusal(_ref(frame), str(code), reason, outcome, seconds)
+    return ErrorFrame(_ref(frame), str(code), reason, outcome, seconds)
 
 
 def _ref(frame: dict[str, Any]) -> str | None:
@@ -150,7 +149,7 @@ def _are_texts(*values: object) -> bool:
 
 
 def _unreadable(kind: str) -> NotLandline:
-    # Without what stands in it: that may be somebody's message.
+    # The frame itself is not shown: it may be a message.
     return NotLandline(f"a frame of type {kind!r} came without what belongs to it")
 
 
@@ -164,8 +163,10 @@ def send_frame(draft: Draft, *, retry: bool) -> bytes:
 
 
 def check_draft(draft: Draft) -> None:
-    """Refuse what no server takes, before it is kept. A frame that is too large is not answered
-    but ends the connection, and its repeat would end the next one. Raises: MessageRejected.
+    """Refuse what no server takes, before it is kept.
+
+    A frame that is too large gets no answer but ends the connection, and its repeat would end the
+    next one. Raises: MessageRejected.
     """
     try:
         frame = send_frame(draft, retry=True)

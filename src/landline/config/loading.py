@@ -7,17 +7,17 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from landline.config.settings import CONFIG_FILE, OPTIONS, SWEEP_SECONDS, Option, Settings
-from landline.config.values import (
-    ALL_ROLES,
-    FLAG,
-    PORT,
+from landline.config.hosts import is_loopback
+from landline.config.kinds import ALL_ROLES, FLAG, PORT
+from landline.config.settings import (
+    CONFIG_FILE,
+    OPTIONS,
     PROMISED_SECONDS,
-    UnfitValue,
-    check_characters,
-    is_loopback,
-    mask,
+    SWEEP_SECONDS,
+    Option,
+    Settings,
 )
+from landline.config.values import UnfitValue, check_characters, mask
 from landline.errors import ConfigError
 
 # How alike a stray LANDLINE_* variable must be to count as a slip of the pen, unless one letter is
@@ -55,7 +55,7 @@ def load(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Set
 
 
 def load_for_audit(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
-    """Return the settings of who looks into log and store. Raises: ConfigError."""
+    """Return the settings for an audit of log and store. Raises: ConfigError."""
     settings, given = _read(command_line, environment)
     _check_storage(settings, given)
     return settings
@@ -64,7 +64,7 @@ def load_for_audit(command_line: Mapping[str, str], environment: Mapping[str, st
 def load_for_migration(
     command_line: Mapping[str, str], environment: Mapping[str, str], *, needs_log: bool
 ) -> Settings:
-    """Return the settings of who migrates the store. Raises: ConfigError."""
+    """Return the settings for a migration of the store. Raises: ConfigError."""
     settings, _given = _read(command_line, environment)
     needed = {"postgres": settings.postgres, **({"kafka": settings.kafka} if needs_log else {})}
     for name, value in needed.items():
@@ -296,6 +296,6 @@ def _check_sweep(settings: Settings, given: Mapping[str, Given]) -> None:
 def _check_access(settings: Settings, given: Mapping[str, Given]) -> None:
     if settings.auth == "none" and not settings.insecure and not is_loopback(settings.host):
         raise ConfigError(
-            f"{given['host'].shown}: with --auth none, whoever reaches this address can write in "
-            "anybody's name.\nGive a loopback host such as 127.0.0.1, or add --insecure."
+            f"{given['host'].shown}: with --auth none, anybody who reaches this address can "
+            "write in any user's name.\nGive a loopback host such as 127.0.0.1, or add --insecure."
         )

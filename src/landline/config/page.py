@@ -1,6 +1,4 @@
-"""Writes docs/configuration.md from the options: `python -m landline.config.page`."""
-
-import sys
+"""The page docs/configuration.md, from the options. `make docs` writes it."""
 
 from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS, Option
 
@@ -39,8 +37,8 @@ ends. A TOML or properties file may begin with a byte-order mark. An IPv6 addres
 `[::1]:9092`. Kubernetes sets `LANDLINE_PORT=tcp://...` for a service called landline: that is
 ignored, with a line on standard error.
 
-A value that cannot work, an unknown key in the file, or a `LANDLINE_` variable that is nearly the
-name of an option stops the start with exit code 2 and one or two lines that name the option, the
+A value that cannot work stops the start with exit code 2. So does an unknown key in the file, or a
+`LANDLINE_` variable that is nearly the name of an option. One or two lines name the option, the
 value and what to do. Passwords in URLs are never shown.
 """
 
@@ -63,7 +61,3 @@ def _row(option: Option) -> str:
     default = option.default.replace("<", r"\<") or "none"
     doc = option.doc.replace("<", r"\<").replace("|", r"\|")
     return f"| `{form}` | `{option.variable}` | `{default}` | {doc} |"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(page())

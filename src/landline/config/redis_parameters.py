@@ -1,7 +1,7 @@
 """What may follow the `?` of a Redis URL.
 
-The driver hands every name on to its own constructors. Many of them want an object there, fail
-only when they connect, which looks like an outage for ever, or change what Landline decides
+The driver hands every name on to its own constructors. Many of them want an object there, or fail
+only when they connect, which looks like an outage for ever. Others change what Landline decides
 itself: how many connections there are, how long a call waits, and whether it is tried again.
 """
 

@@ -8,8 +8,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from landline.config import values
-from landline.config.values import Kind, SecretUrl
+from landline.config import kinds
+from landline.config.values import SecretUrl, ValueKind
 
 T = TypeVar("T")
 
@@ -18,6 +18,9 @@ DELIVERY: Final = "How long a message may wait"
 STORAGE: Final = "Where messages are kept"
 NODE: Final = "What this server is called and what it does"
 LOG: Final = "What the server writes about itself: never a message's content, never a token"
+# A user who stays connected gets each message within this time, whatever was lost on the way. If
+# the hint was lost, the sweep finds it: a tenth later than its interval, plus the writer's lag.
+PROMISED_SECONDS: Final = 15.0
 # The longest interval that leaves room for the writer's lag.
 SWEEP_SECONDS: Final = 10.0
 
@@ -34,7 +37,7 @@ class Option:
 
     name: str
     section: str
-    kind: Kind[Any]
+    kind: ValueKind[Any]
     default: str
     doc: str
 
@@ -49,12 +52,12 @@ class Option:
         return "LANDLINE_" + self.name.replace("-", "_").upper()
 
 
-def _option(section: str, kind: Kind[T], default: str, doc: str) -> T:
+def _option(section: str, kind: ValueKind[T], default: str, doc: str) -> T:
     """Declare an option with a default, written as an operator would write it."""
     return field(default=kind.parse(default), metadata={"facts": (section, kind, default, doc)})
 
 
-def _unset(section: str, kind: Kind[T], default: str, doc: str) -> T | None:
+def _unset(section: str, kind: ValueKind[T], default: str, doc: str) -> T | None:
     """Declare an option that is None unless given; `default` says in words what that means."""
     return field(default=None, metadata={"facts": (section, kind, default, doc)})
 
@@ -66,25 +69,26 @@ def _unset(section: str, kind: Kind[T], default: str, doc: str) -> T | None:
 class Settings:
     """Everything an operator decides. Durations are seconds.
 
-    A field is called what its option is called, with `_` for `-`.
+    A field is called what its option is called, with `_` for `-`. There are as many as options,
+    in one place on purpose: environment, file, help and reference page are made from them.
     """
 
-    host: str = _option(LISTEN, values.HOST, "127.0.0.1", "address to listen on")
+    host: str = _option(LISTEN, kinds.HOST, "127.0.0.1", "address to listen on")
     port: int = _option(
-        LISTEN, values.PORT, "8081", "one port for WebSocket and HTTP; 0 takes any free one"
+        LISTEN, kinds.PORT, "8081", "one port for WebSocket and HTTP; 0 takes any free one"
     )
     auth: str = _option(
         LISTEN,
-        values.one_of("none"),
+        kinds.one_of("none"),
         "none",
         "none trusts the name that a client gives: for one machine, or with --insecure",
     )
     insecure: bool = _option(
-        LISTEN, values.FLAG, "false", "allow --auth none on an address that others can reach"
+        LISTEN, kinds.FLAG, "false", "allow --auth none on an address that others can reach"
     )
     allowed_origins: frozenset[str] = _option(
         LISTEN,
-        values.ORIGINS,
+        kinds.ORIGINS,
         "",
         "exact origins of pages and app shells (capacitor://localhost) that may connect; with none,"
         " only the server's own page",
@@ -92,66 +96,66 @@ class Settings:
 
     ack_timeout: float = _option(
         DELIVERY,
-        values.SECONDS,
+        kinds.SECONDS,
         "60s",
         "close a session that acknowledges nothing for so long while messages are outstanding",
     )
     sweep_interval: float = _option(
         DELIVERY,
-        values.SECONDS,
+        kinds.SECONDS,
         "10s",
         "how often the store is asked what connected users are still owed; more than 15s breaks the"
         " promise that a message comes within 15 s, and needs --allow-unsafe",
     )
 
     data_dir: Path = _option(
-        STORAGE, values.DIRECTORY, "./landline-data", "the embedded server's files"
+        STORAGE, kinds.DIRECTORY, "./landline-data", "the embedded server's files"
     )
     kafka: tuple[str, ...] | None = _unset(
-        STORAGE, values.SERVERS, "none", "Kafka brokers, the log of a cluster"
+        STORAGE, kinds.SERVERS, "none", "Kafka brokers, the log of a cluster"
     )
     kafka_config: Path | None = _unset(
         STORAGE,
-        values.FILE,
+        kinds.FILE,
         "none",
         "properties file with librdkafka's security.*, sasl.* and ssl.* settings",
     )
     postgres: SecretUrl | None = _unset(
-        STORAGE, values.POSTGRES_URL, "none", "PostgreSQL, the store of a cluster"
+        STORAGE, kinds.POSTGRES_URL, "none", "PostgreSQL, the store of a cluster"
     )
     redis: SecretUrl | None = _unset(
-        STORAGE, values.REDIS_URL, "none", "Redis, where a cluster looks up who is where"
+        STORAGE, kinds.REDIS_URL, "none", "Redis, where a cluster looks up who is where"
     )
     allow_unsafe: bool = _option(
         STORAGE,
-        values.FLAG,
+        kinds.FLAG,
         "false",
         "go on although settings of Kafka or PostgreSQL break the promise; each is a warning then",
     )
 
     server_id: str | None = _unset(
         NODE,
-        values.SERVER_ID,
+        kinds.SERVER_ID,
         "host name and port",
         "name of this server, e.g. ws-1; of a host name over 58 characters, the default has the"
         " beginning and a hash",
     )
     roles: frozenset[str] = _option(
         NODE,
-        values.ROLES,
+        kinds.ROLES,
         "gateway,writer",
         "what to run: gateway serves clients, writer applies the log to the store",
     )
 
     log_dir: Path | None = _unset(
         LOG,
-        values.DIRECTORY,
+        kinds.DIRECTORY,
         "none",
         "also write JSON to landline-<server-id>-<port>.log in here (30 files of 20 MB are kept)",
     )
     log_format: str = _option(
         LOG,
-        values.one_of("auto", "console", "json"),
+        kinds.one_of("auto", "console", "json"),
         "auto",
         "console is for people, json for machines; auto is console on a terminal, else json",
     )
@@ -163,7 +167,7 @@ class Settings:
             return ()
         caution = (
             f"--sweep-interval is {self.sweep_interval:g} s: a message whose hint was lost may come"
-            f" later than the {values.PROMISED_SECONDS:g} s that are promised; give"
+            f" later than the {PROMISED_SECONDS:g} s that are promised; give"
             f" {SWEEP_SECONDS:g}s or less"
         )
         return (caution,)
@@ -179,8 +183,8 @@ class Settings:
 def _shortened(host: str) -> str:
     """Return a host name that leaves room for a port behind it in a server id.
 
-    What tells one machine or pod from the next is the end of a name: a hash of all of it stands
-    for what is cut off, the same one at every start.
+    Names of pods differ at their end. So a hash of the whole name, the same at every start,
+    replaces what is cut off.
     """
     if len(host) <= _HOST_CHARACTERS:
         return host
@@ -198,5 +202,5 @@ OPTIONS: Final = {
 
 # Not one of the settings: it says where to look for them.
 CONFIG_FILE: Final = Option(
-    "config", "The file", values.FILE, "none", "TOML file whose keys are the names of these options"
+    "config", "The file", kinds.FILE, "none", "TOML file whose keys are the names of these options"
 )

@@ -1,15 +1,11 @@
 """What the heart wants done. The edge carries decisions out in order and feeds results back in."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from landline.model import Message, PendingQuery, Positions
+from landline.delivery.flights import Flight, ReceiptBatch
+from landline.model import Message, PendingQuery, Position, Positions
 from landline.protocol.codes import CloseCode
 from landline.protocol.hints import StatusHint
-
-if TYPE_CHECKING:
-    from landline.delivery.receipts import ReceiptBatch
-    from landline.delivery.sends import Flight
 
 
 @dataclass(slots=True)
@@ -60,33 +56,53 @@ class Unregister:
 
 
 @dataclass(slots=True)
-class Append:
-    """Append to the log: `Delivery.appended` with the same token."""
+class AppendMessage:
+    """Append a message to the log, keyed by its conversation: `Delivery.message_appended`."""
 
-    token: "Flight | ReceiptBatch"
-    key: str
+    flight: Flight
     value: bytes
 
 
 @dataclass(slots=True)
-class Find:
-    """Look the message up in the store once that has reached `target`: `Delivery.found`.
+class AppendReceipts:
+    """Append receipts to the log, keyed by their conversation: `Delivery.receipts_appended`."""
 
-    `target` None: what the partition of its conversation holds now. `is_urgent`: others are pushed
-    behind it, so that no answer soon is an answer too.
+    batch: ReceiptBatch
+    value: bytes
+
+
+@dataclass(slots=True)
+class FindOriginal:
+    """Look for the original of a repeat in the store, once that has applied what the partition of
+    its conversation holds now: `Delivery.original_found`, or `original_unknown`.
     """
 
-    token: "Flight"
-    target: Positions | None
+    flight: Flight
+
+
+@dataclass(slots=True)
+class ConfirmPosition:
+    """Ask the store which position of a message counts, once it has applied this one:
+    `Delivery.position_confirmed`, or `position_unknown`.
+
+    `is_urgent`: others are pushed behind it, so that no answer soon is an answer too.
+    """
+
+    flight: Flight
+    position: Position
     is_urgent: bool
 
 
 @dataclass(slots=True)
 class ReadPending:
-    """Read a page of what the session's mailbox is owed: `Delivery.page`."""
+    """Read a page of what the session's mailbox is owed: `Delivery.page` with the same query.
+
+    `is_sweep`: where there is no answer, none is needed, for the next sweep asks again.
+    """
 
     session: str
     query: PendingQuery
+    is_sweep: bool = False
 
 
 @dataclass(slots=True)
@@ -118,8 +134,10 @@ Decision = (
     | ResumeReading
     | Register
     | Unregister
-    | Append
-    | Find
+    | AppendMessage
+    | AppendReceipts
+    | FindOriginal
+    | ConfirmPosition
     | ReadPending
     | AwaitApplied
     | RouteMessage

@@ -11,7 +11,7 @@ from landline.model import Message
 
 # What one conversation may have waiting. Beyond that a message is not pushed from here: it is
 # pending, and the sweep finds it.
-HELD_MESSAGES = 1_000
+LINED_UP_MESSAGES = 1_000
 
 
 @dataclass(slots=True, eq=False)
@@ -40,7 +40,7 @@ class LineUps:
         places = self._places.get(message.conversation)
         if places is None:
             return [message]
-        if len(places) < HELD_MESSAGES:
+        if len(places) < LINED_UP_MESSAGES:
             places.append(Place(message.conversation, message, is_settled=True))
         return []
 

@@ -2,10 +2,10 @@
 
 A session that has to wait for the store keeps two things: live messages that it cannot push yet
 (`Held`), and which messages it has been pushed beyond its cursor (`Pushed`). A thousand sessions
-may wait for the same store at the same time, so that a bound for each of them is not enough: all
-of a process draw on the same two budgets, and nobody takes more than is left for the others: who
-comes late, or acknowledges what it is pushed, has room beside any number that do not. Who finds no
-room keeps nothing, and reads from the store later.
+may wait for the same store at the same time, so a bound for each of them is not enough. All
+sessions of a process share two budgets. A session may take no more than it leaves. So one that
+comes late, or acknowledges what it is pushed, still has room beside any number that do not. A
+session that finds no room keeps nothing, and reads from the store later.
 """
 
 from bisect import bisect_left
@@ -51,12 +51,13 @@ class Budget:
     def has(self, size_bytes: int, own_bytes: int) -> bool:
         """Say whether an owner of `own_bytes` may take so much: no more than it leaves to others.
 
-        So whoever comes late finds something: of n that take what they get, each has an (n+1)th.
+        So a session that comes late still finds room: of n that take what they get, each has an
+        (n+1)th.
         """
         return own_bytes + size_bytes <= self.limit_bytes - self.used_bytes - size_bytes
 
     def take(self, size_bytes: int) -> None:
-        """Take so much, even if it is not left: who can do without has asked before."""
+        """Take so much, left or not. Callers that can do without have asked `has` first."""
         self.used_bytes += size_bytes
 
     def give_back(self, size_bytes: int) -> None:

@@ -2,9 +2,9 @@
 
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 
-from landline.delivery.decisions import Append, Decision
+from landline.delivery.decisions import AppendReceipts, Decision
+from landline.delivery.flights import ReceiptBatch
 from landline.ports import Clock
 from landline.protocol.records import RECEIPTS_PER_RECORD, ReceiptRecord
 from landline.protocol.times import rfc3339
@@ -20,16 +20,6 @@ RETRY_SECONDS = 1.0
 # receipt of the same message may be behind the first.
 TOLD_RECEIPTS = 16_384
 TOLD_SECONDS = 120.0
-
-
-@dataclass(slots=True, eq=False)
-class ReceiptBatch:
-    """Receipts of one conversation and recipient in one record. `senders`: id -> sender."""
-
-    conversation: str
-    recipient: str
-    senders: dict[str, str]
-    delivered_at: str
 
 
 class Receipts:
@@ -89,7 +79,7 @@ class Receipts:
             delivered_at = rfc3339(self._clock.wall_ms())
             record = ReceiptRecord(tuple(senders), conversation, recipient, delivered_at)
             batch = ReceiptBatch(conversation, recipient, senders, delivered_at)
-            self._out.append(Append(batch, conversation, record.encode()))
+            self._out.append(AppendReceipts(batch, record.encode()))
 
     def appended(self, batch: ReceiptBatch) -> None:
         """A record is in the log."""

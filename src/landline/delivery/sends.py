@@ -1,191 +1,279 @@
-"""Sends on their way into the log: one flight per message id, three possible answers.
+"""Sends: each becomes a flight into the log, and is answered by what becomes of it.
 
 A send without `retry` goes straight to the log. A repeat (`retry`) is first looked for in the
-store, once that has applied everything that the partition of its conversation holds now; if it is
+store, once that has applied everything that the partition of its conversation holds now. If it is
 not there it is appended, and looked for again: another server may have appended the original in
 the meantime, and then that one's position is the message's.
 
 A client that repeats a send may have been accepted already. So a repeat is never answered
 `rejected`, only `accepted` or `unknown`.
+
+Methods that say "returns what leaves" return the messages that may be pushed now, in the order of
+the log (`lineup`).
 """
 
-from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
 
-from landline.delivery.decisions import Append, Decision, Find
-from landline.delivery.lineup import Place
-from landline.model import Appended, Message, Position, Positions
+from landline.delivery.acceptances import KnownAcceptance, KnownAcceptances
+from landline.delivery.counters import Counters
+from landline.delivery.decisions import (
+    AppendMessage,
+    ConfirmPosition,
+    Decision,
+    FindOriginal,
+    PauseReading,
+    ResumeReading,
+    Transmit,
+)
+from landline.delivery.flights import Flight, Flights, Waiter
+from landline.delivery.lineup import LineUps
+from landline.delivery.session import Session
+from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
+from landline.model import Appended, AppendResult, Message, NotAppended
 from landline.ports import Clock
-from landline.protocol.frames import Send
+from landline.protocol import server_frames
+from landline.protocol.client_frames import Send
+from landline.protocol.codes import ErrorCode, Outcome
 from landline.protocol.identity import direct_conversation, message_id
 from landline.protocol.records import MessageRecord
 from landline.protocol.times import rfc3339
 
-# What may be on its way to the log at once. The log bounds itself too; this bound is ours.
-FLIGHTS = 32_768
-FLIGHT_BYTES = 32 * 1024 * 1024
-# Accepted ids remembered for repeats without `retry`.
-RECENT_IDS = 16_384
-RECENT_SECONDS = 120.0
 # Other servers let a repeat wait for REPEAT_SECONDS before they look for its original. An original
-# that is not in the log by then has been under way for longer than SLOW_SECONDS, so that its own
-# server asks the store which of the two records counts, before it shows anybody an offset. The rest
-# is for what goes unseen of the time before a frame was read (`landline.delivery.unread`).
+# that is not in the log by then has been under way for longer than SLOW_SECONDS. So its own server
+# asks the store which of the two records counts, before it shows anybody an offset. The rest covers
+# pauses before a frame was read that are too short to notice (`landline.delivery.unread`).
 REPEAT_SECONDS = 0.5
 SLOW_SECONDS = 0.35
 
-
-@dataclass(slots=True)
-class Waiter:
-    """A session that waits for the answer to its send, of so many bytes in the log."""
-
-    session: str
-    ref: str | None
-    retry: bool
-    size_bytes: int = 0
-
-
-@dataclass(slots=True, eq=False)
-class Flight:
-    """A message between its send and its answer. `started_at`: when the send was taken; `appended`:
-    in the log, not confirmed yet.
-    """
-
-    record: MessageRecord
-    size_bytes: int
-    retry: bool
-    started_at: float
-    waiters: list[Waiter] = field(default_factory=list)
-    appended: Appended | None = None
-    place: Place | None = None  # among the messages of its conversation, while it is confirmed
-
-    def message(self, position: Position, time_ms: int) -> Message:
-        """Return the message, now that the log has given it a place."""
-        record = self.record
-        return Message(
-            record.message_id,
-            record.conversation,
-            record.sender,
-            record.recipients,
-            record.content,
-            position,
-            time_ms,
-        )
-
-
-@dataclass(slots=True)
-class Recent:
-    """An acceptance of a message, for whoever repeats it.
-
-    `is_confirmed`: the store has said that this is the message's position. Otherwise the log has,
-    and another server may have appended the same message earlier.
-    """
-
-    conversation: str
-    position: Position
-    time_ms: int
-    noted_at: float
-    is_confirmed: bool
-
-
-def _applied(appended: Appended) -> Positions:
-    """Return how far a store is that knows which position counts."""
-    partition, offset = appended.position
-    return {partition: offset + 1}
+_NOTHING: Sequence[Message] = ()
 
 
 class Sends:
-    """All flights of this server, and the acceptances it remembers."""
+    """All sends of this server that are not answered yet."""
 
-    def __init__(self, out: list[Decision], clock: Clock) -> None:
+    def __init__(
+        self,
+        *,
+        sessions: Mapping[str, Session],
+        out: list[Decision],
+        clock: Clock,
+        new_id: Callable[[], str],
+        counters: Counters,
+    ) -> None:
+        """`sessions`: those that are open, kept by the caller. Decisions go to `out`."""
+        self._sessions = sessions
         self._out = out
         self._clock = clock
-        self._flights: dict[str, Flight] = {}
-        self._bytes = 0
-        self._recent: OrderedDict[str, Recent] = OrderedDict()  # quick at its front
+        self._new_id = new_id
+        self._counters = counters
+        self._flights = Flights()
+        self._acceptances = KnownAcceptances(clock)
+        self._line_ups = LineUps()
+        self._is_draining = False
+        self._refusal: str | None = None
+        self._unread = Unread()
+        self._pulsed_at = clock.monotonic()
 
     def __len__(self) -> int:
         return len(self._flights)
 
-    def is_full(self) -> bool:
-        """Say whether another flight would exceed the bounds."""
-        return len(self._flights) >= FLIGHTS or self._bytes >= FLIGHT_BYTES
+    def drain(self) -> None:
+        """Take no more sends; those in flight are still answered."""
+        self._is_draining = True
+        self._refusal = "the server is restarting; send again after reconnecting"
 
-    def record(self, sender: str, send: Send, fresh_id: str | None) -> MessageRecord:
-        """Return the record that a send stands for."""
-        conversation = direct_conversation(sender, send.to)
-        if send.ref is None:
-            assert fresh_id is not None, "a send without ref needs a fresh id"
-            id = fresh_id
-        else:
-            id = message_id(sender, send.ref, conversation, send.content)
+    def refuse(self, reason: str | None) -> None:
+        """Refuse sends before the log for this reason; None: take them again."""
+        if not self._is_draining:
+            self._refusal = reason
+
+    def pulse(self) -> None:
+        """Notice where the process has stood still; call it every PULSE_SECONDS."""
+        now = self._clock.monotonic()
+        if now - self._pulsed_at > STILL_SECONDS:
+            self._unread.note(self._pulsed_at, now + AFTER_SECONDS)
+        self._pulsed_at = now
+
+    def forget_old(self) -> None:
+        """Let time pass: forget acceptances of long ago."""
+        self._acceptances.forget_old()
+
+    # To the log ------------------------------------------------------------------------------
+
+    def take(self, session: Session, send: Send) -> None:
+        """A session has sent a message."""
+        waiter = Waiter(session.id, send.ref, send.retry)
         created_at = rfc3339(self._clock.wall_ms())
-        return MessageRecord(
-            id, send.ref, conversation, sender, (send.to,), send.content, created_at
-        )
+        record = record_of(session.user, send, self._new_id, created_at)
+        if self._refusal is not None:
+            self._refuse([waiter], self._refusal)
+            return
+        if known := self._acceptances.find(record.message_id, retry=send.retry):
+            self._accept([waiter], record.message_id, known)
+            return
+        if flight := self._flights.get(record.message_id):
+            waiter.size_bytes = flight.size_bytes
+            flight.waiters.append(waiter)
+            flight.retry = flight.retry or waiter.retry  # then its position will be confirmed
+        elif self._flights.is_full():
+            self._refuse([waiter], "too many sends are in flight; send again in a moment")
+            return
+        else:
+            self._start(record, waiter)
+        if session.intake.begin(waiter.size_bytes):
+            self._out.append(PauseReading(session.id))
 
-    def flight(self, message_id: str) -> Flight | None:
-        """Return the flight of this message, if it is under way."""
-        return self._flights.get(message_id)
-
-    def recent(self, message_id: str, *, retry: bool) -> Recent | None:
-        """Return the acceptance of this message, if it is remembered, and good enough: with `retry`
-        the answer is the original position, which only the store knows.
-        """
-        recent = self._recent.get(message_id)
-        return recent if recent is not None and (recent.is_confirmed or not retry) else None
-
-    def start(self, record: MessageRecord, waiter: Waiter) -> None:
-        """Start a flight: to the log, or for a repeat to the store first."""
+    def _start(self, record: MessageRecord, waiter: Waiter) -> None:
         value = record.encode()
         flight = Flight(record, len(value), waiter.retry, self._clock.monotonic(), [waiter])
         waiter.size_bytes = flight.size_bytes
-        self._flights[record.message_id] = flight
-        self._bytes += flight.size_bytes
-        if waiter.retry:
-            self._out.append(Find(flight, None, is_urgent=False))
-        else:
-            self._out.append(Append(flight, record.conversation, value))
+        self._flights.start(flight)
+        self._out.append(FindOriginal(flight) if waiter.retry else AppendMessage(flight, value))
 
-    def join(self, flight: Flight, waiter: Waiter) -> None:
-        """Wait for a flight that is under way; for a repeat its position will be confirmed."""
-        waiter.size_bytes = flight.size_bytes
-        flight.waiters.append(waiter)
-        flight.retry = flight.retry or waiter.retry
+    # What became of them ---------------------------------------------------------------------
 
-    def append_after_all(self, flight: Flight) -> None:
-        """Append a repeat whose original is not in the log."""
-        self._out.append(Append(flight, flight.record.conversation, flight.record.encode()))
+    def appended(self, flight: Flight, result: AppendResult) -> Sequence[Message]:
+        """The log has answered an `AppendMessage`. Returns what leaves."""
+        if isinstance(result, NotAppended):
+            self._fail(flight, result)
+            return _NOTHING
+        if flight.retry or self._may_be_repeated_elsewhere(flight):
+            flight.place = self._line_ups.take_place(flight.record.conversation)
+            self._confirm(flight, result, is_urgent=True)
+            return _NOTHING
+        message = flight.message(*result)
+        self._accept_message(flight, message, is_confirmed=False)
+        return self._line_ups.arrive(message)
 
-    def confirm(self, flight: Flight, appended: Appended) -> None:
-        """Find out which position an appended message has got, while others wait behind it."""
+    def _may_be_repeated_elsewhere(self, flight: Flight) -> bool:
+        """Say whether another server may have been faster with a repeat, so that the position that
+        counts is the store's: the sender has left unanswered, or has waited long enough to.
+        """
+        if flight.record.ref is None:
+            return False
+        since = flight.started_at
+        is_anybody_here = False
+        for waiter in flight.waiters:
+            if session := self._sessions.get(waiter.session):
+                is_anybody_here = True
+                since = min(since, session.intake.unread.since(flight.started_at))
+        since = self._unread.since(since)
+        return not is_anybody_here or self._clock.monotonic() - since > SLOW_SECONDS
+
+    def _confirm(self, flight: Flight, appended: Appended, *, is_urgent: bool) -> None:
         flight.appended = appended
-        self._out.append(Find(flight, _applied(appended), is_urgent=True))
+        self._out.append(ConfirmPosition(flight, appended.position, is_urgent=is_urgent))
 
-    def confirm_at_leisure(self, flight: Flight, appended: Appended) -> None:
-        """Go on finding it out, now that nobody waits behind it any more."""
-        self._out.append(Find(flight, _applied(appended), is_urgent=False))
+    def original_found(self, flight: Flight, stored: Appended | None) -> None:
+        """The store has answered a `FindOriginal`; None: there is none, so this is the original."""
+        if stored is None:
+            self._out.append(AppendMessage(flight, flight.record.encode()))
+            return
+        self._accept_message(flight, flight.message(*stored), is_confirmed=True)
 
-    def land(self, flight: Flight) -> list[Waiter]:
-        """End a flight. Returns who waits for its answer."""
-        if self._flights.pop(flight.record.message_id, None) is not None:
-            self._bytes -= flight.size_bytes
-        return flight.waiters
+    def original_unknown(self, flight: Flight, reason: str) -> None:
+        """The store did not answer a `FindOriginal` in time."""
+        self._fail(flight, NotAppended(False, reason))
 
-    def remember(self, message: Message, *, is_confirmed: bool) -> None:
-        """Remember an acceptance. Only a message with a ref can be repeated."""
-        now = self._clock.monotonic()
-        self._recent.pop(message.id, None)  # what is confirmed later is newer: to the end
-        self._recent[message.id] = Recent(
-            message.conversation, message.position, message.time_ms, now, is_confirmed
-        )
-        if len(self._recent) > RECENT_IDS:
-            self._recent.popitem(last=False)
+    def position_confirmed(self, flight: Flight, stored: Appended | None) -> Sequence[Message]:
+        """The store has answered a `ConfirmPosition`. Returns what leaves."""
+        assert flight.appended is not None, "only what is in the log is confirmed"
+        if stored is None:  # in the log, applied, and not in the store: cannot be, so do not guess
+            self._fail(flight, NotAppended(False, "the store does not know the message"))
+            return self._leave_place(flight, None)
+        message = flight.message(*stored)
+        self._accept_message(flight, message, is_confirmed=True)
+        is_ours = stored.position == flight.appended.position
+        return self._leave_place(flight, message if is_ours else None)
 
-    def forget_old(self) -> None:
-        """Forget acceptances of long ago: an idle server remembers none."""
-        horizon = self._clock.monotonic() - RECENT_SECONDS
-        while self._recent:
-            if next(iter(self._recent.values())).noted_at > horizon:
-                return
-            self._recent.popitem(last=False)
+    def position_unknown(self, flight: Flight, reason: str) -> Sequence[Message]:
+        """The store did not answer a `ConfirmPosition` in time. Returns what leaves."""
+        assert flight.appended is not None, "only what is in the log is confirmed"
+        if flight.retry and flight.place is None:
+            self._fail(flight, NotAppended(False, reason))
+            return _NOTHING
+        if flight.retry:
+            # Only the store knows its offset. What came behind it is pushed live now. To push it
+            # after that would break the order, so the sweep pushes it.
+            leaving = self._leave_place(flight, None)
+            self._confirm(flight, flight.appended, is_urgent=False)
+            return leaving
+        # It is in the log, and its sender, which never repeated it, is told so. While the store is
+        # down no server appends a repeat, so its offset counts. There is one exception: its sender
+        # has left before, unseen because its connection is not read. Then nobody is pushed it
+        # now: the sweep pushes it, with the offset that the store has.
+        message = flight.message(*flight.appended)
+        sessions = [self._sessions.get(waiter.session) for waiter in flight.waiters]
+        is_here = any(session and not session.intake.is_paused for session in sessions)
+        self._accept_message(flight, message, is_confirmed=False)
+        return self._leave_place(flight, message if is_here else None)
+
+    def _leave_place(self, flight: Flight, message: Message | None) -> Sequence[Message]:
+        place, flight.place = flight.place, None
+        return _NOTHING if place is None else self._line_ups.settle(place, message)
+
+    # Answers ---------------------------------------------------------------------------------
+
+    def _accept_message(self, flight: Flight, message: Message, *, is_confirmed: bool) -> None:
+        if flight.record.ref is not None:
+            self._acceptances.remember(message, is_confirmed=is_confirmed)
+        self._land(flight)
+        self._accept(flight.waiters, message.id, message)
+
+    def _accept(
+        self, waiters: list[Waiter], message_id: str, accepted: KnownAcceptance | Message
+    ) -> None:
+        for waiter in waiters:
+            self._counters.accepted += 1
+            if waiter.session in self._sessions:
+                frame = server_frames.accepted(
+                    ref=waiter.ref,
+                    id=message_id,
+                    conversation=accepted.conversation,
+                    offset=accepted.position.offset,
+                    time_ms=accepted.time_ms,
+                )
+                self._out.append(Transmit(waiter.session, frame))
+
+    def _fail(self, flight: Flight, result: NotAppended) -> None:
+        self._land(flight)
+        if result.certain:
+            self._refuse(flight.waiters, result.reason)
+        else:
+            self._answer_unknown(flight.waiters, result.reason)
+
+    def _refuse(self, waiters: list[Waiter], reason: str) -> None:
+        """Answer sends that did not reach the log now. A repeat may have reached it before."""
+        for waiter in waiters:
+            if waiter.retry:
+                self._answer_unknown([waiter], reason)
+            elif waiter.session in self._sessions:
+                self._counters.rejected += 1
+                self._answer_error(waiter, ErrorCode.BUSY, Outcome.REJECTED, reason)
+
+    def _answer_unknown(self, waiters: list[Waiter], reason: str) -> None:
+        for waiter in waiters:
+            # While draining, silence and the close that follows make the client repeat as well.
+            if waiter.session in self._sessions and not self._is_draining:
+                self._counters.unknown += 1
+                self._answer_error(waiter, ErrorCode.UNAVAILABLE, Outcome.UNKNOWN, reason)
+
+    def _answer_error(self, waiter: Waiter, code: ErrorCode, outcome: Outcome, reason: str) -> None:
+        self._counters.error(code)
+        error = server_frames.error(code, reason, outcome=outcome, ref=waiter.ref)
+        self._out.append(Transmit(waiter.session, error))
+
+    def _land(self, flight: Flight) -> None:
+        self._flights.land(flight)
+        for waiter in flight.waiters:
+            session = self._sessions.get(waiter.session)
+            if session is not None and session.intake.end(waiter.size_bytes):
+                self._out.append(ResumeReading(session.id))
+
+
+def record_of(sender: str, send: Send, new_id: Callable[[], str], created_at: str) -> MessageRecord:
+    """Return the record that a send stands for. Its id follows from its ref, if it has one."""
+    conversation = direct_conversation(sender, send.to)
+    ref, content = send.ref, send.content
+    id = new_id() if ref is None else message_id(sender, ref, conversation, content)
+    return MessageRecord(id, ref, conversation, sender, (send.to,), content, created_at)

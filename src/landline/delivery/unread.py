@@ -6,33 +6,33 @@ send that matters: its sender may have left meanwhile and repeated it through an
 
 from typing import Final
 
-# Two pulses further apart than this: the process has stood still. Shorter stands go unseen.
+# Two pulses further apart than this: the process has stood still. A shorter pause is not noticed.
 STILL_SECONDS: Final = 0.15
 PULSE_SECONDS: Final = 0.1
 # All sockets are read within this long after it; what then waits its turn is known by connection.
 AFTER_SECONDS: Final = 0.25
 
-_STRETCHES: Final = 4  # the last ones: what was read longer ago than that is in the log
+_SPANS: Final = 4  # the last ones: what was read longer ago than that is in the log
 
 
 class Unread:
-    """The last stretches of time in which nothing was read."""
+    """The last spans of time in which nothing was read."""
 
-    __slots__ = ("_stretches",)
+    __slots__ = ("_spans",)
 
     def __init__(self) -> None:
-        self._stretches: tuple[tuple[float, float], ...] = ()  # no room in the many that need none
+        self._spans: tuple[tuple[float, float], ...] = ()  # no room in the many that need none
 
     def note(self, began: float, until: float) -> None:
         """What is read from `began` until `until` may have waited since `began`."""
-        before = self._stretches
+        before = self._spans
         if before and before[-1][0] == began:
             before = before[:-1]  # it goes on
-        self._stretches = (*before, (began, until))[-_STRETCHES:]
+        self._spans = (*before, (began, until))[-_SPANS:]
 
     def since(self, read_at: float) -> float:
         """Return from when a frame may be that was read then."""
         return min(
-            (began for began, until in self._stretches if began <= read_at <= until),
+            (began for began, until in self._spans if began <= read_at <= until),
             default=read_at,
         )

@@ -25,16 +25,9 @@ class Batcher(Generic[T]):
         return len(self._items)
 
     def put(self, item: T) -> None:
-        """Add an item. Never blocks: who puts is bounded at its own source."""
+        """Add an item. Never blocks: each caller has a bound of its own."""
         self._items.append(item)
         self._is_waiting.set()
-
-    def drain(self) -> list[T]:
-        """Take everything that waits."""
-        items = list(self._items)
-        self._items.clear()
-        self._is_waiting.clear()
-        return items
 
     def keep(self, is_wanted: Callable[[T], bool]) -> None:
         """Forget what waits for nobody any more."""

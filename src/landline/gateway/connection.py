@@ -2,17 +2,18 @@
 
 import asyncio
 from collections import deque
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from landline.gateway.fragments import BadFragment, Fragments
+from landline.gateway.heartbeat import Heartbeat
+from landline.gateway.turns import Turns
 from landline.observability.logging import get_logger
+from landline.ports import Clock
+from landline.protocol.client_frames import BadFrame, ClientFrame, decode
 from landline.protocol.codes import CloseCode
-from landline.protocol.frames import BadFrame, decode
 from landline.protocol.limits import FRAME_BYTES
-
-if TYPE_CHECKING:
-    from landline.gateway.hub import Hub
 
 # When this much waits to be written the session gets nothing more until it has drained.
 WRITE_HIGH_BYTES = 256 * 1024
@@ -20,15 +21,10 @@ WRITE_LOW_BYTES = 64 * 1024
 # Answers are written all the same; a peer that lets them pile up to here reads nothing at all.
 WRITE_LIMIT_BYTES = 1024 * 1024
 
-PING_AFTER_SECONDS = 20.0
-PONG_WITHIN_SECONDS = 15.0
 CLOSE_WITHIN_SECONDS = 3.0
 
 # A socket that has been read for so long, and had nothing, was empty.
 EMPTY_AFTER_SECONDS = 0.5
-
-# A message in more pieces than this is an attack on the reassembly, not a message.
-FRAGMENTS = 128
 
 # What a close frame may hold (RFC 6455, section 7.4, and IANA's registry), and the words for
 # one that is empty and one that never came; those two are never sent.
@@ -47,16 +43,44 @@ class _Frame(NamedTuple):
     payload: bytes
 
 
+class Owner(Protocol):
+    """The hub: it is told what the peers of connections do."""
+
+    clock: Clock
+    turns: Turns
+
+    def opened(self, connection: "Connection") -> None:
+        """A connection is open."""
+
+    def closed(self, connection: "Connection", code: int) -> None:
+        """A connection is gone; `code` is that of the first close frame."""
+
+    def received(self, connection: "Connection", frame: ClientFrame) -> None:
+        """A good frame has arrived."""
+
+    def received_bad(self, connection: "Connection", bad: BadFrame) -> None:
+        """A bad frame has arrived."""
+
+    def writable(self, connection: "Connection", is_writable: bool) -> None:
+        """A write buffer has filled up or drained."""
+
+    def left_unread(self, connection: "Connection", since: float) -> None:
+        """What a connection has said until now may have waited since then."""
+
+
 class Connection(WSListener):
-    """A socket and its session. The hub's methods are called for what the peer does.
+    """A socket and its session. Its owner's methods are called for what the peer does.
 
     Frames are taken in turns (`landline.gateway.turns`): what arrives beyond a turn waits in
     `_inbox`, and the socket is not read meanwhile. So the inbox holds one read at the most.
+
+    It has many attributes because picows calls one object for all that happens on a socket, and
+    the log says all of it in one line at the end.
     """
 
     def __init__(
         self,
-        hub: "Hub",
+        owner: Owner,
         user: str,
         session: str,
         *,
@@ -65,7 +89,7 @@ class Connection(WSListener):
         origin: str | None,
     ) -> None:
         """`peer` is the address, `origin` what a browser said; both are for the log."""
-        self._hub = hub
+        self._owner = owner
         self._from = {"peer": peer, **({"origin": origin} if origin is not None else {})}
         self.user = user
         self.session = session
@@ -75,16 +99,14 @@ class Connection(WSListener):
         self.turn_until = 0.0
         self._inbox: deque[_Frame] = deque()
         self._is_in_ring = False
-        self._fragments: list[bytes] = []
-        self._fragment_bytes = 0
+        self._fragments = Fragments()
         self._closing: asyncio.TimerHandle | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
         # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
         self._unread_since: float | None = None
         self._read_again_at = 0.0
-        self._heard_at = 0.0
-        self._pinged_at: float | None = None
+        self._heartbeat = Heartbeat()
         self._opened_at = 0.0
         self._frames_in = 0
         self._frames_out = 0
@@ -126,7 +148,7 @@ class Connection(WSListener):
         try:
             while self._inbox and not self._is_paused():
                 self._take(self._inbox.popleft())
-                if self._hub.clock.monotonic() >= until:
+                if self._owner.clock.monotonic() >= until:
                     break
         except Exception:  # a defect: as where picows calls us, it ends this connection alone
             log.exception("connection_failed", session=self.session)
@@ -161,12 +183,11 @@ class Connection(WSListener):
         is_read = self._transport.underlying_transport.is_reading()
         if is_read and now - self._read_again_at > EMPTY_AFTER_SECONDS:
             self._unread_since = None
-        if self._pinged_at is not None:
-            if now - self._pinged_at > PONG_WITHIN_SECONDS:
-                log.info("connection_silent", session=self.session)
-                self.abort()
-        elif now - self._heard_at > PING_AFTER_SECONDS and not self._is_paused():
-            self._pinged_at = now
+        if self._heartbeat.is_gone(now):
+            log.info("connection_silent", session=self.session)
+            self.abort()
+        elif self._heartbeat.is_ping_due(now) and not self._is_paused():
+            self._heartbeat.pinged(now)
             self._transport.send_ping()
 
     # What the peer does (picows calls these) ------------------------------------------------------
@@ -175,19 +196,20 @@ class Connection(WSListener):
         """The upgrade is done."""
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        self._opened_at = self._heard_at = self._hub.clock.monotonic()
-        self._hub.opened(self)
+        self._opened_at = self._owner.clock.monotonic()
+        self._heartbeat.heard(self._opened_at)
+        self._owner.opened(self)
         log.info("connection_opened", session=self.session, user=self.user, **self._from)
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         """A WebSocket frame has arrived."""
-        now = self._heard_at = self._hub.clock.monotonic()
-        self._pinged_at = None
+        now = self._owner.clock.monotonic()
+        self._heartbeat.heard(now)
         if self._closing is None and (frame.rsv1 or frame.rsv2 or frame.rsv3):
             self._end(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
             return
         taken = _Frame(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
-        if not self._inbox and not self._is_paused() and self._hub.turns.may_take(self, now):
+        if not self._inbox and not self._is_paused() and self._owner.turns.may_take(self, now):
             self._take(taken)
             return
         self._inbox.append(taken)
@@ -212,7 +234,7 @@ class Connection(WSListener):
             self._close_code = int(sent.code)  # type: ignore[call-overload]  # an IntEnum
         if self._closing is not None:
             self._closing.cancel()
-        self._hub.closed(self, self._close_code)
+        self._owner.closed(self, self._close_code)
         log.info(
             "connection_closed",
             session=self.session,
@@ -221,20 +243,20 @@ class Connection(WSListener):
             code=self._close_code,
             frames_in=self._frames_in,
             frames_out=self._frames_out,
-            duration_seconds=round(self._hub.clock.monotonic() - self._opened_at, 3),
+            duration_seconds=round(self._owner.clock.monotonic() - self._opened_at, 3),
         )
 
     def pause_writing(self) -> None:
         """The write buffer is full. A peer that does not read is not listened to either."""
         self._is_writing_paused = True
         self._apply_reading()
-        self._hub.writable(self, False)
+        self._owner.writable(self, False)
 
     def resume_writing(self) -> None:
         """The write buffer has drained."""
         self._is_writing_paused = False
         self._apply_reading()
-        self._hub.writable(self, True)
+        self._owner.writable(self, True)
 
     # Inside ----------------------------------------------------------------------------------
 
@@ -266,27 +288,19 @@ class Connection(WSListener):
         except UnicodeDecodeError:
             self._end(CloseCode.INVALID_TEXT, "text frames are UTF-8")
         except BadFrame as bad:
-            self._hub.received_bad(self, bad)
+            self._owner.received_bad(self, bad)
         else:
-            self._hub.received(self, frame)
+            self._owner.received(self, frame)
 
     def _take_fragment(self, frame: _Frame) -> None:
         is_first = frame.kind == WSMsgType.TEXT
-        if is_first == bool(self._fragments):
-            self._end(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
+        try:
+            message = self._fragments.add(frame.payload, is_first=is_first, is_final=frame.is_final)
+        except BadFragment as bad:
+            self._end(bad.code, bad.reason)
             return
-        self._fragments.append(frame.payload)
-        self._fragment_bytes += len(frame.payload)
-        if self._fragment_bytes > FRAME_BYTES or len(self._fragments) > FRAGMENTS:
-            self._end(
-                CloseCode.TOO_LARGE,
-                f"a message has at most {FRAME_BYTES} bytes in {FRAGMENTS} fragments",
-            )
-        elif frame.is_final:
-            payload = b"".join(self._fragments)
-            self._fragments.clear()
-            self._fragment_bytes = 0
-            self._take_text(payload)
+        if message is not None:
+            self._take_text(message)
 
     def _end(self, code: CloseCode, reason: str) -> None:
         """The peer broke the WebSocket protocol: this connection has nothing more to say."""
@@ -311,20 +325,20 @@ class Connection(WSListener):
             return
         if self._inbox and not self._is_in_ring and not self._is_paused():
             self._is_in_ring = True
-            self._hub.turns.wait(self)
+            self._owner.turns.wait(self)
         underlying = self._transport.underlying_transport
         should_pause = bool(self._inbox) or self._is_paused()
         if should_pause and underlying.is_reading():
             underlying.pause_reading()
             if self._unread_since is None:
-                self._unread_since = self._hub.clock.monotonic()
+                self._unread_since = self._owner.clock.monotonic()
         elif not should_pause and not underlying.is_reading() and not underlying.is_closing():
             underlying.resume_reading()
-            self._read_again_at = self._hub.clock.monotonic()
+            self._read_again_at = self._owner.clock.monotonic()
 
     def _tell_unread(self) -> None:
         if self._unread_since is not None:
-            self._hub.left_unread(self, self._unread_since)
+            self._owner.left_unread(self, self._unread_since)
 
     def _is_paused(self) -> bool:
         """Say whether frames have to wait. After our goodbye they do not: one of them is theirs."""

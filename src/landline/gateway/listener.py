@@ -3,7 +3,7 @@
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import parse_qs
@@ -16,22 +16,22 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 
-from landline.api.http import METHODS, Answer, Http, Refused, method_refused
-from landline.config.values import is_loopback
+from landline.api.http import METHODS, Http, HttpResponse, RequestRefused, method_refused
+from landline.config.hosts import is_loopback
 from landline.gateway.connection import Connection
-from landline.gateway.doorway import HANDSHAKE_SECONDS, Doorway
+from landline.gateway.http_connection import HANDSHAKE_SECONDS, HttpConnection
+from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
-from landline.gateway.request import Request
 from landline.observability.logging import get_logger
-from landline.observability.metrics import Value
+from landline.observability.metrics import Measured, series
 from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
-READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those who send more
+READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those that send more
 # One read. Its frames may have to wait for their turn, so this bounds what waits; and a buffer that
-# is never filled to the brim is never doubled by who only sends fast.
-READ_BYTES = 8 * 1024
+# never fills is not doubled for a client that sends fast.
+SOCKET_READ_BYTES = 8 * 1024
 BACKLOG = 1024
 
 # As browsers send it: lower case (RFC 6454, section 6.2). A host without its port: what is asked.
@@ -66,14 +66,16 @@ class Listener:
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
         self._server: asyncio.Server | None = None
-        self._doorways: set[Doorway] = set()
+        self._http_connections: set[HttpConnection] = set()
         self._refused = 0
 
     async def open(self, sock: socket.socket) -> None:
         """Listen on a bound socket. Raises: OSError."""
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
         loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(lambda: Doorway(self), sock=sock, backlog=BACKLOG)
+        self._server = await loop.create_server(
+            lambda: HttpConnection(self), sock=sock, backlog=BACKLOG
+        )
 
     def admit(self, hub: Hub) -> None:
         """Make upgrades from now on; the hub has their connections."""
@@ -88,28 +90,28 @@ class Listener:
         """Accept no more connections; WebSockets that are open stay."""
         if self._server is not None:
             self._server.close()
-        for doorway in list(self._doorways):
-            doorway.abort()
+        for connection in list(self._http_connections):
+            connection.abort()
 
-    def measure(self) -> Mapping[str, Value]:
+    def measure(self) -> Measured:
         """Return what the metrics show of the listener."""
-        return {"landline_upgrades_refused_total": self._refused}
+        return {series("landline_upgrades_refused_total"): self._refused}
 
-    # What a doorway asks for -------------------------------------------------------------------
+    # What a connection asks for -------------------------------------------------------------------
 
-    def came(self, doorway: Doorway) -> None:
+    def came(self, connection: HttpConnection) -> None:
         """See `Reception`."""
-        self._doorways.add(doorway)
+        self._http_connections.add(connection)
 
-    def went(self, doorway: Doorway) -> None:
+    def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""
-        self._doorways.discard(doorway)
+        self._http_connections.discard(connection)
 
     def refused(self) -> None:
         """See `Reception`."""
         self._refused += 1
 
-    def decide(self, request: Request, peer: str) -> "Answer | _Upgrade":
+    def decide(self, request: Request, peer: str) -> "HttpResponse | _Upgrade":
         """See `Reception`."""
         if request.path not in WEBSOCKET_PATHS:
             return self._http.answer(request.method, request.path)
@@ -119,13 +121,13 @@ class Listener:
         try:
             query = parse_qs(request.query, keep_blank_values=True, errors="strict")
         except ValueError:  # bytes that are not UTF-8 must not turn into a good name
-            raise Refused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
         origin = request.header("origin")
         self._check_origin(origin, request.header("host") or "")
         user = _user_name(request, query)
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
-            raise Refused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
+            raise RequestRefused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
         connection = Connection(
             self._free_hub(),
             user,
@@ -137,7 +139,7 @@ class Listener:
         return _Upgrade(connection, key, SUBPROTOCOL in request.listed("sec-websocket-protocol"))
 
     def _free_hub(self) -> Hub:
-        """Return the hub, when it takes one more. Raises: Refused."""
+        """Return the hub, when it takes one more. Raises: RequestRefused."""
         if not self._max_connections:
             raise _unavailable(
                 "this server only applies the log; connect to one with the role gateway"
@@ -154,12 +156,14 @@ class Listener:
             return
         if self._is_local and not is_loopback(_host(host)):
             # A page whose name was pointed at this machine (DNS rebinding) is of its own origin.
-            raise Refused(
+            raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
-                "pages reach this server as 127.0.0.1 or localhost; see allowed-origins",
+                "open the page as 127.0.0.1 or localhost, or set allowed-origins",
             )
         if not _is_same_origin(origin, host) or self._allowed_origins:
-            raise Refused(HTTPStatus.FORBIDDEN, "this origin may not connect; see allowed-origins")
+            raise RequestRefused(
+                HTTPStatus.FORBIDDEN, "this origin may not connect; see allowed-origins"
+            )
 
 
 class _Upgrade:
@@ -227,7 +231,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """Return where the next bytes go."""
-        room: memoryview = super().get_buffer(sizehint)[:READ_BYTES]
+        room: memoryview = super().get_buffer(sizehint)[:SOCKET_READ_BYTES]
         self._room_bytes = len(room)
         return room
 
@@ -259,7 +263,10 @@ _PICOWS_LOG = _PicowsLog()
 
 
 def _upgrade_key(request: Request) -> str:
-    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1). Raises: Refused."""
+    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1).
+
+    Raises: RequestRefused.
+    """
     is_asked_for = (
         request.method == "GET"
         and request.version == "1.1"  # RFC 9110, section 7.8: no upgrade from 1.0
@@ -272,21 +279,21 @@ def _upgrade_key(request: Request) -> str:
         raise _upgrade_required("this server speaks version 13 of WebSocket")
     key = request.header("sec-websocket-key") or ""
     if not _KEY.fullmatch(key):
-        raise Refused(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
     return key
 
 
-def _upgrade_required(reason: str) -> Refused:
+def _upgrade_required(reason: str) -> RequestRefused:
     headers = {
         "Connection": "close, Upgrade",  # what is in Upgrade is for the next hop (RFC 9110, 7.8)
         "Upgrade": "websocket",
         "Sec-WebSocket-Version": "13",
     }
-    return Refused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
+    return RequestRefused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
 
 
-def _unavailable(reason: str) -> Refused:
-    return Refused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
+def _unavailable(reason: str) -> RequestRefused:
+    return RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
 
 
 def _host(authority: str) -> str:
@@ -311,12 +318,13 @@ def _is_same_origin(origin: str, authority: str) -> bool:
 def _user_name(request: Request, query: dict[str, list[str]]) -> str:
     given = [*request.headers.get("username", ()), *query.get("username", ())]
     if not given:
-        raise Refused(
-            HTTPStatus.UNAUTHORIZED, "who are you? give a header or query parameter username"
+        raise RequestRefused(
+            HTTPStatus.UNAUTHORIZED,
+            "no user name: give it as the header or the query parameter username",
         )
     if len(set(given)) > 1:
-        raise Refused(HTTPStatus.BAD_REQUEST, "username is given twice and differs")
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "two different values of username are given")
     try:
         return check_user_name(given[0])
     except BadName as error:
-        raise Refused(HTTPStatus.BAD_REQUEST, str(error)) from None
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, str(error)) from None

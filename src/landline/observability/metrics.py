@@ -1,16 +1,18 @@
 """Metrics: one table of all there are, and the page that Prometheus reads.
 
+To add a metric, add a line to `METRICS`, and let the `measure()` of the part that counts it return
+the number under `series(name, label=value)`. What the table does not have is refused. A metric that
+counts trouble needs an alert in docs/runbook.md as well; a test asks for it.
+
 The hot path counts in plain integers of its own; nothing here is called per message but
 `Histogram.observe`. When somebody asks for the page, each source says how far it has counted.
 """
 
-import re
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
 from itertools import accumulate, product
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector, generate_latest
 from prometheus_client.core import (
@@ -42,8 +44,8 @@ class UndeclaredMetric(LandlineError):
 class Declaration:
     """A line of the table.
 
-    `labels` names each label with all its values, so that no client can make up new ones, and so
-    that each series stands at 0 from the start: a rate over the first error is then right.
+    `labels` names each label with all its values. So no client can make up new ones, and each
+    series stands at 0 from the start: a rate over the first error is then right.
     """
 
     name: str
@@ -181,16 +183,27 @@ class Histogram:
         return list(zip(names, map(float, accumulate(self._counts)), strict=True))
 
 
+class Series(NamedTuple):
+    """What has a number of its own on the page: a metric with a value for each of its labels."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+
+
+def series(name: str, **labels: str) -> Series:
+    """Return the series of a metric, e.g. `series("landline_sends_total", outcome="accepted")`."""
+    return Series(name, tuple(sorted(labels.items())))
+
+
 Value = float | Histogram
-Source = Callable[[], Mapping[str, Value]]
+Measured = Mapping[Series, Value]
+Source = Callable[[], Measured]
 
 
 class MetricsRegistry:
     """Renders what the sources have counted, and what the process uses.
 
-    A source maps names as Prometheus writes them, such as `landline_connections` or
-    `landline_sends_total{outcome="accepted"}`, to numbers or histograms. Numbers of the same
-    name from several sources add up; a histogram has one source.
+    Numbers of the same series from several sources add up; a histogram has one source.
     """
 
     def __init__(
@@ -207,7 +220,7 @@ class MetricsRegistry:
         return generate_latest(self._registry)
 
 
-def textfile(measured: Mapping[str, Value], declarations: Sequence[Declaration]) -> bytes:
+def textfile(measured: Measured, declarations: Sequence[Declaration]) -> bytes:
     """Return a page of these numbers alone, as the node exporter's textfile collector reads it.
 
     Raises: UndeclaredMetric.
@@ -221,53 +234,49 @@ class _Sources(Collector):
     def __init__(self, sources: Sequence[Source], declarations: Sequence[Declaration]) -> None:
         self._sources = sources
         self._declarations = declarations
-        self._series = {(each.name, values) for each in declarations for values in _values(each)}
+        self._declared = {one for each in declarations for one in _series_of(each).values()}
 
     def collect(self) -> Iterable[Metric]:
         measured = self._measure()
         # What no source knows is left out: a 0 that nobody counts would be a lie.
-        names = {name for name, _ in measured}
+        names = {each.name for each in measured}
         return [_family(each, measured) for each in self._declarations if each.name in names]
 
-    def _measure(self) -> dict[tuple[str, tuple[str, ...]], Value]:
-        measured: dict[tuple[str, tuple[str, ...]], Value] = {}
+    def _measure(self) -> Measured:
+        measured: dict[Series, Value] = {}
         for source in self._sources:
-            for key, value in source().items():
-                series = _parse(key)
-                if series not in self._series:
-                    raise UndeclaredMetric(f"{key} is not in the table of metrics")
-                before = measured.get(series, 0.0)
+            for each, value in source().items():
+                if each not in self._declared:
+                    raise UndeclaredMetric(f"{each} is not in the table of metrics")
+                before = measured.get(each, 0.0)
                 if isinstance(value, Histogram) or isinstance(before, Histogram):
-                    measured[series] = value
+                    measured[each] = value
                 else:
-                    measured[series] = before + value
+                    measured[each] = before + value
         return measured
 
 
-def _values(declaration: Declaration) -> Iterable[tuple[str, ...]]:
-    return product(*declaration.labels.values())
+def _series_of(declaration: Declaration) -> dict[tuple[str, ...], Series]:
+    """Return all series of a metric, by the values of its labels in the table's order."""
+    names = declaration.labels.keys()
+    return {
+        values: series(declaration.name, **dict(zip(names, values, strict=True)))
+        for values in product(*declaration.labels.values())
+    }
 
 
-@lru_cache(maxsize=1024)
-def _parse(key: str) -> tuple[str, tuple[str, ...]]:
-    name, _, labels = key.partition("{")
-    return name, tuple(re.findall(r'="([^"]*)"', labels))
-
-
-def _family(
-    declaration: Declaration, measured: Mapping[tuple[str, tuple[str, ...]], Value]
-) -> Metric:
+def _family(declaration: Declaration, measured: Measured) -> Metric:
     name, help_text, labels = declaration.name, declaration.help, list(declaration.labels)
     if declaration.kind == "histogram":
-        histogram = measured.get((name, ()), Histogram())
+        histogram = measured.get(series(name), Histogram())
         assert isinstance(histogram, Histogram), f"{name} needs a Histogram"
         family = HistogramMetricFamily(name, help_text)
         family.add_metric([], histogram.buckets(), histogram.sum)
         return family
     kind = CounterMetricFamily if declaration.kind == "counter" else GaugeMetricFamily
     numbers = kind(name, help_text, labels=labels)
-    for values in _values(declaration):
-        number = measured.get((name, values), 0.0)
+    for values, one in _series_of(declaration).items():
+        number = measured.get(one, 0.0)
         assert not isinstance(number, Histogram), f"{name} needs a number"
         numbers.add_metric(values, number)
     return numbers

@@ -1,5 +1,7 @@
 """Where log lines go, without anybody waiting for them: a full disk or a stuck pipe stops no chat.
 
+structlog writes with the object that its `logger_factory` makes: here an `OutputLogger`.
+
 Each output has a thread and a bounded backlog of its own, so that a terminal that somebody has
 scrolled up, and that reads nothing, does not hold up the file. Lines are written straight to the
 file descriptor: a thread stuck inside a buffered stream would abort the interpreter's exit.
@@ -9,7 +11,7 @@ import errno
 import os
 import select
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Protocol
@@ -120,9 +122,29 @@ class Output:
         except OSError as error:
             if error.errno in _NOBODY_READS:
                 with self._changed:
-                    self._is_closing = True  # for good: nobody comes back to a closed pipe
+                    self._is_closing = True  # for good: no reader comes back to a closed pipe
             return False
         return True
+
+
+class OutputLogger:
+    """What structlog writes with, as `structlog.BytesLogger` is; but nobody waits for the output.
+
+    The last processor gives it a line for each format; the outputs of the format get the line.
+    """
+
+    def __init__(self, outputs: Mapping[str, Sequence[Output]], name: str = "landline") -> None:
+        """`outputs`: by the format of their lines. `name`: the module that speaks."""
+        self._outputs = outputs
+        self.name = name
+
+    def msg(self, **lines: bytes) -> None:
+        """Hand over one event, by the name of each format."""
+        for format_name, line in lines.items():
+            for output in self._outputs[format_name]:
+                output.put(line)
+
+    debug = info = warning = error = critical = msg
 
 
 class Stream:
@@ -136,7 +158,7 @@ class Stream:
         _write_all(self._descriptor, line)
 
     def reopen(self) -> None:
-        """See `Destination`: only who opened it could."""
+        """See `Destination`. Nothing to do: this process did not open it."""
 
     def close(self) -> None:
         """Leave it open: it is not ours."""
@@ -182,7 +204,7 @@ class RotatingFile:
         try:
             self._open()
         except OSError:
-            self._descriptor = before  # better a line in the old file than a line that is not there
+            self._descriptor = before  # better a line in the old file than a lost one
             raise
         if before is not None:
             os.close(before)
@@ -205,14 +227,14 @@ class RotatingFile:
 
     def _rotate(self) -> None:
         if self._size_bytes == 0:
-            return  # a line longer than a file still goes somewhere
+            return  # a line that is longer than a file still goes somewhere
         try:
             for number in range(self._kept - 1, 0, -1):
                 with suppress(FileNotFoundError):
                     self._numbered(number).replace(self._numbered(number + 1))
             self._path.replace(self._numbered(1))
         except OSError:
-            # Better a file that is too long than a line that is not there.
+            # Better a file that is too long than a line that is lost.
             self._rotate_at_bytes = self._size_bytes + _ROTATION_RETRY_BYTES
         else:
             self.close()
@@ -225,7 +247,7 @@ def _write_all(descriptor: int, data: bytes) -> None:
     while data:
         try:
             data = data[os.write(descriptor, data) :]
-        except BlockingIOError:  # somebody made the terminal non-blocking for all of us
+        except BlockingIOError:  # another program made the terminal non-blocking
             poll = select.poll()
             poll.register(descriptor, select.POLLOUT)
             poll.poll()

@@ -1,6 +1,9 @@
 """Error and close codes: one table each, and what a client should do about them."""
 
 from enum import IntEnum, StrEnum
+from typing import Self
+
+from landline.protocol.limits import BAD_FRAMES_IN_A_ROW, CONTENT_BYTES, FRAME_BYTES
 
 # An upgrade that is refused for good says so in this header. Only Landline sets it, so that a
 # client can tell its answer from a passing one of a proxy with the same status.
@@ -8,18 +11,54 @@ FINAL_REFUSAL = ("Landline-Refused", "final")
 FINAL_STATUSES = frozenset({400, 401, 403})
 
 
-class ErrorCode(StrEnum):
-    """Codes of `error` frames."""
+# The protocol has these codes and this version sends none of them: clients that know them are ready
+# for a version that does.
+_RESERVED = "(reserved: this version does not send it)"
+_AGAIN_UNTIL_FIXED = "with backoff; it happens again until the client is fixed"
 
-    BAD_FRAME = "bad_frame"  # not a frame of this protocol: mend the client
-    UNKNOWN_TYPE = "unknown_type"  # a type that this server does not know
-    BAD_RECIPIENT = "bad_recipient"  # `to` is no user name
-    BAD_REF = "bad_ref"  # `ref` is empty, too long, or has forbidden characters
-    CONTENT_EMPTY = "content_empty"
-    CONTENT_TOO_LARGE = "content_too_large"
-    BUSY = "busy"  # refused before the log: send again in a moment
-    UNAVAILABLE = "unavailable"  # nobody knows: repeat with the same ref and retry
-    TOO_FAST = "too_fast"  # refused before the log: slow down
+
+class ErrorCode(StrEnum):
+    """Codes of `error` frames: what each means, and what a client should do about it."""
+
+    means: str
+    advice: str
+
+    def __new__(cls, code: str, means: str, advice: str) -> Self:
+        """The words are those of docs/protocol.md: `make docs` writes them there."""
+        member = str.__new__(cls, code)
+        member._value_ = code
+        member.means, member.advice = means, advice
+        return member
+
+    BAD_FRAME = (
+        "bad_frame",
+        "no frame of this protocol, or a field has the wrong type",
+        "fix the client; do not repeat",
+    )
+    UNKNOWN_TYPE = "unknown_type", "a `type` that this server does not know", "do not repeat"
+    BAD_RECIPIENT = "bad_recipient", "`to` is no user name", "do not repeat"
+    BAD_REF = "bad_ref", "`ref` is empty, too long, or has a NUL", "do not repeat"
+    CONTENT_EMPTY = "content_empty", "`content` has no bytes", "do not repeat"
+    CONTENT_TOO_LARGE = (
+        "content_too_large",
+        f"`content` has more than {CONTENT_BYTES:,} bytes",
+        "do not repeat; split it",
+    )
+    BUSY = (
+        "busy",
+        "refused before the log: the server is overloaded, has no disk space, or restarts",
+        "send again in a moment",
+    )
+    UNAVAILABLE = (
+        "unavailable",
+        "`unknown`: the log or the store did not answer",
+        "repeat with the same `ref` and `retry: true`",
+    )
+    TOO_FAST = (
+        "too_fast",
+        f"refused before the log {_RESERVED}",
+        "send again, slower",
+    )
 
 
 class Outcome(StrEnum):
@@ -30,16 +69,40 @@ class Outcome(StrEnum):
 
 
 class CloseCode(IntEnum):
-    """WebSocket close codes. None of them stands for the fate of a message."""
+    """WebSocket close codes: what each means, and whether to connect again. None of them stands
+    for the fate of a message.
+    """
 
-    GOING_AWAY = 1001  # reconnect
-    PROTOCOL_ERROR = 1002  # the WebSocket protocol was broken: mend the client
-    UNSUPPORTED = 1003  # binary frame: mend the client
-    INVALID_TEXT = 1007  # text that is not UTF-8: mend the client
-    POLICY = 1008  # the protocol was broken repeatedly: do not reconnect by itself
-    TOO_LARGE = 1009  # do not send that frame again
-    INTERNAL = 1011  # reconnect with backoff
-    RESTARTING = 1012  # reconnect after `retry_after_ms=N` of the reason
-    OVERLOADED = 1013  # reconnect, later
-    NOT_AUTHENTICATED = 4401  # reconnect with a valid token
-    NO_PROGRESS = 4408  # neither ack nor write progress in time: reconnect
+    means: str
+    advice: str
+
+    def __new__(cls, code: int, means: str, advice: str) -> Self:
+        """As for `ErrorCode`."""
+        member = int.__new__(cls, code)
+        member._value_ = code
+        member.means, member.advice = means, advice
+        return member
+
+    GOING_AWAY = 1001, f"going away {_RESERVED}", "yes"
+    PROTOCOL_ERROR = (
+        1002,
+        "an error in the WebSocket protocol: reserved bits, fragments out of order",
+        _AGAIN_UNTIL_FIXED,
+    )
+    UNSUPPORTED = 1003, "a binary frame", "no: fix the client"
+    INVALID_TEXT = 1007, "text that is not UTF-8", _AGAIN_UNTIL_FIXED
+    POLICY = 1008, f"{BAD_FRAMES_IN_A_ROW} bad frames in a row", "no: fix the client"
+    TOO_LARGE = (
+        1009,
+        f"a frame of more than {FRAME_BYTES:,} bytes, or in too many fragments",
+        "yes, but never send that frame again",
+    )
+    INTERNAL = 1011, "internal error", "yes, with backoff"
+    RESTARTING = (
+        1012,
+        "the server restarts; the reason says `retry_after_ms=N`",
+        "yes, after N ms",
+    )
+    OVERLOADED = 1013, f"overloaded {_RESERVED}", "yes, after some seconds"
+    NOT_AUTHENTICATED = 4401, f"not authenticated {_RESERVED}", "with a valid token"
+    NO_PROGRESS = 4408, "no acknowledgement, or no bytes read, in time", "yes; acknowledge faster"

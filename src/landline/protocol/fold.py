@@ -1,11 +1,11 @@
-"""The fold: what a stretch of the log comes to. Pure; repeating it changes nothing."""
+"""The fold turns a stretch of the log into rows and receipts. Pure: a repeat changes nothing."""
 
 from landline.model import Batch, Message, Quarantined, Receipt, Stretch
 from landline.protocol.records import BadRecord, MessageRecord, decode_entry
 
 
 def fold(stretch: Stretch) -> Batch:
-    """Return what a stretch comes to. The first record of a message is the message, the
+    """Return what a stretch adds up to. The first record of a message is the message, the
     earliest receipt the receipt; a record that can never be applied goes to quarantine.
     """
     messages: dict[str, Message] = {}

@@ -41,7 +41,7 @@ def check_recorded_name(name: str) -> str:
 
 def _checked(name: str, problem_of: Callable[[str], str]) -> str:
     if not 1 <= len(name) <= NAME_BYTES:  # before the cache, so that it holds only short strings
-        raise BadName(f"a user name has 1 to {NAME_BYTES} bytes")
+        raise BadName(f"a user name must have 1 to {NAME_BYTES} bytes")
     problem = problem_of(name)
     if problem:
         raise BadName(problem)
@@ -54,7 +54,7 @@ def _name_problem(name: str) -> str:
     strange = "" if problem else _unnameable(name)
     if strange:
         return (
-            "a user name has no invisible and no unassigned characters"
+            "a user name must not contain invisible or unassigned characters"
             f" (U+{ord(strange):04X} is one)"
         )
     return problem
@@ -63,18 +63,18 @@ def _name_problem(name: str) -> str:
 @lru_cache(maxsize=65_536)
 def _recorded_name_problem(name: str) -> str:
     if not is_storable(name):
-        return "a user name has no control characters and no lone surrogates"
+        return "a user name must not contain control characters or lone surrogates"
     if len(name.encode()) > NAME_BYTES:
-        return f"a user name has 1 to {NAME_BYTES} bytes"
+        return f"a user name must have 1 to {NAME_BYTES} bytes"
     for character in name:
         if character in ":/":
-            return "a user name has no ':' and no '/'"
+            return "a user name must not contain ':' or '/'"
         if character.isspace() or unicodedata.category(character) == "Cc":
-            return "a user name has no white space and no control characters"
+            return "a user name must not contain white space or control characters"
     # Two spellings that look alike must not be two users. How a character is composed that this
     # table does not have depends on the Python that runs: it is not asked.
     if not _unnameable(name) and not unicodedata.is_normalized("NFC", name):
-        return "a user name is in Unicode normal form C"
+        return "a user name must be in Unicode normal form C"
     return ""
 
 

@@ -7,8 +7,8 @@ SUBPROTOCOL = "landline.v1"
 # all fragments.
 FRAME_BYTES = 64 * 1024
 
-# UTF-8 bytes. Even if every byte is escaped as \u00XX the frame stays below FRAME_BYTES only for
-# sane texts; a content that needs more room than a frame has is refused by the frame limit.
+# UTF-8 bytes. A text in which every byte is escaped as \u00XX may exceed FRAME_BYTES; the frame
+# limit refuses it.
 CONTENT_BYTES = 16 * 1024
 
 NAME_BYTES = 64

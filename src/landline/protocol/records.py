@@ -97,8 +97,8 @@ class BadRecord(ValueError):
 def decode_entry(entry: Entry) -> MessageRecord | ReceiptRecord:
     """Return the record of an entry, if its time is one that can be told too.
 
-    The log's own time always is. Where the topic takes the time of whoever sends, a stranger may
-    send any number. Raises: BadRecord.
+    The log's own time always is. If the topic takes the sender's time, a sender may write any
+    number. Raises: BadRecord.
     """
     if not is_time(entry.time_ms):
         raise BadRecord(
@@ -133,7 +133,7 @@ def decode_record(value: bytes) -> MessageRecord | ReceiptRecord:
 def _message(record: dict[str, Any]) -> MessageRecord:
     ref = record.get("ref")
     if ref is not None and not (isinstance(ref, str) and is_ref(ref)):
-        raise BadRecord("ref is no ref")
+        raise BadRecord("ref is not valid")
     recipients = record.get("recipients")
     if not isinstance(recipients, list) or not recipients:
         raise BadRecord("recipients is not a list of user names")
@@ -177,7 +177,7 @@ def _name(value: object) -> str:
 def _text(record: dict[str, Any], field: str, limit_bytes: int) -> str:
     value = record.get(field)
     if not isinstance(value, str) or not is_storable(value):
-        raise BadRecord(f"{field} is not a text that can be stored")
+        raise BadRecord(f"{field} cannot be stored as text")
     if not 1 <= utf8_length(value) <= limit_bytes:
-        raise BadRecord(f"{field} has not 1 to {limit_bytes} bytes")
+        raise BadRecord(f"{field} must have 1 to {limit_bytes} bytes")
     return value

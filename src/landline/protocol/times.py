@@ -23,7 +23,7 @@ def rfc3339(time_ms: int) -> str:
     """Return milliseconds since the Unix epoch as e.g. `2026-01-02T03:04:05.678Z`.
 
     Never raises: what cannot be written becomes the nearest that can. Rows with such a time may be
-    in a store for long, and whoever is owed them must not trip over them.
+    in a store for long, and their recipients must still get them.
     """
     seconds, milliseconds = divmod(nearest_time(time_ms), 1000)
     moment = datetime.fromtimestamp(seconds, UTC).replace(microsecond=milliseconds * 1000)

@@ -1,10 +1,8 @@
-"""The chat: lines become sends, and whoever gave them hears what became of each."""
+"""The chat: each line becomes a send, and the screen says what became of it."""
 
 import asyncio
-import signal
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import TextIO
@@ -22,23 +20,24 @@ from landline.client import (
     Rejected,
     connect,
 )
-from landline.client.sends import Send
+from landline.client.repeats import UnansweredSend
 from landline.protocol.identity import BadName, check_user_name
 from landline.terminal.files import default_outbox, take_over
 from landline.terminal.left import REASON_CHARACTERS, Left, beginning
 from landline.terminal.lines import Input, Line
 from landline.terminal.screen import Screen, harmless, time_of_day
+from landline.terminal.signals import ended_by_signals
 
-# For as long as no answer comes at all: after the end of the input, and where there is no room for
-# a pipe's next line.
+# How long it goes on without any answer: after the end of the input, and if there is no room for
+# the next line of a pipe.
 LAST_ANSWERS_SECONDS = 15.0
-# For how long a pipe waits for another chat of the same user to end, which has the unsent lines.
-# One that gets no answers ends before that.
+# How long a pipe waits for another chat of the same user, which has the unsent lines, to end. One
+# that gets no answers ends before that.
 OUTBOX_SECONDS = LAST_ANSWERS_SECONDS + 5.0
 OUTBOX_LOOK_SECONDS = 0.1
 # Lines that wait for their answers at a time; no more are read until then.
 LINES_UNDER_WAY = 1_000
-# Own lines remembered for their second tick; an older one simply does not get it shown.
+# Own lines that are remembered for their second tick; older ones do not show it.
 REMEMBERED_LINES = 1_000
 
 HELP = """\
@@ -52,12 +51,12 @@ type a line and press Enter to send it
 
 
 async def run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
-    """Chat until the input ends. Returns the exit code: 0 when everything was accepted, and as for
-    a shell 128 and its number where a signal has ended it.
+    """Chat until the input ends.
 
-    Raises: ClientError when there can be no chat at all.
+    Returns the exit code: 0 if everything was accepted, 1 if not, and 128 plus its number if a
+    signal ended it. Raises: ClientError if there can be no chat at all.
     """
-    with _ended_by_signals() as ended_by:
+    with ended_by_signals() as ended_by:
         try:
             return await _run_chat(url, username, to, outbox)
         except asyncio.CancelledError:
@@ -103,38 +102,10 @@ async def _chat_once(url: str, username: str, outbox: Path | None, terminal: "Te
         url,
         username=username,
         outbox=outbox,
-        connect_timeout=None,  # what is typed before there is a server goes out later
+        connect_timeout=None,  # lines that are typed before there is a server go out later
         on_event=terminal.show_event,
     )
     return await terminal.run(chat)
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[list[signal.Signals]]:
-    """End this task as Ctrl-C does where the process is to end or its terminal has gone: it says
-    what was left. Later ones change nothing; each is noted in the list.
-    """
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    seen: list[signal.Signals] = []
-
-    def end(number: signal.Signals) -> None:
-        seen.append(number)
-        if len(seen) == 1:
-            task.cancel()
-
-    handled = [
-        number
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_DFL  # not below nohup, say
-    ]
-    for number in handled:
-        loop.add_signal_handler(number, end, number)
-    try:
-        yield seen
-    finally:
-        for number in handled:
-            loop.remove_signal_handler(number)
 
 
 class Terminal:
@@ -148,7 +119,8 @@ class Terminal:
         self._screen = screen
         self._errors = errors
         self._ticks: dict[str, str] = {}
-        self._open: dict[int, tuple[Line, Send]] = {}  # by their numbers, without an answer
+        # By their numbers, without an answer.
+        self._open: dict[int, tuple[Line, UnansweredSend]] = {}
         self._left = Left()
         self._news = asyncio.Event()
         self._is_connected: bool | None = None
@@ -157,11 +129,11 @@ class Terminal:
 
     @property
     def is_for_people(self) -> bool:
-        """Say whether somebody types the lines."""
+        """Say whether a person types the lines."""
         return self._lines.is_terminal
 
     def say(self, text: str) -> None:
-        """Say something on standard error, once, however often it is found."""
+        """Say something on standard error, once only."""
         if text not in self._said and self._errors is not None:
             self._said.add(text)
             with suppress(OSError):
@@ -172,8 +144,8 @@ class Terminal:
         self._screen.show(f"-- waiting up to {seconds:g} s for another chat of yours to end")
 
     async def run(self, chat: Chat) -> int:
-        """Chat until the input ends, then wait for the last answers. Says at the end what was not
-        accepted. Raises: ClientError.
+        """Chat until the input ends, then wait for the last answers. At the end it says which lines
+        were not accepted. Raises: ClientError.
         """
         self._lines.start()
         try:
@@ -184,8 +156,8 @@ class Terminal:
             raise group.exceptions[0] from None
         finally:
             if self.has_begun:
-                # Not before the chat is closed: answers come until then, and lines get kept. A
-                # signal may have come while it was being closed.
+                # After the chat is closed: until then answers come and lines are kept. A signal may
+                # have come while it was being closed.
                 with suppress(ClientError):
                     await chat.close()
                 self._note_left(chat)
@@ -226,10 +198,10 @@ class Terminal:
                     what = "connecting" if self._is_connected is None else "reconnecting"
                     self._screen.show(f"-- {what} ({harmless(reason)})")
                 self._is_connected = False
-            case Accepted(content=content, receipt=receipt):
+            case Accepted(content=content, acceptance=acceptance):
                 self._screen.show(f"{self._screen.marks.accepted} {harmless(content)}")
                 self._news.set()
-                self._ticks[receipt.id] = content
+                self._ticks[acceptance.id] = content
                 if len(self._ticks) > REMEMBERED_LINES:
                     del self._ticks[next(iter(self._ticks))]
             case Rejected(to=to, content=content, code=code, reason=reason):
@@ -247,7 +219,7 @@ class Terminal:
     async def _take_lines(self, chat: Chat) -> None:
         while (line := await self._lines.next()) is not None:
             if self._lines.is_terminal:
-                chat.hurry()  # whoever presses Enter looks at the screen
+                chat.hurry()  # a person who presses Enter looks at the screen
             if line.problem is not None:
                 self._refuse(line, line.problem)
             elif line.text.startswith("/") and not line.text.startswith("//"):
@@ -261,14 +233,14 @@ class Terminal:
                 self._start_sending(line, line.text.removeprefix("/"), chat)
 
     async def _has_room(self) -> bool:
-        """Wait until there is room for one more line. Returns False where a pipe waits in vain."""
+        """Wait until there is room for one more line. Returns False if a pipe waits in vain."""
         while len(self._open) >= LINES_UNDER_WAY:
             if not await self._hears_more() and not self._lines.is_terminal:
                 return False
         return True
 
     def _obey(self, line: Line) -> bool:
-        """Do what a command says. Returns False when it is to leave."""
+        """Carry out a command. Returns False if it is to leave."""
         match line.text.split():
             case ["/quit"]:
                 self._lines.has_ended = True
@@ -285,7 +257,7 @@ class Terminal:
         return True
 
     def _talk_to(self, name: str, line: Line) -> None:
-        # Where the name is none, nobody is talked to: the next line is not for the one before.
+        # With a bad name there is no partner: the next line is not for the one before.
         self._partner = None
         try:
             self._partner = check_user_name(name)
@@ -307,14 +279,15 @@ class Terminal:
         send.answer.add_done_callback(lambda _answer: self._hear(line.number))
 
     def _hear(self, number: int) -> None:
-        """A line has its answer, or it gets none from this chat."""
+        """A line has its answer, or gets none from this chat."""
         if number in self._open and self._is_settled(*self._open[number]):
             del self._open[number]
         self._news.set()  # there may be room
 
-    def _is_settled(self, line: Line, send: Send) -> bool:
-        """Say whether it is known what became of a line, and if it was not sent, tell it. What it
-        asks is the line's own send: others may have the same text.
+    def _is_settled(self, line: Line, send: UnansweredSend) -> bool:
+        """Say whether it is known what became of a line; if it was not sent, tell the person.
+
+        It asks the line's own send, for other lines may have the same text.
         """
         if not send.answer.done():
             return False
@@ -327,8 +300,8 @@ class Terminal:
         return True
 
     def _refuse(self, line: Line, why: str) -> None:
-        """Say at once that a line is not sent. A person gets it back whole; of a pipe, where it is
-        told at the end as well, there may be any number of them.
+        """Say at once that a line is not sent. A person gets it back whole. A pipe may have many of
+        them: it gets their beginnings, and is told at the end as well.
         """
         if self._lines.is_terminal:
             text = harmless(line.text)
@@ -345,10 +318,10 @@ class Terminal:
             time = time_of_day(message.time, datetime.now().astimezone().date())
             text = f"[{time}] {harmless(message.sender)}: {harmless(message.content)}"
             if not self._screen.show(text):
-                return  # not acknowledged, so that it comes again where it can be shown
+                return  # not acknowledged, so it comes again where it can be shown
 
     async def _watch_screen(self, *seen_by_people: asyncio.Task[None]) -> None:
-        """Without a screen nothing is received, and nobody types; a pipe is sent to its end."""
+        """Without a screen receive nothing, and read no terminal; a pipe is read to its end."""
         await self._screen.gone.wait()
         receiving, taking = seen_by_people
         receiving.cancel()
@@ -376,14 +349,14 @@ class Terminal:
         return True
 
     def _note_left(self, chat: Chat) -> None:
-        """Note what has no answer. What a person was told at once is not told again."""
+        """Note the lines without an answer. Refused ones were told at once and are not repeated."""
         ours = set()
         for number, (line, send) in self._open.items():
             ours.add(send.draft.ref)
             if not self._is_settled(line, send):
                 why = "no answer yet; it is kept, and your next chat at this address sends it"
                 if not send.is_kept:
-                    why = "no answer yet; nobody waited for it to be in the outbox: look next time"
+                    why = "no answer yet; it may not be in the outbox: look next time"
                 self._left.add(number, send.draft.content, why)
         self._open.clear()
         for draft in chat.unanswered:

@@ -21,8 +21,8 @@ _USUAL_PATHS = frozenset({"/ws", "/ws/chat"})
 def default_outbox(url: str, username: str) -> Path:
     """Return the file that keeps this user's unsent lines for this server.
 
-    It is of one user at one address. The name shows user and host to people, and has the rest (the
-    scheme, the path) in a hash: it never shows what may be secret.
+    It belongs to one user at one address. Its name shows user and host to people. The rest of the
+    address is in a hash, because it may be secret.
     """
     server = read_address(url).server
     host = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(server).netloc)[:_HOST_CHARACTERS]
@@ -31,10 +31,10 @@ def default_outbox(url: str, username: str) -> Path:
 
 
 def take_over(url: str, username: str, outbox: Path) -> str | None:
-    """Rename the file that an earlier version kept for this user, unless there is one of this.
+    """Rename the file that an earlier version kept for this user, unless this version has one.
 
-    Its name had no more of the address than host and port. Where its lines may be for another
-    address it stays as it is, and what to do is returned. Raises: OutboxInUse, ClientError.
+    The old name had host and port of the address only. If its lines may be for another address the
+    file stays as it is. Returns what to tell the user then. Raises: OutboxInUse, ClientError.
     """
     before = outbox.with_name(f"{username}@{re.sub('[:/]', '_', urlsplit(url).netloc)}.db")
     is_new = False
@@ -46,11 +46,11 @@ def take_over(url: str, username: str, outbox: Path) -> str | None:
         if is_new and _is_this_ones(left, url, username):
             _rename(before, outbox)
             return None
-        with suppress(PermissionError):  # it is somebody else's
+        with suppress(PermissionError):  # it belongs to another account
             close_to_others(resolved(before))  # an earlier version left it open to everybody
     except sqlite3.OperationalError:
         if not (is_new and _is_this_ones(Looks(), url, username)):
-            return None  # whoever uses it sends its lines
+            return None  # the chat that uses it sends its lines
         raise OutboxInUse(f"another process uses the outbox {before}") from None
     except sqlite3.Error as error:
         raise ClientError(f"cannot use the outbox {before}: {error}; move it away") from error
@@ -69,8 +69,9 @@ def take_over(url: str, username: str, outbox: Path) -> str | None:
 def _is_this_ones(left: Looks, url: str, username: str) -> bool:
     """Say whether the lines in a file of an earlier version are for this address.
 
-    Where the file does not note it: at one port is one server, with or without TLS, and these are
-    its paths. Without a port, ws:// and wss:// are two. An @ may belong to the user or the host.
+    If the file does not note it, a port decides: one port is one server, with or without TLS, and
+    these are its paths. Without a port ws:// and wss:// are different servers. An @ may belong to
+    the user or to the host.
     """
     server = read_address(url).server
     if left.owner is not None:
@@ -80,7 +81,7 @@ def _is_this_ones(left: Looks, url: str, username: str) -> bool:
 
 
 def _rename(before: Path, outbox: Path) -> None:
-    # Not made where it is gone: an empty one would take the place of what another process renamed.
+    # Not made if it is gone: an empty file would replace the one that another process renamed.
     address = f"{before.as_uri()}?mode=rw"
     with closing(sqlite3.connect(address, uri=True, isolation_level=None, timeout=0)) as connection:
         # Applies what a killed process left in the journal, which has the old name.
@@ -94,7 +95,7 @@ def _left_alone(before: Path, outbox: Path, drafts: int) -> str:
     return (
         f"{lines} in {before} of an earlier version, which did not note the whole address: they "
         "may be for another server and are not sent. If they are for this one, end this chat with "
-        f"nothing unsent, and then: {move}. If nobody wants them, delete that file."
+        f"nothing unsent, and then: {move}. If they are not wanted, delete that file."
     )
 
 

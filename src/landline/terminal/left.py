@@ -1,4 +1,4 @@
-"""What was not accepted, for the end: all is counted, and the first lines are named."""
+"""Lines that were not accepted, for the end: all are counted, and the first ones are named."""
 
 import sys
 from bisect import insort
@@ -9,7 +9,7 @@ from landline.terminal.screen import harmless
 # Lines that are named at the end, and how much of each.
 NAMED_LINES = 20
 NAMED_CHARACTERS = 60
-# What a server or a proxy says can be a whole frame.
+# The reason of a server or a proxy can be as long as a frame.
 REASON_CHARACTERS = 300
 
 
@@ -21,7 +21,7 @@ class _Named:
 
 
 class Left:
-    """Lines that were not accepted. However many and long they are, it keeps only what is said."""
+    """Lines that were not accepted, however many and long. It keeps only what it will say."""
 
     def __init__(self) -> None:
         self.unread: str | None = None  # of the input, in words
@@ -32,14 +32,14 @@ class Left:
         return self._count > 0 or self.unread is not None
 
     def add(self, number: int, text: str, why: str) -> None:
-        """Count a line. Its number is 0 where it is of an earlier time."""
+        """Count a line. Its number is 0 if it is of an earlier time."""
         self._count += 1
         line = _Named(number, beginning(text), beginning(why, REASON_CHARACTERS))
         insort(self._named, line, key=_place)
         del self._named[NAMED_LINES:]
 
     def told(self) -> str:
-        """Return what to say, on as many lines as it takes; nothing if nothing is left."""
+        """Return what to say, on several lines; an empty text if nothing is left."""
         told = []
         if self._count:
             told.append(
@@ -60,5 +60,5 @@ def _place(line: _Named) -> int:
 
 
 def beginning(text: str, characters: int = NAMED_CHARACTERS) -> str:
-    """Return the beginning of a text as it can be shown. Cut first: what is cleaned may be long."""
+    """Return the beginning of a text as it can be shown."""
     return harmless(text[:characters]) + "..." * (len(text) > characters)

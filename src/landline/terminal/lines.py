@@ -1,7 +1,7 @@
-"""What is typed or piped in, line by line, and nothing changed on the way.
+"""The input, typed or piped, line by line and unchanged.
 
-A line is UTF-8 and ends with LF or CRLF; the last one need not end. What cannot be read as such is
-a line too, with its problem. A byte-order mark at the head of the input is no text.
+A line is UTF-8 and ends with LF or CRLF; the last one may end without. A line that cannot be read
+is handed on with its problem. A byte-order mark at the head of the input is not part of the text.
 """
 
 import asyncio
@@ -15,11 +15,11 @@ from typing import TextIO
 
 from landline.protocol.limits import CONTENT_BYTES
 
-# A content, the slash that lets it begin with one, and a carriage return.
+# The content, a slash before one that begins with a slash, and a carriage return.
 LINE_BYTES = CONTENT_BYTES + 2
 # How many lines are read before the first of them is taken.
 LINES_AHEAD = 100
-# What Linux takes for one line of a terminal; it drops the rest without a word (termios(3)).
+# Linux takes this much for one line of a terminal and drops the rest silently (termios(3)).
 TERMINAL_LINE_BYTES = 4095
 
 _CHUNK_BYTES = 4096
@@ -28,7 +28,7 @@ _PREVIEW_BYTES = 100
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """A line of the input. `problem`: why it cannot be sent; `text` is then what it looks like."""
+    """A line of the input. `problem`: why it cannot be sent; `text` is then its beginning."""
 
     number: int
     text: str
@@ -36,7 +36,7 @@ class Line:
 
 
 class Splitter:
-    """Makes lines of bytes, however these are cut. Holds one line at most."""
+    """Makes lines of chunks of bytes. Holds one line at most."""
 
     def __init__(self, *, is_terminal: bool = False) -> None:
         self._is_terminal = is_terminal
@@ -52,7 +52,7 @@ class Splitter:
         self._add(rest)
 
     def end(self) -> Iterator[Line]:
-        """Return the last line, if it did not end."""
+        """Return the last line, if it has no end."""
         if self._line:
             yield self._take(is_ended=False)
 
@@ -89,7 +89,7 @@ class Input:
     """Standard input, read on a thread: that works for terminals, pipes and files alike."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        """`stream`: None where the program was started with its input closed."""
+        """`stream`: None if the program was started with its input closed."""
         self._descriptor = -1 if stream is None else stream.fileno()
         self.is_terminal = stream is not None and stream.isatty()
         self.has_ended = False
@@ -98,13 +98,13 @@ class Input:
         self._is_read = False
 
     def start(self) -> None:
-        """Begin to read, once. The thread is a daemon, for nothing can interrupt a read."""
+        """Begin to read, once. The thread is a daemon because nothing can interrupt a read."""
         if self._is_read:
             return
         self._is_read = True
         loop = asyncio.get_running_loop()
         with suppress(OSError):
-            os.set_blocking(self._descriptor, True)  # others may have left it otherwise
+            os.set_blocking(self._descriptor, True)  # another program may have changed it
         threading.Thread(target=self._read, args=(loop,), daemon=True).start()
 
     async def next(self) -> Line | None:
@@ -118,7 +118,7 @@ class Input:
         # Not the stream's own methods: a daemon thread inside them holds a lock that the
         # interpreter wants when it ends.
         splitter = Splitter(is_terminal=self.is_terminal)
-        with suppress(RuntimeError):  # the loop is closed: nobody listens
+        with suppress(RuntimeError):  # the loop is closed: nothing reads the queue
             try:
                 while chunk := os.read(self._descriptor, _CHUNK_BYTES):
                     for line in splitter.feed(chunk):

@@ -1,4 +1,4 @@
-"""What is shown: on any screen, harmless, and without ending the chat where it cannot be shown."""
+"""The screen: whatever it shows is harmless, and a screen that fails does not end the chat."""
 
 import asyncio
 import io
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import TextIO
 
-# Directional controls make a terminal show something else than what stands there.
+# Directional controls make a terminal show something other than the text.
 _BIDI_CONTROLS = frozenset(
     "\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069"
 )
@@ -25,7 +25,7 @@ _SUBSTITUTES = str.maketrans(
 
 @dataclass(frozen=True, slots=True)
 class Marks:
-    """What stands before one's own lines."""
+    """The marks before one's own lines."""
 
     accepted: str
     delivered: str
@@ -40,7 +40,7 @@ class Screen:
     """Standard output. `gone` is set when nothing can be shown any more, or from the start."""
 
     def __init__(self, stream: TextIO | None) -> None:
-        """`stream`: None where the program was started with its output closed."""
+        """`stream`: None if the program was started with its output closed."""
         self.gone = asyncio.Event()
         self._stream = stream
         self.marks = _TICKS
@@ -50,7 +50,7 @@ class Screen:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
             with suppress(OSError):
-                os.set_blocking(stream.fileno(), True)  # others may have left it otherwise
+                os.set_blocking(stream.fileno(), True)  # another program may have changed it
         try:
             _TICKS.delivered.encode(stream.encoding or "utf-8")
             _TICKS.refused.encode(stream.encoding or "utf-8")
@@ -63,14 +63,14 @@ class Screen:
             return False
         try:
             print(text, file=self._stream, flush=True)
-        except OSError:  # nobody reads the pipe any more, the terminal is gone, the disk is full
+        except OSError:  # the pipe has no reader, the terminal is gone, the disk is full
             self.gone.set()
             self._discard()
             return False
         return True
 
     def _discard(self) -> None:
-        """Let what is left go nowhere: the interpreter tries once more when it ends, aloud."""
+        """Send the rest nowhere: at its end the interpreter would write it, and complain."""
         assert self._stream is not None
         with suppress(OSError, ValueError):
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -80,15 +80,15 @@ class Screen:
 
 def harmless(text: str) -> str:
     """Return text on one line that cannot steer a terminal or pretend to be another line."""
-    # A long text must not take long: most have nothing to replace.
+    # Most texts have nothing to replace, and a long one must not take long.
     return text if text.isprintable() else text.translate(_SUBSTITUTES)
 
 
 def time_of_day(time: datetime, today: date) -> str:
-    """Return a time as people read it; with its date, unless that is today."""
+    """Return a time as people read it, with its date if that is not today."""
     try:
         local = time.astimezone()
-    except (OverflowError, ValueError, OSError):  # the first or last day there is
+    except (OverflowError, ValueError, OSError):  # the first or last day of the calendar
         local = time
     if local.date() == today:
         return local.strftime("%H:%M")

@@ -20,7 +20,7 @@ const TITLE = document.title;
 const DAY_CHECK_MS = 15_000;
 
 const NO_TAB_STORAGE =
-  "This browser does not let this page remember your name: after a reload it asks again.";
+  "This browser does not let this page remember your name. After a reload the page asks again.";
 const NOT_KEPT_FOR_GOOD =
   "This browser may delete the messages on this device, unsent ones too, when its disk is full. " +
   "Bookmarking this page helps in some browsers.";
@@ -119,10 +119,10 @@ class Page {
     $("other-window").href = `?${new URLSearchParams({ as: this.#partner ?? "", to: user })}`;
   }
 
-  /** The server has said who this is: it knows, and what was typed was a wish. */
+  /** The server has another name for this user than the one that was typed. The server is right. */
   #becameAnother({ before, isFirst }) {
     const { user } = this.#chat;
-    // Who typed here before the first session is who the server says; later it is somebody else.
+    // Before the first session the same person typed here; later it is another user.
     if (isFirst) this.#drafts.carry(before, user);
     remember("name", user);
     this.#sidebar.me = user;
@@ -185,7 +185,7 @@ class Page {
     document.title = unread > 0 ? `(${unread}) ${TITLE}` : TITLE;
   }
 
-  /** "Today" is the day before, after midnight. */
+  /** After midnight "today" is another day. */
   #noteDay() {
     const today = dayKey(Date.now());
     if (today === this.#day) return;
@@ -194,7 +194,7 @@ class Page {
   }
 
   #isReading() {
-    const isOnScreen = $("transcript").getClientRects().length > 0; // a phone shows one of the two
+    const isOnScreen = $("transcript").getClientRects().length > 0; // a phone shows list or conversation
     return !document.hidden && isOnScreen && this.#transcript.isAtEnd;
   }
 }
@@ -226,7 +226,7 @@ function showTrouble(sentence) {
   $("trouble").hidden = sentence === "";
 }
 
-/** Say something that is no trouble now, until the user has seen it. */
+/** Show a notice until the user has seen it. Unlike trouble it does not end by itself. */
 function showNotice(name, sentence) {
   if (recall(`seen:${name}`) === sentence) return;
   const seen = element("button", { type: "button", className: "quiet" }, "OK");
@@ -251,16 +251,16 @@ function onNameForm(form, field, problem, onName) {
   });
 }
 
-/** A link may say who and to whom: `?as=alice&to=bob`. The tab remembers, the address need not. */
+/** Take the user and the partner from a link, `?as=alice&to=bob`, into the tab's memory. */
 function takeLink() {
   const query = new URLSearchParams(location.search);
   if (query.has("as")) {
     const name = tidyName(query.get("as"));
-    if (name !== recall("name")) forgetAllButDrafts(); // the rest is somebody else's
+    if (name !== recall("name")) forgetAllButDrafts(); // the rest belongs to another user
     remember("name", name);
   }
   if (query.has("to")) remember("partner", tidyName(query.get("to")));
-  // Somebody who passes the address on does not want to pass their name on.
+  // Users who pass the address on do not want to pass their name on.
   // The state counts the tries of a page that is incomplete (index.html).
   if (location.search !== "") history.replaceState(history.state, "", location.pathname);
 }
@@ -273,7 +273,7 @@ async function begin(user) {
   if (!(await askToKeep())) showNotice("keeping", NOT_KEPT_FOR_GOOD);
 }
 
-/** Somebody has left: their messages are still on this device, and it may not be theirs. */
+/** A user has left. Their messages are still on this device, which may not be their own. */
 async function offerToForget(user) {
   const store = new Store(user);
   const drafts = countDrafts(user);
@@ -284,7 +284,7 @@ async function offerToForget(user) {
   if (all + drafts === 0) return;
   const kept = [counted(all, "message"), counted(drafts, "draft")].filter(Boolean).join(" and ");
   const whose = `${kept} of ${user} ${all + drafts === 1 ? "is" : "are"} kept on this device.`;
-  const lost = unsent === 0 ? "" : ` Not sent yet: ${unsent.toLocaleString()}. Forgotten, they never will be.`;
+  const lost = unsent === 0 ? "" : ` Not sent yet: ${unsent.toLocaleString()}. If you forget them, they never will be.`;
   setText($("kept-text"), whose.charAt(0).toUpperCase() + whose.slice(1) + lost);
   $("kept").hidden = false;
   const close = (sentence) => {

@@ -1,5 +1,5 @@
-// One user's chat: what the server says is stored, then acknowledged; what the user says is stored,
-// then sent, and repeated until the server has answered. The screen shows what is stored.
+// One user's chat. Messages from the server are stored, then acknowledged. Messages of the user are
+// stored, then sent, and repeated until the server answers. The screen shows what is stored.
 
 import { Connection } from "./connection.js";
 import { StorageBlocked } from "./database.js";
@@ -7,27 +7,27 @@ import { byteLength, newRef } from "./names.js";
 import { ourName } from "./place.js";
 import { Store } from "./store.js";
 
-// The connection is up and the server says nothing: something in between is broken.
+// A connection without answers: something between page and server is broken.
 const ANSWER_WITHIN_MS = 15_000;
 const TICK_MS = 1_000;
-// Now and then look for what another tab left behind when it was closed.
+// How often to look for unsent messages that a closed tab left behind.
 const ADOPT_EVERY_MS = 15_000;
 
-// "Busy" and "unknown" are about the server, not about one message: everything waits a moment.
+// "Busy" and "unknown" concern the server, not one message: all sends wait a moment.
 const PAUSE_FIRST_MS = 500;
 const PAUSE_CAP_MS = 10_000;
 
-// The disk is full: nothing else helps than somebody making room.
+// The disk is full, and only the user can make room.
 const STORE_AGAIN_MS = 5_000;
 
-// As many as one ack frame may name (protocol, section ack).
+// As many ids as one ack frame may have (docs/protocol.md).
 const BATCH = 256;
-// The server sends a window of messages and waits; only a storage that hangs lets more pile up.
+// The server sends a window of messages and waits, so more pile up only while the storage hangs.
 const FRAMES_LIMIT = 5_000;
-// News of deliveries that overtook the answer to the send itself.
+// Delivery reports that came before the answer to the send itself.
 const EARLY_LIMIT = 1_000;
 
-// Until the server has said its own.
+// Used until `welcome` has the server's own.
 const LIMITS = { content_bytes: 16 * 1024, frame_bytes: 64 * 1024 };
 
 const TRY_AGAIN_CODES = new Set(["busy", "too_fast"]);
@@ -46,7 +46,7 @@ export class Chat {
   #connection;
   #limits = LIMITS;
 
-  // Frames that were received and not dealt with yet: strictly one after the other.
+  // Frames that were received and are not handled yet. They are handled one after the other.
   #frames = [];
   #isWorking = false;
 
@@ -62,16 +62,16 @@ export class Chat {
   #otherTabs = null;
 
   #addressOf;
-  // What was written before the server said who this is; null from then on.
+  // Refs of messages that were written before the first `welcome`; null after it.
   #refsBefore = [];
 
   /**
-   * `addressOf(user)` is where to connect as `user`. Who this really is says the server.
+   * `addressOf(user)` is where to connect as `user`. The server decides who the user really is.
    *
-   * `listener` has `changed()`: what is stored is no longer what the screen shows;
-   * `userChanged({ before, isFirst })`: the server knows this user by another name, for the first
-   * time in this page or since the last session; `connectionChanged({ phase,
-   * text })`; and `trouble(sentence)`, empty when it is over.
+   * `listener` has `changed()`: what is stored is no longer what the screen shows. It has
+   * `userChanged({ before, isFirst })`: the server knows this user by another name. `isFirst` says
+   * that this is the first session of the page. It has `connectionChanged({ phase, text })`, and
+   * `trouble(sentence)`, which is empty when the trouble is over.
    */
   constructor(user, addressOf, listener) {
     this.#addressOf = addressOf;
@@ -88,7 +88,7 @@ export class Chat {
     return this.#user;
   }
 
-  /** Connect, sooner or later. Resolves when this browser can keep messages. */
+  /** Connect as soon as this browser can keep messages. Resolves then. */
   start() {
     setInterval(() => this.#tick(), TICK_MS);
     return this.#connect();
@@ -100,7 +100,7 @@ export class Chat {
 
   // What the user does ---------------------------------------------------------------------
 
-  /** Send, sooner or later. Rejects when the message could not be kept: then it was not taken. */
+  /** Keep a message, and send it when possible. Rejects when it could not be kept. */
   async send(to, content) {
     const ref = newRef();
     this.#refsBefore?.push(ref);
@@ -204,8 +204,8 @@ export class Chat {
   async #keep(messages) {
     const store = this.#store;
     await store.keep(messages);
-    if (store !== this.#store) return; // the session is somebody else's by now
-    // One that comes again is acknowledged again: the server did not get to know of the first time.
+    if (store !== this.#store) return; // the session belongs to another user by now
+    // A message that comes again is acknowledged again: the first acknowledgement was lost.
     this.#connection.send({ type: "ack", ids: messages.map(({ id }) => id) });
     this.#changed();
   }
@@ -229,7 +229,7 @@ export class Chat {
   }
 
   async #refused({ ref, code, outcome, message }) {
-    if (ref === undefined) return; // not about a send, or one that nobody can name: it times out
+    if (ref === undefined) return; // not about a send, or about one without a readable ref, which times out
     if (outcome === "rejected" && !TRY_AGAIN_CODES.has(code)) {
       const sentence = REFUSALS[code] ?? `The server refused this message: ${message}`;
       await this.#store.mark(ref, sentence);
@@ -243,7 +243,7 @@ export class Chat {
 
   // The way out ----------------------------------------------------------------------------
 
-  /** Send what is due. Called whenever something may have become due; it never hurts. */
+  /** Send what is due. Call it when something may have become due; too often does no harm. */
   async #pump() {
     this.#pumpAgain = true;
     if (this.#isPumping) return;
@@ -258,9 +258,9 @@ export class Chat {
   async #sendHeads() {
     const store = this.#store;
     for (const { ref, to, content, tried } of await store.claim(this.#inFlight)) {
-      if (store !== this.#store) return; // the session is somebody else's by now
+      if (store !== this.#store) return; // the session belongs to another user by now
       const frame = { type: "send", to, content, ref, ...(tried && { retry: true }) };
-      // The server would have to hang up on a frame that is too large: it cannot know whose it is.
+      // The server has to close on a frame that is too large: it cannot read the ref in it.
       if (byteLength(JSON.stringify(frame)) > this.#limits.frame_bytes) {
         await this.#store.mark(ref, TOO_LONG);
         this.#changed();
@@ -308,7 +308,7 @@ export class Chat {
     if (this.#otherTabs) this.#otherTabs.onmessage = () => this.#listener.changed();
   }
 
-  /** The server says who this is: what is kept for another name stays with that name. */
+  /** Take the user's name from the server. Data of another name stays with that name. */
   #become(user) {
     const [before, refs, isFirst] = [this.#user, this.#refsBefore ?? [], this.#refsBefore !== null];
     this.#be(user);
@@ -325,7 +325,7 @@ export class Chat {
 
   // Inside ---------------------------------------------------------------------------------
 
-  /** Without a storage nothing could be acknowledged: the server need not push it. */
+  /** Connect once there is a storage: without one no message could be acknowledged. */
   async #connect() {
     while (!(await this.#tryTo(() => this.#store.check()))) {
       this.#listener.connectionChanged({ phase: "", text: "Not connected" });
@@ -374,7 +374,7 @@ export function tellOtherTabs(user) {
   channel?.close();
 }
 
-/** Return how tabs of this user tell each other of changes, null where the browser has no way. */
+/** Return the channel between the tabs of this user, or null if the browser has none. */
 function channelOf(user) {
   try {
     return new BroadcastChannel(`${ourName("landline")}:${user}`);

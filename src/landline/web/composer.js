@@ -1,4 +1,4 @@
-// Where a message is written. What is being written survives a reload (drafts.js).
+// The field for a message. Its text survives a reload (drafts.js).
 
 import { isComposing } from "./dom.js";
 
@@ -11,8 +11,8 @@ export class Composer {
   #excessBytes;
 
   /**
-   * `parts` are the elements `form`, `field`, `button` and `problem`; `drafts` has what is being
-   * written; `onSend(partner, content)` rejects when the message was not taken;
+   * `parts` are the elements `form`, `field`, `button` and `problem`; `drafts` keeps unfinished
+   * texts; `onSend(partner, content)` rejects when the message was not taken;
    * `excessBytes(content)` is positive when it is too long.
    */
   constructor(parts, drafts, { onSend, excessBytes }) {
@@ -65,7 +65,7 @@ export class Composer {
     if (trouble !== "") problem.textContent = trouble;
   }
 
-  /** Show the draft. What is in the field already stays as it is, cursor and all. */
+  /** Show the draft. If the field has it already, the cursor stays in its place. */
   #show() {
     const { field } = this.#parts;
     const draft = this.#drafts.read(this.#user, this.#partner);

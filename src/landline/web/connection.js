@@ -1,14 +1,14 @@
-// One connection to the server that is always there, or on its way back.
+// One connection to the server that comes back by itself when it is lost.
 //
-// It knows nothing about messages. Whoever uses it is told of every new session by
-// `opened(welcome)`: what one session did not answer must be asked again in the next.
+// It knows nothing about messages. Its listener hears of every new session by `opened(welcome)`, and
+// must repeat there what an earlier session did not answer.
 
 const SUBPROTOCOL = "landline.v1";
 
 // The server pings after 20 s of silence too, but a page never sees a WebSocket ping.
 const PING_AFTER_MS = 20_000;
 const PONG_WITHIN_MS = 20_000;
-// Browsers wait minutes for a peer that is not there; people do not.
+// Browsers wait minutes for a peer that does not answer; people do not.
 const WELCOME_WITHIN_MS = 15_000;
 const TICK_MS = 1_000;
 
@@ -16,12 +16,12 @@ const TICK_MS = 1_000;
 // return spread over the whole interval, not all at once.
 const BACKOFF_FIRST_MS = 250;
 const BACKOFF_CAP_MS = 10_000;
-// A session that ends sooner did not work; the backoff goes on instead of starting anew.
+// A session that ends sooner did not work; the backoff goes on instead of starting again.
 const STABLE_AFTER_MS = 5_000;
-// A server that asks for more patience than this is asked again all the same.
+// We wait no longer than this, even if a server asks for more.
 const RETRY_AFTER_CAP_MS = 60_000;
 
-// Goodbyes after which coming back at once would only hear the same again.
+// Close codes after which an immediate reconnect would get the same answer.
 const FAREWELLS = {
   1008: { waitMs: 60_000, text: "Closed by the server: this page broke its rules" },
   1013: { waitMs: 10_000, text: "The server is overloaded" },
@@ -49,7 +49,7 @@ export class Connection {
     this.#listener = listener;
   }
 
-  /** The next session is asked for here. */
+  /** Set where the next session connects. */
   set url(url) {
     this.#url = url;
   }
@@ -67,7 +67,7 @@ export class Connection {
     this.connect();
   }
 
-  /** Connect now, whatever the backoff says. */
+  /** Connect now, without waiting for the backoff. */
   connect() {
     clearTimeout(this.#reconnect);
     this.#reconnect = null;
@@ -76,7 +76,7 @@ export class Connection {
     if (this.#failures === 0) this.#tell("connecting", "Connecting…");
     const socket = new WebSocket(this.#url, SUBPROTOCOL);
     this.#socket = socket;
-    // A socket that was given up may still speak; it is no longer ours.
+    // A socket that was given up may still fire events; they are ignored.
     const ours = (handle) => (event) => this.#socket === socket && handle(event);
     socket.onmessage = ours((event) => this.#hear(event.data));
     socket.onclose = ours((event) => this.#lost(event.code, event.reason));
@@ -93,7 +93,7 @@ export class Connection {
   drop(reason) {
     const socket = this.#socket;
     if (!socket) return;
-    // Not waiting for `onclose`: a dead peer does not answer the goodbye, the browser would wait.
+    // Do not wait for `onclose`: a dead peer never answers, and the browser waits for it.
     this.#lost(1006, reason);
     socket.close();
   }
@@ -127,7 +127,7 @@ export class Connection {
     const waitMs = farewell?.waitMs ?? retryAfterMs(reason) ?? this.#backoffMs(wasStable);
     this.#failures = wasStable ? 1 : this.#failures + 1;
     if (waitMs !== Infinity) this.#reconnect = setTimeout(() => this.connect(), waitMs);
-    // The first loss is mostly a restart and over before anybody could read "offline".
+    // The first loss is mostly a restart, over before anybody can read "offline".
     if (farewell) this.#tell("offline", farewell.text);
     else if (this.#failures > 1) this.#tell("offline", "Offline, trying again");
     else this.#tell("connecting", "Connecting…");
@@ -138,7 +138,7 @@ export class Connection {
     return Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** failures);
   }
 
-  /** The network is back, or somebody looks at the page: do not sit out the backoff. */
+  /** The network is back, or the user looks at the page: do not wait for the backoff. */
   #hurry() {
     if (this.#reconnect !== null) this.connect();
   }

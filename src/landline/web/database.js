@@ -4,19 +4,19 @@ import { ourName } from "./place.js";
 
 const DATABASE = ourName("landline");
 const VERSION = 1;
-// Browsers have been seen to open a database without end.
+// Some browsers never finish opening a database.
 const OPEN_WITHIN_MS = 20_000;
 
-/** The browser lets this page store nothing. `cause` is what it said. */
+/** The browser lets this page store nothing. `cause` is its error. */
 export class StorageBlocked extends Error {
   constructor(cause) {
     super("the browser lets this page store nothing", { cause });
   }
 }
 
-/** Open the database; `forget` is called when it has to be opened anew, or could not be. */
+/** Open the database; `forget` is called when it has to be opened again, or could not be. */
 export async function openDatabase(forget) {
-  await null; // whoever called has this promise before it is forgotten
+  await null; // so the caller has this promise before it is forgotten
   try {
     const request = indexedDB.open(DATABASE, VERSION);
     request.onupgradeneeded = () => createStores(request.result);

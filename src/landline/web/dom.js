@@ -1,8 +1,8 @@
-// What a page without a framework needs again and again.
+// Small helpers for a page without a framework.
 
 import { beginning } from "./text.js";
 
-/** Make an element. Children are nodes or text; text stays text, whatever it looks like. */
+/** Make an element. Children are nodes or text; text is never read as HTML. */
 export function element(name, properties = {}, ...children) {
   const made = document.createElement(name);
   const { data = {}, ...rest } = properties;
@@ -37,7 +37,7 @@ export function reconcile(parent, items, { key, make, fill }) {
   for (const child of spare.values()) child.remove();
 }
 
-/** Set text only where it differs: every write would be announced by a live region. */
+/** Set text only if it differs: a live region announces every write. */
 export function setText(node, text) {
   if (node.textContent !== text) node.textContent = text;
 }
@@ -45,7 +45,8 @@ export function setText(node, text) {
 /**
  * Say whether a key belongs to an input method: Chinese, Japanese and Korean words are composed of
  * several keys, and Enter picks one. Safari ends the composition before it reports that Enter, and
- * some systems report no composition at all: then 229, "processed by an input method", tells.
+ * some systems report no composition at all. Then the key code is 229, "processed by an input
+ * method".
  */
 export function isComposing(event) {
   return event.isComposing || event.keyCode === 229;
@@ -53,7 +54,7 @@ export function isComposing(event) {
 
 const HUES = 6;
 
-/** Show somebody's initial on a colour that is always theirs. */
+/** Show a user's initial, on a colour that is always the same for that user. */
 export function fillAvatar(node, name) {
   setText(node, beginning(name, 1).toUpperCase());
   let sum = 0;

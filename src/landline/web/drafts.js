@@ -1,7 +1,7 @@
-// What is being written, per user and partner. It survives a reload.
+// Unfinished texts, per user and partner. They survive a reload.
 //
-// A message that was sent is part of its draft until it is kept elsewhere, which may take long or
-// fail: so it is at each moment in the draft, in the outbox, or for an instant in both.
+// A message that was sent is part of its draft until the outbox has it, which may take long or fail.
+// So at each moment it is in the draft, in the outbox, or for an instant in both.
 
 import { forget, names, recall, remember } from "./tab.js";
 
@@ -21,8 +21,8 @@ export class Drafts {
   }
 
   /**
-   * Empty the draft: `content` is kept elsewhere when `keepElsewhere()` resolves. Where it rejects,
-   * `content` is in the draft again, before what was written meanwhile.
+   * Empty the draft: `content` is kept elsewhere when `keepElsewhere()` resolves. If it rejects,
+   * `content` is in the draft again, before any text that was written meanwhile.
    */
   async handOver(user, partner, content, keepElsewhere) {
     const draft = this.#draft(user, partner);
@@ -37,7 +37,7 @@ export class Drafts {
       leaving.isBack = true;
       throw error;
     } finally {
-      // Together, so that several which come back are in the order in which they were written.
+      // Together, so that several that come back keep the order in which they were written.
       if (draft.leaving.every(({ isBack }) => isBack)) {
         draft.text = whole(draft);
         draft.leaving = [];
@@ -46,7 +46,7 @@ export class Drafts {
     }
   }
 
-  /** Give another user what was begun in this page; what the tab had before stays where it is. */
+  /** Move drafts that were begun in this page to another user. Older drafts of the tab stay. */
   carry(from, to) {
     for (const draft of [...this.#drafts.values()]) {
       const [user, partner] = parse(draft.key);
@@ -80,7 +80,7 @@ export function forgetDrafts(user) {
   draftsOf(user).forEach(forget);
 }
 
-/** Forget everything that the tab remembers, except what was written. */
+/** Forget everything that the tab remembers, except drafts. */
 export function forgetAllButDrafts() {
   names().filter((name) => !name.startsWith(PREFIX)).forEach(forget);
 }

@@ -1,6 +1,6 @@
-// How safe is what this browser keeps?
+// Asks the browser to keep our data for good.
 
-/** Ask the browser never to throw our messages away by itself; say whether it agreed. */
+/** Ask the browser never to delete our messages by itself; return whether it agreed. */
 export async function askToKeep() {
   try {
     return (await navigator.storage.persisted()) || (await navigator.storage.persist());

@@ -1,7 +1,7 @@
-// Addresses within a text. Only what is safe to open, and leads where it says, becomes a link.
+// Addresses within a text. One becomes a link only if it is safe to open and leads where it says.
 
-// An address ends at white space, at whatever cannot be seen (bidi controls may make it read as
-// another one), at quotes and brackets of other scripts, and where browsers disagree about it.
+// An address ends at white space, at invisible characters (bidi controls may make it read as another
+// one), at quotes and brackets of other scripts, and at characters that browsers treat differently.
 const ADDRESS =
   /(?:https?:\/\/|mailto:)[^\s\p{C}<>"`\\^{|}“”„‘’«»…。，、；：！？（）【】《》〈〉「」『』〔〕［］]+/giu;
 // It may be the end of a sentence, too.
@@ -10,7 +10,7 @@ const CLOSING = { "(": ")", "[": "]" };
 
 // Not within a word; but Chinese and Japanese put no space before an address.
 const WORD = /^\w/;
-// A host that is cut short by something invisible, and goes on behind it, is another host.
+// A host that is cut short by an invisible character, and goes on behind it, is another host.
 const ENDS_WITH_HOST = /^(?:https?:\/\/[^/?#]*|mailto:.*)$/i;
 const GOES_ON =
   /(?![\t-\r])[\p{C}\p{Default_Ignorable_Code_Point}][^\s/?#\p{L}\p{N}]*[\p{L}\p{N}]/uy;
@@ -36,7 +36,7 @@ const PORT = /:\d{0,5}$/;
 
 const LENGTH_LIMIT = 2_048;
 
-/** Return `text` in parts: what is text is a string, what is a link is `{ text, href }`. */
+/** Return `text` in parts: a string for plain text, `{ text, href }` for a link. */
 export function findLinks(text) {
   const parts = [];
   let end = 0;
@@ -56,10 +56,10 @@ export function findLinks(text) {
 }
 
 /**
- * Return the address without what belongs to the sentence around it.
+ * Return the address without the punctuation of the sentence around it.
  *
- * Brackets are counted once. A message may end two thousand of them at each of its addresses, and to
- * count again for each that is cut off would keep the page standing still.
+ * Brackets are counted once. Two thousand of them may stand at the end of each address, and counting
+ * again for each that is cut off would freeze the page.
  */
 function withoutEnd(address) {
   const excess = { ")": 0, "]": 0 }; // how many more of them close than open

@@ -1,4 +1,4 @@
-// User names and refs: what the server takes (docs/protocol.md), checked before it has to refuse.
+// User names and refs, by the rules of docs/protocol.md, so that the server need not refuse them.
 
 import { UNNAMEABLE } from "./name-characters.js";
 
@@ -16,7 +16,7 @@ export function byteLength(text) {
   return encoder.encode(text).length;
 }
 
-/** Return what was meant by a name as typed: two spellings that look alike are one user. */
+/** Return a typed name in its normal form: two spellings that look the same are one user. */
 export function tidyName(text) {
   return text.trim().normalize("NFC");
 }
@@ -50,7 +50,7 @@ function isUnnameable(character) {
 
 /** Return a name for a message that nobody else will ever make: a random UUID. */
 export function newRef() {
-  // `randomUUID` exists on https and localhost only; somebody may well try this page on their LAN.
+  // `randomUUID` exists only on https and localhost, and this page may be tried on a LAN.
   if (crypto.randomUUID) return crypto.randomUUID();
   const octets = crypto.getRandomValues(new Uint8Array(16));
   octets[6] = (octets[6] & 0x0f) | 0x40; // version 4, RFC 9562 section 5.4

@@ -1,5 +1,5 @@
-// Where this page is. Below two prefixes of one host there may be two servers with other users: what
-// the browser keeps for one is nothing for the other.
+// Where this page is. Two prefixes of one host may belong to two servers with different users, so each
+// prefix has a storage of its own.
 
 const FOLDER = new URL(".", location.href).pathname;
 

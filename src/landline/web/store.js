@@ -1,4 +1,4 @@
-// What this browser keeps for one user: messages, and the outbox of what was not answered yet.
+// What this browser keeps for one user: messages, and an outbox of sends without an answer.
 //
 // IndexedDB, not localStorage: its transactions are shared by all tabs, so that two of them never
 // overwrite each other's work; it says when something is on disk; and it has room. Both kinds live
@@ -10,16 +10,16 @@
 //   outbox         seq -> { seq, user, ref, to, content, written, tried, failed }
 //   conversations  [user, partner] -> { user, partner, at, active, unread, last }
 //
-// The browser's clock may be wrong by days, and be put right any time. So nothing is ordered by it, and
-// nothing is dropped by it: `kept` and `at` are times of the server's log. What the user does here
-// counts as just after everything that is known of the log. (Earlier releases ordered by `active`;
-// it is written for the sake of a page that still does.)
+// The browser's clock may be wrong by days, and may be corrected at any time. So nothing is ordered or
+// dropped by it: `kept` and `at` are times of the server's log. An action of the user counts as just
+// after everything that is known of the log. (Earlier builds ordered by `active`; it is still written
+// for pages that do.)
 
 import { done, openDatabase, span, transact } from "./database.js";
 import { beginning } from "./text.js";
 
-// Per user; the oldest goes first. This is also the memory that tells duplicates: a message that
-// comes again after it was dropped here is on no screen, so it is not shown twice.
+// Per user; the oldest goes first. Duplicates are recognised by it too. A message that comes again
+// after it was dropped here is on no screen, so it is not shown twice.
 const MESSAGES_KEPT = 10_000;
 const CONVERSATIONS_KEPT = 500;
 const OUTBOX_LIMIT = 1_000;
@@ -32,7 +32,7 @@ const PREVIEW_CHARACTERS = 100;
 // Sends on their way at once, one per recipient.
 const HEADS_LIMIT = 32;
 
-/** The user may wait no longer: the outbox is full. */
+/** The outbox is full: the message was not taken. */
 export class OutboxFull extends Error {
   constructor() {
     super(`${OUTBOX_LIMIT} messages are waiting to be sent already.`);
@@ -48,7 +48,7 @@ export class Store {
     this.#user = user;
   }
 
-  /** Find out whether there is a storage. Rejects if not. */
+  /** Resolve if there is a storage, reject if not. */
   async check() {
     await this.#read(["outbox"], (tx) => done(tx.objectStore("outbox").count()));
   }
@@ -117,8 +117,8 @@ export class Store {
   }
 
   /**
-   * Take over from another user what was written here before the server said who this is, unless
-   * anybody may have sent it already.
+   * Take over from another name the messages that were written here before the first `welcome`,
+   * unless a tab may have sent them already.
    */
   async adopt(user, refs) {
     await this.#write(["outbox", "conversations"], async (tx) => {
@@ -136,8 +136,8 @@ export class Store {
    * Take what should be sent now: per recipient the first entry, unless it is among `refs` already.
    * One at a time keeps the order in which they were written.
    *
-   * `tried` says whether anybody may have tried before. It is read and set in one transaction: of
-   * two tabs that see the same entry only one makes the first try, every other one is a repetition.
+   * `tried` says whether a tab may have tried before. It is read and set in one transaction: of two
+   * tabs that see the same entry only one makes the first try, and every other try is a repetition.
    */
   async claim(refs) {
     return this.#write(["outbox"], async (tx) => {
@@ -154,7 +154,7 @@ export class Store {
     });
   }
 
-  /** The entry was rejected for good, and `failed` says why; with null it is to be tried again. */
+  /** Mark the entry as rejected for good, for the reason `failed`; null: try it again. */
   async mark(ref, failed) {
     await this.#write(["outbox"], async (tx) => {
       const entry = await this.#entry(tx, ref);
@@ -162,7 +162,7 @@ export class Store {
     });
   }
 
-  /** Forget a rejected entry. One that may still arrive cannot be taken back. */
+  /** Forget a rejected entry. An entry that may still arrive cannot be taken back. */
   async discard(ref) {
     await this.#write(["outbox"], async (tx) => {
       const entry = await this.#entry(tx, ref);
@@ -237,7 +237,7 @@ export class Store {
     });
   }
 
-  /** Forget everything of this user, what was never sent included. */
+  /** Forget everything of this user, unsent messages included. */
   async forget() {
     await this.#write(["messages", "outbox", "conversations"], async (tx) => {
       const outbox = tx.objectStore("outbox");
@@ -356,8 +356,8 @@ function byRank(one, other) {
 }
 
 /**
- * Earlier releases wrote down when a message arrived by the browser's clock. Those from a future that
- * did not come stand at the end, for ever, and everything new would go before them.
+ * Earlier builds noted the arrival of a message by the browser's clock. If that was ahead, such
+ * messages would stay at the end for ever, behind everything new.
  */
 async function correctTimes(messages, range) {
   const request = messages.index("arrival").openCursor(range, "prev");

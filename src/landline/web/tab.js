@@ -4,7 +4,7 @@ import { ourName } from "./place.js";
 
 const PREFIX = `${ourName("landline")}:`;
 
-// What the storage does not take, and all of it where the browser blocks the storage: for as long as
+// What the storage does not take; everything, if the browser blocks the storage. It lasts as long as
 // the page is open.
 const memory = new Map();
 

@@ -1,4 +1,4 @@
-// Text is cut between what people take for characters: an emoji may consist of ten code points.
+// Text is cut only between visible characters: one emoji may consist of ten code points.
 
 // Most browsers know Unicode's rules (UAX 29). For the others this is near enough: marks, flags, skin
 // colours, joined emoji and Korean syllables stay whole.
@@ -12,7 +12,7 @@ const CHARACTER = new RegExp(
   "gu",
 );
 
-// A "character" of a hundred stacked accents is one that nobody wants to see whole.
+// Nobody wants to see a "character" of a hundred stacked accents whole.
 const UNITS_PER_CHARACTER = 16;
 
 function* characters(text) {

@@ -4,12 +4,12 @@ import { element, reconcile, setText } from "./dom.js";
 import { findLinks } from "./links.js";
 import { dayKey, dayName, exactTime, timeOfDay } from "./times.js";
 
-// Messages that are drawn when a conversation opens, and with every "show earlier".
+// How many messages are drawn when a conversation opens, and with every "show earlier".
 const PAGE = 100;
-// Somebody who reads along for days: beyond this the screen starts anew with the last page.
+// A conversation may stay open for days: beyond this the screen starts again with the last page.
 const DRAWN_LIMIT = 400;
 
-// Nearer to the end than this is at the end: about two lines.
+// Nearer to the end than this counts as at the end: about two lines.
 const AT_END_PIXELS = 48;
 // Messages of one sender within this time stand together.
 const TOGETHER_MS = 5 * 60_000;
@@ -108,7 +108,7 @@ export class Transcript {
       const day = item.day ?? item.time;
       const isNewDay = !previous || dayKey(previousDay) !== dayKey(day);
       if (isNewDay) {
-        // A clock that was wrong may bring a day back; every row needs a key of its own.
+        // A wrong clock may make a day appear twice, and every row needs a key of its own.
         const key = `day:${item.ref ?? item.id}`;
         rows.push({ key, make: makeDay, time: day });
       }
@@ -191,7 +191,7 @@ function makeMessage({ isMine, sender, content, ref = "" }) {
   return element("li", { className, data: { testid: "message", ref } }, bubble);
 }
 
-/** Return a text as nodes. Its links say where they lead, whatever the text around them. */
+/** Return a text as nodes. The title of each link says where it leads. */
 function linked(text) {
   return findLinks(text).map((part) => {
     if (typeof part === "string") return part;

@@ -61,7 +61,7 @@ def _hint(value: bytes) -> Any:
 async def test_a_defect_while_reading_is_told_and_reading_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(routing_bus, "_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(routing_bus, "_FIRST_RETRY_SECONDS", 0.01)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     failures: list[str | None] = []
     bus = KafkaRoutingBus(Broken(ValueError("surprise"), Consumer()), "topic", ADDRESS)
@@ -76,8 +76,8 @@ async def test_a_defect_while_reading_is_told_and_reading_goes_on(
 async def test_a_defect_while_looking_after_the_topic_begins_anew(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(routing_bus, "_RETRY_SECONDS", 0.01)
-    monkeypatch.setattr(routing_bus, "WATCH_SECONDS", 0.01)
+    monkeypatch.setattr(routing_bus, "_FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(routing_bus, "BUS_WATCH_SECONDS", 0.01)
     heard: asyncio.Queue[bytes] = asyncio.Queue()
     cluster = Broken(Consumer(), Consumer())
     bus = KafkaRoutingBus(cluster, "topic", ADDRESS)

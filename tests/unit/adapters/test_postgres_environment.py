@@ -7,7 +7,7 @@ from landline.adapters.postgres.environment import find_mistake, place
 from landline.config.postgres_parameters import VARIABLES
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 
 
 @pytest.fixture(autouse=True)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 import orjson
 import pytest
 
-from landline.api.http import Http, Readiness, Refused
+from landline.api.http import Http, Readiness, RequestRefused
 
 
 @pytest.mark.parametrize(
@@ -36,7 +36,7 @@ def test_a_method_that_no_page_has_is_told_which_there_are() -> None:
         ("POST", "/x", 404),
         ("GET", "/x", 404),
     ]:
-        with pytest.raises(Refused) as error:
+        with pytest.raises(RequestRefused) as error:
             http.answer(method, path)
         assert error.value.status == status
         assert error.value.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)

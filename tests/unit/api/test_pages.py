@@ -9,7 +9,7 @@ from posixpath import dirname, join, normpath
 import pytest
 
 from landline.api import pages as pages_module
-from landline.api.http import Http, Readiness, Refused
+from landline.api.http import Http, Readiness, RequestRefused
 from landline.api.pages import load_pages
 
 IMPORT = re.compile(rb'(?:from|import) "([^"]+)"')
@@ -89,7 +89,7 @@ def test_no_script_but_ours_runs_within_the_page() -> None:
 def test_a_file_of_another_release_is_not_found_and_the_answer_says_why(
     path: str, is_explained: bool
 ) -> None:
-    with pytest.raises(Refused) as error:
+    with pytest.raises(RequestRefused) as error:
         Http(Readiness, bytes).answer("GET", path)
     assert error.value.status == 404
     assert ("another release" in error.value.reason) is is_explained

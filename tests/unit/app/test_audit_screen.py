@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from landline.app import audit
-from landline.audit import Difference, Kind, Report, Span
+from landline.audit import Difference, Kind, OffsetRange, Report
 from landline.config import Settings
 from landline.errors import StartupError
 
@@ -26,7 +26,7 @@ def test_progress_is_shown_on_a_terminal_and_gone_at_the_end(
     screen.progress("read 6 of 10 records")  # too soon after the last one
     for number in range(3):
         screen.tell(Difference(Kind.MESSAGE_MISSING, f"number {number}"))
-    screen.summarise(Report({0: (Span(0, 9), 9)}), 1.0)
+    screen.summarise(Report({0: (OffsetRange(0, 9), 9)}), 1.0)
     assert terminal.getvalue() == "read 5 of 10 records" + "\r" + " " * 20 + "\r"
     shown = capsys.readouterr().out.splitlines()
     assert shown[:2] == ["message_missing: number 0", "... and 2 more"]

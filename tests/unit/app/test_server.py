@@ -65,7 +65,7 @@ async def deployment(tmp_path: Path) -> AsyncIterator[Deployment]:
 
 
 @pytest.mark.parametrize("is_early", [True, False], ids=["before", "meanwhile"])
-async def test_who_is_asked_to_stop_does_not_wait_for_the_bus(
+async def test_a_server_that_is_asked_to_stop_does_not_wait_for_the_bus(
     deployment: Deployment, is_early: bool
 ) -> None:
     """It leaves in order: everything is closed, nobody was let in, the exit code is 0."""

@@ -9,8 +9,8 @@ import pytest
 from landline.audit import (
     Difference,
     Kind,
+    OffsetRange,
     Report,
-    Span,
     StoredDelivery,
     StoredMessage,
     StoredQuarantine,
@@ -81,8 +81,8 @@ class World:
     async def applied(self) -> Positions:
         return self.position or self.ends
 
-    async def spans(self) -> Mapping[int, Span]:
-        return {each: Span(self.first[each], self.ends[each]) for each in self.ends}
+    async def spans(self) -> Mapping[int, OffsetRange]:
+        return {each: OffsetRange(self.first[each], self.ends[each]) for each in self.ends}
 
     async def entries_between(self, start: Positions, end: Positions) -> list[Entry]:
         return [
@@ -110,7 +110,7 @@ class Log:
     def __init__(self, world: World) -> None:
         self._world = world
 
-    async def spans(self) -> Mapping[int, Span]:
+    async def spans(self) -> Mapping[int, OffsetRange]:
         return await self._world.spans()
 
     async def entries(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Entry]]:
@@ -141,7 +141,7 @@ async def test_log_and_store_agree(world: World) -> None:
     report, found = await run(world)
     assert found == []
     assert (report.records, report.messages, report.deliveries) == (15, 10, 10)
-    assert report.partitions == {0: (Span(0, 10), 10), 1: (Span(0, 5), 5)}
+    assert report.partitions == {0: (OffsetRange(0, 10), 10), 1: (OffsetRange(0, 5), 5)}
 
 
 async def test_an_empty_log_and_an_empty_store_agree() -> None:
@@ -155,7 +155,7 @@ async def test_duplicates_late_receipts_and_what_is_not_applied_yet_are_no_diffe
 ) -> None:
     world.append(0, sent(2))
     world.append(0, received(2))
-    world.append(1, sent(2))  # by whoever counts partitions differently
+    world.append(1, sent(2))  # by a producer that counts partitions differently
     world.position = dict(world.ends)
     world.append(0, sent(50))
     world.append(1, received(3))
@@ -315,7 +315,7 @@ def go_back(world: World) -> None:
         (move(Position(5, 7)), Kind.MESSAGE_MOVED, "stored at partition 5 offset 7"),
         (make_up, Kind.MESSAGE_UNKNOWN, "where the log does not have it"),
         (make_up_beyond_the_end, Kind.MESSAGE_UNKNOWN, "partition 1 offset 900"),
-        (owe_what_is_nowhere, Kind.MESSAGE_UNKNOWN, "is not stored, nor in the log"),
+        (owe_what_is_nowhere, Kind.MESSAGE_UNKNOWN, "is neither stored nor in the log"),
         (change_delivery(2, is_delivered=False), Kind.RECEIPT_MISSING, "was received by bob2"),
         (receipt_not_stored, Kind.RECEIPT_MISSING, "was received by mallory"),
         (change_delivery(3, is_delivered=True), Kind.RECEIPT_UNKNOWN, "delivered to bob0, and the"),

@@ -3,7 +3,7 @@
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.client import Refused
@@ -100,7 +100,6 @@ def test_the_user_is_added_to_the_query(url: str, dialled: str) -> None:
     assert read_address(url).dialled_as("a&b") == dialled
 
 
-@settings(deadline=None)
 @given(
     st.sampled_from(["ws://h", "wss://h:1/", "ws://h/ws/chat", "ws://u:p@[::1]/ws"]),
     st.text("?&=ax/", max_size=6),

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from landline.client import ClientError, ForeignOutbox, OutboxInUse
-from landline.client.looking import APPLICATION_ID, SCHEMA
+from landline.client.looking import OUTBOX_APPLICATION_ID, SCHEMA
 from landline.client.outbox import Draft, FileOutbox
 
 USER, SERVER = "alice", "ws://chat.example.org/ws/chat"
@@ -200,7 +200,7 @@ async def test_an_outbox_says_whose_program_wrote_it(tmp_path: Path) -> None:
     path.touch()  # an empty file is nobody's
     await fill(path)
     with closing(sqlite3.connect(path)) as connection:
-        assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
+        assert connection.execute("PRAGMA application_id").fetchone() == (OUTBOX_APPLICATION_ID,)
     await fill_again(path)
 
 

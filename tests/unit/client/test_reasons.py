@@ -7,9 +7,9 @@ import pytest
 import landline
 from landline.client import ConnectionFailed
 from landline.client.address import read_address
-from landline.client.dialing import DialFailed, dial
+from landline.client.dialing import DialFailed, DialTarget, dial
 from landline.client.reasons import why_closed, why_refused, why_unreachable
-from landline.stack.ports import free_port
+from landline_stack.ports import free_port
 
 
 @pytest.mark.parametrize(
@@ -76,7 +76,7 @@ def test_a_failure_on_the_way(error: Exception, told: str) -> None:
 async def test_nothing_listens(host: str) -> None:
     url = f"ws://{host}:{free_port()}/ws/chat"
     with pytest.raises(DialFailed) as caught:
-        await dial(read_address(url), "a", {}, None)
+        await dial(DialTarget("a", read_address(url), {}, None))
     assert caught.value.reason == f"nothing listens at {url.split('/')[2]}"
     assert caught.value.is_nobody_here
     with pytest.raises(ConnectionFailed, match=f"cannot reach {url}: nothing listens at"):

@@ -6,42 +6,42 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.client import Receipt, sends
+from landline.client import Acceptance, repeats
 from landline.client.outbox import Draft
-from landline.client.sends import (
+from landline.client.reconnecting import LONGEST_ASKED_SECONDS
+from landline.client.repeats import (
     FIRST_REPEAT_SECONDS,
     LAST_REPEAT_SECONDS,
-    LONGEST_ASKED_SECONDS,
-    Repeats,
-    Send,
+    RepeatLines,
+    UnansweredSend,
     repeat_delay,
 )
-from support.peer import until
+from support.waiting import until
 
 
 class Line:
     """Repeats, those that were let through, and the timers' delays; time passes by `pass_time`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.through: list[Send] = []
-        self.repeats = Repeats(self.through.append)
+        self.through: list[UnansweredSend] = []
+        self.repeats = RepeatLines(self.through.append)
         self.delays: list[float] = []
-        monkeypatch.setattr(sends, "repeat_delay", self._delay)
+        monkeypatch.setattr(repeats, "repeat_delay", self._delay)
 
     def _delay(self, refusals: int, asked_seconds: float = 0.0) -> float:
         self.delays.append(repeat_delay(refusals, asked_seconds))
         return 0.0
 
-    async def next(self, count: int) -> list[Send]:
+    async def next(self, count: int) -> list[UnansweredSend]:
         """Return those that are let through next, in order."""
         await until(lambda: len(self.through) >= count, f"{count} are let through")
         taken, self.through[:] = self.through[:], []
         return taken
 
 
-def a_send(place: int, to: str = "bob") -> Send:
-    answer: asyncio.Future[Receipt] = asyncio.get_running_loop().create_future()
-    return Send(Draft(f"r{place}", to, "hello"), answer, place)
+def a_send(place: int, to: str = "bob") -> UnansweredSend:
+    answer: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+    return UnansweredSend(Draft(f"r{place}", to, "hello"), answer, place)
 
 
 async def test_one_is_tried_first_and_then_more_and_in_the_order_of_the_calls(

@@ -1,11 +1,12 @@
 """When a client tries again: in time, and sooner where somebody waits for it."""
 
 import asyncio
+import random
 
 import pytest
 
-from landline.client import backoff, tries
-from landline.client.backoff import LAST_SECONDS, LAST_SECONDS_HERE, Backoff
+from landline.client import tries
+from landline.client.reconnecting import LAST_SECONDS, LAST_SECONDS_HERE, ReconnectDelays
 from landline.client.tries import HURRIED_SECONDS, Tries
 
 LONG = 3_600.0
@@ -53,10 +54,10 @@ async def test_a_short_pause_is_not_made_longer() -> None:
 def test_where_nothing_listens_on_this_machine_the_waits_stay_short(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(backoff, "_up_to", lambda seconds: seconds)
-    waits = Backoff()
-    delays = [waits.next_delay(longest=LAST_SECONDS_HERE) for _ in range(12)]
+    monkeypatch.setattr(random, "uniform", lambda _least, most: most)
+    waits = ReconnectDelays()
+    delays = [waits.next_seconds(longest=LAST_SECONDS_HERE) for _ in range(12)]
     assert delays == sorted(delays)
     assert delays[-1] == LAST_SECONDS_HERE
     # What answers then is not what was away: its waits go on from there.
-    assert [waits.next_delay() for _ in range(4)][-1] == LAST_SECONDS
+    assert [waits.next_seconds() for _ in range(4)][-1] == LAST_SECONDS

@@ -7,12 +7,13 @@ from typing import Any
 import orjson
 import pytest
 
-from landline.delivery import Delivery, memory, session
 from landline.delivery import decisions as d
+from landline.delivery import memory, session
 from landline.delivery.session import DEAF_SECONDS, PAGE_ROWS
-from landline.model import Message, Pending, Position, Positions
-from landline.protocol.frames import Ack
+from landline.model import Message, Pending, PendingQuery, Position, Positions
+from landline.protocol.client_frames import Ack
 from landline.protocol.limits import WINDOW
+from support.bench import make_heart
 from support.clock import Clock
 
 AWAY_SECONDS = DEAF_SECONDS + 1
@@ -23,24 +24,22 @@ class Server:
 
     def __init__(self) -> None:
         self.clock = Clock()
-        self.heart = Delivery(
-            clock=self.clock,
-            new_id=lambda: "",
-            server_id="ws-1",
-            durability="model",
-            ack_timeout=60.0,
-        )
+        self.heart = make_heart(self.clock)
         self.frames: dict[str, list[dict[str, Any]]] = {}
         self.asked: Counter[str] = Counter()
+        self.queries: dict[str, PendingQuery] = {}
 
     def take(self) -> None:
         """Take decisions: frames go to the clients; of the rest it counts which there were."""
+        self.heart.end_turn()
         for decision in self.heart.take_decisions():
             if isinstance(decision, d.Transmit):
                 frame = orjson.loads(decision.frame)
                 self.frames.setdefault(decision.session, []).append(frame)
             else:
                 self.asked[type(decision).__name__] += 1
+                if isinstance(decision, d.ReadPending):
+                    self.queries[decision.session] = decision.query
 
     def connect(self, name: str, user: str = "bob", ends: Positions | None = None) -> None:
         """Connect a session that then waits for its first page."""
@@ -54,7 +53,12 @@ class Server:
 
     def page(self, name: str, *rows: Message, complete: bool = True, end: int = 10_000) -> None:
         """Have the store answer a session's query."""
-        self.heart.page(name, Pending(rows, complete, {0: end}))
+        self.answer(name, Pending(rows, complete, {0: end}))
+
+    def answer(self, name: str, pending: Pending) -> None:
+        """Have the store answer a session's query with this."""
+        self.take()
+        self.heart.page(name, self.queries.pop(name), pending)
 
     def ack(self, name: str, *ids: str) -> None:
         """Have a client acknowledge."""
@@ -248,6 +252,7 @@ def test_what_is_held_is_bounded_in_bytes_for_a_session(server: Server) -> None:
         server.heart.routed(message(offset, "x" * 16_384))
     assert 0 < server.heart.memory.held.used_bytes <= memory.HELD_BYTES
     server.page("b", end=100)
+    server.heart.applied("b")
     rows = [message(offset, "x" * 16_384) for offset in range(200, 400)]
     for start in range(0, 200, 50):
         server.page("b", *rows[start : start + 50], complete=start == 150)
@@ -269,7 +274,9 @@ def test_what_is_held_is_bounded_in_bytes_for_all_sessions_together(server: Serv
 
 
 @pytest.mark.parametrize("came_first", [True, False])
-def test_others_who_acknowledge_nothing_make_nobody_deaf(server: Server, came_first: bool) -> None:
+def test_sessions_that_acknowledge_nothing_make_no_other_deaf(
+    server: Server, came_first: bool
+) -> None:
     """They may take all that is held for sessions that wait."""
     if not came_first:
         server.heart.disconnect("b")
@@ -287,7 +294,7 @@ def test_others_who_acknowledge_nothing_make_nobody_deaf(server: Server, came_fi
 
 
 @pytest.mark.parametrize("sessions", [1, 40, 150])
-def test_who_comes_late_finds_room_to_be_held_in(server: Server, sessions: int) -> None:
+def test_a_session_that_comes_late_finds_room_to_be_held_in(server: Server, sessions: int) -> None:
     """However many there are that have taken what they could get."""
     for number in range(sessions):
         server.connect(f"e{number}", "eve")
@@ -302,7 +309,7 @@ def test_who_comes_late_finds_room_to_be_held_in(server: Server, sessions: int) 
 def test_a_partition_that_stands_still_stops_live_messages_of_no_other(server: Server) -> None:
     """One early push that the cursor does not pass must not keep what the cursor has passed."""
     server.connect("c", ends={0: 100, 1: 100})
-    server.heart.page("c", Pending((), True, {0: 50, 1: 100}))
+    server.answer("c", Pending((), True, {0: 50, 1: 100}))
     server.wait()
     server.heart.routed(message(100))
     server.ack("c", message(100).id)
@@ -315,7 +322,7 @@ def test_a_partition_that_stands_still_stops_live_messages_of_no_other(server: S
         server.frames["c"].clear()
         last += WINDOW
         server.heart.applied("c")
-        server.heart.page("c", Pending((), True, {0: 50, 1: last}))
+        server.answer("c", Pending((), True, {0: 50, 1: last}))
     assert server.heart.memory.pushed.used_bytes < 2_000 * memory.PUSHED_ENTRY_BYTES
 
 

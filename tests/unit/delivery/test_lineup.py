@@ -23,7 +23,7 @@ def test_they_leave_in_order_behind_the_one_that_is_confirmed() -> None:
 def test_beyond_a_bound_they_are_left_to_the_sweep() -> None:
     lineups = LineUps()
     place = lineups.take_place("dm:a:b")
-    for offset in range(3 * lineup.HELD_MESSAGES):
+    for offset in range(3 * lineup.LINED_UP_MESSAGES):
         assert lineups.arrive(message(offset)) == []
-    assert len(lineups._places["dm:a:b"]) == lineup.HELD_MESSAGES
-    assert len(lineups.settle(place, None)) == lineup.HELD_MESSAGES - 1
+    assert len(lineups._places["dm:a:b"]) == lineup.LINED_UP_MESSAGES
+    assert len(lineups.settle(place, None)) == lineup.LINED_UP_MESSAGES - 1

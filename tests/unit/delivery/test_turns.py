@@ -7,13 +7,13 @@ from collections.abc import Callable
 import orjson
 import pytest
 
-from landline.delivery import memory
+from landline.delivery import ahead, memory, window
 from landline.delivery import session as sessions
+from landline.delivery.counters import Counters
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
-from landline.delivery.delivery import Counters
 from landline.delivery.session import Session
 from landline.model import Message, PendingQuery, Position
-from landline.protocol import frames
+from landline.protocol import server_frames
 from landline.protocol.limits import WINDOW
 from support.clock import Clock
 from support.owed import answer
@@ -45,6 +45,16 @@ class World:
         self.caught_up = 0
         self.answered = 0
 
+    def begin(self) -> None:
+        """The session is in the directory."""
+        self.session.begin(dict(self.ends))
+        self.settle()
+
+    def flood(self, count: int, conversation: str = "flood") -> None:
+        """So many messages of one conversation have been applied."""
+        for _ in range(count):
+            self.store(conversation, 0)
+
     def store(self, conversation: str, partition: int) -> str:
         """Somebody's message has been applied."""
         offset = self.ends[partition]
@@ -56,18 +66,19 @@ class World:
 
     def send(self, conversation: str) -> str:
         """Somebody's message has been appended, is offered, and applied."""
-        id = self.store(conversation, 0)
-        message = self.messages[id]
-        self.session.offer(message, frames.message(message, replay=False))
-        self.settle()
+        self.offer(id := self.store(conversation, 0))
         return id
+
+    def offer(self, id: str) -> None:
+        """Offer a message that the store has."""
+        message = self.messages[id]
+        self.session.offer(message, server_frames.message(message, replay=False))
+        self.settle()
 
     def hint(self, chance: random.Random) -> None:
         """Hints come late: the store has had these messages for some time."""
         for id in chance.sample(list(self.messages), min(20, len(self.messages))):
-            message = self.messages[id]
-            self.session.offer(message, frames.message(message, replay=False))
-            self.settle()
+            self.offer(id)
 
     def settle(self) -> None:
         """Carry out what the session wants."""
@@ -91,21 +102,24 @@ class World:
         """Let the store answer what was read."""
         for _ in range(len(self.reads)):
             self.answered += 1
-            page = answer(self.pending.values(), self.reads.popleft(), dict(self.ends))
-            self.session.page(page, lambda _id, _user: False)
+            self.page(self.reads.popleft())
+
+    def page(self, query: PendingQuery) -> None:
+        """Let the store answer this query."""
+        page = answer(self.pending.values(), query, dict(self.ends))
+        self.session.page(query, page, lambda _id, _user: False)
 
     def sweep(self) -> None:
         """Nobody told the session anything; the sweep looks."""
         query = self.session.sweep_query()
         if query is not None:
-            page = answer(self.pending.values(), query, dict(self.ends))
-            self.session.swept(page, lambda _id, _user: False)
+            self.page(query)
         self.settle()
 
     def acknowledge(self, count: int) -> None:
         """Acknowledge the oldest ones."""
         ids = [self.unacked.popleft() for _ in range(min(count, len(self.unacked)))]
-        self.receipts += [id for id, *_ in self.session.acknowledge(ids)]
+        self.receipts += [id for id, *_ in self.session.window.acknowledge(ids)]
         self.session.resume()
         self.settle()
 
@@ -127,15 +141,17 @@ class World:
     def check_once(self) -> None:
         """Nothing came twice, and what is remembered for that is bounded."""
         assert len(set(self.pushed)) == len(self.pushed)
-        assert len(self.session._ahead) <= sessions.AHEAD_CONVERSATIONS + sessions.PAGE_ROWS
+        assert len(self.session.ahead._cursors) <= ahead.AHEAD_CONVERSATIONS + sessions.PAGE_ROWS
         assert len(self.session.pushed._positions) <= memory.REMEMBERED_IDS + WINDOW
 
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(memory, "REMEMBERED_IDS", 8)
-    for name, value in {"WINDOW": 16, "PAGE_ROWS": 8, "AHEAD_CONVERSATIONS": 6}.items():
-        monkeypatch.setattr(sessions, name, value)
+    monkeypatch.setattr(ahead, "AHEAD_CONVERSATIONS", 6)
+    monkeypatch.setattr(sessions, "PAGE_ROWS", 8)
+    for module in (sessions, window):
+        monkeypatch.setattr(module, "WINDOW", 16)
 
 
 @pytest.mark.usefixtures("small")
@@ -147,15 +163,12 @@ def test_everything_comes_once_and_in_order_and_a_flood_delays_only_itself(
 ) -> None:
     chance = random.Random(seed)
     world = World(partitions)
-    for _ in range(chance.choice((0, 300))):
-        world.store("flood", 0)
+    world.flood(chance.choice((0, 300)))
     others = [f"c{number}" for number in range(chance.choice((1, 5, 40)))]
     waiting: dict[str, int] = {}
-    world.session.begin(dict(world.ends))
-    world.settle()
+    world.begin()
     for step in range(300):
-        for _ in range(3):
-            world.store("flood", 0)
+        world.flood(3)
         if chance.random() < 0.1:
             conversation = chance.choice(others)
             place = int(conversation[1:]) % partitions
@@ -170,7 +183,7 @@ def test_everything_comes_once_and_in_order_and_a_flood_delays_only_itself(
         for id in world.pushed[-40:]:
             waiting.pop(id, None)
         assert all(step - since < 120 for since in waiting.values())
-    check = world.check_once if are_hints_late else world.check  # those come in any order
+    check = world.check_once if are_hints_late else world.check  # late ones come in any order
     check()
     assert world.caught_up == 1
     while world.unacked:  # the flood is over
@@ -186,12 +199,10 @@ def test_everything_comes_once_and_in_order_and_a_flood_delays_only_itself(
 def test_what_was_pushed_ahead_does_not_come_again_with_a_late_hint() -> None:
     """Its receipt is applied, its cursor forgotten, and it is still far behind the flood."""
     world = World(1)
-    for _ in range(300):
-        world.store("flood", 0)
+    world.flood(300)
     quiet, never_pushed = world.store("quiet", 0), world.store("flood", 0)
-    world.session.begin(dict(world.ends))
-    world.settle()
-    while quiet not in world.pushed or quiet in world.unacked or world.session._ahead:
+    world.begin()
+    while quiet not in world.pushed or quiet in world.unacked or world.session.ahead._cursors:
         world.acknowledge(4)
         world.apply_receipts(100)
     assert quiet not in world.session.pushed
@@ -201,9 +212,7 @@ def test_what_was_pushed_ahead_does_not_come_again_with_a_late_hint() -> None:
     pushed = len(world.pushed)
     assert pushed < 200
     for id in (quiet, never_pushed):
-        message = world.messages[id]
-        world.session.offer(message, frames.message(message, replay=False))
-        world.settle()
+        world.offer(id)
     assert world.pushed[pushed:] == [never_pushed], "the session hears what is new to it"
     world.is_slow = False
     world.answer()
@@ -220,16 +229,13 @@ def test_many_conversations_behind_a_flood_all_have_their_turn(seed: int) -> Non
     """More than a session keeps cursors for, some of them busy all the time."""
     chance = random.Random(seed)
     world = World(1)
-    for _ in range(300):
-        world.store("flood", 0)
+    world.flood(300)
     quiet = {world.store(f"quiet{number}", 0) for number in range(100)}
     for number in range(20):
         world.store(f"busy{number}", 0)
-    world.session.begin(dict(world.ends))
-    world.settle()
+    world.begin()
     for _ in range(3_000):
-        for _ in range(2):
-            world.store("flood", 0)
+        world.flood(2)
         world.store(f"busy{chance.randrange(20)}", 0)
         world.acknowledge(4)
         world.apply_receipts(8)
@@ -247,8 +253,7 @@ def test_a_quiet_conversation_comes_in_good_time_at_any_rate(
 ) -> None:
     """Messages and acks a second. What is pushed ahead stays pending until it is acknowledged."""
     world = World(1)
-    world.session.begin(dict(world.ends))
-    world.settle()
+    world.begin()
     waiting: dict[str, float] = {}
     waited: list[float] = []
     due = {"flood": 0.0, "acks": 0.0, "quiet": 0.0}
@@ -309,18 +314,16 @@ def test_what_is_held_is_looked_through_once_however_many_cursors_a_page_forgets
     drop = memory.Held.drop
 
     def count(self: memory.Held, is_known: Callable[[memory.HeldMessage], bool]) -> None:
-        calls.append(len(world.session._ahead))
+        calls.append(len(world.session.ahead._cursors))
         drop(self, is_known)
 
     monkeypatch.setattr(memory.Held, "drop", count)
     world = World(1)
-    for _ in range(500):
-        world.store("flood", 0)
+    world.flood(500)
     for number in range(20):
         world.store(f"quiet{number:02}", 0)
-    world.session.begin(dict(world.ends))
-    world.settle()
-    assert len(world.session._ahead) == 20
+    world.begin()
+    assert len(world.session.ahead._cursors) == 20
     world.unacked = deque(id for id in world.unacked if world.messages[id].conversation != "flood")
     world.acknowledge(20)
     world.apply_receipts(20)
@@ -329,16 +332,14 @@ def test_what_is_held_is_looked_through_once_however_many_cursors_a_page_forgets
         world.session.pull()
         world.settle()
     assert 1 <= len(calls) <= 2
-    assert not world.session._ahead
+    assert not world.session.ahead._cursors
 
 
 def test_a_conversation_that_is_not_alone_leaves_room_for_others() -> None:
     world = World(1)
-    for _ in range(500):
-        world.store("flood", 0)
+    world.flood(500)
     other = world.store("other", 0)
-    world.session.begin(dict(world.ends))
-    world.settle()
+    world.begin()
     assert other in world.pushed
     assert len(world.pushed) < WINDOW
     flood = [id for id in world.pushed if id != other]
@@ -357,8 +358,7 @@ def test_a_conversation_that_is_not_alone_leaves_room_for_others() -> None:
 def test_a_session_that_waits_for_acks_pulls_for_a_quiet_conversation(acked: int) -> None:
     """There is room for it, and no ack need come for it."""
     world = World(1)
-    world.session.begin(dict(world.ends))
-    world.settle()
+    world.begin()
     for _ in range(WINDOW + 50):
         world.send("flood")
     assert len(world.pushed) == WINDOW
@@ -372,8 +372,7 @@ def test_a_session_that_waits_for_acks_pulls_for_a_quiet_conversation(acked: int
 
 def test_a_session_that_waits_for_acks_pulls_for_quiet_ones_once_in_a_while() -> None:
     world = World(1)
-    world.session.begin(dict(world.ends))
-    world.settle()
+    world.begin()
     for _ in range(WINDOW + 500):
         world.send("flood")
     world.acknowledge(100)
@@ -396,8 +395,6 @@ def test_a_session_that_waits_for_acks_pulls_for_quiet_ones_once_in_a_while() ->
 
 def test_a_conversation_that_is_alone_has_the_whole_window() -> None:
     world = World(1)
-    for _ in range(500):
-        world.store("alone", 0)
-    world.session.begin(dict(world.ends))
-    world.settle()
+    world.flood(500, "alone")
+    world.begin()
     assert len(world.pushed) == WINDOW

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import orjson
 import pytest
@@ -12,15 +11,15 @@ import pytest
 from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
-from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
 from landline.errors import DirectoryUnavailable, LogUnavailable
-from landline.gateway import finder
 from landline.gateway import hub as hubs
+from landline.gateway import repeats
 from landline.gateway.hub import Hub
 from landline.model import Appended, Position, Positions
-from landline.protocol.frames import Send
-from support.peer import until
+from landline.protocol.client_frames import Send
+from support.bench import make_heart
+from support.waiting import go_round, running, until
 
 
 class Away(MemoryDirectory):
@@ -30,11 +29,11 @@ class Away(MemoryDirectory):
         super().__init__({}, "ws-1/run")
         self.left: list[tuple[str, str]] = []
 
-    async def register(self, entries: Collection[tuple[str, str]]) -> None:
+    async def register(self, registrations: Collection[tuple[str, str]]) -> None:
         raise DirectoryUnavailable("not now")
 
-    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
-        self.left += entries
+    async def unregister(self, registrations: Collection[tuple[str, str]]) -> None:
+        self.left += registrations
 
 
 class Silent(SqliteEventLog):
@@ -52,17 +51,27 @@ class Stuck(SqliteMessageStore):
         return target
 
 
+class Client:
+    """An open connection of alice's, and what it was told."""
+
+    user = "alice"
+    auto_ack = False
+
+    def __init__(self, session: str) -> None:
+        self.session = session
+        self.answers: list[dict[str, Any]] = []
+
+    def transmit(self, frame: bytes) -> None:
+        self.answers.append(orjson.loads(frame))
+
+    def beat(self, now: float) -> None: ...
+
+
 def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> Hub:
     """Return a hub with a sweep every 10 ms."""
     event_log, clock = options.pop("event_log", SqliteEventLog(database)), SystemClock()
     parts: dict[str, Any] = {
-        "delivery": Delivery(
-            clock=clock,
-            new_id=lambda: "",
-            server_id="ws-1",
-            durability=event_log.durability,
-            ack_timeout=60.0,
-        ),
+        "delivery": make_heart(clock),
         "store": SqliteMessageStore(database),
     }
     return Hub(
@@ -76,11 +85,11 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     )
 
 
-async def test_who_leaves_is_told_though_who_comes_was_not(tmp_path: Path) -> None:
+async def test_an_end_is_told_though_the_beginning_was_not(tmp_path: Path) -> None:
     """A directory asserts what it was told: a session it never heard the end of would stay."""
     database, directory = Database(tmp_path, lambda _why: None), Away()
     hub = make_hub(database, directory)
-    await hub._keep_directory([Register("s2", "alice"), Unregister("s1", "bob")])
+    await hub._membership._tell_directory([Register("s2", "alice"), Unregister("s1", "bob")])
     assert directory.left == [("bob", "s1")]
     await database.close()
 
@@ -92,7 +101,7 @@ async def test_a_session_does_not_wait_for_ever_for_a_partition_that_is_stuck(
     database = Database(tmp_path, lambda _why: None)
     hub = make_hub(database, Away(), store=Stuck(database))
     async with asyncio.timeout(20):
-        await hub._wait_applied(AwaitApplied("s1", {0: 5}))
+        await hub._replay._wait_applied(AwaitApplied("s1", {0: 5}))
     await database.close()
 
 
@@ -103,16 +112,17 @@ async def test_clients_that_come_and_give_up_while_the_log_is_away_leave_nothing
     monkeypatch.setattr(hubs, "TICK_SECONDS", 0.02)
     database, directory = Database(tmp_path, lambda _why: None), Away()
     hub = make_hub(database, directory, event_log=Silent(database))
-    running = asyncio.create_task(hub.run())
-    for round_ in range(200):
-        client = mock.Mock(session=f"s{round_}", user="alice", auto_ack=False)
-        hub.opened(client)
-        await asyncio.sleep(0)
-        hub.closed(client, 1006)
-        await asyncio.sleep(0)
-    await until(lambda: len(directory.left) == 200 and not hub._entries, "all to be forgotten")
-    running.cancel()
-    await asyncio.wait({running})
+    async with running(hub.run()):
+        for round_ in range(200):
+            client: Any = Client(f"s{round_}")
+            hub.opened(client)
+            await go_round()
+            hub.closed(client, 1006)
+            await go_round()
+        await until(
+            lambda: len(directory.left) == 200 and not hub._membership._joining,
+            "all to be forgotten",
+        )
     await database.close()
 
 
@@ -141,23 +151,19 @@ class Knowing(SqliteMessageStore):
 async def test_a_repeat_does_not_wait_for_the_partition_of_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Neither for the one that is stuck, nor behind those who wait for it."""
-    monkeypatch.setattr(finder, "FIND_SECONDS", 0.3)
+    """It waits for no stuck partition, and not behind repeats that wait for one."""
+    monkeypatch.setattr(repeats, "FIND_SECONDS", 0.3)
     database = Database(tmp_path, lambda _why: None)
     hub = make_hub(database, Away(), event_log=Wide(database), store=Knowing(database))
-    running = asyncio.create_task(hub.run())
-    client = mock.Mock(session="s1", user="alice", auto_ack=False)
-    hub.opened(client)
-    answers: list[dict[str, Any]] = []
-    client.transmit = lambda frame: answers.append(orjson.loads(frame))
-    for number, to in enumerate(("carol", "bob", "carol", "bob")):
-        hub.received(client, Send(to, "text", f"r{number} to {to}", True))
+    async with running(hub.run()):
+        client: Any = Client("s1")
+        hub.opened(client)
+        for number, to in enumerate(("carol", "bob", "carol", "bob")):
+            hub.received(client, Send(to, "text", f"r{number} to {to}", True))
 
-    def answered(kind: str) -> list[str]:
-        return [each["ref"].split()[-1] for each in answers if each["type"] == kind]
+        def answered(kind: str) -> list[str]:
+            return [each["ref"].split()[-1] for each in client.answers if each["type"] == kind]
 
-    await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
-    await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
-    running.cancel()
-    await asyncio.wait({running})
+        await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
+        await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
     await database.close()

@@ -1,45 +1,197 @@
-"""Whose page it is that connects."""
+"""What becomes of a request: a page, a WebSocket, or a refusal that says why."""
+
+import json
 
 import pytest
+from websockets.utils import accept_key
 
+from landline.api.http import HttpResponse, RequestRefused
+from landline.gateway.http_request import read_head
 from landline.gateway.listener import _is_same_origin
+from landline.observability.metrics import series
+from landline.protocol.client_frames import Ping
+from landline.protocol.limits import SUBPROTOCOL
+from support.pair import Edge
+from support.raw import TEXT, dialled, frame, request
+from support.waiting import until
+
+
+def asked(target: str = "/ws/chat?username=alice", **headers: str) -> bytes:
+    """Return the head of an upgrade request; `-` in a header's name is written `_`."""
+    given = [(name.replace("_", "-"), value) for name, value in headers.items()]
+    return request(8081, target, given).removesuffix(b"\r\n\r\n")
+
+
+REFUSALS = {
+    "another method": (asked().replace(b"GET", b"POST", 1), 405, "POST is not supported here"),
+    "no upgrade": (asked(Upgrade="h2c"), 426, "this address is for WebSocket clients"),
+    "no connection option": (asked(Connection="close"), 426, "is for WebSocket clients"),
+    "HTTP/1.0": (asked().replace(b"HTTP/1.1", b"HTTP/1.0"), 426, "is for WebSocket clients"),
+    "another version": (asked(Sec_WebSocket_Version="8"), 426, "version 13 of WebSocket"),
+    "no key": (asked(Sec_WebSocket_Key="short"), 400, "is not 16 bytes in base64"),
+    "no name": (asked("/ws/chat"), 401, "no user name?"),
+    "two names": (asked(username="bob"), 400, "two different values of username are given"),
+    "a bad name": (asked("/ws/chat?username=a:b"), 400, "user name"),
+    "no UTF-8": (asked("/ws/chat?username=%FF"), 400, "the address is not UTF-8"),
+    "another way to ack": (asked("/ws/chat?username=a&ack=no"), 400, "must be client or auto"),
+    "another site's page": (asked(Origin="https://evil.example"), 403, "may not connect"),
+    "a name that was pointed here": (
+        asked(Host="evil.example", Origin="http://evil.example"), 403, "as 127.0.0.1 or localhost",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(case: str) -> None:
+    head, status, reason = REFUSALS[case]
+    edge = Edge()
+    edge.admit()
+    with pytest.raises(RequestRefused, match=reason) as refused:
+        edge.listener.decide(read_head(head), "peer")
+    assert refused.value.status == status
 
 
 @pytest.mark.parametrize(
-    ("origin", "host"),
+    "head",
     [
-        ("https://chat.example.org", "chat.example.org"),
-        ("https://chat.example.org", "chat.example.org:443"),
-        ("http://chat.example.org", "chat.example.org:80"),
-        ("https://chat.example.org:443", "chat.example.org"),
-        ("https://chat.example.org:8443", "chat.example.org:8443"),
-        ("https://chat.example.org", "Chat.Example.org"),
-        ("https://chat.example.org", "chat.example.org:"),
-        ("http://[::1]:8081", "[::1]:8081"),
-        ("http://[::1]", "[::1]:80"),
+        asked(),
+        asked("/ws?username=alice&ack=auto"),
+        asked("/ws/chat", username="alice"),
+        asked(username="alice"),
+        asked(Origin="http://127.0.0.1:8081"),
+        asked(Connection="keep-alive, Upgrade"),
     ],
 )
-def test_a_default_port_may_be_given_or_left_out(origin: str, host: str) -> None:
-    """Some proxies write it into `Host`; no browser writes it into `Origin`."""
-    assert _is_same_origin(origin, host)
+async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
+    edge = Edge()
+    edge.admit()
+    assert not isinstance(edge.listener.decide(read_head(head), "peer"), HttpResponse)
+
+
+@pytest.mark.parametrize("origin", ["https://chat.example.org", "http://127.0.0.1:8081"])
+async def test_only_origins_of_the_list_are_let_in_where_there_is_one(origin: str) -> None:
+    edge = Edge(allowed_origins=["https://chat.example.org"])
+    edge.admit()
+    head = read_head(asked(Origin=origin))
+    if origin == "https://chat.example.org":
+        edge.listener.decide(head, "peer")
+    else:
+        with pytest.raises(RequestRefused, match="allowed-origins"):
+            edge.listener.decide(head, "peer")
+
+
+async def test_a_server_that_takes_no_clients_says_why() -> None:
+    """They may come back soon, or go elsewhere."""
+    edge = Edge()
+    writer = Edge(max_connections=0)
+    full = Edge(max_connections=1)
+    full.admit()
+    full.hub.open.append(None)  # type: ignore[arg-type]  # it is only counted
+    stopping = Edge()
+    stopping.admit()
+    stopping.listener.refuse_upgrades("this server is stopping")
+    page = read_head(b"GET /healthz HTTP/1.1\r\nHost: x")
+    for each, why in (
+        (edge, "is starting"),
+        (writer, "role gateway"),
+        (full, "too many connections"),
+        (stopping, "is stopping"),
+    ):
+        with pytest.raises(RequestRefused, match=why) as refused:
+            each.listener.decide(read_head(asked()), "peer")
+        assert refused.value.status == 503
+        assert refused.value.headers == {"Retry-After": "1"}
+        assert isinstance(each.listener.decide(page, "peer"), HttpResponse)
+
+
+# On the wire --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("offered", [SUBPROTOCOL, f"other, {SUBPROTOCOL}", "other", None])
+async def test_an_upgrade_is_answered_with_key_and_subprotocol(offered: str | None) -> None:
+    key = "dGhlIHNhbXBsZSBub25jZQ=="
+    headers = {"Sec-WebSocket-Key": key}
+    if offered is not None:
+        headers["Sec-WebSocket-Protocol"] = offered
+    async with Edge() as edge, dialled(edge.port) as client:
+        response = await client.upgrade(request(edge.port, headers=headers.items()))
+        assert response.status == 101
+        assert response.headers["sec-websocket-accept"] == accept_key(key)
+        chosen = SUBPROTOCOL if offered is not None and SUBPROTOCOL in offered else None
+        assert response.headers.get("sec-websocket-protocol") == chosen
+
+
+async def test_a_connection_has_what_the_request_said() -> None:
+    async with Edge() as edge, dialled(edge.port) as client:
+        await client.upgrade(request(edge.port, "/ws?username=al%C3%AFce&ack=auto"))
+        await until(lambda: len(edge.hub.open) == 1, "it is open")
+        [connection] = edge.hub.open
+        assert (connection.user, connection.session, connection.auto_ack) == ("alïce", "s0", True)
+
+
+async def test_frames_right_behind_the_request_are_heard() -> None:
+    """Some clients do not wait for the answer. A request in pieces is one, too."""
+    ping = frame(TEXT, b'{"type":"ping"}')
+    async with Edge() as edge, dialled(edge.port) as client:
+        head = request(edge.port)
+        await client.write(head[:40])
+        assert (await client.upgrade(head[40:] + ping * 3)).status == 101
+        await until(lambda: edge.hub.of("s0") == [Ping()] * 3, "all are heard")
+
+
+async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None:
+    async with Edge() as edge:
+        for path, status in (("/healthz", 200), ("/nothing", 404), ("/ws", 426)):
+            async with dialled(edge.port) as client:
+                head = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"
+                assert (await client.upgrade(head.encode())).status == status
+        assert edge.listener.measure() == {series("landline_upgrades_refused_total"): 2}
+
+
+async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
+    """A client that has not said what it wants is cut; nobody else gets in."""
+    async with Edge() as edge, edge.client() as pair, dialled(edge.port) as undecided:
+        await until(lambda: len(edge.listener._http_connections) == 1, "the other one is accepted")
+        edge.listener.close()
+        await undecided.until_cut()
+        with pytest.raises(OSError, match=r"[Cc]onnect"):
+            async with dialled(edge.port):
+                pass
+        pair.connection.transmit(json.dumps({"type": "pong"}).encode())
+        assert (await pair.client.answer())["type"] == "pong"
+
+
+# Whose page it is that connects -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("origin", "host"),
+    ("origin", "host", "is_same"),
     [
-        ("https://chat.example.org", "chat.example.org:80"),
-        ("http://chat.example.org", "chat.example.org:443"),
-        ("https://chat.example.org", "chat.example.org:8443"),
-        ("https://chat.example.org:8443", "chat.example.org"),
-        ("https://evil.example", "chat.example.org"),
-        ("https://chat.example.org.evil.example", "chat.example.org"),
-        ("HTTPS://chat.example.org", "chat.example.org"),
-        ("https://chat.example.org/", "chat.example.org"),
-        ("capacitor://localhost", "localhost"),
-        ("null", "null"),
-        ("https://", ""),
-        ("", ""),
+        # A default port may be given or left out: some proxies write it into `Host`, and no
+        # browser writes it into `Origin`.
+        ("https://chat.example.org", "chat.example.org", True),
+        ("https://chat.example.org", "chat.example.org:443", True),
+        ("http://chat.example.org", "chat.example.org:80", True),
+        ("https://chat.example.org:443", "chat.example.org", True),
+        ("https://chat.example.org:8443", "chat.example.org:8443", True),
+        ("https://chat.example.org", "Chat.Example.org", True),
+        ("https://chat.example.org", "chat.example.org:", True),
+        ("http://[::1]:8081", "[::1]:8081", True),
+        ("http://[::1]", "[::1]:80", True),
+        # Another port, scheme or host is another origin.
+        ("https://chat.example.org", "chat.example.org:80", False),
+        ("http://chat.example.org", "chat.example.org:443", False),
+        ("https://chat.example.org", "chat.example.org:8443", False),
+        ("https://chat.example.org:8443", "chat.example.org", False),
+        ("https://evil.example", "chat.example.org", False),
+        ("https://chat.example.org.evil.example", "chat.example.org", False),
+        ("HTTPS://chat.example.org", "chat.example.org", False),
+        ("https://chat.example.org/", "chat.example.org", False),
+        ("capacitor://localhost", "localhost", False),
+        ("null", "null", False),
+        ("https://", "", False),
+        ("", "", False),
     ],
 )
-def test_another_port_scheme_or_host_is_another_origin(origin: str, host: str) -> None:
-    assert not _is_same_origin(origin, host)
+def test_a_page_is_of_the_same_origin(origin: str, host: str, is_same: bool) -> None:
+    assert _is_same_origin(origin, host) is is_same

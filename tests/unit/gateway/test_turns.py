@@ -1,6 +1,5 @@
-"""Who floods takes turns: others are served in between, and nothing that was sent is skipped."""
+"""A client that floods takes turns: others are served in between, and nothing sent is skipped."""
 
-import asyncio
 from typing import Any
 from unittest import mock
 
@@ -8,10 +7,12 @@ import pytest
 from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
 
-from landline.gateway.connection import Connection
-from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS, Turns
+from landline.gateway.connection import NO_CLOSE_FRAME, Connection
+from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS
+from landline.protocol.client_frames import ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode
-from landline.protocol.frames import BadFrame, ClientFrame, Ping, Send
+from support.pair import Heard
+from support.waiting import go_round, until
 
 FLOOD = 500
 ID = "6f1c2a1e-3d0b-4c57-9a0e-5f4f1d3c2b1a"
@@ -31,32 +32,8 @@ class BusyClock:
         return 0
 
 
-class Hub:
-    """Notes what it is told, in order."""
-
-    def __init__(self) -> None:
-        self.clock = BusyClock()
-        self.turns = Turns(self.clock)
-        self.heard: list[tuple[str, ClientFrame | BadFrame]] = []
-        self.unread: list[tuple[str, float, int]] = []  # and how much had been heard before
-
-    def received(self, connection: Connection, frame: ClientFrame) -> None:
-        self.heard.append((connection.session, frame))
-
-    def received_bad(self, connection: Connection, bad: BadFrame) -> None:
-        self.heard.append((connection.session, bad))
-
-    def opened(self, connection: Connection) -> None:
-        pass
-
-    def left_unread(self, connection: Connection, since: float) -> None:
-        self.unread.append((connection.session, since, len(self.heard)))
-
-    def closed(self, connection: Connection, code: int) -> None:
-        self.heard.append((connection.session, Ping()))
-
-    def of(self, session: str) -> list[ClientFrame | BadFrame]:
-        return [frame for who, frame in self.heard if who == session]
+def make_hub() -> Heard:
+    return Heard(BusyClock())
 
 
 class Socket:
@@ -88,10 +65,10 @@ class Socket:
         self.sent.append("gone")
 
 
-def connect(hub: Hub, session: str) -> tuple[Connection, Socket]:
+def connect(hub: Heard, session: str) -> tuple[Connection, Socket]:
     """Return an open connection."""
     sock = Socket()
-    connection = Connection(hub, session, session, auto_ack=False, peer="peer", origin=None)  # type: ignore[arg-type]
+    connection = Connection(hub, session, session, auto_ack=False, peer="peer", origin=None)
     connection.on_ws_connected(sock)  # type: ignore[arg-type]
     return connection, sock
 
@@ -106,17 +83,9 @@ def arrives_in_part(connection: Connection, payload: bytes, kind: WSMsgType, *, 
     connection.on_ws_frame(mock.Mock(), _make_test_ws_frame(kind, payload, fin, False))
 
 
-async def turns_of_the_loop(count: int) -> None:
-    """Let the event loop go round."""
-    for _ in range(count):
-        await asyncio.sleep(0)
-
-
-async def until_empty(hub: Hub) -> None:
+async def until_empty(hub: Heard) -> None:
     """Wait until nothing waits for its turn."""
-    async with asyncio.timeout(30):
-        while len(hub.turns):  # noqa: ASYNC110 - there is no event to wait for, on purpose
-            await asyncio.sleep(0.001)
+    await until(lambda: not len(hub.turns), "nothing waits for its turn")
 
 
 SENDS = [b'{"to":"bob","content":"%d"}' % number for number in range(FLOOD)]
@@ -134,14 +103,14 @@ BAD = [b'{"type":"what %d"}' % number for number in range(FLOOD)]
 )
 async def test_another_client_is_served_while_one_floods(flood: list[bytes]) -> None:
     """A turn is over long before the flood is; the other one's frame does not wait for the rest."""
-    hub = Hub()
+    hub = make_hub()
     flooder, sock = connect(hub, "flooder")
     other, _ = connect(hub, "other")
     for payload in flood:
         arrives(flooder, payload)
     assert 0 < len(hub.of("flooder")) <= 10, "one turn was taken"
     assert not sock.is_reading, "the rest waits; its socket is not read meanwhile"
-    await turns_of_the_loop(1)
+    await go_round(1)
     arrives(other, b'{"type":"ping"}')
     assert hub.of("other") == [Ping()], "taken at once"
     assert len(hub.of("flooder")) < len(flood) // 2
@@ -151,11 +120,11 @@ async def test_another_client_is_served_while_one_floods(flood: list[bytes]) -> 
 
 
 async def test_what_waited_is_taken_in_the_order_in_which_it_came() -> None:
-    hub = Hub()
+    hub = make_hub()
     flooder, _ = connect(hub, "flooder")
     for payload in SENDS:
         arrives(flooder, payload)
-    await turns_of_the_loop(2)
+    await go_round(2)
     arrives(flooder, b'{"type":"ping"}')  # does not overtake
     await until_empty(hub)
     expected = [Send("bob", str(number)) for number in range(FLOOD)]
@@ -164,42 +133,42 @@ async def test_what_waited_is_taken_in_the_order_in_which_it_came() -> None:
 
 async def test_the_ring_gives_everybody_a_turn_and_then_rests() -> None:
     """Nobody's flood is finished before everybody has had some, however many there are."""
-    hub = Hub()
+    hub = make_hub()
     flooders = [connect(hub, f"flooder {number}")[0] for number in range(20)]
     for flooder in flooders:
         for payload in SENDS[:100]:
             arrives(flooder, payload)
     begun = hub.clock.now
-    hub.heard.clear()
-    await turns_of_the_loop(1)
+    hub.frames.clear()
+    await go_round(1)
     walked = hub.clock.now - begun
     assert ROUND_SECONDS <= walked < 2 * ROUND_SECONDS, (
         "sockets and timers are looked at in between"
     )
-    served = [session for session, _frame in hub.heard]
+    served = [session for session, _frame in hub.frames]
     assert len(set(served)) * 2 * 10 >= len(served), "in short turns"
     await until_empty(hub)
-    assert {session for session, _frame in hub.heard} == {each.session for each in flooders}
+    assert {session for session, _frame in hub.frames} == {each.session for each in flooders}
 
 
 async def test_a_round_is_bounded_for_all_together() -> None:
     """A hundred connections whose frames come at the same moment do not have a hundred turns."""
-    hub = Hub()
+    hub = make_hub()
     taken_at_once = 0
     for number in range(100):
         connection, _ = connect(hub, f"c{number}")
-        before = len(hub.heard)
+        before = len(hub.frames)
         for payload in SENDS[:20]:
             arrives(connection, payload)
-        taken_at_once += len(hub.heard) - before
+        taken_at_once += len(hub.frames) - before
     assert taken_at_once * TURN_SECONDS / 10 <= ROUND_SECONDS
     await until_empty(hub)
-    assert len(hub.heard) == 100 * 20
+    assert len(hub.frames) == 100 * 20
 
 
 async def test_pings_and_fragments_take_turns_too() -> None:
     """They cost the same, though the heart never hears of them."""
-    hub = Hub()
+    hub = make_hub()
     flooder, sock = connect(hub, "flooder")
     for number in range(FLOOD):
         arrives(flooder, b"%d" % number, WSMsgType.PING)
@@ -218,7 +187,7 @@ async def test_pings_and_fragments_take_turns_too() -> None:
 
 async def test_the_heart_is_told_since_when_frames_may_have_waited() -> None:
     """Until the socket was read empty."""
-    hub = Hub()
+    hub = make_hub()
     client, _ = connect(hub, "client")
     arrives(client, SENDS[0])
     client.was_read(is_empty=True)
@@ -255,7 +224,7 @@ async def test_the_heart_is_told_since_when_frames_may_have_waited() -> None:
 
 async def test_a_goodbye_is_heard_after_what_was_said_before() -> None:
     """A client that sends much and closes has sent it all."""
-    hub = Hub()
+    hub = make_hub()
     client, sock = connect(hub, "client")
     for payload in SENDS:
         arrives(client, payload)
@@ -268,34 +237,35 @@ async def test_a_goodbye_is_heard_after_what_was_said_before() -> None:
 
 async def test_what_waits_for_the_log_does_not_take_turns() -> None:
     """With too many sends in flight nothing more is taken until some are answered."""
-    hub = Hub()
+    hub = make_hub()
     client, sock = connect(hub, "client")
     for payload in SENDS:
         arrives(client, payload)
     client.pause_reading()
-    taken = len(hub.heard)
+    taken = len(hub.frames)
     await until_empty(hub)
-    assert len(hub.heard) == taken
+    assert len(hub.frames) == taken
     client.resume_reading()
     assert not sock.is_reading, "what waits comes first"
     await until_empty(hub)
-    assert len(hub.heard) == FLOOD
+    assert len(hub.frames) == FLOOD
     assert sock.is_reading
 
 
 async def test_a_connection_that_is_gone_takes_no_more_turns() -> None:
-    hub = Hub()
+    hub = make_hub()
     client, sock = connect(hub, "client")
     for payload in SENDS:
         arrives(client, payload)
-    taken = len(hub.heard)
+    taken = len(hub.frames)
     client.on_ws_disconnected(sock)  # type: ignore[arg-type]
     await until_empty(hub)
-    assert len(hub.heard) == taken + 1, "that it is gone, and no more"
+    assert len(hub.frames) == taken
+    assert hub.closes == [("client", NO_CLOSE_FRAME)]
 
 
 async def test_a_connection_that_is_closed_in_its_turn_is_in_the_ring_once() -> None:
-    hub = Hub()
+    hub = make_hub()
     client, _ = connect(hub, "client")
     for payload in SENDS:
         arrives(client, payload)
@@ -304,14 +274,14 @@ async def test_a_connection_that_is_closed_in_its_turn_is_in_the_ring_once() -> 
         client.close(CloseCode.POLICY, "enough")
 
     hub.received = close  # type: ignore[method-assign,assignment]
-    await turns_of_the_loop(2)
+    await go_round(2)
     assert client._closing is not None
     assert len(hub.turns) <= 1
     await until_empty(hub)
 
 
 async def test_a_defect_in_one_turn_ends_that_connection_alone() -> None:
-    hub = Hub()
+    hub = make_hub()
     client, sock = connect(hub, "client")
     other, _ = connect(hub, "other")
     for each in (client, other):

@@ -93,7 +93,7 @@ def test_a_record_that_can_never_be_applied_stops_nothing_and_is_kept_with_its_p
 
 @given(st.integers().filter(lambda time_ms: not 0 <= time_ms <= 253_402_300_799_999))
 def test_a_record_whose_time_nobody_can_tell_is_kept_with_its_place(time_ms: int) -> None:
-    """A topic that takes the time of whoever sends takes any number."""
+    """A topic that takes times from its senders takes any number."""
     stamped = [
         Entry(Position(0, offset), time_ms if offset == 1 else offset, "dm:a:b", value)
         for offset, value in enumerate([message(IDS[0]), message(IDS[1]), message(IDS[2])])

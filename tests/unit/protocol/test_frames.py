@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.model import Message, Position
-from landline.protocol import frames
+from landline.protocol import client_frames, server_frames
+from landline.protocol.client_frames import Ack, BadFrame, Ping, Send, decode
 from landline.protocol.codes import ErrorCode, Outcome
-from landline.protocol.frames import Ack, BadFrame, Ping, Send, decode
 
 ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
 SEND = {"type": "send", "to": "bob", "content": "hello", "ref": "r1"}
@@ -151,7 +151,7 @@ def test_no_frame_is_made_to_cost_much(text: str, monkeypatch: pytest.MonkeyPatc
     parsers = [Counting(json.JSONDecoder()), Counting(json.JSONDecoder())]
     glance = Counting(orjson)
     for name, parser in zip(["_STRICT", "_LENIENT", "orjson"], [*parsers, glance], strict=True):
-        monkeypatch.setattr(frames, name, parser)
+        monkeypatch.setattr(client_frames, name, parser)
     with pytest.raises(BadFrame):
         decode(text)
     assert glance.values < 20_000
@@ -295,7 +295,7 @@ def test_a_bad_frame_that_concerns_no_send_has_no_outcome(text: str, code: Error
 def test_a_send_in_json_that_others_might_read_differently_is_rejected_under_its_ref(
     text: str,
 ) -> None:
-    """Whoever waits for the answer to `r1` gets it, although the frame as a whole was no frame."""
+    """The answer to `r1` comes, although the whole was no frame."""
     assert refused(text) == (ErrorCode.BAD_FRAME, REJECTED, "r1")
 
 
@@ -362,14 +362,14 @@ def test_a_message_says_that_it_is_replayed_only_when_it_is() -> None:
         "time": "1970-01-01T00:00:01.000Z",
         "offset": 7,
     }
-    assert orjson.loads(frames.message(message, replay=False)) == live
-    assert orjson.loads(frames.message(message, replay=True)) == live | {"replay": True}
+    assert orjson.loads(server_frames.message(message, replay=False)) == live
+    assert orjson.loads(server_frames.message(message, replay=True)) == live | {"replay": True}
 
 
 @pytest.mark.parametrize("ref", [None, "r1"])
 def test_accepted_names_the_send_as_far_as_it_had_a_name(ref: str | None) -> None:
     frame = orjson.loads(
-        frames.accepted(ref=ref, id=ID, conversation="dm:a:b", offset=5, time_ms=0)
+        server_frames.accepted(ref=ref, id=ID, conversation="dm:a:b", offset=5, time_ms=0)
     )
     assert ("ref" in frame) == (ref is not None)
     assert frame.get("ref") == ref
@@ -381,7 +381,7 @@ def test_an_error_says_what_became_of_the_send_if_one_is_concerned(
     code: ErrorCode, outcome: Outcome | None
 ) -> None:
     ref = None if outcome is None else "r1"
-    frame = orjson.loads(frames.error(code, "why", outcome=outcome, ref=ref))
+    frame = orjson.loads(server_frames.error(code, "why", outcome=outcome, ref=ref))
     expected = {"type": "error", "code": str(code), "message": "why"}
     if outcome is not None:
         expected |= {"outcome": str(outcome), "ref": "r1"}
@@ -390,7 +390,7 @@ def test_an_error_says_what_became_of_the_send_if_one_is_concerned(
 
 def test_the_welcome_tells_the_limits_that_decode_enforces() -> None:
     welcome = orjson.loads(
-        frames.welcome(user="alice", server="ws-1", session="s", durability="sqlite:fsync")
+        server_frames.welcome(user="alice", server="ws-1", session="s", durability="sqlite:fsync")
     )
     largest = "x" * welcome["limits"]["content_bytes"]
     assert decode(json.dumps(SEND | {"content": largest})) == Send("bob", largest, "r1")

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.model import Message, Position
-from landline.protocol import frames
+from landline.protocol import server_frames
 from landline.protocol.hints import (
     StatusHint,
     decode_hint,
@@ -85,7 +85,7 @@ def check(decoded: Message | StatusHint | None, hint: dict[str, Any]) -> None:
         numbers = [*decoded.position, decoded.time_ms]
         assert all(type(number) is int and number >= 0 for number in numbers)
         assert decoded.recipients
-        frames.message(decoded, replay=False)  # it can be pushed
+        server_frames.message(decoded, replay=False)  # it can be pushed
     elif decoded is not None:
         assert all(isinstance(text, str) for text in [decoded.sender, decoded.user, decoded.time])
         assert all(isinstance(id, str) for id in decoded.ids)

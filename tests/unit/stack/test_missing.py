@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from landline.errors import Missing
-from landline.stack import java, postgres, redis
+from landline_stack import java, postgres, redis
+from landline_stack.errors import Missing
 
 
 @pytest.mark.parametrize(

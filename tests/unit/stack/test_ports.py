@@ -1,4 +1,4 @@
-"""A port is given once on this machine, and whoever got it may listen on it again and again."""
+"""A port is given once on this machine, and its holder may listen on it again and again."""
 
 import asyncio
 import os
@@ -8,8 +8,8 @@ import sys
 
 import pytest
 
-from landline.stack import ports
-from landline.stack.ports import free_port, is_listening, is_open, problem_with
+from landline_stack import ports
+from landline_stack.ports import free_port, is_listening, is_open, problem_with
 
 
 def test_another_process_is_not_given_it() -> None:
@@ -43,7 +43,7 @@ def test_a_port_that_is_kept_for_a_server_has_no_problem_until_it_is_there() -> 
     assert problem_with(port) is None
 
 
-def test_who_listens_on_all_addresses_has_the_port_too() -> None:
+def test_a_listener_on_all_addresses_has_the_port_too() -> None:
     port = free_port()
     with socket.create_server(("", port)):
         assert problem_with(port) == "Address already in use"

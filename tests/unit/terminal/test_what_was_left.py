@@ -25,8 +25,9 @@ from landline.terminal import left
 from landline.terminal.chat import Terminal
 from landline.terminal.lines import Input
 from landline.terminal.screen import Screen
-from support.peer import Frame, until
+from support.peer import Frame
 from support.scripted import Script, Scripted, accept, scripted, welcome
+from support.waiting import until
 
 WAIT_SECONDS = 60.0
 LINES = 30

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 from asyncpg.connect_utils import _parse_connect_dsn_and_args  # type: ignore[attr-defined]
 
-from landline.verify.dumps import _connect
+from landline_verify.dumps.store import _connect
 
 
 @pytest.mark.parametrize(

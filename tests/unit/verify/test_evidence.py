@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.verify import events as e
-from landline.verify.evidence import Evidence
+from landline_verify.checker.reading import read_evidence
+from landline_verify.history import events as e
 
 SECONDS = st.floats(0.0, 9.0).map(lambda value: round(value, 2))
 
@@ -19,13 +19,15 @@ def test_what_is_granted_for_pauses_is_as_long_as_they_are(
     for pause, length in stalls:
         spans.append((now + pause, now + pause + length))
         now = spans[-1][1]
-    evidence = Evidence([e.Sample(stop, "stall", stop - begin) for begin, stop in spans])
+    evidence = read_evidence([e.Sample(stop, "stall", stop - begin) for begin, stop in spans])
 
     def stood_still(until: float) -> float:
         return sum(max(0.0, min(until, stop) - max(start, begin)) for begin, stop in spans)
 
-    assert evidence.stalled(start, start + seconds) == pytest.approx(stood_still(start + seconds))
-    after = evidence.after(start, seconds)
+    assert evidence.stalls.between(start, start + seconds) == pytest.approx(
+        stood_still(start + seconds)
+    )
+    after = evidence.stalls.after(start, seconds)
     assert after - start - stood_still(after) == pytest.approx(seconds)
     if seconds > 0:
         earlier = max(start, after - 0.01)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from landline.model import Entry, Position, Stretch
 from landline.protocol.fold import fold as servers_fold
 from landline.protocol.records import MessageRecord, ReceiptRecord
-from landline.verify import events as e
-from landline.verify.fold import conversation_of, fold
+from landline_verify.checker.fold import conversation_of, fold
+from landline_verify.history import events as e
 
 IDS = [f"2214be8f-d5fb-8ff7-adf5-00000000000{n}" for n in range(4)]
 LOGS = st.lists(

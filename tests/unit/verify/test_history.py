@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from landline.errors import BadHistory
-from landline.verify import events as e
-from landline.verify.history import History, decode_event, encode_event, read_history
+from landline_verify.errors import BadHistory
+from landline_verify.history import events as e
+from landline_verify.history.history import History, decode_event, encode_event, read_history
 from support.histories import healthy
 
 RUN = e.Run(0.0, 1, 7, ("ws://a",), {"rate": 5}, "2026-01-02T03:04:05Z", 10.0, 15.0)
@@ -15,7 +15,7 @@ RUN = e.Run(0.0, 1, 7, ("ws://a",), {"rate": 5}, "2026-01-02T03:04:05Z", 10.0, 1
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """Every kind of event is among them."""
     events = [*healthy(1), e.Error(1.0, "u0", "c1", "bad_frame", "no")]
-    assert {type(each) for each in events} == set(e.KINDS)
+    assert {type(each) for each in events} == set(e.EVENT_KINDS)
     with History(file=tmp_path / "history") as history:
         for event in events:
             history.record(event)
@@ -47,7 +47,7 @@ def test_what_is_recorded_while_the_file_is_written_is_written_later(
             history.record(late)
         return encode_event(event)
 
-    monkeypatch.setattr("landline.verify.history.encode_event", encode)
+    monkeypatch.setattr("landline_verify.history.history.encode_event", encode)
     history = History([RUN], file=tmp_path / "history")
     history.flush()
     history.close()

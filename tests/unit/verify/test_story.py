@@ -1,9 +1,9 @@
 """The story of a message has every event that concerns it, and none of other people."""
 
-from landline.verify import events as e
-from landline.verify.checker import check
-from landline.verify.story import tell
-from landline.verify.verdict import Violation
+from landline_verify.checker.check import check
+from landline_verify.checker.verdict import Violation
+from landline_verify.history import events as e
+from landline_verify.report.story import tell
 from support.histories import healthy
 
 

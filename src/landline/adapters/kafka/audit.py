@@ -7,8 +7,8 @@ from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters.kafka.cluster import KafkaCluster
 from landline.adapters.kafka.reader import KafkaLogReader
-from landline.adapters.kafka.topics import MESSAGES
-from landline.audit import Span
+from landline.adapters.kafka.topics import MESSAGES_TOPIC
+from landline.audit import OffsetRange
 from landline.errors import LogUnavailable
 from landline.model import Entry, LogIdentity, Positions
 
@@ -19,18 +19,20 @@ SILENCE_SECONDS = 30.0
 class KafkaAuditLog:
     """See `landline.audit.AuditLog`."""
 
-    def __init__(self, cluster: KafkaCluster, identity: LogIdentity, name: str = MESSAGES) -> None:
+    def __init__(
+        self, cluster: KafkaCluster, identity: LogIdentity, name: str = MESSAGES_TOPIC
+    ) -> None:
         self._cluster = cluster
         self._name = name
         self._partitions = range(identity.partitions)
         self._base = identity.base
 
-    async def spans(self) -> Mapping[int, Span]:
+    async def spans(self) -> Mapping[int, OffsetRange]:
         """Ask every leader for its first and its next offset."""
         first = await self._offsets(OffsetSpec.earliest())
         ends = await self._offsets(OffsetSpec.latest())
         return {
-            each: Span(self._base + first[each], self._base + ends[each])
+            each: OffsetRange(self._base + first[each], self._base + ends[each])
             for each in self._partitions
         }
 

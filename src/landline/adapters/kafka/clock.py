@@ -16,8 +16,8 @@ FRESH_SECONDS = 30.0
 class BrokerClock:
     """The last time that a broker stamped on a record of ours, carried on.
 
-    What stands in the log is no stamp: anybody may have written it, with any time. It is a guess,
-    for who has never seen a stamp.
+    A time in the log is no stamp: anybody may have written it. It is a guess, used until there has
+    been a stamp.
     """
 
     def __init__(

@@ -16,18 +16,18 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import AdminClient, ClusterMetadata, OffsetSpec
 
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable
 from landline.protocol.times import is_time
 
 T = TypeVar("T")
 
 # librdkafka gives up on a question after this; ours waits a little longer for its answer.
-ASK_SECONDS = 4.0
+KAFKA_ASK_SECONDS = 4.0
 _GRACE_SECONDS = 1.0
-_AGAIN_SECONDS = 0.2
 # How long a thread waits in librdkafka before it looks whether it is still wanted. What comes from
 # Kafka wakes it at once.
-POLL_SECONDS = 0.25
+KAFKA_POLL_SECONDS = 0.25
 
 _COMMON: Mapping[str, Any] = {
     # What goes wrong is told by our own lines, once: librdkafka would repeat it every second.
@@ -67,7 +67,7 @@ _STALE = frozenset(
         KafkaError._NOENT,
     }
 )
-_STALE_SECONDS = (0.05, 0.2, 0.5)
+_STALE_TRIES = 5
 _COMPLAINTS = frozenset({KafkaError._SSL, KafkaError._AUTHENTICATION})
 
 
@@ -115,34 +115,38 @@ class KafkaCluster:
         if error.code() in _COMPLAINTS:
             self._complaint = f"Kafka: {error.str()}"
 
-    async def known(self, topic: str, seconds: float = ASK_SECONDS) -> ClusterMetadata:
+    async def known(self, topic: str, seconds: float = KAFKA_ASK_SECONDS) -> ClusterMetadata:
         """Return what any broker knows of the cluster and of a topic, which need not be there.
 
         A broker that starts may not know itself yet; it is asked again. Not `describe_cluster`:
         that answer ends the process (librdkafka 2.16, an assertion). Raises: LogUnavailable.
         """
         give_up_at = asyncio.get_running_loop().time() + seconds
+        backoff = Backoff(last_seconds=0.4)
         while True:
+            pause = backoff.next_seconds()
             left = max(give_up_at - asyncio.get_running_loop().time(), 0.1)
             try:
                 asked = asyncio.to_thread(self.admin.list_topics, topic, timeout=left)
                 known = await _in_time(asked, left)
             except KafkaException as error:
-                if error.args[0].code() != KafkaError._PARTIAL or left <= _AGAIN_SECONDS:
+                if error.args[0].code() != KafkaError._PARTIAL or left <= pause:
                     raise LogUnavailable(words(error)) from error
             else:
                 if known.brokers:
                     return known
-                if left <= _AGAIN_SECONDS:
+                if left <= pause:
                     raise LogUnavailable("Kafka: no broker is registered yet")
-            await asyncio.sleep(_AGAIN_SECONDS)
+            await asyncio.sleep(pause)
 
     async def describe(self, topic: str) -> Any:
         """Return the topic's id and partitions, with leaders and replicas in sync.
 
         Raises: LogUnavailable, the broker's words among it when there is no such topic.
         """
-        asked = self.admin.describe_topics(TopicCollection([topic]), request_timeout=ASK_SECONDS)
+        asked = self.admin.describe_topics(
+            TopicCollection([topic]), request_timeout=KAFKA_ASK_SECONDS
+        )
         return await ask(asked[topic])
 
     async def partitions(self, topic: str) -> Sequence[Any]:
@@ -165,15 +169,16 @@ class KafkaCluster:
         One request a broker, whatever the number of partitions. Raises: LogUnavailable when
         none can say.
         """
-        give_up_at = asyncio.get_running_loop().time() + ASK_SECONDS
+        give_up_at = asyncio.get_running_loop().time() + KAFKA_ASK_SECONDS
+        backoff = Backoff(first_seconds=0.05)
         answers = await self._ask_offsets(topic, partitions, spec)
         with suppress(LogUnavailable, TimeoutError):  # what there is, is there
             async with asyncio.timeout_at(give_up_at):
-                for pause in _STALE_SECONDS:
+                for _ in range(_STALE_TRIES):
                     stale = [each for each, answer in answers.items() if _is_stale(answer)]
                     if not stale:
                         break
-                    await asyncio.sleep(pause)
+                    await backoff.wait()
                     await self.partitions(topic)  # so that the client knows the leaders
                     answers |= await self._ask_offsets(topic, stale, spec)
         offsets: dict[int, int] = {}
@@ -207,7 +212,8 @@ class KafkaCluster:
         self, topic: str, partitions: Iterable[int], spec: OffsetSpec
     ) -> dict[int, Any]:
         asked = self.admin.list_offsets(
-            {TopicPartition(topic, each): spec for each in partitions}, request_timeout=ASK_SECONDS
+            {TopicPartition(topic, each): spec for each in partitions},
+            request_timeout=KAFKA_ASK_SECONDS,
         )
         answers = await _in_time(
             asyncio.gather(*map(asyncio.wrap_future, asked.values()), return_exceptions=True)
@@ -219,7 +225,7 @@ def _is_stale(answer: Any) -> bool:
     return isinstance(answer, KafkaException) and answer.args[0].code() in _STALE
 
 
-async def ask(future: "Future[T]", seconds: float = ASK_SECONDS) -> T:
+async def ask(future: "Future[T]", seconds: float = KAFKA_ASK_SECONDS) -> T:
     """Return what Kafka answers. Raises: LogUnavailable."""
     try:
         return await _in_time(asyncio.wrap_future(future), seconds)
@@ -227,7 +233,7 @@ async def ask(future: "Future[T]", seconds: float = ASK_SECONDS) -> T:
         raise LogUnavailable(words(error)) from error
 
 
-async def _in_time(answer: Awaitable[T], seconds: float = ASK_SECONDS) -> T:
+async def _in_time(answer: Awaitable[T], seconds: float = KAFKA_ASK_SECONDS) -> T:
     try:
         async with asyncio.timeout(seconds + _GRACE_SECONDS):
             return await answer

@@ -4,10 +4,10 @@ Durable means `acks=all` from an idempotent producer. A record's partition is ou
 so is the deadline: whatever librdkafka does, every append is answered once, and an answer that
 did not come is `unknown`.
 
-The topic may be another one some day (deleted and made again, more partitions, a mirrored
-cluster): then the same offsets mean other records. Therefore offsets carry the *log epoch*, which
-an operator moves on when that happened on purpose (`landline migrate --new-log`): outside this
-folder an offset is `epoch << 40 | Kafka's offset`, so positions compare by epoch first.
+The topic may be another one some day (deleted and made again, more partitions, a mirrored cluster):
+then the same offsets mean other records. Therefore offsets carry the *log epoch*, which an operator
+moves on when that happened on purpose (`landline migrate --new-log`). Outside this folder an offset
+is `epoch << 40 | Kafka's offset`, so positions compare by epoch first.
 """
 
 import asyncio
@@ -20,28 +20,27 @@ from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters.kafka.clock import BrokerClock
 from landline.adapters.kafka.cluster import KafkaCluster
-from landline.adapters.kafka.producer import FLYING_BYTES, FLYING_RECORDS, Flight, Line
+from landline.adapters.kafka.producer import (
+    UNREPORTED_BYTES,
+    UNREPORTED_RECORDS,
+    ProducerThread,
+    UnreportedAppend,
+)
 from landline.adapters.kafka.reader import KafkaLogReader
-from landline.adapters.kafka.topics import Topic, judge_again, read_settings
+from landline.adapters.kafka.topic_watch import TopicWatch
+from landline.adapters.kafka.topics import Topic
 from landline.errors import LogLost, LogUnavailable
 from landline.model import OFFSET_BITS, Appended, AppendResult, NotAppended, Position, Positions
 from landline.observability.logging import get_logger
 from landline.protocol.partitions import partition_of
 
 # For librdkafka's report, which has a deadline of its own (`DELIVERY_SECONDS`).
-DEADLINE_SECONDS = 14.0
+REPORT_SECONDS = 14.0
 # At the end, how long nothing at all may be answered before the rest is given up.
-CLOSE_SECONDS = 1.5
-# How often the topic is looked at: its identity, its leaders, its replicas in sync.
-WATCH_SECONDS = 3.0
-WATCH_TROUBLED_SECONDS = 0.5
-# How often its settings are read: with the guard's own pace (retention.py), below 10 s until a
-# change counts.
-SETTINGS_SECONDS = 3.0
-
+LAST_APPENDS_SECONDS = 1.5
 # Said of the record itself, so it was the same at every try: it was not and will not be appended.
-# Anything else may be the answer to a second try after a first one that was appended and whose
-# answer got lost; a record that librdkafka purges from its queue may have been sent before, too.
+# Anything else may be the answer to a second try, after a first one that was appended and whose
+# answer got lost. A record that librdkafka purges from its queue may have been sent before, too.
 _CERTAIN = frozenset({KafkaError.MSG_SIZE_TOO_LARGE, KafkaError.INVALID_RECORD})
 # What a producer that is let go of says of its records. Not the partition's trouble.
 _PURGED = frozenset({KafkaError._PURGE_QUEUE, KafkaError._PURGE_INFLIGHT})
@@ -64,61 +63,58 @@ class KafkaEventLog:
         may_have_grown: bool = False,
     ) -> None:
         """With `may_have_grown` the topic may have more partitions than `topic` says: this is the
-        log as it was before they were raised, for who reads what the old ones hold.
+        log as it was before they were raised, for reading what the old ones hold.
 
         `topic.broken` was accepted at the start; what is broken later is a breach, or with
         `allow_unsafe` a warning. `hints` is a topic for what nobody reads.
         """
         self._cluster = cluster
         self._name = name
-        self._topic = topic
+        self._watch = TopicWatch(
+            cluster, name, topic, allow_unsafe=allow_unsafe, may_have_grown=may_have_grown
+        )
         self._hints = hints
-        self._allow_unsafe = allow_unsafe
-        self._may_have_grown = may_have_grown
-        self._accepted = frozenset(topic.broken)
-        self._settings_due = 0.0
         self._clock = BrokerClock(self._stamp, self._newest)
         self._base = epoch << OFFSET_BITS
         self._loop = asyncio.get_running_loop()
         # In the order of their deadlines, until librdkafka lets go of them: answered or not, the
         # memory is in use.
-        self._flying: dict[Flight, None] = {}
-        self._flying_bytes = 0
+        self._unreported: dict[UnreportedAppend, None] = {}
+        self._unreported_bytes = 0
         self._is_closed = False
-        self._unusable: dict[int, str] = {}  # partition -> why, as far as it is known
-        self._failed_at: dict[int, float] = {}
-        self._line = Line(self._cluster, self)
+        self._thread = ProducerThread(self._cluster, self)
 
     @property
     def durability(self) -> str:
         """Say what an acknowledged record survives."""
-        return self._topic.durability
+        return self._watch.topic.durability
 
     def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
         """Give the record to librdkafka, unless it is known that it could not go out."""
         partition = self.partition_of(key)
-        refusal = "the log is closed" if self._is_closed else self._unusable.get(partition)
+        refusal = "the log is closed" if self._is_closed else self._watch.refusal(partition)
         if refusal is None and (
-            len(self._flying) >= FLYING_RECORDS or self._flying_bytes >= FLYING_BYTES
+            len(self._unreported) >= UNREPORTED_RECORDS
+            or self._unreported_bytes >= UNREPORTED_BYTES
         ):
             refusal = "the log is behind; send again in a moment"
         if refusal is None:
-            flight = Flight(self._line, partition, len(value), done, self._loop.time())
+            append = UnreportedAppend(self._thread, partition, len(value), done, self._loop.time())
             try:
-                self._line.producer.produce(
-                    self._name, value, key, partition, on_delivery=flight.report
+                self._thread.producer.produce(
+                    self._name, value, key, partition, on_delivery=append.report
                 )
             except (BufferError, KafkaException) as error:
                 refusal = f"the log cannot take more: {error}"
             else:
-                self._flying[flight] = None
-                self._flying_bytes += flight.size_bytes
+                self._unreported[append] = None
+                self._unreported_bytes += append.size_bytes
                 return
         self._loop.call_soon(done, NotAppended(True, refusal))
 
     def partition_of(self, key: str) -> int:
         """Return the partition that `append` chooses."""
-        return partition_of(key, self._topic.partitions)
+        return partition_of(key, self._watch.topic.partitions)
 
     async def ends(self, partitions: Collection[int] | None = None) -> Positions:
         """Ask the leaders for their ends, all partitions in one request a broker."""
@@ -128,7 +124,7 @@ class KafkaEventLog:
     async def aged(self, share: float) -> Positions:
         """Ask for the first offset of each partition that is younger than that."""
         now_ms = await self._clock.now_ms()
-        retention_ms = self._topic.retention_ms
+        retention_ms = self._watch.topic.retention_ms
         if retention_ms is None or now_ms is None:
             return {}
         horizon_ms = int(now_ms - share * retention_ms)
@@ -143,11 +139,12 @@ class KafkaEventLog:
 
     async def open_reader(self, start: Positions) -> KafkaLogReader:
         """Open a consumer at exactly these offsets, after a look whether the log holds them."""
-        self._check_identity(await self._cluster.describe(self._name))
+        self._watch.check_identity(await self._cluster.describe(self._name))
         first = await self._offsets(OffsetSpec.earliest())
         ends = await self._offsets(OffsetSpec.latest())
         wanted = {
-            each: start.get(each, self._base) - self._base for each in range(self._topic.partitions)
+            each: start.get(each, self._base) - self._base
+            for each in range(self._watch.topic.partitions)
         }
         for partition, offset in wanted.items():
             if offset < 0:
@@ -171,19 +168,11 @@ class KafkaEventLog:
 
     def health(self) -> str | None:
         """Return what is known to be wrong with partitions."""
-        if not self._unusable:
-            return self.breach()
-        why = next(iter(self._unusable.values()))
-        if len(self._unusable) == self._topic.partitions:
-            return why
-        return f"{len(self._unusable)} of {self._topic.partitions} partitions: {why}"
+        return self._watch.health()
 
     def breach(self) -> str | None:
         """Return which settings were changed so that they break the promise, unless allowed."""
-        broken = [line for line in self._topic.broken if line not in self._accepted]
-        if self._allow_unsafe or not broken:
-            return None
-        return f"the settings of the log were changed and break the promise: {'; '.join(broken)}"
+        return self._watch.breach()
 
     async def warm_up(self) -> None:
         """Have the producer connect and get its id, so that the first send does not wait for it.
@@ -197,19 +186,19 @@ class KafkaEventLog:
     async def _stamp(self) -> int | None:
         """Have a broker stamp a hint without an address, which nobody reads, and return its time.
 
-        None when it cannot or does not: Kafka is away, or takes the time of whoever sends.
+        None when it cannot or does not: Kafka is away, or keeps the time that the sender gave.
         """
-        return None if self._hints is None else await self._line.stamp(self._hints)
+        return None if self._hints is None else await self._thread.stamp(self._hints)
 
     async def _newest(self) -> int | None:
         """Return the time of the newest records: for the brokers it is that late at the least.
 
-        None when that is not known, or where whoever sends says what time it is.
+        None when that is not known, or where the sender gives the time.
         """
-        if not self._topic.is_stamped:
+        if not self._watch.topic.is_stamped:
             return None
         try:
-            return await self._cluster.newest_ms(self._name, range(self._topic.partitions))
+            return await self._cluster.newest_ms(self._name, range(self._watch.topic.partitions))
         except LogUnavailable:
             return None
 
@@ -217,56 +206,53 @@ class KafkaEventLog:
         """Watch the topic and the deadlines. Raises: LogLost when it is another topic now."""
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch_deadlines())
-            tasks.create_task(self._watch_topic())
+            tasks.create_task(self._watch.run())
 
     async def close(self) -> None:
         """Settle what is under way, for as long as Kafka answers; the rest is unknown."""
         if self._is_closed:
             return
         self._is_closed = True
-        count, patient_until = len(self._flying), self._loop.time() + CLOSE_SECONDS
-        while self._flying and self._loop.time() < patient_until:
+        count, patient_until = len(self._unreported), self._loop.time() + LAST_APPENDS_SECONDS
+        while self._unreported and self._loop.time() < patient_until:
             await asyncio.sleep(0.01)
-            if len(self._flying) < count:
-                count, patient_until = len(self._flying), self._loop.time() + CLOSE_SECONDS
-        await self._line.end()
-        for flight in self._flying:
-            flight.answer(NotAppended(False, "the log was closed before Kafka answered"))
+            if len(self._unreported) < count:
+                count = len(self._unreported)
+                patient_until = self._loop.time() + LAST_APPENDS_SECONDS
+        await self._thread.end()
+        for append in self._unreported:
+            append.answer(NotAppended(False, "the log was closed before Kafka answered"))
 
     # Reports ---------------------------------------------------------------------------------
 
-    def settle(self, reports: Iterable[tuple[Flight, Any, Any]]) -> None:
+    def settle(self, reports: Iterable[tuple[UnreportedAppend, Any, Any]]) -> None:
         """Take what the producer's thread reported. On the loop's thread."""
-        for flight, error, message in reports:
-            del self._flying[flight]
-            self._flying_bytes -= flight.size_bytes
-            flight.answer(self._result(flight, error, message))
+        for append, error, message in reports:
+            del self._unreported[append]
+            self._unreported_bytes -= append.size_bytes
+            append.answer(self._result(append, error, message))
 
-    def _result(self, flight: Flight, error: Any, message: Any) -> AppendResult:
+    def _result(self, append: UnreportedAppend, error: Any, message: Any) -> AppendResult:
         if error is not None:
             code = error.code()
             is_certain = code in _CERTAIN
             if not is_certain and code not in _PURGED:
-                self._fail(flight.partition, f"Kafka: {error.str()}")
+                self._watch.failed(append.partition, f"Kafka: {error.str()}")
             return NotAppended(is_certain, f"Kafka: {error.str()}")
         if message.offset() < 0:  # the second try, long after a first one whose answer was lost
             return NotAppended(False, "Kafka has the record, and does not say where")
-        position = Position(flight.partition, self._base + message.offset())
+        position = Position(append.partition, self._base + message.offset())
         kind, time_ms = message.timestamp()
         if kind == TIMESTAMP_LOG_APPEND_TIME:
             self._clock.note(time_ms)
         return Appended(position, time_ms)
 
-    def renew(self, line: Line, why: str) -> None:
-        """The producer cannot go on, ever: what it held is unknown, the next one takes over."""
-        if line is self._line:
+    def renew(self, thread: ProducerThread, why: str) -> None:
+        """Replace a producer that can never go on. The fate of what it held is unknown."""
+        if thread is self._thread:
             log.error("producer_renewed", reason=why)
-            self._line = Line(self._cluster, self)
-            line.retire()
-
-    def _fail(self, partition: int, why: str) -> None:
-        self._failed_at[partition] = self._loop.time()
-        self._note({**self._unusable, partition: why})
+            self._thread = ProducerThread(self._cluster, self)
+            thread.retire()
 
     async def _watch_deadlines(self) -> None:
         while True:
@@ -274,101 +260,13 @@ class KafkaEventLog:
             self._expire()
 
     def _expire(self) -> None:
-        horizon = self._loop.time() - DEADLINE_SECONDS
-        late = list(takewhile(lambda flight: flight.since < horizon, self._flying))
-        for flight in late:
-            flight.answer(NotAppended(False, f"Kafka did not answer in {DEADLINE_SECONDS:g} s"))
-
-    # The topic -------------------------------------------------------------------------------
-
-    async def _watch_topic(self) -> None:
-        failures = 0
-        while True:
-            asked_at = self._loop.time()
-            is_known = True
-            try:
-                partitions = await self._cluster.partitions(self._name)
-            except LogUnavailable as error:
-                is_known = False
-                failures += 1
-                if failures > 1:  # the first may have been the one broker that hangs
-                    self._note(dict.fromkeys(range(self._topic.partitions), str(error)))
-            else:
-                failures = 0
-                unusable = dict(self._why_unusable(partitions))
-                for partition, failed_at in list(self._failed_at.items()):
-                    if failed_at >= asked_at:  # it failed while we asked: ask again
-                        unusable.setdefault(partition, "Kafka did not take the last record")
-                    else:
-                        del self._failed_at[partition]
-                self._note(unusable)
-                try:
-                    self._check_identity(await self._cluster.describe(self._name))
-                    await self._look_at_settings(partitions)
-                except LogUnavailable:
-                    is_known = False  # the controller alone knows, and may be away: look again
-            is_well = is_known and not self._unusable
-            await asyncio.sleep(WATCH_SECONDS if is_well else WATCH_TROUBLED_SECONDS)
-
-    async def _look_at_settings(self, partitions: Iterable[Any]) -> None:
-        """See whether somebody has changed what the promise rests on. Raises: LogUnavailable."""
-        if self._loop.time() < self._settings_due:
-            return  # also while there is trouble, when the rest is looked at more often
-        self._settings_due = self._loop.time() + SETTINGS_SECONDS
-        settings = await read_settings(self._cluster, self._name)
-        replicas = min(len(each.replicas) for each in partitions)
-        before = (self._topic, self.breach())
-        self._topic = judge_again(self._topic, self._name, replicas, settings)
-        if self._topic == before[0]:
-            return
-        log.info(
-            "log_settings_changed",
-            retention_ms=self._topic.retention_ms,
-            replicas=replicas,
-            min_in_sync=self._topic.in_sync,
-        )
-        if self._allow_unsafe:
-            for line in set(self._topic.broken) - set(before[0].broken):
-                log.warning("unsafe_setting", setting=line)
-        elif self.breach() is not None:
-            log.error("log_unsafe", reason=self.breach())
-        elif before[1] is not None:
-            log.info("log_safe_again")
-
-    def _why_unusable(self, partitions: Iterable[Any]) -> Iterable[tuple[int, str]]:
-        for each in partitions:
-            if each.leader < 0:
-                yield each.id, f"Kafka: partition {each.id} has no leader"
-            elif len(each.isrs) < self._topic.in_sync:
-                in_sync = f"{len(each.isrs)} of {self._topic.in_sync} needed replicas in sync"
-                yield each.id, f"Kafka: partition {each.id} has {in_sync}"
-
-    def _note(self, unusable: dict[int, str]) -> None:
-        before, self._unusable = self._unusable, unusable
-        if unusable and not before:
-            log.error("log_unusable", reason=self.health())
-        elif before and not unusable:
-            log.info("log_usable")
-
-    def _check_identity(self, described: Any) -> None:
-        found = (str(described.topic_id), len(described.partitions))
-        if found == (self._topic.topic_id, self._topic.partitions):
-            return
-        has_grown = found[1] > self._topic.partitions
-        if self._may_have_grown and has_grown and found[0] == self._topic.topic_id:
-            return
-        what = (
-            f"it was deleted and made again (id {found[0]}, was {self._topic.topic_id})"
-            if found[0] != self._topic.topic_id
-            else f"it has {found[1]} partitions now, it had {self._topic.partitions}"
-        )
-        raise LogLost(
-            f"{self._name} is another log: {what}. Stop all servers; if that was on purpose,"
-            " run `landline migrate --new-log`. See docs/failures.md"
-        )
+        horizon = self._loop.time() - REPORT_SECONDS
+        late = list(takewhile(lambda append: append.since < horizon, self._unreported))
+        for append in late:
+            append.answer(NotAppended(False, f"Kafka did not answer in {REPORT_SECONDS:g} s"))
 
     async def _offsets(
         self, spec: OffsetSpec, partitions: Collection[int] | None = None
     ) -> dict[int, int]:
-        asked = range(self._topic.partitions) if partitions is None else partitions
+        asked = range(self._watch.topic.partitions) if partitions is None else partitions
         return await self._cluster.offsets(self._name, asked, spec)

@@ -9,13 +9,13 @@ from typing import Any, Protocol
 
 from confluent_kafka import TIMESTAMP_LOG_APPEND_TIME, KafkaException, Producer
 
-from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster
+from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS, KafkaCluster
 from landline.adapters.kafka.topics import RECORD_BYTES
 from landline.model import AppendResult
 
 # What may be with librdkafka and the brokers at once.
-FLYING_RECORDS = 32_768
-FLYING_BYTES = 64 * 1024 * 1024
+UNREPORTED_RECORDS = 32_768
+UNREPORTED_BYTES = 64 * 1024 * 1024
 # librdkafka's own deadline. Longer than the brokers need to elect a new leader after one of them
 # was killed (9 s by default), so that a failover is slow, not unknown.
 DELIVERY_SECONDS = 12.0
@@ -23,30 +23,30 @@ STAMP_SECONDS = 3.0
 _JOIN_SECONDS = 5.0
 
 
-class Owner(Protocol):
-    """Who is told what became of the records. On the loop's thread."""
+class ReportTaker(Protocol):
+    """It is told what became of the records. On the loop's thread."""
 
-    def settle(self, reports: Iterable[tuple["Flight", Any, Any]]) -> None:
-        """Take reports: flight, error, message."""
+    def settle(self, reports: Iterable[tuple["UnreportedAppend", Any, Any]]) -> None:
+        """Take reports: append, error, message."""
 
-    def renew(self, line: "Line", why: str) -> None:
+    def renew(self, thread: "ProducerThread", why: str) -> None:
         """The producer cannot go on, ever."""
 
 
-class Flight:
+class UnreportedAppend:
     """An append between librdkafka and its report."""
 
-    __slots__ = ("_done", "_line", "partition", "since", "size_bytes")
+    __slots__ = ("_done", "_thread", "partition", "since", "size_bytes")
 
     def __init__(
         self,
-        line: "Line",
+        thread: "ProducerThread",
         partition: int,
         size_bytes: int,
         done: Callable[[AppendResult], None],
         since: float,
     ) -> None:
-        self._line = line
+        self._thread = thread
         self._done: Callable[[AppendResult], None] | None = done
         self.partition = partition
         self.size_bytes = size_bytes
@@ -54,22 +54,22 @@ class Flight:
 
     def report(self, error: Any, message: Any) -> None:
         """Take librdkafka's report, on the producer's thread."""
-        self._line.reported(self, error, message)
+        self._thread.reported(self, error, message)
 
     def answer(self, result: AppendResult) -> None:
-        """Tell whoever appended, the first time."""
+        """Tell the appender, the first time."""
         done, self._done = self._done, None
         if done is not None:
             done(result)
 
 
-class Line:
+class ProducerThread:
     """A producer and the thread that serves it. One wake-up of the loop takes all reports."""
 
-    def __init__(self, cluster: KafkaCluster, owner: Owner) -> None:
+    def __init__(self, cluster: KafkaCluster, owner: ReportTaker) -> None:
         self._owner = owner
         self._loop = asyncio.get_running_loop()
-        self._reports: deque[tuple[Flight, Any, Any]] = deque()
+        self._reports: deque[tuple[UnreportedAppend, Any, Any]] = deque()
         self._is_wake_due = False
         self._is_retired = False
         self.producer = Producer(
@@ -82,8 +82,8 @@ class Line:
                     # largest record could be refused for its size, with everything in it.
                     "batch.size": RECORD_BYTES,
                     "delivery.timeout.ms": int(DELIVERY_SECONDS * 1000),
-                    "queue.buffering.max.messages": 2 * FLYING_RECORDS,
-                    "queue.buffering.max.kbytes": 2 * FLYING_BYTES // 1024,
+                    "queue.buffering.max.messages": 2 * UNREPORTED_RECORDS,
+                    "queue.buffering.max.kbytes": 2 * UNREPORTED_BYTES // 1024,
                     "error_cb": self._failed,
                 }
             )
@@ -91,9 +91,9 @@ class Line:
         self._thread = threading.Thread(target=self._serve, name="kafka-producer", daemon=True)
         self._thread.start()
 
-    def reported(self, flight: Flight, error: Any, message: Any) -> None:
+    def reported(self, append: UnreportedAppend, error: Any, message: Any) -> None:
         """Queue a report for the loop. On the producer's thread."""
-        self._reports.append((flight, error, message))
+        self._reports.append((append, error, message))
         if not self._is_wake_due:
             self._is_wake_due = True
             self.on_loop(self._wake)
@@ -101,7 +101,7 @@ class Line:
     async def stamp(self, topic: str) -> int | None:
         """Send something to a topic and return the time that the broker stamped on it.
 
-        None when it does not: it is away, or the topic takes the time of whoever sends.
+        None when it does not: it is away, or the topic keeps the time that the sender gave.
         """
         stamped: asyncio.Future[int | None] = self._loop.create_future()
 
@@ -144,7 +144,7 @@ class Line:
     def _serve(self) -> None:
         # Blocks in librdkafka: polling every few milliseconds would cost half a core when idle.
         while not (self._is_retired and not len(self.producer)):
-            self.producer.poll(0.05 if self._is_retired else POLL_SECONDS)
+            self.producer.poll(0.05 if self._is_retired else KAFKA_POLL_SECONDS)
         self.producer.close()
 
     def on_loop(self, call: Callable[..., None], *args: Any) -> None:

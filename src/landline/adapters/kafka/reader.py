@@ -8,16 +8,16 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster, words
+from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS, KafkaCluster, words
 from landline.errors import LogLost, LogUnavailable
 from landline.model import Entry, Position, Stretch
 
-CLOSE_SECONDS = 5.0
+CONSUMER_CLOSE_SECONDS = 5.0
 # A partition that has more, of which nothing has come from one look to the next, is stuck.
-LOOK_SECONDS = 5.0
+STUCK_LOOK_SECONDS = 5.0
 # One read returns no more than this, and what the last of its handfuls has beyond it: on their way
 # into the store the records exist several times over.
-READ_BYTES = 4 * 1024 * 1024
+CONSUMER_READ_BYTES = 4 * 1024 * 1024
 _HANDFUL = 64
 
 _GONE = frozenset(
@@ -79,7 +79,7 @@ class KafkaLogReader:
         loop = asyncio.get_running_loop()
         closed = loop.run_in_executor(self._thread, self._consumer.close)
         self._thread.shutdown(wait=False)
-        await asyncio.wait([closed], timeout=CLOSE_SECONDS)
+        await asyncio.wait([closed], timeout=CONSUMER_CLOSE_SECONDS)
 
     async def _watch(self) -> None:
         """Look whether all comes that is there.
@@ -90,7 +90,7 @@ class KafkaLogReader:
         behind: dict[int, int] = {}
         while True:
             self._has_been_empty = False
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(STUCK_LOOK_SECONDS)
             try:
                 ends = await self._cluster.offsets(self._topic, self._position, OffsetSpec.latest())
             except LogUnavailable:
@@ -103,17 +103,17 @@ class KafkaLogReader:
                     if self._position[each] < end
                 },
             )
-            # Who does not read, or cannot keep up, gets nothing new either.
+            # A reader that does not read, or cannot keep up, gets nothing new either.
             if self._has_been_empty:
                 self._stuck = {each for each, _ in before.items() & behind.items()}
 
     def _poll(self, limit: int) -> list[Any]:
-        first = self._consumer.poll(POLL_SECONDS)
+        first = self._consumer.poll(KAFKA_POLL_SECONDS)
         if first is None:
             self._has_been_empty = True
             return []
         events, size_bytes = [first], _size_bytes(first)
-        while len(events) < limit and size_bytes < READ_BYTES:
+        while len(events) < limit and size_bytes < CONSUMER_READ_BYTES:
             # Without a time it would wait until it has as many as asked for.
             more = self._consumer.consume(min(_HANDFUL, limit - len(events)), 0)
             if not more:

@@ -9,7 +9,8 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
-from landline.adapters.kafka.cluster import POLL_SECONDS, KafkaCluster, words
+from landline.adapters.kafka.cluster import KAFKA_POLL_SECONDS, KafkaCluster, words
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable
 from landline.observability.logging import get_logger
 from landline.protocol.partitions import partition_of
@@ -20,8 +21,9 @@ WAITING_HINTS = 20_000
 WAITING_KIB = 32 * 1024
 _JOIN_SECONDS = 5.0
 _BATCH = 500
-_RETRY_SECONDS = 1.0
-WATCH_SECONDS = 3.0
+_FIRST_RETRY_SECONDS = 0.5
+_LAST_RETRY_SECONDS = 2.0
+BUS_WATCH_SECONDS = 3.0
 _HEADER = "address"
 
 log = get_logger(__name__)
@@ -131,7 +133,7 @@ class KafkaRoutingBus:
         """
         behind_at: int | None = None
         while True:
-            await asyncio.sleep(WATCH_SECONDS)
+            await asyncio.sleep(BUS_WATCH_SECONDS)
             if self._failure is not None:
                 continue
             before = behind_at
@@ -151,13 +153,15 @@ class KafkaRoutingBus:
 
     def _follow(self, start: TopicPartition | None) -> None:
         """Read until closed, on a thread of its own; after trouble from the then end on."""
+        backoff = Backoff(_FIRST_RETRY_SECONDS, _LAST_RETRY_SECONDS)
         while not self._is_closed.is_set():
             if start is not None:
+                backoff.reset()
                 try:
                     self._read_from(start)
                 except Exception as error:  # noqa: BLE001 - whatever it is, it must read again
                     self._on_loop(self._note, _why(error))
-            if self._is_closed.wait(_RETRY_SECONDS):
+            if self._is_closed.wait(backoff.next_seconds()):
                 return
             try:
                 start = self._ask_for_end()
@@ -171,7 +175,7 @@ class KafkaRoutingBus:
         asked = asyncio.run_coroutine_threadsafe(self._find_end(), self._loop)
         while not self._is_closed.is_set():
             with suppress(TimeoutError):
-                return asked.result(POLL_SECONDS)
+                return asked.result(KAFKA_POLL_SECONDS)
         asked.cancel()
         return None
 
@@ -185,7 +189,7 @@ class KafkaRoutingBus:
             consumer.assign([start])
             self._is_stale.clear()
             while not (self._is_closed.is_set() or self._is_stale.is_set()):
-                first = consumer.poll(POLL_SECONDS)
+                first = consumer.poll(KAFKA_POLL_SECONDS)
                 if first is not None:
                     self._hand_over([first, *consumer.consume(_BATCH, 0)])
         finally:
@@ -221,7 +225,7 @@ class KafkaRoutingBus:
             log.info("routing_usable")
 
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
-        with suppress(RuntimeError):  # a closed loop has nobody who listens
+        with suppress(RuntimeError):  # a closed loop has no listeners
             self._loop.call_soon_threadsafe(call, *args)
 
 

@@ -59,7 +59,7 @@ def read_security(path: Path) -> Mapping[str, str]:
 def _unused(settings: Mapping[str, str]) -> str | None:
     """Say which settings go unused with this protocol: librdkafka leaves them out in silence.
 
-    Whoever writes them believes that the line is encrypted, or that a user is checked.
+    An operator who writes them believes that the connection is encrypted, or a user is checked.
     """
     given = settings.get("security.protocol")
     protocol = (given or "plaintext").lower()

@@ -1,8 +1,8 @@
 """The topics as the promise needs them: made when missing, read back, compared.
 
 Source of the list: what Kafka's documentation names as conditions for durability (`acks`,
-`min.insync.replicas`, unclean election), and what our own log needs (no compaction, no early
-deletion, the log's own time, room for our largest record).
+`min.insync.replicas`, unclean election). And what our own log needs: no compaction, no early
+deletion, the log's own time, room for our largest record.
 """
 
 import asyncio
@@ -13,12 +13,13 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from landline.adapters.kafka.cluster import ASK_SECONDS, KafkaCluster, ask
+from landline.adapters.kafka.cluster import KAFKA_ASK_SECONDS, KafkaCluster, ask
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable
 from landline.protocol.limits import CONTENT_BYTES
 
-MESSAGES = "CHAT-MESSAGES"
-ROUTING = "CHAT-ROUTING"
+MESSAGES_TOPIC = "CHAT-MESSAGES"
+ROUTING_TOPIC = "CHAT-ROUTING"
 
 PARTITIONS = 32
 REPLICAS = 3
@@ -75,7 +76,7 @@ class Topic:
 
 
 async def prepare_topics(
-    cluster: KafkaCluster, messages: str = MESSAGES, routing: str = ROUTING
+    cluster: KafkaCluster, messages: str = MESSAGES_TOPIC, routing: str = ROUTING_TOPIC
 ) -> Topic:
     """Make the topics that are missing and return what CHAT-MESSAGES really is.
 
@@ -90,7 +91,7 @@ async def prepare_topics(
     return await inspect_topic(cluster, messages)
 
 
-async def find_topic(cluster: KafkaCluster, messages: str = MESSAGES) -> Topic | None:
+async def find_topic(cluster: KafkaCluster, messages: str = MESSAGES_TOPIC) -> Topic | None:
     """Return what CHAT-MESSAGES is, None where there is none. Nothing is made.
 
     Raises: LogUnavailable.
@@ -115,7 +116,7 @@ async def _make(cluster: KafkaCluster, name: str, replicas: int, config: Mapping
     settings["min.insync.replicas"] = str(IN_SYNC if replicas >= REPLICAS else 1)
     topic = NewTopic(name, PARTITIONS, replicas, config=settings)
     try:
-        await ask(cluster.admin.create_topics([topic], request_timeout=ASK_SECONDS)[name])
+        await ask(cluster.admin.create_topics([topic], request_timeout=KAFKA_ASK_SECONDS)[name])
     except LogUnavailable as error:
         if not _has_code(error, KafkaError.TOPIC_ALREADY_EXISTS):  # another server was faster
             raise
@@ -127,6 +128,7 @@ async def inspect_topic(cluster: KafkaCluster, name: str) -> Topic:
     Raises: LogUnavailable.
     """
     deadline = asyncio.get_running_loop().time() + _ELECTION_SECONDS
+    backoff = Backoff(first_seconds=0.05, last_seconds=0.5)
     while True:
         try:
             return await _inspect(cluster, name)
@@ -135,7 +137,7 @@ async def inspect_topic(cluster: KafkaCluster, name: str) -> Topic:
             is_settling = error.__cause__ is None or _has_code(error, *_SETTLING)
             if not is_settling or asyncio.get_running_loop().time() > deadline:
                 raise
-        await asyncio.sleep(0.05)
+        await backoff.wait()
 
 
 async def _inspect(cluster: KafkaCluster, name: str) -> Topic:
@@ -160,7 +162,7 @@ async def read_settings(cluster: KafkaCluster, name: str) -> Mapping[str, str]:
     Raises: LogUnavailable.
     """
     resource = ConfigResource(ResourceType.TOPIC, name)
-    asked = cluster.admin.describe_configs([resource], request_timeout=ASK_SECONDS)
+    asked = cluster.admin.describe_configs([resource], request_timeout=KAFKA_ASK_SECONDS)
     return {key: each.value for key, each in (await ask(asked[resource])).items()}
 
 

@@ -15,14 +15,14 @@ class MemoryDirectory:
         self._registry = registry
         self._address = address
 
-    async def register(self, entries: Collection[tuple[str, str]]) -> None:
-        """Add each session's own entry."""
-        for user, session in entries:
+    async def register(self, registrations: Collection[tuple[str, str]]) -> None:
+        """Add each session's own registration."""
+        for user, session in registrations:
             self._registry.setdefault(user, set()).add((self._address, session))
 
-    async def unregister(self, entries: Collection[tuple[str, str]]) -> None:
-        """Remove each session's own entry."""
-        for user, session in entries:
+    async def unregister(self, registrations: Collection[tuple[str, str]]) -> None:
+        """Remove each session's own registration."""
+        for user, session in registrations:
             known = self._registry.get(user)
             if known is None:
                 continue
@@ -45,8 +45,8 @@ class MemoryDirectory:
         return None
 
     async def close(self) -> None:
-        """Remove every entry of this server."""
-        for user, entries in list(self._registry.items()):
-            entries -= {entry for entry in entries if entry[0] == self._address}
-            if not entries:
+        """Remove every registration of this server."""
+        for user, registrations in list(self._registry.items()):
+            registrations -= {each for each in registrations if each[0] == self._address}
+            if not registrations:
                 del self._registry[user]

@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable
 
-# address -> who listens there: what all servers of one process share.
+# address -> its listener: what all servers of one process share.
 Exchange = dict[str, Callable[[bytes], None]]
 
 

@@ -1,4 +1,4 @@
-"""Waiting for the writer: one question at a time, for all who wait, and none when nobody does."""
+"""Waiting for the writer: one question at a time for all waiters, and none when nobody waits."""
 
 import asyncio
 from collections.abc import Awaitable, Callable
@@ -42,7 +42,7 @@ class AppliedPoller:
         self._moved.set()
 
     async def close(self) -> None:
-        """Stop asking; whoever still waits is told so."""
+        """Stop asking; those that still wait are told so."""
         if self._task is not None:
             self._task.cancel()
             await asyncio.wait([self._task])
@@ -56,12 +56,12 @@ class AppliedPoller:
                 with suppress(TimeoutError):
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._moved.wait()
-        self._task = None  # not a turn later: who comes now must start the next one
+        self._task = None  # not a turn later: the next caller must start another one
 
     async def _ask_once(self) -> None:
         try:
             applied = await self._ask()
-        except Exception as error:  # noqa: BLE001 - whoever waits must hear of it, a defect too
+        except Exception as error:  # noqa: BLE001 - the waiters must hear of it, of a defect too
             self._fail(error)
         else:
             for answer in self._take(lambda target: covers(applied, target)):

@@ -4,36 +4,28 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from landline.adapters.postgres.lane import Connection
-from landline.adapters.postgres.migrations import SCHEMA_VERSION, check_version, schema_version
+from landline.adapters.postgres.lane import PostgresConnection
+from landline.adapters.postgres.migrations import (
+    POSTGRES_SCHEMA_VERSION,
+    check_version,
+    schema_version,
+)
 from landline.adapters.postgres.opening import connected
+from landline.adapters.statements import statement
 from landline.audit import StoredDelivery, StoredMessage, StoredQuarantine
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
 from landline.model import LogIdentity, Position, Positions
 
 PAGE_SECONDS: Final = 30.0
-PAGE_ROWS: Final = 1_000
+AUDIT_ROWS: Final = 1_000
 _FIRST_ID: Final = "00000000-0000-0000-0000-000000000000"
 
-_IDENTITY: Final = "SELECT cluster_id, topic_id, partitions, epoch FROM log_identity"
-_APPLIED: Final = "SELECT log_partition, next_offset FROM applied"
-_MESSAGES: Final = """
-    SELECT message_id, conversation, sender, content, log_partition, log_offset,
-           (extract(epoch FROM created_at) * 1000)::bigint
-    FROM messages WHERE message_id >= $1::uuid AND ($2 OR message_id > $1::uuid)
-    ORDER BY message_id LIMIT $3
-"""
-_DELIVERIES: Final = """
-    SELECT message_id, recipient, mailbox, status = 'DELIVERED', log_partition, log_offset
-    FROM deliveries WHERE (message_id, recipient COLLATE "C") > ($1::uuid, $2::text)
-    ORDER BY message_id, recipient COLLATE "C" LIMIT $3
-"""
-_QUARANTINE: Final = """
-    SELECT log_partition, log_offset, reason FROM quarantine
-    WHERE (log_partition, log_offset) > ($1::int, $2::bigint)
-    ORDER BY log_partition, log_offset LIMIT $3
-"""
+_IDENTITY: Final = statement("postgres", "identity")
+_APPLIED: Final = statement("postgres", "applied")
+_AUDIT_MESSAGES: Final = statement("postgres", "audit_messages")
+_AUDIT_DELIVERIES: Final = statement("postgres", "audit_deliveries")
+_AUDIT_QUARANTINE: Final = statement("postgres", "audit_quarantine")
 
 
 @asynccontextmanager
@@ -45,10 +37,10 @@ async def open_audit_store(url: SecretUrl) -> AsyncIterator["PostgresAuditStore"
     async with connected(url, PAGE_SECONDS) as connection:
         version = await schema_version(connection)
         await check_version(connection, url)
-        if version < SCHEMA_VERSION:
+        if version < POSTGRES_SCHEMA_VERSION:
             raise StartupError(
                 f"--postgres {url}: its schema is at version {version}, this Landline needs"
-                f" {SCHEMA_VERSION}; run landline migrate"
+                f" {POSTGRES_SCHEMA_VERSION}; run landline migrate"
             )
         # Between two pages the log may be read for long.
         await connection.execute("SET idle_in_transaction_session_timeout = 0")
@@ -60,7 +52,7 @@ async def open_audit_store(url: SecretUrl) -> AsyncIterator["PostgresAuditStore"
 class PostgresAuditStore:
     """See `landline.audit.AuditStore`."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: PostgresConnection) -> None:
         self._connection = connection
 
     async def identity(self) -> LogIdentity | None:
@@ -75,7 +67,7 @@ class PostgresAuditStore:
     async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
         """Walk the primary key."""
         after = (-1, -1)
-        while rows := await self._fetch(_QUARANTINE, *after, PAGE_ROWS):
+        while rows := await self._fetch(_AUDIT_QUARANTINE, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredQuarantine(Position(partition, offset), reason)
@@ -85,7 +77,7 @@ class PostgresAuditStore:
     async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
         """Walk the primary key."""
         after, is_first = _FIRST_ID, True
-        while rows := await self._fetch(_MESSAGES, after, is_first, PAGE_ROWS):
+        while rows := await self._fetch(_AUDIT_MESSAGES, after, is_first, AUDIT_ROWS):
             after, is_first = str(rows[-1][0]), False
             yield [
                 StoredMessage(
@@ -97,7 +89,7 @@ class PostgresAuditStore:
     async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
         """Walk the primary key."""
         after = (_FIRST_ID, "")  # no recipient sorts before the empty one
-        while rows := await self._fetch(_DELIVERIES, *after, PAGE_ROWS):
+        while rows := await self._fetch(_AUDIT_DELIVERIES, *after, AUDIT_ROWS):
             after = (str(rows[-1][0]), rows[-1][1])
             yield [
                 StoredDelivery(

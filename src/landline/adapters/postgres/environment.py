@@ -1,7 +1,7 @@
 """The variables of PostgreSQL (`PGHOST`, `PGSSLMODE`, ...): which of them count, and what is wrong.
 
 The driver takes from them what the URL does not say. What it cannot use there is no fault of the
-URL, and who reads only that looks in the wrong place.
+URL, and an operator who reads only that looks in the wrong place.
 """
 
 import os
@@ -9,14 +9,10 @@ from collections.abc import Mapping
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 
+from landline.config.hosts import is_port
 from landline.config.postgres_parameters import NEVER_EMPTY, VARIABLES, find_problem
-from landline.config.values import (
-    SecretUrl,
-    UnfitValue,
-    check_characters,
-    is_port,
-    is_postgres_host,
-)
+from landline.config.urls import is_postgres_host
+from landline.config.values import SecretUrl, UnfitValue, check_characters
 
 _SAME: Final = {"database": "dbname"}
 

@@ -19,7 +19,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 from weakref import WeakKeyDictionary
 
 from landline.adapters.postgres import lane
-from landline.adapters.postgres.lane import TROUBLE, Connection, NoHostUsable
+from landline.adapters.postgres.lane import TROUBLE, NoHostUsable, PostgresConnection
 from landline.config.values import SecretUrl
 from landline.observability.logging import get_logger
 
@@ -88,10 +88,10 @@ class Hosts:
         self._hosts = hosts_of(url.reveal())
         self._only = self._hosts[0] if len(self._hosts) == 1 else ()
         self._current: Host | None = None
-        self._places: WeakKeyDictionary[Connection, Host] = WeakKeyDictionary()
+        self._places: WeakKeyDictionary[PostgresConnection, Host] = WeakKeyDictionary()
         self._lookups: dict[str, Future[Any]] = {}
 
-    async def connect(self, statement_seconds: float) -> Connection:
+    async def connect(self, statement_seconds: float) -> PostgresConnection:
         """Return a new connection to the primary. Raises: one of TROUBLE, ValueError for a bad URL.
 
         The host that was the primary the last time is asked first.
@@ -107,7 +107,7 @@ class Hosts:
         self._places[connection] = host
         return connection
 
-    def is_current(self, connection: Connection) -> bool:
+    def is_current(self, connection: PostgresConnection) -> bool:
         """Say whether the primary is still the host of this connection, as far as is known."""
         return self._places.get(connection) in (None, self._current)
 
@@ -123,10 +123,10 @@ class Hosts:
 
     async def _race(
         self, hosts: Sequence[Host], statement_seconds: float
-    ) -> tuple[Host, Connection]:
+    ) -> tuple[Host, PostgresConnection]:
         """Ask host after host, each a moment after the one before; the first that will do wins."""
         errors: dict[Host, BaseException] = {}
-        asked: dict[asyncio.Task[Connection], Host] = {}
+        asked: dict[asyncio.Task[PostgresConnection], Host] = {}
         waiting = list(hosts)
         try:
             while waiting or asked:
@@ -149,7 +149,7 @@ class Hosts:
             await _give_up(asked)
         raise NoHostUsable({str(host): errors[host] for host in self._hosts})
 
-    async def _ask(self, host: Host, statement_seconds: float) -> Connection:
+    async def _ask(self, host: Host, statement_seconds: float) -> PostgresConnection:
         await self._look_up(host)
         return await lane.connect(self._url, self._name, statement_seconds, *host)
 
@@ -164,7 +164,7 @@ class Hosts:
         lookup = self._lookups.get(host.name)
         if lookup is None or lookup.done():
             lookup = self._lookups[host.name] = Future()
-            lookup.set_running_or_notify_cancel()  # who waits may give up, the thread cannot
+            lookup.set_running_or_notify_cancel()  # the caller may give up, the thread cannot
             threading.Thread(
                 target=_resolve, args=(host, lookup), name=f"resolve {host.name}", daemon=True
             ).start()
@@ -174,7 +174,7 @@ class Hosts:
 def _resolve(host: Host, lookup: "Future[Any]") -> None:
     try:
         lookup.set_result(socket.getaddrinfo(host.name, host.port, type=socket.SOCK_STREAM))
-    except Exception as error:  # noqa: BLE001 - whoever waits must hear of it
+    except Exception as error:  # noqa: BLE001 - the caller must hear of it
         lookup.set_exception(error)
 
 
@@ -186,7 +186,7 @@ def _is_address(name: str) -> bool:
     return True
 
 
-async def _give_up(asked: "dict[asyncio.Task[Connection], Host]") -> None:
+async def _give_up(asked: "dict[asyncio.Task[PostgresConnection], Host]") -> None:
     """Let go of the hosts that were too slow, and of one that came in at the same moment."""
     for task in asked:
         task.cancel()

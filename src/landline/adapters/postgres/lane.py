@@ -15,14 +15,14 @@ import asyncpg
 from asyncpg.connect_utils import SessionAttribute
 
 from landline.config.values import SecretUrl
-from landline.errors import StoreRefused, StoreUnavailable
+from landline.errors import StoreUnavailable, Unstorable
 
 T = TypeVar("T")
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic only in the stubs
+PostgresConnection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"  # generic only in the stubs
 
-CONNECT_SECONDS: Final = 3.0
-CLOSE_SECONDS: Final = 1.0
-# Who waits longer than this looks whether another host has taken over.
+LANE_CONNECT_SECONDS: Final = 3.0
+LANE_CLOSE_SECONDS: Final = 1.0
+# A request that waits longer checks whether another host has taken over.
 HANG_SECONDS: Final = 2.0
 
 # What the driver raises for trouble outside; TimeoutError and ssl.SSLError are OSErrors.
@@ -71,7 +71,7 @@ async def connect(
     statement_seconds: float,
     host: str | None = None,
     port: int | None = None,
-) -> Connection:
+) -> PostgresConnection:
     """Return a new connection to the primary. Raises: one of TROUBLE, ValueError for a bad URL.
 
     `host` and `port`: this one of those in the URL, and no other (see `hosts.py`).
@@ -83,7 +83,7 @@ async def connect(
         url.reveal(),
         host=host,
         port=port,
-        timeout=CONNECT_SECONDS,
+        timeout=LANE_CONNECT_SECONDS,
         # A standby may lag behind, and then says that nothing is pending which is.
         target_session_attrs=SessionAttribute.read_write,
         server_settings={
@@ -109,7 +109,7 @@ async def connect(
     )
 
 
-def check_session(connection: Connection) -> None:
+def check_session(connection: PostgresConnection) -> None:
     """See that the session is as it was asked for. Raises: WrongSession."""
     settings = connection.get_settings()
     for each in _REPORTED:
@@ -121,7 +121,7 @@ def check_session(connection: Connection) -> None:
 class Whereabouts(Protocol):
     """Which host the lanes of a store go to (see `hosts.Hosts`)."""
 
-    def is_current(self, connection: Connection) -> bool:
+    def is_current(self, connection: PostgresConnection) -> bool:
         """Say whether it is the host of this connection."""
 
     async def look(self) -> None:
@@ -133,22 +133,22 @@ class Lane:
 
     def __init__(
         self,
-        open_connection: Callable[[], Awaitable[Connection]],
+        open_connection: Callable[[], Awaitable[PostgresConnection]],
         deadline_seconds: float,
         whereabouts: Whereabouts,
     ) -> None:
         self._open_connection = open_connection
         self._deadline_seconds = deadline_seconds
         self._whereabouts = whereabouts
-        self._connection: Connection | None = None
+        self._connection: PostgresConnection | None = None
         self._turn = asyncio.Lock()
         self._is_closed = False
         self.trouble: str | None = None
 
-    async def run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
         """Return what `work` returns; the deadline covers the wait for the lane too.
 
-        Raises: StoreUnavailable, StoreRefused when PostgreSQL will never take what it was given.
+        Raises: StoreUnavailable, Unstorable when PostgreSQL will never take what it was given.
         Cancelling is safe: the connection is cut off.
         """
         try:
@@ -156,7 +156,7 @@ class Lane:
                 result = await self._run(work)
         except TROUBLE as error:
             if is_refusal(error):
-                raise StoreRefused(reason(error)) from error
+                raise Unstorable(reason(error)) from error
             self.trouble = reason(error)
             raise StoreUnavailable(self.trouble) from error
         self.trouble = None
@@ -176,9 +176,9 @@ class Lane:
         if self._turn.locked():
             connection.terminate()
         with suppress(*TROUBLE):
-            await connection.close(timeout=CLOSE_SECONDS)
+            await connection.close(timeout=LANE_CLOSE_SECONDS)
 
-    async def _run(self, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run(self, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
         self._check_open()
         connection = self._connection
         if connection is not None and not self._whereabouts.is_current(connection):
@@ -196,7 +196,7 @@ class Lane:
             raise
 
     async def _attend(
-        self, connection: Connection, work: Callable[[Connection], Awaitable[T]]
+        self, connection: PostgresConnection, work: Callable[[PostgresConnection], Awaitable[T]]
     ) -> T:
         """Wait for the work, and not for a host whose place another one has taken."""
         working = asyncio.ensure_future(work(connection))
@@ -211,7 +211,7 @@ class Lane:
                 # In this order: a transaction would be rolled back first, and wait for an answer.
                 connection.terminate()
                 working.cancel()
-                await asyncio.wait({working}, timeout=CLOSE_SECONDS)
+                await asyncio.wait({working}, timeout=LANE_CLOSE_SECONDS)
 
     def _check_open(self) -> None:
         if self._is_closed:

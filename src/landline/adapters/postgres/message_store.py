@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from importlib.resources import files
 from operator import itemgetter
 from typing import Any, Final, TypeVar
 
 from landline.adapters.postgres.applied_poller import AppliedPoller
 from landline.adapters.postgres.hosts import Hosts
-from landline.adapters.postgres.lane import Connection, Lane
+from landline.adapters.postgres.lane import Lane, PostgresConnection
 from landline.adapters.postgres.pages import (
     TURNS,
     pending_answers,
@@ -17,8 +16,9 @@ from landline.adapters.postgres.pages import (
     turns_arguments,
 )
 from landline.adapters.postgres.preflight import broken_promises
+from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
-from landline.errors import StoreRefused, StoreUnavailable
+from landline.errors import StoreUnavailable, Unstorable
 from landline.model import (
     NOWHERE,
     Appended,
@@ -32,30 +32,29 @@ from landline.model import (
 
 T = TypeVar("T")
 
-# Below the deadlines of those who ask, so that the reason they hear is ours.
-WRITE_SECONDS: Final = 15.0
+# Below the callers' deadlines, so that the reason they hear is ours.
+WRITER_LANE_SECONDS: Final = 15.0
 REPLAY_SECONDS: Final = 8.0
-# As many as a server asks for pages at once (`gateway.replay`): each request may be held up by a
+# As many as a server asks for pages at once (`gateway.replay`). Each request may be held up by a
 # mailbox that cannot be read in time, and with no lane left nobody could find out which one it is.
 # The last one that was used is taken first, so that usually there is one connection.
 REPLAY_LANES: Final = 5
 # In trouble at the same time, it is no longer about the mailboxes that some of them have met.
 REPLAY_LANES_IN_TROUBLE: Final = 3
-ASK_SECONDS: Final = 4.0
+ASKER_LANE_SECONDS: Final = 4.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
 
-_SQL: Final = files("landline.adapters.postgres").joinpath("sql")
-_APPLY: Final = _SQL.joinpath("apply.sql").read_text()
-_APPLIED: Final = _SQL.joinpath("applied.sql").read_text()
-PENDING: Final = _SQL.joinpath("pending.sql").read_text()
-_FIND: Final = _SQL.joinpath("find.sql").read_text()
-_ADOPT: Final = _SQL.joinpath("adopt.sql").read_text()
-_NEW_EPOCH: Final = _SQL.joinpath("new_epoch.sql").read_text()
-_PLACE_APPLIED: Final = _SQL.joinpath("place_applied.sql").read_text()
-_SKIP_APPLIED: Final = _SQL.joinpath("skip_applied.sql").read_text()
-_OTHERS: Final = _SQL.joinpath("others.sql").read_text()
-_IDENTITY: Final = _SQL.joinpath("identity.sql").read_text()
+_APPLY: Final = statement("postgres", "apply")
+_APPLIED: Final = statement("postgres", "applied")
+PENDING: Final = statement("postgres", "pending")
+_FIND: Final = statement("postgres", "find")
+_ADOPT: Final = statement("postgres", "adopt")
+_NEW_EPOCH: Final = statement("postgres", "new_epoch")
+_PLACE_APPLIED: Final = statement("postgres", "place_applied")
+_SKIP_APPLIED: Final = statement("postgres", "skip_applied")
+_OTHERS: Final = statement("postgres", "others")
+_IDENTITY: Final = statement("postgres", "identity")
 
 
 class PostgresMessageStore:
@@ -68,7 +67,7 @@ class PostgresMessageStore:
         self._name = f"landline-{server_id}"
         self._allow_unsafe = allow_unsafe
         self._hosts = hosts = Hosts(url, self._name)
-        self._writer = Lane(self._connect_writer, WRITE_SECONDS, hosts)
+        self._writer = Lane(self._connect_writer, WRITER_LANE_SECONDS, hosts)
         self._replay = [
             Lane(lambda: hosts.connect(REPLAY_SECONDS), REPLAY_SECONDS, hosts)
             for _ in range(REPLAY_LANES)
@@ -76,7 +75,7 @@ class PostgresMessageStore:
         self._free_replay: asyncio.Queue[Lane] = asyncio.LifoQueue()
         for lane in self._replay:
             self._free_replay.put_nowait(lane)
-        self._asker = Lane(lambda: hosts.connect(ASK_SECONDS), ASK_SECONDS, hosts)
+        self._asker = Lane(lambda: hosts.connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
         self._poller = AppliedPoller(self.applied)
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
@@ -89,7 +88,7 @@ class PostgresMessageStore:
             arguments = _apply_arguments(group)
             try:
                 moved = await self._fetch(self._writer, _APPLY, *arguments)
-            except StoreRefused:
+            except Unstorable:
                 if moved_any:
                     # What was applied stands: "not all" is the truth, and the refusal comes
                     # again when the rest is tried by itself.
@@ -106,7 +105,7 @@ class PostgresMessageStore:
         return dict(await self._read(self._asker, _APPLIED))
 
     async def wait_applied(self, target: Positions) -> Positions:
-        """Ask again and again, together with all others who wait."""
+        """Ask again and again, with one question for all callers that wait."""
         return await self._poller.wait(target)
 
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
@@ -143,7 +142,7 @@ class PostgresMessageStore:
         await self._poller.close()
         await asyncio.gather(*(lane.close() for lane in self._lanes))
 
-    # Which log this is: outside the port, for who opens the log ---------------------------------
+    # Which log this is: outside the port, for opening the log -----------------------------------
 
     async def identity(self) -> LogIdentity | None:
         """Return which log the rows come from, None before the first. Raises: StoreUnavailable."""
@@ -156,7 +155,7 @@ class PostgresMessageStore:
         Every partition then stands at the start of the epoch. Raises: StoreUnavailable.
         """
 
-        async def work(connection: Connection) -> LogIdentity:
+        async def work(connection: PostgresConnection) -> LogIdentity:
             async with connection.transaction():
                 await connection.execute(_ADOPT, *_fields(identity))
                 # Under the lock of the row, taken by the statement above where it made one.
@@ -172,15 +171,14 @@ class PostgresMessageStore:
     ) -> LogIdentity:
         """Go over from the epoch `identity.epoch` to the next one, with the log of `identity`.
 
-        An operator's decision: what the old log held beyond `applied` is given up. Every
-        partition then stands at the start of the new epoch, above all positions of the old one;
-        `first` are the offsets, counted within the log, at which those begin whose first records
-        are gone already.
+        An operator's decision: what the old log held beyond `applied` is given up. Every partition
+        then stands at the start of the new epoch, above all positions of the old one. `first` are
+        the offsets, counted within the log, of partitions whose first records have gone already.
         Returns the new identity, or, when the store is not in that epoch, the one it has.
         Raises: StoreUnavailable.
         """
 
-        async def work(connection: Connection) -> LogIdentity:
+        async def work(connection: PostgresConnection) -> LogIdentity:
             async with connection.transaction():
                 changed = await connection.fetchrow(_NEW_EPOCH, *_fields(identity))
                 if changed is None:
@@ -206,11 +204,11 @@ class PostgresMessageStore:
     def _lanes(self) -> tuple[Lane, ...]:
         return self._writer, *self._replay, self._asker
 
-    async def _connect_writer(self) -> Connection:
-        """Connect, and do not write where a commit may be forgotten: whoever was told that a
+    async def _connect_writer(self) -> PostgresConnection:
+        """Connect, and do not write where a commit may be forgotten: a client that was told that a
         position is applied may have acted on it.
         """
-        connection = await self._hosts.connect(WRITE_SECONDS)
+        connection = await self._hosts.connect(WRITER_LANE_SECONDS)
         try:
             broken = [] if self._allow_unsafe else await broken_promises(connection)
         except BaseException:
@@ -240,13 +238,13 @@ class PostgresMessageStore:
     async def _read(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
         try:
             return await self._fetch(lane, sql, *arguments)
-        except StoreRefused as error:
+        except Unstorable as error:
             raise StoreUnavailable(str(error)) from error
 
     async def _fetch(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
         return await self._run(lane, lambda connection: connection.fetch(sql, *arguments))
 
-    async def _run(self, lane: Lane, work: Callable[[Connection], Awaitable[T]]) -> T:
+    async def _run(self, lane: Lane, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
         try:
             return await lane.run(work)
         except StoreUnavailable:

@@ -12,11 +12,11 @@ import asyncpg
 from landline.adapters.postgres.environment import find_mistake, place
 from landline.adapters.postgres.hosts import Hosts
 from landline.adapters.postgres.lane import (
-    CLOSE_SECONDS,
-    CONNECT_SECONDS,
+    LANE_CLOSE_SECONDS,
+    LANE_CONNECT_SECONDS,
     TROUBLE,
-    Connection,
     NoHostUsable,
+    PostgresConnection,
     WrongSession,
     check_session,
     reason,
@@ -52,12 +52,12 @@ _BY_SQLSTATE: Final = {
 
 
 @asynccontextmanager
-async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[Connection]:
+async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[PostgresConnection]:
     """Open a connection for the length of a `with` block.
 
     Raises: StartupError for everything that the connection or its use may run into.
     """
-    connection: Connection | None = None
+    connection: PostgresConnection | None = None
     mistake = find_mistake(url)
     if mistake is not None:
         raise StartupError(f"--postgres {url}: {'; '.join(mistake)}")
@@ -77,8 +77,8 @@ async def connected(url: SecretUrl, statement_seconds: float) -> AsyncIterator[C
     finally:
         if connection is not None:
             with suppress(*TROUBLE):
-                async with asyncio.timeout(CLOSE_SECONDS):  # its own does not cover all of it
-                    await connection.close(timeout=CLOSE_SECONDS)
+                async with asyncio.timeout(LANE_CLOSE_SECONDS):  # its own does not cover all of it
+                    await connection.close(timeout=LANE_CLOSE_SECONDS)
             connection.terminate()
 
 
@@ -119,7 +119,7 @@ def _explain_line(url: SecretUrl, error: BaseException) -> tuple[str, str]:
         return "the host is unknown", f"correct the host in {place(url, 'host')}"
     if isinstance(error, TimeoutError):
         return (
-            f"no answer within {CONNECT_SECONDS:.0f} s",
+            f"no answer within {LANE_CONNECT_SECONDS:.0f} s",
             "see that the server runs and is reached",
         )
     if isinstance(error, FileNotFoundError):

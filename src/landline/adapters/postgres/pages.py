@@ -2,9 +2,9 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from typing import Any, Final
 
+from landline.adapters.statements import statement
 from landline.model import (
     FIRST_TURN,
     MESSAGES_A_TURN,
@@ -17,8 +17,7 @@ from landline.model import (
     turns_of,
 )
 
-_SQL: Final = files("landline.adapters.postgres").joinpath("sql")
-TURNS: Final = _SQL.joinpath("turns.sql").read_text()
+TURNS: Final = statement("postgres", "turns")
 
 
 def pending_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:

@@ -3,15 +3,20 @@
 import asyncio
 from typing import Final
 
-from landline.adapters.postgres.lane import Connection
-from landline.adapters.postgres.migrations import SCHEMA_VERSION, check_version, schema_version
+from landline.adapters.postgres.lane import PostgresConnection
+from landline.adapters.postgres.migrations import (
+    POSTGRES_SCHEMA_VERSION,
+    check_version,
+    schema_version,
+)
 from landline.adapters.postgres.opening import connected
+from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
 
-CHECK_SECONDS: Final = 5.0
-# The oldest one that its makers still mended when this was written, and the first whose
-# extract() is exact.
+POSTGRES_CHECK_SECONDS: Final = 5.0
+# The oldest version that still got fixes when this was written, and the first whose extract() is
+# exact.
 OLDEST_SERVER: Final = 14
 
 # A setting, the values that keep the promise, and what breaks it otherwise.
@@ -24,25 +29,14 @@ _PROMISES: Final = (
     ),
     ("full_page_writes", {"on"}, "a power loss may damage pages that were being written"),
 )
-_SETTINGS: Final = "SELECT name, setting FROM pg_settings WHERE name = ANY ($1::text[])"
+_SETTINGS: Final = statement("postgres", "settings")
 
 _TABLES: Final = ("messages", "deliveries", "applied", "quarantine", "log_identity")
-_UNWRITABLE: Final = """
-    SELECT name FROM unnest($1::text[]) AS t (name)
-    WHERE to_regclass(name) IS NULL
-       OR NOT (has_table_privilege(name, 'SELECT') AND has_table_privilege(name, 'INSERT')
-               AND has_table_privilege(name, 'UPDATE'))
-"""
+_UNWRITABLE: Final = statement("postgres", "unwritable")
 # Of a server that is older than these columns nobody knows it.
 _FIRST_WITH_COLLATION_VERSION: Final = 15
-_COLLATION: Final = """
-    SELECT quote_ident(datname) AS name, datcollate AS collation, datcollversion AS before,
-           pg_database_collation_actual_version(oid) AS now
-    FROM pg_database WHERE datname = current_database()
-"""
-_MAY_CREATE: Final = """
-    SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_user
-"""
+_COLLATION: Final = statement("postgres", "collation")
+_MAY_CREATE: Final = statement("postgres", "may_create")
 
 
 async def check(url: SecretUrl) -> list[str]:
@@ -52,7 +46,10 @@ async def check(url: SecretUrl) -> list[str]:
     one, or none, if this user can migrate it.
     Raises: StartupError for all that cannot work.
     """
-    async with connected(url, CHECK_SECONDS) as connection, asyncio.timeout(2 * CHECK_SECONDS):
+    async with (
+        connected(url, POSTGRES_CHECK_SECONDS) as connection,
+        asyncio.timeout(2 * POSTGRES_CHECK_SECONDS),
+    ):
         await _check_server(connection, url)
         await _check_rights(connection, url)
         return [f"--postgres {url}: {line}" for line in await broken_promises(connection)]
@@ -65,7 +62,10 @@ async def collation_change(url: SecretUrl) -> str | None:
     bytes; all else in the database may not be found any more, or be there twice.
     Raises: StartupError.
     """
-    async with connected(url, CHECK_SECONDS) as connection, asyncio.timeout(2 * CHECK_SECONDS):
+    async with (
+        connected(url, POSTGRES_CHECK_SECONDS) as connection,
+        asyncio.timeout(2 * POSTGRES_CHECK_SECONDS),
+    ):
         if connection.get_server_version().major < _FIRST_WITH_COLLATION_VERSION:
             return None
         name, collation, before, now = await connection.fetchrow(_COLLATION) or (None,) * 4
@@ -78,7 +78,7 @@ async def collation_change(url: SecretUrl) -> str | None:
     )
 
 
-async def broken_promises(connection: Connection) -> list[str]:
+async def broken_promises(connection: PostgresConnection) -> list[str]:
     """Return a line for each setting of this session that breaks the promise."""
     names = [name for name, _good, _risk in _PROMISES]
     rows = await connection.fetch(_SETTINGS, names)
@@ -90,7 +90,7 @@ async def broken_promises(connection: Connection) -> list[str]:
     ]
 
 
-async def _check_server(connection: Connection, url: SecretUrl) -> None:
+async def _check_server(connection: PostgresConnection, url: SecretUrl) -> None:
     version = connection.get_server_version()
     if version.major < OLDEST_SERVER:
         raise StartupError(
@@ -105,10 +105,10 @@ async def _check_server(connection: Connection, url: SecretUrl) -> None:
         )
 
 
-async def _check_rights(connection: Connection, url: SecretUrl) -> None:
+async def _check_rights(connection: PostgresConnection, url: SecretUrl) -> None:
     version = await schema_version(connection)
     await check_version(connection, url)
-    if version < SCHEMA_VERSION:
+    if version < POSTGRES_SCHEMA_VERSION:
         may_create, user = await connection.fetchrow(_MAY_CREATE) or (False, "the user")
         if not may_create:
             raise StartupError(

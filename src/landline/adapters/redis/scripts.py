@@ -1,9 +1,9 @@
 """The steps that Redis has to take in one go, and the only ones that are scripts.
 
-`ENTER` compares and sets the server's key, which no plain command does; entries go in with it
-because nobody may read them and find their server dead (after a FLUSHALL, say), and because one
+`ENTER` compares and sets the server's key, which no plain command does. Registrations go in with it
+for two reasons. Nobody may read them and find their server dead, after a FLUSHALL, say. And one
 command for two hundred sessions costs a tenth of four hundred commands.
-The others delete what is still as it was seen, and nothing that was made anew since.
+The others delete only what is still as it was seen, and nothing that was made since.
 
 A key may be somebody else's, and of another type. One of a user is left alone: nothing of ours is
 there, and that concerns this user, not those behind it. The server's own is an error that the
@@ -12,8 +12,9 @@ caller puts into words.
 
 # KEYS: the server's, then the users'. ARGV: incarnation, life, milliseconds to live of the
 # server's key and of the users', beat, then one member for each user. Returns what the server's key
-# held before, '' for nothing. It is ours now, unless another run of a server held it; the entries
-# are made either way. A beat that comes late, on another connection, does not set ours back.
+# held before, '' for nothing. It is ours now, unless another run of a server held it; the
+# registrations are made either way. A beat that comes late, on another connection, does not
+# set ours back.
 ENTER = """
 local held = redis.pcall('GET', KEYS[1]) or ''
 if type(held) == 'table' then

@@ -1,4 +1,4 @@
-"""Looks at `--redis` once at the start, so that a mistake in it is told to who made it."""
+"""Tries `--redis` once at the start, so that an operator hears of a mistake in it."""
 
 import asyncio
 import socket
@@ -23,14 +23,17 @@ from landline.config.values import mask
 from landline.errors import StartupError
 from landline.observability.logging import get_logger
 
-CHECK_SECONDS = 3.0
+REDIS_CHECK_SECONDS = 3.0
 
 _NO_TLS = ("it does not speak TLS", "use redis://, or the port that has TLS")
-_HUNG_UP = ("it hangs up at once", "if it wants TLS, use rediss://, otherwise mend host and port")
-# What only a person can mend, the special before the general: kinds of error, what is wrong, what
-# to do.
+_HUNG_UP = (
+    "it hangs up at once",
+    "if it wants TLS, use rediss://, otherwise correct host and port",
+)
+# What only a person can correct, the special before the general: kinds of error, what is wrong,
+# what to do.
 _MISTAKES: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], ...]] = (
-    ((socket.gaierror,), "there is no such host", "mend the host's name"),
+    ((socket.gaierror,), "there is no such host", "correct the host's name"),
     (
         (ssl.SSLCertVerificationError,),
         "its certificate is refused ({})",
@@ -40,11 +43,11 @@ _MISTAKES: Final[tuple[tuple[tuple[type[BaseException], ...], str, str], ...]] =
     (
         (AuthenticationError, NoPermissionError),
         "user or password are refused",
-        "mend them: redis://USER:PASSWORD@HOST:6379/0",
+        "correct them: redis://USER:PASSWORD@HOST:6379/0",
     ),
     ((ConnectionResetError, EOFError), *_HUNG_UP),
-    ((InvalidResponse,), "who answers there is not a Redis", "mend host and port"),
-    ((ResponseError,), "it answers: {}", "mend the URL"),
+    ((InvalidResponse,), "what answers there is not a Redis", "correct host and port"),
+    ((ResponseError,), "it answers: {}", "correct the URL"),
     ((ValueError, TypeError), "it cannot be used ({})", "give one like redis://HOST:6379/0"),
 )
 
@@ -54,14 +57,14 @@ log = get_logger(__name__)
 async def check(url: str) -> None:
     """Connect once, and tell an operator's mistake from an outage.
 
-    What only a person can mend (no such host, wrong password, TLS on one side only, somebody else
-    who listens there) is an error. An outage is not: nothing is lost without Redis, so a server
-    that starts during one says so, goes on, and finds Redis when it is back.
+    A mistake (no such host, wrong password, TLS on one side only, another program that listens
+    there) is an error. An outage is not: nothing is lost without Redis. A server that starts
+    during one says so, goes on, and finds Redis when it is back.
     Raises: StartupError.
     """
     _build(url)
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(REDIS_CHECK_SECONDS):
             await _greet(url)
     except (RedisError, OSError, TimeoutError, ValueError, TypeError, EOFError) as error:
         mistake = _mistake(error) or await _plain_instead_of_tls(url)
@@ -71,7 +74,7 @@ async def check(url: str) -> None:
         log.warning(
             "redis_unavailable",
             redis=mask(url),
-            reason=str(error) or f"no answer in {CHECK_SECONDS:g} s",
+            reason=str(error) or f"no answer in {REDIS_CHECK_SECONDS:g} s",
             advice="messages to users on other servers arrive by the sweep until it is back",
         )
 
@@ -127,7 +130,7 @@ def _reason(cause: BaseException) -> str:
 
 
 def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """What the driver wraps is what tells the reason, so the innermost comes first."""
+    """Yield the innermost error first: what the driver wraps tells the reason."""
     chain = []
     while error is not None and error not in chain:
         chain.append(error)
@@ -141,7 +144,7 @@ async def _plain_instead_of_tls(url: str) -> tuple[str, str] | None:
         return None
     with suppress(RedisError, OSError, TimeoutError, ValueError, TypeError, EOFError):
         pool = ConnectionPool.from_url(url)
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(REDIS_CHECK_SECONDS):
             reader, writer = await asyncio.open_connection(
                 pool.connection_kwargs.get("host", "localhost"),
                 pool.connection_kwargs.get("port", 6379),

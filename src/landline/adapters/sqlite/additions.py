@@ -2,19 +2,12 @@
 
 import sqlite3
 
-# As in schema.sql.
-_ADD_COLUMN = "ALTER TABLE deliveries ADD COLUMN conversation TEXT"
-_ADD_INDEXES = """
-    CREATE INDEX IF NOT EXISTS deliveries_turns ON deliveries (mailbox, conversation, log_offset)
-        WHERE status = 'UNDELIVERED';
-    CREATE INDEX IF NOT EXISTS deliveries_without_conversation ON deliveries (message_id)
-        WHERE status = 'UNDELIVERED' AND conversation IS NULL;
-"""
-_FILL = """
-    UPDATE deliveries SET conversation = (
-        SELECT m.conversation FROM messages AS m WHERE m.message_id = deliveries.message_id)
-    WHERE status = 'UNDELIVERED' AND conversation IS NULL
-"""
+from landline.adapters.statements import statement
+
+# As in sql/schema.sql.
+_TURNS_COLUMN = statement("sqlite", "turns_column")
+_TURNS_INDEXES = statement("sqlite", "turns_indexes")
+_TURNS_FILL = statement("sqlite", "turns_fill")
 
 
 def add_turns(connection: sqlite3.Connection) -> None:
@@ -23,10 +16,10 @@ def add_turns(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     try:
         if "conversation" not in columns:
-            connection.execute(_ADD_COLUMN)
-        for statement in filter(str.strip, _ADD_INDEXES.split(";")):
+            connection.execute(_TURNS_COLUMN)
+        for statement in filter(str.strip, _TURNS_INDEXES.split(";")):
             connection.execute(statement)
-        connection.execute(_FILL)
+        connection.execute(_TURNS_FILL)
     except BaseException:
         connection.execute("ROLLBACK")
         raise

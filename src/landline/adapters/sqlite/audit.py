@@ -11,35 +11,24 @@ from typing import Any
 
 from landline.adapters.sqlite.event_log import PARTITION
 from landline.adapters.sqlite.opening import FILE_NAME, check_file, connect, refused
-from landline.audit import Span, StoredDelivery, StoredMessage, StoredQuarantine
+from landline.adapters.statements import statement
+from landline.audit import OffsetRange, StoredDelivery, StoredMessage, StoredQuarantine
 from landline.model import Entry, Position, Positions
 
-PAGE_ROWS = 1_000
+AUDIT_ROWS = 1_000
 _WINDOW_ENTRIES = 64  # each may have 16 KiB and more
 
-_APPLIED = "SELECT log_partition, next_offset FROM applied"
-_SPAN = "SELECT coalesce(min(offset), 0), coalesce(max(offset) + 1, 0) FROM log"
-_ENTRIES = """
-    SELECT offset, time_ms, key, value FROM log WHERE offset >= ? AND offset < ?
-    ORDER BY offset LIMIT ?
-"""
-_MESSAGES = """
-    SELECT message_id, conversation, sender, content, log_partition, log_offset, created_at
-    FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?
-"""
-_DELIVERIES = """
-    SELECT message_id, recipient, mailbox, status = 'DELIVERED', log_offset
-    FROM deliveries WHERE (message_id, recipient) > (?, ?) ORDER BY message_id, recipient LIMIT ?
-"""
-_QUARANTINE = """
-    SELECT log_partition, log_offset, reason FROM quarantine
-    WHERE (log_partition, log_offset) > (?, ?) ORDER BY log_partition, log_offset LIMIT ?
-"""
+_APPLIED = statement("sqlite", "applied")
+_AUDIT_SPAN = statement("sqlite", "audit_span")
+_AUDIT_ENTRIES = statement("sqlite", "audit_entries")
+_AUDIT_MESSAGES = statement("sqlite", "audit_messages")
+_AUDIT_DELIVERIES = statement("sqlite", "audit_deliveries")
+_AUDIT_QUARANTINE = statement("sqlite", "audit_quarantine")
 
 
 @contextmanager
 def open_audit_file(directory: Path) -> Iterator["SqliteAuditFile"]:
-    """Open the file for the length of a `with` block. Raises: StorageRefused."""
+    """Open the file for the length of a `with` block. Raises: UnusableDataDirectory."""
     path = directory / FILE_NAME
     check_file(path)
     if not path.exists() or not path.stat().st_size:
@@ -64,14 +53,14 @@ class SqliteAuditFile:
         """Read the position of the one partition."""
         return dict(self._fetch(_APPLIED))
 
-    async def spans(self) -> Mapping[int, Span]:
+    async def spans(self) -> Mapping[int, OffsetRange]:
         """Look at the first and the last row."""
-        return {PARTITION: Span(*self._fetch(_SPAN)[0])}
+        return {PARTITION: OffsetRange(*self._fetch(_AUDIT_SPAN)[0])}
 
     async def entries(self, start: Positions, end: Positions) -> AsyncIterator[Sequence[Entry]]:
         """Walk the primary key."""
         at = start[PARTITION]
-        while rows := self._fetch(_ENTRIES, at, end[PARTITION], _WINDOW_ENTRIES):
+        while rows := self._fetch(_AUDIT_ENTRIES, at, end[PARTITION], _WINDOW_ENTRIES):
             at = rows[-1][0] + 1
             yield [
                 Entry(Position(PARTITION, offset), time_ms, key, value)
@@ -81,7 +70,7 @@ class SqliteAuditFile:
     async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
         """Walk the primary key."""
         after = (-1, -1)
-        while rows := self._fetch(_QUARANTINE, *after, PAGE_ROWS):
+        while rows := self._fetch(_AUDIT_QUARANTINE, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredQuarantine(Position(partition, offset), reason)
@@ -91,7 +80,7 @@ class SqliteAuditFile:
     async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
         """Walk the unique index."""
         after = ""
-        while rows := self._fetch(_MESSAGES, after, PAGE_ROWS):
+        while rows := self._fetch(_AUDIT_MESSAGES, after, AUDIT_ROWS):
             after = rows[-1][0]
             yield [
                 StoredMessage(
@@ -103,7 +92,7 @@ class SqliteAuditFile:
     async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
         """Walk the primary key."""
         after = ("", "")
-        while rows := self._fetch(_DELIVERIES, *after, PAGE_ROWS):
+        while rows := self._fetch(_AUDIT_DELIVERIES, *after, AUDIT_ROWS):
             after = (rows[-1][0], rows[-1][1])
             yield [
                 StoredDelivery(

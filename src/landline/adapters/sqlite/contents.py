@@ -5,11 +5,11 @@ goes on with it. But what SQLite itself does to the files shows in the index (`-
 https://sqlite.org/walformat.html), whichever program does it:
 
 * The write-ahead log is as long as the frames that the index counts, and each bears the log's salt.
-  Who empties the log, after all was copied to the database, sets the count to 0 before; who begins
-  it again changes the salt.
+  A program that empties the log, after all was copied to the database, sets the count to 0 before.
+  One that starts the log again changes the salt.
 * Once all was copied, the database is as long as the index says; until then it shrinks only to what
   some commit has made of it (a VACUUM).
-* Only who copies from the log to the database changes the database, and the index counts that.
+* The database changes only when frames are copied to it from the log, and the index counts that.
 
 So foreign readers, writers, checkpoints and backups explain themselves, and nothing else does.
 """
@@ -79,7 +79,7 @@ class Contents:
         self._size = self._modified_ns = 0
 
     def follow(self) -> None:
-        """Begin anew with the files that are there: a connection was just opened."""
+        """Begin with the files that are there now: a connection was just opened."""
         if self._database is None:
             self._database = os.open(self._path, os.O_RDONLY)
         if self._log is not None:

@@ -9,8 +9,8 @@ Trouble of three kinds. Every job fails at once, until it is over:
 - The disk. The transaction is rolled back, the connection is dropped and never used again, until a
   *new* one has written a probe, copied the write-ahead log into the database file, and synced both.
   The copy matters: after a failed fsync the kernel may call pages clean that never reached the
-  disk, so a commit that was only in the write-ahead log is written a second time before anything
-  is built on it. While another program reads from the log it cannot be emptied; then its bytes are
+  disk. So a commit that was only in the write-ahead log is written a second time before anything is
+  built on it. While another program reads from the log it cannot be emptied; then its bytes are
   written again in their places. Nobody has to leave for that.
 - Another program holds the lock for writing. The connection stays; the lock is tried again and
   again.
@@ -27,25 +27,25 @@ import sqlite3
 import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from landline.adapters.sqlite.opened_files import OpenedFiles, make_private
 from landline.adapters.sqlite.opening import (
+    BUSY_SECONDS,
     FILE_NAME,
-    PATIENCE_SECONDS,
-    StorageLocked,
+    DataDirectoryInUse,
     check_file,
-    connect,
     explained,
     is_locked,
     lock_directory,
     open_writer,
 )
-from landline.adapters.sqlite.place import Place, make_private
-from landline.errors import StorageRefused
+from landline.adapters.sqlite.reader import Reader
+from landline.backoff import Backoff
+from landline.errors import UnusableDataDirectory
 
 T = TypeVar("T")
 Work = Callable[[sqlite3.Connection], T]
@@ -94,10 +94,10 @@ class Database:
         thread, why writes fail, and None when they work again. `loop`: the running one, unless
         this is called in another thread.
 
-        Raises: StorageRefused. An existing file is not changed then.
+        Raises: UnusableDataDirectory. An existing file is not changed then.
         """
         self._path = directory / FILE_NAME
-        self._place = Place(self._path)
+        self._place = OpenedFiles(self._path)
         self._on_trouble = on_trouble
         self._recovery_listeners: list[Callable[[], None]] = []
         self._loop = loop or asyncio.get_running_loop()
@@ -114,8 +114,7 @@ class Database:
         except BaseException:
             os.close(self._lock_file)
             raise
-        self._reader: sqlite3.Connection | None = None
-        self._readers = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+        self._reader = Reader(self._path, self._loop)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -151,16 +150,15 @@ class Database:
 
     async def read(self, work: Work[T]) -> T:
         """Return the result of `work` on a read-only connection. Raises: sqlite3.Error."""
-        return await self._loop.run_in_executor(self._readers, self._read, work)
+        return await self._reader.read(work)
 
     async def close(self) -> None:
         """Carry out every job that was submitted, then close the file and unlock the directory."""
         # The reader first: the last one to close moves the write-ahead log into the file, and
         # only the writer can.
-        await self._loop.run_in_executor(self._readers, self._close_reader)
+        await self._reader.close()
         self._jobs.put(None)
-        await self._loop.run_in_executor(self._readers, self._ended.wait)
-        self._readers.shutdown()
+        await asyncio.to_thread(self._ended.wait)
         if not self._given_up:
             self._place.close()
         os.close(self._lock_file)
@@ -216,7 +214,7 @@ class Database:
             is_committing = True
             self._writer.execute("COMMIT")
         except sqlite3.Error as error:
-            # A commit that failed may still be found in the file by whoever opens it next.
+            # A commit that failed may still be in the file when it is opened next.
             self._fail(error)
             return [WriteFailed(not is_committing, str(self._failure))] * len(jobs)
         self._look()
@@ -244,7 +242,7 @@ class Database:
     def _look(self) -> None:
         """See whether the files are where they were."""
         if self._failure is None and (problem := self._place.problem()) is not None:
-            self._save_log()  # before it is told: who hears of it may end the process
+            self._save_log()  # before it is told: the listener may end the process
             self._fails(problem)
 
     def _fail(self, error: sqlite3.Error) -> None:
@@ -281,7 +279,7 @@ class Database:
     def _recover(self) -> None:
         problem = self._place.database_problem() if self._writer is None else self._place.problem()
         if problem is not None:
-            self._save_log()  # before it is told: who hears of it may end the process
+            self._save_log()  # before it is told: the listener may end the process
             self._fails(problem)
             return
         try:
@@ -289,7 +287,7 @@ class Database:
                 self._writer = self._open()
             else:
                 self._try_lock(self._writer)
-        except StorageRefused:
+        except UnusableDataDirectory:
             self._recovery_due = time.monotonic() + _RECOVER_SECONDS
             return
         except sqlite3.Error as error:
@@ -307,7 +305,7 @@ class Database:
             writer.execute("BEGIN IMMEDIATE")
             writer.execute("ROLLBACK")
         finally:
-            writer.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1_000:.0f}")
+            writer.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1_000:.0f}")
 
     def _save_log(self) -> None:
         """When only the write-ahead log was taken away, move what it holds to the database: the
@@ -318,7 +316,7 @@ class Database:
                 self._writer.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def _open(self) -> sqlite3.Connection:
-        """Open the file that was open before. Raises: StorageRefused."""
+        """Open the file that was open before. Raises: UnusableDataDirectory."""
         writer = open_writer(self._path, "rw")
         try:
             if self._place.database_problem() is None:
@@ -329,10 +327,11 @@ class Database:
             writer.close()
             raise
         self._given_up.append(writer)
-        raise StorageRefused("the file was replaced while it was opened")
+        raise UnusableDataDirectory("the file was replaced while it was opened")
 
     def _open_at_start(self) -> sqlite3.Connection:
         deadline = time.monotonic() + _START_SECONDS
+        backoff = Backoff(last_seconds=0.5)
         while True:
             try:
                 check_file(self._path)
@@ -341,34 +340,17 @@ class Database:
                 writer = open_writer(self._path, "rwc")
                 with explained(self._path, "cannot be seen"):
                     self._place.note()
-            except StorageLocked:
+            except DataDirectoryInUse:
                 if time.monotonic() > deadline:
                     raise
-                time.sleep(_LOCKED_SECONDS)
+                time.sleep(backoff.next_seconds())
             else:
                 return writer
 
     def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
-        # A loop that is closed has nobody left who waits.
+        # A loop that is closed has no waiters left.
         with suppress(RuntimeError):
             self._loop.call_soon_threadsafe(call, *args)
-
-    # The reader thread -----------------------------------------------------------------------
-
-    def _read(self, work: Work[T]) -> T:
-        if self._reader is None:
-            self._reader = connect(self._path, "ro")
-        try:
-            return work(self._reader)
-        except sqlite3.Error:
-            self._close_reader()  # whatever it was, the next one starts afresh
-            raise
-
-    def _close_reader(self) -> None:
-        reader, self._reader = self._reader, None
-        if reader is not None:
-            with suppress(sqlite3.Error):
-                reader.close()
 
 
 def _settle(jobs: list[_Job], results: list[Any]) -> None:

@@ -11,6 +11,7 @@ from itertools import islice
 import orjson
 
 from landline.adapters.sqlite.database import Database, WriteFailed
+from landline.adapters.statements import statement
 from landline.errors import LogLost, LogUnavailable
 from landline.model import (
     Appended,
@@ -27,42 +28,17 @@ PARTITION = 0
 # What may wait for the disk. At 13,000 commits' worth of records a second this is seconds.
 WAITING_RECORDS = 65_536
 WAITING_BYTES = 64 * 1024 * 1024
-DEADLINE_SECONDS = 10.0
-# The newest entries, for the writer who follows at a few milliseconds' distance.
+COMMIT_SECONDS = 10.0
+# The newest entries, for the writer, which follows a few milliseconds behind.
 TAIL_ENTRIES = 8_192
 TAIL_BYTES = 8 * 1024 * 1024
-# What one read brings at the most: whoever follows the log holds it several times over while
-# applying it. An entry that is larger comes alone.
-READ_BYTES = 1024 * 1024
+# What one read brings at the most: a reader holds it several times over while applying it. An
+# entry that is larger comes alone.
+FILE_READ_BYTES = 1024 * 1024
 
-# One statement for a whole batch, and so one release of the interpreter's lock: with one step a
-# row, every row could wait out the other thread's switch interval (5 ms).
-_INSERT = """
-    INSERT INTO log (offset, time_ms, key, value)
-    SELECT ? + key, ?, json_extract(value, '$[0]'),
-           substr(?, json_extract(value, '$[1]'), json_extract(value, '$[2]'))
-    FROM json_each(?)
-"""
-_END = "SELECT coalesce(max(offset) + 1, 0) FROM log"
-# One value for all rows, again so that the statement steps once. The sizes are summed up first:
-# the length of a value is known without reading it.
-_READ = """
-    WITH
-        near AS (
-            SELECT offset, length(value) AS size FROM log
-            WHERE offset >= :start ORDER BY offset LIMIT :rows
-        ),
-        summed AS (SELECT offset, sum(size) OVER (ORDER BY offset) AS size_bytes FROM near),
-        last AS (
-            SELECT coalesce(max(offset) FILTER (WHERE size_bytes <= :bytes), min(offset)) AS offset
-            FROM summed
-        )
-    SELECT json_group_array(json_array(offset, time_ms, key, hex(value)))
-    FROM (
-        SELECT offset, time_ms, key, value FROM log
-        WHERE offset >= :start AND offset <= (SELECT offset FROM last) ORDER BY offset
-    )
-"""
+_APPEND = statement("sqlite", "append")
+_END = statement("sqlite", "end")
+_READ = statement("sqlite", "read")
 
 
 @dataclass(slots=True)
@@ -84,7 +60,7 @@ class _Batch:
             start += len(value)
         time_ms = nearest_time(time.time_ns() // 1_000_000)
         connection.execute(
-            _INSERT, (first, time_ms, b"".join(self.values), orjson.dumps(slices).decode())
+            _APPEND, (first, time_ms, b"".join(self.values), orjson.dumps(slices).decode())
         )
         return first, time_ms
 
@@ -183,7 +159,7 @@ class SqliteEventLog:
             return
         batch, self._waiting = self._waiting, _Batch()
         self._writing = batch
-        self._deadline = self._loop.call_later(DEADLINE_SECONDS, self._expire)
+        self._deadline = self._loop.call_later(COMMIT_SECONDS, self._expire)
         self._database.submit(batch.insert, lambda result: self._settle(batch, result))
 
     def _settle(self, batch: _Batch, result: tuple[int, int] | WriteFailed) -> None:
@@ -207,11 +183,11 @@ class SqliteEventLog:
         if self._writing is not None:
             dones, self._writing.dones = self._writing.dones, []
             for done in dones:
-                done(NotAppended(False, f"the disk did not answer in {DEADLINE_SECONDS:g} s"))
+                done(NotAppended(False, f"the disk did not answer in {COMMIT_SECONDS:g} s"))
         waiting, self._waiting = self._waiting, _Batch()
         for done in waiting.dones:
             done(NotAppended(True, "the disk does not answer; send again later"))
-        self._deadline = self._loop.call_later(DEADLINE_SECONDS, self._expire)
+        self._deadline = self._loop.call_later(COMMIT_SECONDS, self._expire)
 
     def _remember(self, batch: _Batch, first: int, time_ms: int) -> None:
         if self._tail and self._tail[-1].position.offset + 1 != first:
@@ -251,7 +227,7 @@ class SqliteEventLog:
         size_bytes = 0
         for entry in islice(self._tail, start, start + limit):
             size_bytes += len(entry.value)
-            if entries and size_bytes > READ_BYTES:
+            if entries and size_bytes > FILE_READ_BYTES:
                 break
             entries.append(entry)
         return entries
@@ -259,7 +235,7 @@ class SqliteEventLog:
     async def _from_file(self, offset: int, limit: int) -> list[Entry]:
         def read(connection: sqlite3.Connection) -> list[Entry]:
             (rows,) = connection.execute(
-                _READ, {"start": offset, "rows": limit, "bytes": READ_BYTES}
+                _READ, {"start": offset, "rows": limit, "bytes": FILE_READ_BYTES}
             ).fetchone()
             return [
                 Entry(Position(PARTITION, at), time_ms, key, bytes.fromhex(value))

@@ -8,7 +8,8 @@ from typing import Any
 import orjson
 
 from landline.adapters.sqlite.database import Database, WriteFailed
-from landline.errors import StoreRefused, StoreUnavailable
+from landline.adapters.statements import statement
+from landline.errors import StoreUnavailable, Unstorable
 from landline.model import (
     FIRST_TURN,
     MESSAGES_A_TURN,
@@ -30,121 +31,23 @@ from landline.model import (
 # Rows go in and come out as one JSON value each way: a statement that steps once releases the
 # interpreter's lock once (see event_log.py).
 
-_MOVE = """
-    INSERT INTO applied (log_partition, next_offset) SELECT ?, ?
-    WHERE ? = coalesce((SELECT next_offset FROM applied WHERE log_partition = ?), 0)
-    ON CONFLICT (log_partition) DO UPDATE SET next_offset = excluded.next_offset
-"""
+_MOVE_APPLIED = statement("sqlite", "move_applied")
 
-_MESSAGES = """
-    INSERT INTO messages
-        (message_id, conversation, sender, content, created_at, log_partition, log_offset)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[2]'),
-           json_extract(value, '$[3]'), json_extract(value, '$[4]'), ?,
-           json_extract(value, '$[5]')
-    FROM json_each(?) WHERE true
-    ON CONFLICT (message_id) DO UPDATE
-        SET log_offset = excluded.log_offset, created_at = excluded.created_at
-        WHERE excluded.log_offset < messages.log_offset
-"""
+_ADD_MESSAGES = statement("sqlite", "add_messages")
 
-_OWED = """
-    INSERT INTO deliveries (message_id, recipient, mailbox, status, log_offset, conversation)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[1]'),
-           'UNDELIVERED', json_extract(value, '$[2]'), json_extract(value, '$[3]')
-    FROM json_each(?) WHERE true
-    ON CONFLICT (message_id, recipient) DO UPDATE
-        SET log_offset = excluded.log_offset, conversation = excluded.conversation
-        WHERE deliveries.log_offset IS NULL OR excluded.log_offset < deliveries.log_offset
-"""
+_ADD_DELIVERIES = statement("sqlite", "add_deliveries")
 
-_RECEIPTS = """
-    INSERT INTO deliveries (message_id, recipient, mailbox, status, delivered_at)
-    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]'), json_extract(value, '$[1]'),
-           'DELIVERED', json_extract(value, '$[2]')
-    FROM json_each(?) WHERE true
-    ON CONFLICT (message_id, recipient) DO UPDATE
-        SET status = 'DELIVERED', delivered_at = excluded.delivered_at
-        WHERE deliveries.delivered_at IS NULL OR excluded.delivered_at < deliveries.delivered_at
-"""
+_ADD_RECEIPTS = statement("sqlite", "add_receipts")
 
-_QUARANTINE = """
-    INSERT INTO quarantine (log_partition, log_offset, value, reason) VALUES (?, ?, ?, ?)
-    ON CONFLICT (log_partition, log_offset) DO NOTHING
-"""
+_QUARANTINE = statement("sqlite", "quarantine")
 
-_APPLIED = "SELECT log_partition, next_offset FROM applied"
+_APPLIED = statement("sqlite", "applied")
 
-# Answers all queries [mailbox, offset, bytes] at once: [[partition, next offset], ...] and, for
-# each query, the first rows at or beyond the offset. A row before which there are as many bytes
-# comes without its content.
-_PENDING = """
-    SELECT
-        (SELECT json_group_array(json_array(log_partition, next_offset)) FROM applied),
-        (SELECT json_group_array(json((
-            SELECT json_group_array(json_array(
-                message_id, conversation, sender,
-                CASE WHEN bytes_before < json_extract(q.value, '$[2]') THEN content END,
-                log_partition, log_offset, created_at))
-            FROM (
-                SELECT *, coalesce(sum(length(CAST(content AS BLOB))) OVER (
-                    ORDER BY log_offset ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
-                ), 0) AS bytes_before
-                FROM (
-                    SELECT m.message_id, m.conversation, m.sender, m.content, m.log_partition,
-                           m.log_offset, m.created_at
-                    FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
-                    WHERE d.status = 'UNDELIVERED' AND d.mailbox = json_extract(q.value, '$[0]')
-                        AND d.log_offset >= json_extract(q.value, '$[1]')
-                    ORDER BY d.log_offset LIMIT :limit
-                )
-            )
-        ))) FROM json_each(:asked) AS q)
-"""
+_PENDING = statement("sqlite", "pending")
 
-# The next conversations of a mailbox, each found by one look into the index, with the first rows of
-# each at or beyond the offset and its own cursor, and whether there is something between the two. A
-# conversation that is null: there is no other.
-_TURNS = """
-    WITH RECURSIVE cursors (conversation, cursor) AS (
-        SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:cursors)
-    ), turns (number, conversation) AS (
-        VALUES (0, :behind)
-        UNION ALL
-        SELECT number + 1, (
-            SELECT d.conversation FROM deliveries AS d
-            WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
-                AND d.conversation > turns.conversation
-            ORDER BY d.conversation LIMIT 1)
-        FROM turns WHERE number < :count AND conversation IS NOT NULL
-    ), chosen (conversation, start) AS (
-        SELECT conversation, max(:offset, coalesce((
-            SELECT cursor FROM cursors WHERE cursors.conversation = turns.conversation), 0))
-        FROM turns WHERE number > 0 ORDER BY number
-    )
-    SELECT json_group_array(json_array(conversation, EXISTS (
-        SELECT 1 FROM deliveries AS d
-        WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
-            AND d.conversation = chosen.conversation
-            AND d.log_offset >= :offset AND d.log_offset < chosen.start
-    ), json((
-        SELECT json_group_array(json_array(
-            message_id, conversation, sender, content, log_partition, log_offset, created_at))
-        FROM (
-            SELECT m.message_id, m.conversation, m.sender, m.content, m.log_partition,
-                   m.log_offset, m.created_at
-            FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
-            WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
-                AND d.conversation = chosen.conversation AND d.log_offset >= chosen.start
-            ORDER BY d.log_offset LIMIT :rows
-        )
-    )))) FROM chosen
-"""
+_TURNS = statement("sqlite", "turns")
 
-_FIND = """
-    SELECT message_id, log_partition, log_offset, created_at FROM messages
-    WHERE message_id IN (SELECT value FROM json_each(?))
-"""
+_FIND = statement("sqlite", "find")
 
 
 class SqliteMessageStore:
@@ -164,7 +67,7 @@ class SqliteMessageStore:
             )
         except WriteFailed as error:
             if error.is_refusal:
-                raise StoreRefused(error.reason) from error
+                raise Unstorable(error.reason) from error
             raise StoreUnavailable(error.reason) from error
         for batch, is_moved in zip(batches, moved, strict=True):
             if is_moved:
@@ -209,7 +112,7 @@ class SqliteMessageStore:
         return self._database.health()
 
     async def close(self) -> None:
-        """Nothing of its own to let go: the database is closed by who opened it."""
+        """Nothing to close: the database is closed where it was opened."""
 
     # Inside ----------------------------------------------------------------------------------
 
@@ -225,7 +128,9 @@ class SqliteMessageStore:
 
 
 def _apply(connection: sqlite3.Connection, batch: Batch) -> bool:
-    moved = connection.execute(_MOVE, (batch.partition, batch.end, batch.start, batch.partition))
+    moved = connection.execute(
+        _MOVE_APPLIED, (batch.partition, batch.end, batch.start, batch.partition)
+    )
     if moved.rowcount != 1:
         return False
     if batch.messages:
@@ -238,11 +143,11 @@ def _apply(connection: sqlite3.Connection, batch: Batch) -> bool:
             for m in batch.messages
             for user in m.recipients
         ]
-        connection.execute(_MESSAGES, (batch.partition, orjson.dumps(facts).decode()))
-        connection.execute(_OWED, (orjson.dumps(owed).decode(),))
+        connection.execute(_ADD_MESSAGES, (batch.partition, orjson.dumps(facts).decode()))
+        connection.execute(_ADD_DELIVERIES, (orjson.dumps(owed).decode(),))
     if batch.receipts:
         receipts = list(map(tuple, batch.receipts))
-        connection.execute(_RECEIPTS, (orjson.dumps(receipts).decode(),))
+        connection.execute(_ADD_RECEIPTS, (orjson.dumps(receipts).decode(),))
     for quarantined in batch.quarantined:
         partition, offset = quarantined.position
         connection.execute(_QUARANTINE, (partition, offset, quarantined.value, quarantined.reason))

@@ -7,24 +7,26 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
-from importlib.resources import files
 from pathlib import Path
 
 from landline.adapters.sqlite.additions import add_turns
-from landline.errors import StorageRefused
+from landline.adapters.statements import statement
+from landline.errors import UnusableDataDirectory
 
-SCHEMA_VERSION = 1
+FILE_SCHEMA_VERSION = 1
 APPLICATION_ID = 0x4C414E44  # "LAND", in the file's header: this is no stranger's database
 FILE_NAME = "landline.db"
 LOCK_NAME = "lock"
 
+_SCHEMA = statement("sqlite", "schema")
+_COUNT_TABLES = statement("sqlite", "count_tables")
 _HEADER = b"SQLite format 3\x00"
 # A check of the whole file would delay the start of a large one for minutes. What one second can
 # reach is checked.
 _CHECK_SECONDS = 1.0
 # How long to wait for a lock that somebody else holds, before that is called trouble. Another
 # program's short transaction is not.
-PATIENCE_SECONDS = 0.25
+BUSY_SECONDS = 0.25
 # The write-ahead log is cut back to this after a burst.
 _WAL_BYTES = 64 * 1024 * 1024
 _CHUNK_BYTES = 1024 * 1024
@@ -34,7 +36,7 @@ _CHUNK_BYTES = 1024 * 1024
 _FULL_BYTES = 128 * 1024
 
 
-class StorageLocked(StorageRefused):
+class DataDirectoryInUse(UnusableDataDirectory):
     """Another program has the file locked: nothing is wrong with it."""
 
 
@@ -58,9 +60,7 @@ def _code(error: sqlite3.Error) -> int:
     return code & 0xFF
 
 
-def connect(
-    path: Path, mode: str, patience_seconds: float = PATIENCE_SECONDS
-) -> sqlite3.Connection:
+def connect(path: Path, mode: str, patience_seconds: float = BUSY_SECONDS) -> sqlite3.Connection:
     """Open the file, `mode` being ro, rw or rwc. Raises: sqlite3.Error."""
     return sqlite3.connect(
         f"{path.absolute().as_uri()}?mode={mode}",
@@ -73,14 +73,14 @@ def connect(
 
 def open_writer(path: Path, mode: str) -> sqlite3.Connection:
     """Open for writing, so that whatever stands in the write-ahead log has been written again and
-    synced before anything is built on it. Raises: StorageRefused.
+    synced before anything is built on it. Raises: UnusableDataDirectory.
     """
     with explained(path, "cannot be opened"):
-        connection = connect(path, mode, 0.0 if mode == "rw" else PATIENCE_SECONDS)
+        connection = connect(path, mode, 0.0 if mode == "rw" else BUSY_SECONDS)
     try:
         with explained(path, "cannot be used"):
             _prepare(connection, path)
-            connection.execute(f"PRAGMA busy_timeout = {PATIENCE_SECONDS * 1_000:.0f}")
+            connection.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1_000:.0f}")
     except BaseException:
         connection.close()
         raise
@@ -94,14 +94,13 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
     connection.execute("PRAGMA cache_size = -16000")  # KiB
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
-        script = files("landline.adapters.sqlite").joinpath("schema.sql").read_text()
         connection.executescript(
-            f"BEGIN IMMEDIATE; {script} PRAGMA application_id = {APPLICATION_ID};"
-            f" PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+            f"BEGIN IMMEDIATE; {_SCHEMA} PRAGMA application_id = {APPLICATION_ID};"
+            f" PRAGMA user_version = {FILE_SCHEMA_VERSION}; COMMIT;"
         )
     else:
         # The probe: a page is really written, and synced below.
-        connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+        connection.execute(f"PRAGMA user_version = {FILE_SCHEMA_VERSION}")
         add_turns(connection)
     # Without waiting: somebody may read from the write-ahead log for hours.
     connection.execute("PRAGMA busy_timeout = 0")
@@ -115,8 +114,8 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def _write_again(path: Path) -> None:
-    """Write every byte of a file in its place once more, and sync: for whoever reads meanwhile
-    nothing changes, and pages that the kernel wrongly holds for written are written.
+    """Write every byte of a file in its place once more, and sync: for programs that read it
+    meanwhile nothing changes, and pages that the kernel wrongly takes for written are written.
     """
     descriptor = os.open(path, os.O_RDWR)
     try:
@@ -156,7 +155,7 @@ def lock_directory(directory: Path) -> int:
     except OSError as error:
         if _is_full(directory, error):
             raise _full(directory, error) from error
-        raise StorageRefused(
+        raise UnusableDataDirectory(
             f"--data-dir {directory}: cannot be written ({error.strerror});"
             " choose a directory that this user may write to"
         ) from error
@@ -165,7 +164,7 @@ def lock_directory(directory: Path) -> int:
     except OSError:
         owner = os.read(descriptor, 32).decode("ascii", "replace").strip()
         os.close(descriptor)
-        raise StorageRefused(
+        raise UnusableDataDirectory(
             f"--data-dir {directory}: in use by another process ({owner or 'unknown'});"
             " stop that one or choose another directory"
         ) from None
@@ -186,7 +185,7 @@ def process_of(directory: Path) -> int | None:
             pid = int(file.read(32).decode("ascii").removeprefix("pid "))
             with suppress(PermissionError):  # somebody else's, so it runs
                 os.kill(pid, 0)
-            # Only now: where nobody has it, it is for whoever starts just then.
+            # Only now: while nobody holds it, it is free for a server that starts just then.
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return pid
@@ -215,9 +214,10 @@ def check_file(path: Path) -> None:
         raise refused(path, "is damaged or not a database")
     if application not in (0, APPLICATION_ID):
         raise refused(path, "belongs to another program")
-    if version > SCHEMA_VERSION:
+    if version > FILE_SCHEMA_VERSION:
         raise refused(
-            path, f"was written by a newer Landline (schema {version}, this one: {SCHEMA_VERSION})"
+            path,
+            f"was written by a newer Landline (schema {version}, this one: {FILE_SCHEMA_VERSION})",
         )
     with explained(path, "is damaged"), closing(connect(path, "ro")) as connection:
         problem = _check_pages(connection)
@@ -226,7 +226,7 @@ def check_file(path: Path) -> None:
 
 
 def _check_pages(connection: sqlite3.Connection) -> str | None:
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    tables = connection.execute(_COUNT_TABLES).fetchone()[0]
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and application != APPLICATION_ID:
         return "its tables are not Landline's"
@@ -241,22 +241,22 @@ def _check_pages(connection: sqlite3.Connection) -> str | None:
     return None if verdict == "ok" else " ".join(str(verdict).split())
 
 
-def refused(path: Path, why: str, remedy: str = "") -> StorageRefused:
+def refused(path: Path, why: str, remedy: str = "") -> UnusableDataDirectory:
     """Return the sentence: what is wrong with the file, and what to do."""
     usual = "restore a backup, use a matching version, or choose another directory"
-    return StorageRefused(f"--data-dir {path.parent}: {path.name} {why}; {remedy or usual}")
+    return UnusableDataDirectory(f"--data-dir {path.parent}: {path.name} {why}; {remedy or usual}")
 
 
-def _full(directory: Path, error: Exception) -> StorageRefused:
+def _full(directory: Path, error: Exception) -> UnusableDataDirectory:
     why = error.strerror if isinstance(error, OSError) else error
-    return StorageRefused(
+    return UnusableDataDirectory(
         f"--data-dir {directory}: the disk is full ({why}); make room on it,"
         " or choose another directory"
     )
 
 
 def _is_full(directory: Path, error: Exception) -> bool:
-    """Say whether an error is that of a full disk, or of a user who has no more of it."""
+    """Say whether the disk is full, or the user's share of it."""
     if isinstance(error, OSError):
         return error.errno in {errno.ENOSPC, errno.EDQUOT}
     code = _code(error) if isinstance(error, sqlite3.Error) else sqlite3.SQLITE_ERROR
@@ -271,12 +271,15 @@ def _is_full(directory: Path, error: Exception) -> bool:
 
 @contextmanager
 def explained(path: Path, what: str) -> Iterator[None]:
-    """Turn errors of the block into sentences. Raises: StorageRefused, StorageLocked."""
+    """Turn errors of the block into sentences.
+
+    Raises: UnusableDataDirectory, DataDirectoryInUse.
+    """
     try:
         yield
     except sqlite3.Error as error:
         if is_locked(error):
-            raise StorageLocked(
+            raise DataDirectoryInUse(
                 f"--data-dir {path.parent}: {path.name} is locked by another program; end that one"
                 " (a backup, a database browser, an open transaction), then start again"
             ) from error

@@ -1,19 +1,19 @@
 """Schema migrations: numbered files, run in order, each once.
 
-Whoever adds one: `NNNN_what_it_does.sql`, the next number, and nothing in the older files changes
-for databases that have them. The servers of the version before go on while it runs and after it
-(a rolling upgrade may stop half-way), so it takes no lock for long, and what they read and write
-stays: tables, columns, a unique index for every `ON CONFLICT`, an index for every page. What only
-they needed goes in a migration of the version after this one.
+To add one: the next number, `NNNN_what_it_does.sql`. Never change older files. The servers of the
+version before go on while it runs and after it: a rolling upgrade may stop half-way. So it takes no
+lock for long, and what they read and write stays: tables, columns, a unique index for every `ON
+CONFLICT`, an index for every page. What only they needed goes in a migration of the version after
+this one.
 
 A file is one transaction, unless it carries near its top the line
 
     -- landline: outside a transaction
 
 Then its statements run one by one, for what PostgreSQL does not do in a transaction, such as
-`CREATE INDEX CONCURRENTLY`. Such a file may be interrupted anywhere and is then run again from its
-first statement, so each of them must be harmless the second time: `CREATE INDEX CONCURRENTLY IF NOT
-EXISTS name`, `DROP INDEX CONCURRENTLY IF EXISTS name`. An index that an interrupted try left
+`CREATE INDEX CONCURRENTLY`. Such a file may be interrupted anywhere, and is then run again from its
+first statement. So each statement must be harmless the second time: `CREATE INDEX CONCURRENTLY IF
+NOT EXISTS name`, `DROP INDEX CONCURRENTLY IF EXISTS name`. An index that an interrupted try left
 invalid is dropped before its statement is run again; nobody has to write that down.
 
 A file that is a transaction gives up when a table is in somebody else's use for seconds, since
@@ -37,43 +37,32 @@ from contextlib import asynccontextmanager
 from importlib.resources import files
 from typing import Final
 
-from landline.adapters.postgres.lane import Connection
+from landline.adapters.postgres.lane import PostgresConnection
 from landline.adapters.postgres.migrations.script import Script, built_index
 from landline.adapters.postgres.opening import connected
+from landline.adapters.statements import statement
+from landline.backoff import Backoff
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
 from landline.observability.logging import get_logger
 
 # Rewriting a large table takes its time; two servers that start together wait for each other.
 MIGRATE_SECONDS: Final = 3600.0
-TURN_SECONDS: Final = 0.2
 TABLE_MILLISECONDS: Final = 5_000
 # Arbitrary constants: what else uses advisory locks in this database has others. The first is that
 # of servers which wait for it inside a transaction, and so with a snapshot: an index that is built
-# concurrently waits for such snapshots, so nobody may hold that lock meanwhile. Whoever migrates
-# holds the second one, which is asked for and never waited for.
+# concurrently waits for such snapshots, so nobody may hold that lock meanwhile. The second
+# one is held while migrations run; it is asked for and never waited for.
 LOCK_KEY: Final = 0x4C414E444C494E45  # "LANDLINE"
 TURN_KEY: Final = LOCK_KEY + 1
 
-_MAY_RUN: Final = "SELECT max(version) FROM landline_schema"
-_HAS_RUN: Final = "SELECT max(number) FROM landline_migrations"
-_EXISTS: Final = "SELECT to_regclass($1) IS NOT NULL"
-_CREATE: Final = """
-    CREATE TABLE IF NOT EXISTS landline_schema (
-        version    integer PRIMARY KEY,
-        applied_at timestamptz NOT NULL DEFAULT now()
-    );
-    CREATE TABLE landline_migrations (
-        number     integer PRIMARY KEY,
-        applied_at timestamptz NOT NULL DEFAULT now()
-    );
-    -- Every server reads it at its start, also one whose rights were given before it was there.
-    GRANT SELECT ON landline_migrations TO PUBLIC;
-    INSERT INTO landline_migrations SELECT version, applied_at FROM landline_schema;
-"""
-_IS_INVALID: Final = """
-    SELECT EXISTS (SELECT FROM pg_index WHERE indexrelid = to_regclass($1) AND NOT indisvalid)
-"""
+_NEEDED_VERSION: Final = statement("postgres", "needed_version")
+_SCHEMA_VERSION: Final = statement("postgres", "schema_version")
+_RELATION_EXISTS: Final = statement("postgres", "relation_exists")
+_CREATE_VERSIONS: Final = statement("postgres", "create_versions")
+_REMEMBER_MIGRATION: Final = statement("postgres", "remember_migration")
+_REMEMBER_NEEDED_VERSION: Final = statement("postgres", "remember_needed_version")
+_INDEX_IS_INVALID: Final = statement("postgres", "index_is_invalid")
 
 log = get_logger(__name__)
 
@@ -85,21 +74,21 @@ def load_migrations() -> list[Script]:
     return sorted(scripts, key=lambda script: script.number)
 
 
-SCHEMA_VERSION: Final = len(load_migrations())
+POSTGRES_SCHEMA_VERSION: Final = len(load_migrations())
 
 
-async def schema_version(connection: Connection) -> int:
+async def schema_version(connection: PostgresConnection) -> int:
     """Return how many migrations the schema has, 0 where there is none."""
-    if await connection.fetchval(_EXISTS, "landline_migrations"):
-        return await connection.fetchval(_HAS_RUN) or 0
+    if await connection.fetchval(_RELATION_EXISTS, "landline_migrations"):
+        return await connection.fetchval(_SCHEMA_VERSION) or 0
     return await needed_version(connection)  # made before there were two tables
 
 
-async def needed_version(connection: Connection) -> int:
+async def needed_version(connection: PostgresConnection) -> int:
     """Return which migration a server has to know to run on this schema."""
-    if not await connection.fetchval(_EXISTS, "landline_schema"):
+    if not await connection.fetchval(_RELATION_EXISTS, "landline_schema"):
         return 0
-    return await connection.fetchval(_MAY_RUN) or 0
+    return await connection.fetchval(_NEEDED_VERSION) or 0
 
 
 def _log(what: str) -> None:
@@ -109,7 +98,7 @@ def _log(what: str) -> None:
 async def migrate(url: SecretUrl, tell: Callable[[str], None] = _log) -> int:
     """Bring the schema up to this version of Landline; return how many migrations were run.
 
-    Several may try at once: they take turns, and whoever finds nothing left to do is done. `tell`
+    Several may try at once: they take turns, and one that finds nothing left to do is done. `tell`
     hears what takes its time.
     Raises: StartupError; the schema is then that of the last migration that succeeded.
     """
@@ -122,12 +111,13 @@ async def migrate(url: SecretUrl, tell: Callable[[str], None] = _log) -> int:
 
 @asynccontextmanager
 async def _turn(
-    connection: Connection, url: SecretUrl, tell: Callable[[str], None]
+    connection: PostgresConnection, url: SecretUrl, tell: Callable[[str], None]
 ) -> AsyncIterator[None]:
-    """Be the only one who migrates. The lock is that of the connection, and ends with it."""
+    """Be the only server that migrates. The lock is the connection's, and ends with it."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + MIGRATE_SECONDS
     is_waiting = False
+    backoff = Backoff(last_seconds=1.0)
     while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", TURN_KEY):
         if not is_waiting:
             is_waiting = True
@@ -137,7 +127,7 @@ async def _turn(
                 f"--postgres {url}: another server has been migrating this database for"
                 f" {MIGRATE_SECONDS / 60:.0f} minutes; see pg_stat_activity for landline-start"
             )
-        await asyncio.sleep(TURN_SECONDS)
+        await backoff.wait()
     try:
         yield
     finally:
@@ -145,10 +135,12 @@ async def _turn(
             await connection.fetchval("SELECT pg_advisory_unlock($1)", TURN_KEY)
 
 
-async def _run_next(connection: Connection, url: SecretUrl, tell: Callable[[str], None]) -> bool:
+async def _run_next(
+    connection: PostgresConnection, url: SecretUrl, tell: Callable[[str], None]
+) -> bool:
     await check_version(connection, url)
     version = await schema_version(connection)
-    if version >= SCHEMA_VERSION:
+    if version >= POSTGRES_SCHEMA_VERSION:
         return False
     script = load_migrations()[version]
     tell(f"runs {script.name}")
@@ -156,10 +148,10 @@ async def _run_next(connection: Connection, url: SecretUrl, tell: Callable[[str]
         await _run_outside(connection, script)
     async with connection.transaction():
         await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
-        # Whoever waits for a table makes all wait who come after; better to be told to try again.
+        # While this waits for a table, everything behind it waits too: better to fail and retry.
         await connection.execute(f"SET LOCAL lock_timeout = {TABLE_MILLISECONDS}")
-        if not await connection.fetchval(_EXISTS, "landline_migrations"):
-            await connection.execute(_CREATE)
+        if not await connection.fetchval(_RELATION_EXISTS, "landline_migrations"):
+            await connection.execute(_CREATE_VERSIONS)
             if await schema_version(connection) > version:  # an older server was at it meanwhile
                 return True
         if not script.is_outside:
@@ -168,26 +160,26 @@ async def _run_next(connection: Connection, url: SecretUrl, tell: Callable[[str]
     return True
 
 
-async def _run_outside(connection: Connection, script: Script) -> None:
-    for statement in script.statements:
-        index = built_index(statement)
-        if index is not None and await connection.fetchval(_IS_INVALID, index):
+async def _run_outside(connection: PostgresConnection, script: Script) -> None:
+    for each in script.statements:
+        index = built_index(each)
+        if index is not None and await connection.fetchval(_INDEX_IS_INVALID, index):
             await connection.execute(f"DROP INDEX CONCURRENTLY {index}")
-        await connection.execute(statement)
+        await connection.execute(each)
 
 
-async def _remember(connection: Connection, script: Script) -> None:
-    await connection.execute("INSERT INTO landline_migrations (number) VALUES ($1)", script.number)
+async def _remember(connection: PostgresConnection, script: Script) -> None:
+    await connection.execute(_REMEMBER_MIGRATION, script.number)
     needed = 1 if script.number == 1 else script.needs
     if needed > await needed_version(connection):
-        await connection.execute("INSERT INTO landline_schema (version) VALUES ($1)", needed)
+        await connection.execute(_REMEMBER_NEEDED_VERSION, needed)
 
 
-async def check_version(connection: Connection, url: SecretUrl) -> None:
+async def check_version(connection: PostgresConnection, url: SecretUrl) -> None:
     """Refuse a schema that only a newer Landline can use. Raises: StartupError."""
     needed = await needed_version(connection)
-    if needed > SCHEMA_VERSION:
+    if needed > POSTGRES_SCHEMA_VERSION:
         raise StartupError(
             f"--postgres {url}: was migrated by a newer Landline (schema {needed}, this one:"
-            f" {SCHEMA_VERSION}); start that version"
+            f" {POSTGRES_SCHEMA_VERSION}); start that version"
         )

@@ -37,7 +37,7 @@ class Script:
     def needs(self) -> int:
         """Return which migration the oldest server knows that can run on what this one leaves.
 
-        0 where it says nothing: whoever could run before can run after it.
+        0 where it says nothing: a server that could run before can run after it.
         """
         found = _NEEDS.search(self.text)
         return int(found[1]) if found else 0

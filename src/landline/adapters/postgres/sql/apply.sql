@@ -4,7 +4,7 @@
 -- writer that is stopped in the middle leaves no lock behind. Rows come in the order of their
 -- keys, so two writers lock them in the same order. No two rows of one table share a key.
 --
--- `moved` is compare-and-set. Who comes second waits at the row lock, and then compares with what
+-- `moved` is compare-and-set. The second one waits at the row lock, and then compares with what
 -- the first one left. A partition without a row stands at the start of the log's epoch.
 --
 -- Of two positions of a message the lower *offset* counts: its high bits are the log epoch, and a

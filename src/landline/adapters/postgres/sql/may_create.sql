@@ -1,0 +1,1 @@
+SELECT coalesce(has_schema_privilege(current_schema(), 'CREATE'), false), current_user

@@ -1,0 +1,1 @@
+INSERT INTO landline_migrations (number) VALUES ($1)

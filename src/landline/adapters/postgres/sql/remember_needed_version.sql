@@ -1,0 +1,1 @@
+INSERT INTO landline_schema (version) VALUES ($1)

@@ -1,0 +1,2 @@
+SELECT message_id, conversation, sender, content, log_partition, log_offset, created_at
+FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?

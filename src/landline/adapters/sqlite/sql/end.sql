@@ -1,0 +1,1 @@
+SELECT coalesce(max(offset) + 1, 0) FROM log

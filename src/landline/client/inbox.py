@@ -1,0 +1,125 @@
+"""Messages for this user, until the server knows that they are safe.
+
+A message is acknowledged when the program asks for the next one. One that comes again is
+acknowledged again and not handed out again.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+
+import orjson
+
+from landline.client.events import Message
+from landline.client.outbox import Handed, Outbox
+from landline.protocol.limits import ACK_IDS
+
+
+class Inbox:
+    """Messages that wait to be handed out, and acknowledgements that wait to be written.
+
+    `has_work` is set when there is something to write.
+    """
+
+    def __init__(self, outbox: Outbox, has_work: asyncio.Event) -> None:
+        self._outbox = outbox
+        self._has_work = has_work
+        self._has_news = asyncio.Event()
+        self._handed = Handed(())
+        # Bounded by the server's window: what is here is not acknowledged yet.
+        self._waiting: deque[Message] = deque()
+        self._waiting_ids: set[str] = set()
+        self.current: Message | None = None  # handed out last, and not acknowledged by the loop
+        self._acks: deque[str] = deque()
+        self._unacked = 0  # on their way to the socket
+        self._unkept: list[str] = []  # handed, and not noted in the outbox yet
+
+    def remember(self, handed: Iterable[str]) -> None:
+        """Take the ids that an earlier chat has handed out."""
+        self._handed = Handed(handed)
+
+    # For the program -------------------------------------------------------------------------
+
+    def begin_loop(self) -> None:
+        """Make the message whose loop body did not finish the next one again."""
+        if self.current is not None:
+            self._waiting.appendleft(self.current)
+            self.current = None
+
+    def next(self) -> Message | None:
+        """Return the message to hand out now; None when there is none yet."""
+        self.current = None
+        while self._waiting:
+            message = self._waiting.popleft()
+            if message.id in self._handed:  # acknowledged by hand, after a loop had left it
+                continue
+            self.current = message
+            return message
+        return None
+
+    async def wait(self) -> None:
+        """Wait until there may be a message, or `wake` is called."""
+        self._has_news.clear()
+        await self._has_news.wait()
+
+    def wake(self) -> None:
+        """End a `wait`: the chat has ended."""
+        self._has_news.set()
+
+    def acknowledge(self, message: Message) -> None:
+        """A message is safe with this client."""
+        if message.id in self._handed:
+            return
+        self._waiting_ids.discard(message.id)
+        self._handed.add(message.id)
+        self._unkept.append(message.id)
+        self._acks.append(message.id)
+        self._has_work.set()
+
+    # For the connection ----------------------------------------------------------------------
+
+    def take(self, message: Message) -> None:
+        """A message has come."""
+        if message.id in self._handed:
+            self._acks.append(message.id)
+            self._has_work.set()
+        elif message.id not in self._waiting_ids:
+            self._waiting_ids.add(message.id)
+            self._waiting.append(message)
+            self._has_news.set()
+
+    @property
+    def has_acks(self) -> bool:
+        """Say whether an acknowledgement is not written yet."""
+        return bool(self._acks or self._unacked)
+
+    async def write_acks(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Write the acknowledgements that wait."""
+        while self._acks:
+            ids = [self._acks.popleft() for _ in range(min(ACK_IDS, len(self._acks)))]
+            self._unacked = len(ids)
+            await self.keep_handed()
+            await write(orjson.dumps({"type": "ack", "ids": ids}))
+            self._unacked = 0
+
+    async def keep_handed(self) -> None:
+        """Note in the outbox what was handed out: this side knows it before the server forgets it.
+
+        Raises: ClientError.
+        """
+        if self._unkept:
+            ids = self._unkept.copy()
+            await self._outbox.hand(ids)  # may be cancelled: then they are still unkept
+            del self._unkept[: len(ids)]
+
+    def disconnected(self) -> None:
+        """The connection is gone, and its acknowledgements are void.
+
+        What was not handed out yet comes again; the copy that is here stays.
+        """
+        self._acks.clear()
+        self._unacked = 0
+
+    def let_go(self) -> None:
+        """Forget what the outbox was to note: the file is being closed."""
+        self._unkept.clear()

@@ -1,0 +1,248 @@
+"""Sends of this user, until they are answered.
+
+A draft is kept before its first try, under a `ref` of its own, and until it is answered. A try
+whose answer was never seen is repeated with `retry: true`.
+"""
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable, Iterable
+from itertools import count
+
+from landline.client.errors import ClientError, MessageRejected
+from landline.client.events import Acceptance, Accepted, Event, Rejected
+from landline.client.outbox import Draft, Outbox
+from landline.client.repeats import IN_FLIGHT, RepeatLines, UnansweredSend
+from landline.client.wire import ErrorFrame, send_frame
+from landline.protocol.codes import ErrorCode, Outcome
+
+# The code of a `Rejected` that is not the server's: the outbox could not take the draft.
+NOT_KEPT = "not_kept"
+
+_log = logging.getLogger("landline.client")
+
+_REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
+
+
+class Outgoing:
+    """The sends without an answer, from the outbox to the socket and back.
+
+    `on_event` is None if the program does not listen. `fail` is called with what it raises if no
+    caller would hear of it. `has_work` is set when there is something to write.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        on_event: Callable[[Event], None] | None,
+        fail: Callable[[Exception], None],
+        has_work: asyncio.Event,
+    ) -> None:
+        self._outbox = outbox
+        self._on_event = on_event
+        self._fail = fail
+        self._has_work = has_work
+        self._sends: OrderedDict[str, UnansweredSend] = OrderedDict()  # by ref, all that are kept
+        self._unsent: deque[UnansweredSend] = deque()
+        self._in_flight: OrderedDict[str, UnansweredSend] = OrderedDict()
+        self._keeping: dict[UnansweredSend, asyncio.Task[None]] = {}  # on their way into the outbox
+        self._answered: list[str] = []  # drafts that the outbox has not forgotten yet
+        self._places = count()
+        self._lines = RepeatLines(self._let_through)
+        self._ended: ClientError | None = None
+
+    # For the program -------------------------------------------------------------------------
+
+    def take_over(self, drafts: Iterable[Draft]) -> None:
+        """Send what an earlier chat has left in the outbox."""
+        for draft in drafts:
+            send = self._new_send(draft)
+            send.is_kept = send.is_uncertain = True
+            self._queue(send)
+
+    def begin(self, draft: Draft) -> UnansweredSend:
+        """Begin to send a draft."""
+        send = self._new_send(draft)
+        send.is_awaited = True
+        # A task of the chat's own: the caller may stop waiting before the draft is kept.
+        self._keeping[send] = asyncio.create_task(self._keep(send), name="landline-keep")
+        return send
+
+    @property
+    def unanswered(self) -> list[Draft]:
+        """Return the drafts that have no answer yet, oldest first."""
+        return [send.draft for send in (*self._sends.values(), *self._keeping)]
+
+    def give_up(self, send: UnansweredSend) -> None:
+        """The caller waits no longer for this answer, which may have come in the same moment."""
+        send.is_awaited = False
+        problem = send.answer.exception() if send.answer.done() else None
+        if isinstance(problem, MessageRejected):
+            self._tell(Rejected(send.draft.to, send.draft.content, problem.code, problem.reason))
+        elif problem is not None and not send.is_kept:
+            self._tell_unkept(send, problem)
+
+    async def _keep(self, send: UnansweredSend) -> None:
+        """Keep a draft, and then let it go out."""
+        try:
+            await self._outbox.add(send.draft)
+        except Exception as error:  # noqa: BLE001 - raised where the answer is awaited
+            del self._keeping[send]
+            send.fail(error)
+            if not send.is_awaited:
+                self._tell_unkept(send, error)
+        else:
+            del self._keeping[send]
+            send.is_kept = True
+            self._queue(send)
+            if self._ended is not None:  # meanwhile: the next chat with this outbox sends it
+                send.fail(self._ended)
+
+    def _tell_unkept(self, send: UnansweredSend, problem: BaseException) -> None:
+        """A draft could not be kept and was not sent, and no caller waits to hear that."""
+        to, content = send.draft.to, send.draft.content
+        if self._on_event is None:
+            _log.warning("a message to %r was not sent: %s", to, problem)
+            return
+        try:
+            self._on_event(Rejected(to, content, NOT_KEPT, str(problem)))
+        except Exception as error:  # noqa: BLE001 - anything that a callback raises ends the chat
+            self._fail(error)
+
+    # For the connection ----------------------------------------------------------------------
+
+    @property
+    def are_in_flight(self) -> bool:
+        """Say whether the server owes an answer."""
+        return bool(self._in_flight)
+
+    def connected(self) -> None:
+        """There is a session: everything without an answer goes out in it, oldest first."""
+        self._unsent = deque(self._sends.values())
+
+    def disconnected(self) -> None:
+        """The connection is gone: what was not answered may be in the log."""
+        for send in self._in_flight.values():
+            send.is_uncertain = True
+            send.sent_at = None
+        self._in_flight.clear()
+        self._lines.clear()
+
+    async def write(self, write: Callable[[bytes], Awaitable[None]]) -> None:
+        """Write what may go out now."""
+        clock = asyncio.get_running_loop().time
+        while self._unsent and len(self._in_flight) < IN_FLIGHT:
+            send = self._unsent.popleft()
+            if self._lines.holds_back(send) or send.draft.ref not in self._sends:
+                continue
+            send.sent_at = clock()
+            self._in_flight[send.draft.ref] = send
+            await write(send_frame(send.draft, retry=send.is_uncertain))
+
+    def is_overdue(self, seconds: float) -> bool:
+        """Say whether the oldest try has had no answer for longer than `seconds`."""
+        oldest = next(iter(self._in_flight.values()), None)
+        if oldest is None or oldest.sent_at is None:
+            return False
+        return asyncio.get_running_loop().time() - oldest.sent_at > seconds
+
+    async def forget_answered(self) -> None:
+        """Take the answered drafts out of the outbox, all at once. Raises: ClientError."""
+        if self._answered:
+            refs = self._answered.copy()
+            await self._outbox.remove(refs)  # may be cancelled: then it is done once more
+            del self._answered[: len(refs)]
+
+    def accepted(self, ref: str | None, acceptance: Acceptance) -> None:
+        """The log has a send."""
+        send = self._settle(ref, is_forgotten=False)
+        if send is None:
+            return
+        # First of all the answer: what comes after may fail, or be cancelled with the connection.
+        if not send.answer.done():
+            send.answer.set_result(acceptance)
+        # The outbox forgets it only after this: a program that notes it elsewhere misses nothing.
+        self._tell(Accepted(send.draft.to, send.draft.content, acceptance))
+        self._answered.append(send.draft.ref)
+        self._has_work.set()
+
+    def refused(self, refusal: ErrorFrame) -> None:
+        """The server has not accepted a send, for good or for now."""
+        send = self._in_flight.get(refusal.ref or "")
+        if send is None:
+            return
+        if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
+            self._reject(send, refusal.code, refusal.reason)
+            return
+        if refusal.outcome != Outcome.REJECTED:
+            send.is_uncertain = True
+        del self._in_flight[send.draft.ref]
+        self._lines.refused(send, refusal.asked_seconds)
+        self._has_work.set()
+
+    def _reject(self, send: UnansweredSend, code: str, reason: str) -> None:
+        """A draft will never be in the log. It is forgotten only if the program is told."""
+        draft = send.draft
+        if not send.is_awaited:
+            if self._on_event is not None:
+                # First of all this: when it raises, the draft is still kept.
+                self._on_event(Rejected(draft.to, draft.content, code, reason))
+            else:
+                _log.warning("a kept message to %r was rejected: %s: %s", draft.to, code, reason)
+        self._settle(draft.ref, is_forgotten=send.is_awaited or self._on_event is not None)
+        if not send.answer.done():
+            send.fail(MessageRejected(code, reason))
+
+    def _settle(self, ref: str | None, *, is_forgotten: bool = True) -> UnansweredSend | None:
+        """A draft is answered: return its send, for the last time."""
+        send = self._sends.pop(ref or "", None)
+        self._in_flight.pop(ref or "", None)
+        if send is not None:
+            if is_forgotten:
+                self._answered.append(send.draft.ref)
+            self._lines.answered(send)
+        self._has_work.set()
+        return send
+
+    def _let_through(self, send: UnansweredSend) -> None:
+        """It is a send's turn to be tried again."""
+        self._unsent.append(send)
+        self._has_work.set()
+
+    # The end ---------------------------------------------------------------------------------
+
+    def end(self, problem: ClientError) -> None:
+        """The chat has ended: all that wait for an answer get the problem."""
+        self._ended = problem
+        for send in self._sends.values():
+            if not send.answer.done():
+                send.fail(problem)
+
+    def stop(self) -> None:
+        """Try nothing again."""
+        self._lines.clear()
+
+    async def wait_for_kept(self, seconds: float) -> None:
+        """Wait until the drafts that are on their way into the outbox are there."""
+        if self._keeping:
+            await asyncio.wait(self._keeping.values(), timeout=seconds)
+
+    def let_go(self) -> None:
+        """Leave the answered drafts in the outbox: the file is being closed."""
+        self._answered.clear()
+
+    # Parts -----------------------------------------------------------------------------------
+
+    def _new_send(self, draft: Draft) -> UnansweredSend:
+        answer: asyncio.Future[Acceptance] = asyncio.get_running_loop().create_future()
+        return UnansweredSend(draft, answer, next(self._places))
+
+    def _queue(self, send: UnansweredSend) -> None:
+        self._sends[send.draft.ref] = send
+        self._unsent.append(send)
+        self._has_work.set()
+
+    def _tell(self, event: Event) -> None:
+        if self._on_event is not None:
+            self._on_event(event)

@@ -1,0 +1,92 @@
+"""What is on its way into the log: messages, and batches of receipts."""
+
+from dataclasses import dataclass, field
+
+from landline.delivery.lineup import Place
+from landline.model import Appended, Message, Position
+from landline.protocol.records import MessageRecord
+
+# What may be on its way to the log at once. The log bounds itself too; this bound is ours.
+FLIGHTS = 32_768
+FLIGHT_BYTES = 32 * 1024 * 1024
+
+
+@dataclass(slots=True)
+class Waiter:
+    """A session that waits for the answer to its send, of so many bytes in the log."""
+
+    session: str
+    ref: str | None
+    retry: bool
+    size_bytes: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class Flight:
+    """A message between its send and its answer.
+
+    `started_at`: when the send was taken. `appended`: the log has it, and the store has not said
+    yet whether that is the position which counts.
+    """
+
+    record: MessageRecord
+    size_bytes: int
+    retry: bool
+    started_at: float
+    waiters: list[Waiter] = field(default_factory=list)
+    appended: Appended | None = None
+    place: Place | None = None  # among the messages of its conversation, while it is confirmed
+
+    def message(self, position: Position, time_ms: int) -> Message:
+        """Return the message, now that the log has given it a place."""
+        record = self.record
+        return Message(
+            record.message_id,
+            record.conversation,
+            record.sender,
+            record.recipients,
+            record.content,
+            position,
+            time_ms,
+        )
+
+
+class Flights:
+    """The messages of this server that are in flight, by their ids."""
+
+    __slots__ = ("_bytes", "_flights")
+
+    def __init__(self) -> None:
+        self._flights: dict[str, Flight] = {}
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def get(self, message_id: str) -> Flight | None:
+        """Return the flight of this message, if it is under way."""
+        return self._flights.get(message_id)
+
+    def is_full(self) -> bool:
+        """Say whether another flight would exceed the bounds."""
+        return len(self._flights) >= FLIGHTS or self._bytes >= FLIGHT_BYTES
+
+    def start(self, flight: Flight) -> None:
+        """Take in a flight."""
+        self._flights[flight.record.message_id] = flight
+        self._bytes += flight.size_bytes
+
+    def land(self, flight: Flight) -> None:
+        """End a flight."""
+        if self._flights.pop(flight.record.message_id, None) is not None:
+            self._bytes -= flight.size_bytes
+
+
+@dataclass(slots=True, eq=False)
+class ReceiptBatch:
+    """Receipts of one conversation and recipient in one record. `senders`: id -> sender."""
+
+    conversation: str
+    recipient: str
+    senders: dict[str, str]
+    delivered_at: str

@@ -1,0 +1,54 @@
+"""A message in several WebSocket frames: put together again, within bounds (RFC 6455, 5.4)."""
+
+from landline.protocol.codes import CloseCode
+from landline.protocol.limits import FRAME_BYTES
+
+# A message in more pieces than this is an attack on the reassembly, not a message.
+FRAGMENTS = 128
+
+
+class BadFragment(Exception):
+    """A fragment that ends its connection, with the code and the reason to close it with."""
+
+    def __init__(self, code: CloseCode, reason: str) -> None:
+        super().__init__(reason)
+        self.code = code
+        self.reason = reason
+
+
+class Fragments:
+    """The pieces of the message that is under way."""
+
+    __slots__ = ("_pieces", "_size_bytes")
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+        self._size_bytes = 0
+
+    def __bool__(self) -> bool:
+        return bool(self._pieces)
+
+    def clear(self) -> None:
+        """Forget the message."""
+        self._pieces.clear()
+        self._size_bytes = 0
+
+    def add(self, payload: bytes, *, is_first: bool, is_final: bool) -> bytes | None:
+        """Take a piece. Returns the message if this was the last piece, else None.
+
+        Raises: BadFragment where pieces are out of order, too many or too large.
+        """
+        if is_first == bool(self._pieces):
+            raise BadFragment(CloseCode.PROTOCOL_ERROR, "fragments are out of order")
+        self._pieces.append(payload)
+        self._size_bytes += len(payload)
+        if self._size_bytes > FRAME_BYTES or len(self._pieces) > FRAGMENTS:
+            raise BadFragment(
+                CloseCode.TOO_LARGE,
+                f"a message has at most {FRAME_BYTES} bytes in {FRAGMENTS} fragments",
+            )
+        if not is_final:
+            return None
+        message = b"".join(self._pieces)
+        self.clear()
+        return message

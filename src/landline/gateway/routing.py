@@ -1,0 +1,111 @@
+"""Hints to and from other servers: who has a message, or has acknowledged one.
+
+A hint that is lost costs latency: the sweep of the other server delivers.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from sys import getsizeof
+from typing import NamedTuple
+
+from landline.delivery import Delivery
+from landline.delivery.decisions import RouteMessage, RouteStatus
+from landline.errors import Unavailable
+from landline.gateway.batcher import Batcher
+from landline.ports import Directory, RoutingBus
+from landline.protocol.hints import decode_hint, encode_message_hint, encode_status_hint
+
+# The directory has a deadline of its own (200 ms, and a breaker); this one is for its defects.
+LOOKUP_SECONDS = 0.5
+# Hints that may wait for the directory. Beyond that the sweep delivers.
+ROUTED_HINTS = 10_000
+ROUTED_BYTES = 16 * 1024 * 1024
+# So many are looked up together.
+ROUTED_TOGETHER = 1_000
+
+
+class _Waiting(NamedTuple):
+    """A hint to be sent, and the memory that it keeps."""
+
+    decision: RouteMessage | RouteStatus
+    size_bytes: int
+
+
+class Routing:
+    """Carries out `RouteMessage` and `RouteStatus`, and hears the hints of others."""
+
+    def __init__(
+        self,
+        *,
+        directory: Directory,
+        bus: RoutingBus,
+        delivery: Delivery,
+        happened: Callable[[], None],
+    ) -> None:
+        """`happened` is told after a hint was heard."""
+        self._directory = directory
+        self._bus = bus
+        self._delivery = delivery
+        self._happened = happened
+        self._queue = Batcher(self._route, ROUTED_TOGETHER)
+        self._waiting_bytes = 0
+        self.failures = 0
+        self.dropped = 0
+
+    async def listen(self) -> None:
+        """Hear hints from now on."""
+        await self._bus.listen(self._heard)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        await self._queue.run()
+
+    def put(self, decision: RouteMessage | RouteStatus) -> None:
+        """Take a decision. Never blocks: what finds no room is dropped."""
+        if isinstance(decision, RouteMessage):
+            size_bytes = getsizeof(decision.message.content)
+        else:
+            size_bytes = 0
+        if len(self._queue) >= ROUTED_HINTS or self._waiting_bytes + size_bytes > ROUTED_BYTES:
+            self.dropped += 1
+            return
+        self._waiting_bytes += size_bytes
+        self._queue.put(_Waiting(decision, size_bytes))
+
+    async def _route(self, waiting: list[_Waiting]) -> None:
+        users = {user for each in waiting for user in _users_of(each.decision)}
+        found: Mapping[str, frozenset[str]] = {}
+        try:
+            async with asyncio.timeout(LOOKUP_SECONDS):
+                found = await self._directory.lookup(users)
+        except (TimeoutError, Unavailable):
+            self.failures += 1  # no hint; the sweep of the other server delivers
+        self._waiting_bytes -= sum(each.size_bytes for each in waiting)
+        if found:
+            self._publish(waiting, found)
+
+    def _publish(self, hints: list[_Waiting], found: Mapping[str, frozenset[str]]) -> None:
+        for decision, _ in hints:
+            users = _users_of(decision)
+            addresses = {address for user in users for address in found.get(user, ())}
+            if not addresses:
+                continue
+            if isinstance(decision, RouteMessage):
+                value = encode_message_hint(decision.message)
+            else:
+                value = encode_status_hint(decision.hint)
+            for address in addresses:
+                self._bus.publish(address, value)
+
+    def _heard(self, value: bytes) -> None:
+        hint = decode_hint(value)
+        if hint is not None:
+            self._delivery.routed(hint)
+            self._happened()
+
+
+def _users_of(decision: RouteMessage | RouteStatus) -> tuple[str, ...]:
+    """Return whose sessions are to hear of it."""
+    if isinstance(decision, RouteMessage):
+        return decision.message.recipients
+    return (decision.hint.sender,)

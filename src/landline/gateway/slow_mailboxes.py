@@ -1,0 +1,203 @@
+"""The mailboxes that are asked for by themselves, and whose turn it is.
+
+There are two lines. In the quick one a mailbox is given little time, so that none waits long there.
+In the patient one a mailbox is given what the store may take at all: its rows may come late, but
+they come. A mailbox that fails goes to the back of the line.
+"""
+
+import asyncio
+import heapq
+from collections import OrderedDict
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from itertools import count
+
+from landline.backoff import Backoff
+from landline.delivery.decisions import ReadPending
+
+# How often one that fails is tried.
+FIRST_RETRY_SECONDS = 0.2
+LAST_RETRY_SECONDS = 10.0
+# A mailbox that answers goes before those that fail, unless they have waited for so long.
+WELL_FIRST_SECONDS = 300.0
+# How long a mailbox stays by itself that was bad or slow, however well it does now: in the same
+# request with others it would hold all of them up again.
+APART_SECONDS = 60.0
+# Mailboxes that are remembered although no session waits for them.
+REMEMBERED = 1_000
+
+
+@dataclass(eq=False)
+class Mailbox:
+    """One that is asked for by itself. Its backoff is fresh unless its last answer did not come."""
+
+    name: str
+    waiting: dict[str, ReadPending] = field(default_factory=dict)  # by session: nobody waits twice
+    asked: int = 0
+    is_slow: bool = False
+    backoff: Backoff = field(
+        default_factory=lambda: Backoff(FIRST_RETRY_SECONDS, LAST_RETRY_SECONDS)
+    )
+    due: float = 0.0
+    apart_until: float = 0.0
+
+
+class MailboxQueue:
+    """Mailboxes by the time at which they are to be asked for, each of them once."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._heap: list[tuple[float, int, Mailbox]] = []
+        self._places: dict[Mailbox, float] = {}
+        self._numbers = count()
+        self._has_changed = asyncio.Event()
+
+    def put(self, mailbox: Mailbox, at: float) -> None:
+        """Add it, or move it forward. It never loses a place."""
+        if at < self._places.get(mailbox, float("inf")):
+            self._places[mailbox] = at
+            heapq.heappush(self._heap, (at, next(self._numbers), mailbox))
+            self._has_changed.set()
+
+    async def take(self) -> Mailbox:
+        """Return the first one, when its time has come."""
+        while True:
+            while self._heap and self._places.get(self._heap[0][2]) != self._heap[0][0]:
+                heapq.heappop(self._heap)  # it was moved forward
+            wait = self._heap[0][0] - self._loop.time() if self._heap else None
+            if wait is not None and wait <= 0:
+                mailbox = heapq.heappop(self._heap)[2]
+                del self._places[mailbox]
+                return mailbox
+            self._has_changed.clear()
+            with suppress(TimeoutError):
+                async with asyncio.timeout(wait):
+                    await self._has_changed.wait()
+
+
+class SlowMailboxes:
+    """Both lines. The sessions bound the mailboxes that they wait for, `REMEMBERED` the others."""
+
+    def __init__(self, is_connected: Callable[[str], bool]) -> None:
+        """`is_connected` says whether a session is still there."""
+        self._is_connected = is_connected
+        self._loop = asyncio.get_running_loop()
+        self._mailboxes: dict[str, Mailbox] = {}
+        self._idle: OrderedDict[str, Mailbox] = OrderedDict()  # those for which nobody waits
+        self.quick = MailboxQueue()
+        self.patient = MailboxQueue()
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._mailboxes
+
+    def __len__(self) -> int:
+        """Return how many sessions wait."""
+        return sum(len(mailbox.waiting) for mailbox in self._mailboxes.values())
+
+    def put(self, wanted: ReadPending) -> None:
+        """Take what is to be asked for by itself."""
+        mailbox = self._get(wanted.query.mailbox)
+        _wait(mailbox, wanted)
+        self._note_idle(mailbox)
+        if not mailbox.asked:
+            self._line_up(mailbox)
+
+    def forget_gone(self) -> None:
+        """Forget the sessions that are gone."""
+        for mailbox in self._mailboxes.values():
+            self._forget_gone(mailbox)
+
+    async def take(self, line: MailboxQueue) -> tuple[Mailbox, ReadPending]:
+        """Return whose turn it is in a line, and its session that has waited longest. One of
+        `answered`, `failed` has to follow.
+        """
+        while True:
+            mailbox = await line.take()
+            self._forget_gone(mailbox)
+            if mailbox.waiting:
+                mailbox.asked += 1
+                return mailbox, mailbox.waiting.pop(next(iter(mailbox.waiting)))
+
+    def answered(self, mailbox: Mailbox, *, is_slow: bool) -> None:
+        """The answer has come: one that is well for a while is asked for with others again."""
+        now = self._loop.time()
+        mailbox.asked -= 1
+        if is_slow or not mailbox.backoff.is_fresh:
+            mailbox.apart_until = now + APART_SECONDS
+        mailbox.is_slow = is_slow
+        mailbox.backoff.reset()
+        self._line_up(mailbox)
+        self._note_idle(mailbox)
+        if mailbox.name in self._idle and not is_slow and now >= mailbox.apart_until:
+            self._forget(mailbox)
+
+    def failed(self, mailbox: Mailbox, wanted: ReadPending, *, needs_time: bool) -> None:
+        """No answer has come. `needs_time`: it may come in the patient line."""
+        mailbox.asked -= 1
+        if not wanted.is_sweep:  # the next sweep asks again
+            _wait(mailbox, wanted)
+        self._back_off(mailbox, needs_time)
+        self._note_idle(mailbox)
+        self._line_up(mailbox)
+
+    def add_bad(self, wanted: ReadPending, *, needs_time: bool) -> None:
+        """A mailbox was found in the request of many that had no answer."""
+        mailbox = self._get(wanted.query.mailbox)
+        if mailbox.backoff.is_fresh:
+            self._back_off(mailbox, needs_time)
+        self.put(wanted)
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _forget_gone(self, mailbox: Mailbox) -> None:
+        for session in [each for each in mailbox.waiting if not self._is_connected(each)]:
+            del mailbox.waiting[session]
+        self._note_idle(mailbox)
+
+    def _get(self, name: str) -> Mailbox:
+        mailbox = self._mailboxes.get(name)
+        if mailbox is None:
+            mailbox = self._mailboxes[name] = Mailbox(name)
+            if len(self._mailboxes) > REMEMBERED and self._idle:
+                self._forget(next(iter(self._idle.values())))
+        return mailbox
+
+    def _note_idle(self, mailbox: Mailbox) -> None:
+        """Keep the list of those for which nobody waits, the one that failed last at its end."""
+        if mailbox.waiting or mailbox.asked:
+            self._idle.pop(mailbox.name, None)
+        elif self._mailboxes.get(mailbox.name) is mailbox:
+            self._idle.setdefault(mailbox.name, mailbox)
+
+    def _forget(self, mailbox: Mailbox) -> None:
+        del self._mailboxes[mailbox.name]
+        del self._idle[mailbox.name]
+
+    def _back_off(self, mailbox: Mailbox, needs_time: bool) -> None:
+        mailbox.due = self._loop.time() + mailbox.backoff.next_seconds()
+        mailbox.is_slow = needs_time
+        self._idle.pop(mailbox.name, None)  # it goes to the end
+
+    def _line_up(self, mailbox: Mailbox) -> None:
+        if not mailbox.waiting:
+            return
+        if mailbox.backoff.is_fresh:
+            line = self.patient if mailbox.is_slow else self.quick
+            line.put(mailbox, self._loop.time() - WELL_FIRST_SECONDS)
+            return
+        if mailbox.is_slow:
+            self.patient.put(mailbox, mailbox.due)
+            # It may be well again long before its turn comes there.
+            self.quick.put(mailbox, mailbox.due + LAST_RETRY_SECONDS)
+        else:
+            self.quick.put(mailbox, mailbox.due)
+
+
+def _wait(mailbox: Mailbox, wanted: ReadPending) -> None:
+    """Have a session wait. It waits for one thing, and for its page rather than for the sweep: the
+    sweep comes again, but a session that waits for a page is not swept.
+    """
+    waits_for = mailbox.waiting.get(wanted.session)
+    if waits_for is None or waits_for.is_sweep or not wanted.is_sweep:
+        mailbox.waiting[wanted.session] = wanted

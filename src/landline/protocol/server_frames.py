@@ -1,0 +1,87 @@
+"""Server frames: what a server says to a client. One function a frame; each returns its JSON."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+
+from landline.model import Message
+from landline.protocol.codes import ErrorCode, Outcome
+from landline.protocol.limits import CONTENT_BYTES, FRAME_BYTES, PROTOCOL_VERSION, WINDOW
+from landline.protocol.times import rfc3339
+
+PONG = b'{"type":"pong"}'
+
+
+def welcome(*, user: str, server: str, session: str, durability: str) -> bytes:
+    """Return the first frame of every session."""
+    return orjson.dumps(
+        {
+            "type": "welcome",
+            "user": user,
+            "server": server,
+            "session": session,
+            "protocol": PROTOCOL_VERSION,
+            "durability": durability,
+            "limits": {
+                "content_bytes": CONTENT_BYTES,
+                "frame_bytes": FRAME_BYTES,
+                "window": WINDOW,
+            },
+        }
+    )
+
+
+def accepted(*, ref: str | None, id: str, conversation: str, offset: int, time_ms: int) -> bytes:
+    """Return the answer to a send whose message is durably in the log."""
+    frame: dict[str, Any] = {"type": "accepted"}
+    if ref is not None:
+        frame["ref"] = ref
+    frame |= {
+        "id": id,
+        "conversation": conversation,
+        "offset": offset,
+        "time": rfc3339(time_ms),
+    }
+    return orjson.dumps(frame)
+
+
+def message(message: Message, *, replay: bool) -> bytes:
+    """Return a message as it is pushed to a recipient."""
+    frame: dict[str, Any] = {
+        "type": "message",
+        "id": message.id,
+        "conversation": message.conversation,
+        "sender": message.sender,
+        "to": message.recipients[0],
+        "content": message.content,
+        "time": rfc3339(message.time_ms),
+        "offset": message.position.offset,
+    }
+    if replay:
+        frame["replay"] = True
+    return orjson.dumps(frame)
+
+
+def caught_up(replayed: int) -> bytes:
+    """Return the frame that says: all that was owed when the session began has been pushed."""
+    return orjson.dumps({"type": "caught_up", "replayed": replayed})
+
+
+def status(*, ids: Sequence[str], user: str, time: str) -> bytes:
+    """Return the news for a sender that `user` has acknowledged these messages."""
+    return orjson.dumps(
+        {"type": "status", "ids": ids, "user": user, "status": "DELIVERED", "time": time}
+    )
+
+
+def error(
+    code: ErrorCode, message: str, *, outcome: Outcome | None = None, ref: str | None = None
+) -> bytes:
+    """Return an error frame."""
+    frame: dict[str, Any] = {"type": "error", "code": code, "message": message}
+    if outcome is not None:
+        frame["outcome"] = outcome
+    if ref is not None:
+        frame["ref"] = ref
+    return orjson.dumps(frame)

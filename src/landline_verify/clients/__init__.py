@@ -1,0 +1,1 @@
+"""The users of a run, and what they send: clients made from docs/protocol.md alone."""

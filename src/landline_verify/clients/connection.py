@@ -1,0 +1,256 @@
+"""One socket of a user, from handshake to end: it writes down all that it does and sees."""
+
+import asyncio
+import re
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Literal
+from urllib.parse import quote
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidMessage
+
+from landline_verify.clients.frames import (
+    Frame,
+    NotLandline,
+    check_welcome,
+    decode,
+    integer,
+    text,
+    texts,
+)
+from landline_verify.clients.outgoing import Outgoing
+from landline_verify.clients.user import Draft, User
+from landline_verify.history.events import (
+    HANDSHAKE_SECONDS,
+    Connect,
+    Disconnect,
+    Error,
+    Event,
+    Live,
+    Ok,
+    Recv,
+    Rejected,
+    Status,
+    Unknown,
+)
+from landline_verify.history.recorder import digest
+
+# A connection that has not answered a send for so long is given up (docs/protocol.md, rule 4).
+ANSWER_SECONDS = 15.0
+# How often that is looked at. Both together stay below the second that a checker grants.
+_LOOK_SECONDS = 0.5
+# Before a send that was answered `unknown` is repeated in the same session.
+_REPEAT_SECONDS = 0.5
+
+_RETRY_AFTER = re.compile(r"retry_after_ms=(\d+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Manners:
+    """How a client behaves in a session.
+
+    `ack_delay` is the time between storing and acknowledging; None: never acknowledge.
+    `ack_rate` is how many messages a second are acknowledged at the most.
+    """
+
+    ack_delay: float | None = 0.0
+    ack_rate: float | None = None
+    leave: Literal["close", "abort"] = "close"
+
+
+GOOD = Manners()
+
+
+async def visit(
+    user: User, url: str, seconds: float | None = None, manners: Manners = GOOD
+) -> None:
+    """Be connected for so long, or until the connection ends; before it, wait if one should."""
+    await asyncio.sleep(user.pause())
+    connection = Connection(user, url, manners)
+    try:
+        await connection.run(seconds)
+    finally:
+        user.asked_pause = connection.asked_pause
+        user.failures = 0 if connection.is_welcome else user.failures + 1
+
+
+class Connection:
+    """One socket of a user."""
+
+    def __init__(self, user: User, url: str, manners: Manners) -> None:
+        self.user = user
+        self.url = url
+        self.name = user.recorder.name_connection()
+        self.is_welcome = False
+        self.is_live = False
+        self.asked_pause: float | None = None
+        self._manners = manners
+        self._outgoing = Outgoing(user, self.name, manners.ack_rate)
+        self._has_given_up = False
+        self._pushes = 0
+
+    # What its user does ------------------------------------------------------------------------
+
+    def carry(self, draft: Draft) -> None:
+        """Send a draft, and wait for its answer."""
+        self._outgoing.put(draft, retry=draft.is_tried)
+
+    def repeat(self, draft: Draft) -> None:
+        """Send once more what another connection carries, or had answered."""
+        self._outgoing.put(draft, retry=True)
+
+    async def run(self, seconds: float | None) -> None:
+        """Live from the handshake to the end; whatever the network does is no error.
+
+        A server that does not keep to the protocol is written down as an error, `not_landline`.
+        """
+        try:
+            async with connect(
+                self._address(), compression=None, max_queue=64, open_timeout=HANDSHAKE_SECONDS,
+                close_timeout=2, ping_interval=10, ping_timeout=10, proxy=None,
+            ) as socket:  # fmt: skip
+                await self._live(socket, seconds)
+        except NotLandline as error:
+            self._record(Error(self._now(), self.user.name, self.name, "not_landline", str(error)))
+        except (
+            OSError,
+            TimeoutError,
+            EOFError,
+            InvalidHandshake,
+            InvalidMessage,
+            ConnectionClosed,
+        ):
+            return
+
+    # From welcome to goodbye -------------------------------------------------------------------
+
+    def _address(self) -> str:
+        ack = "" if self.user.acks_by_itself else "&ack=auto"
+        return f"{self.url}?username={quote(self.user.name, safe='')}{ack}"
+
+    async def _live(self, socket: ClientConnection, seconds: float | None) -> None:
+        async with asyncio.timeout(HANDSHAKE_SECONDS):
+            welcome = decode(await socket.recv())
+        self._note_welcome(welcome)
+        tasks = [
+            asyncio.create_task(self._outgoing.write(socket)),
+            asyncio.create_task(self._watch(socket)),
+        ]
+        try:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(seconds):
+                    async for frame in socket:
+                        self._receive(decode(frame))
+            if self._manners.leave == "abort":
+                await self._outgoing.send_last()
+        finally:
+            self._note_end(socket)
+            self._outgoing.end()
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+            if self._manners.leave == "abort" or not self.is_welcome:
+                socket.transport.abort()
+
+    def _note_welcome(self, welcome: Frame) -> None:
+        check_welcome(welcome)
+        self.is_welcome = True
+        self._record(
+            Connect(
+                self._now(), self.user.name, self.name, self.url, text(welcome, "server"),
+                text(welcome, "session"), text(welcome, "durability"),
+                "client" if self.user.acks_by_itself else "auto", self.user.behaviour,
+            )
+        )  # fmt: skip
+        self.user.enter(self)
+
+    def _note_end(self, socket: ClientConnection) -> None:
+        received = socket.protocol.close_rcvd
+        has_left = self._has_given_up or socket.close_code is None
+        code = received.code if received is not None else None
+        by: Literal["client", "server", "network"] = (
+            "client" if has_left else "network" if received is None else "server"
+        )
+        self._record(Disconnect(self._now(), self.user.name, self.name, code, by))
+        if received is not None and (asked := _RETRY_AFTER.search(received.reason)):
+            self.asked_pause = int(asked[1]) / 1000
+        self.user.leave(self)
+
+    async def _watch(self, socket: ClientConnection) -> None:
+        """Give the connection up when a send has no answer in time."""
+        while self._outgoing.waited() < ANSWER_SECONDS:  # noqa: ASYNC110 - it is a time
+            await asyncio.sleep(_LOOK_SECONDS)
+        self._has_given_up = True
+        socket.transport.abort()
+
+    # What the server says ----------------------------------------------------------------------
+
+    def _receive(self, frame: Frame) -> None:
+        now, user, c = self._now(), self.user.name, self.name
+        match frame.get("type"):
+            case "message":
+                self._receive_message(frame)
+            case "accepted":
+                self._receive_accepted(frame)
+            case "error":
+                self._receive_error(frame)
+            case "status":
+                by, told = text(frame, "user"), text(frame, "time")
+                self._record(Status(now, user, c, texts(frame, "ids"), by, told))
+            case "caught_up":
+                self.is_live = True
+                self._record(Live(now, user, c, integer(frame, "replayed")))
+
+    def _receive_message(self, frame: Frame) -> None:
+        self._pushes += 1
+        id = text(frame, "id")
+        self._record(
+            Recv(
+                self._now(), self.user.name, self.name, self._pushes, id,
+                text(frame, "conversation"), text(frame, "sender"), text(frame, "to"),
+                digest(text(frame, "content")), integer(frame, "offset"), text(frame, "time"),
+                frame.get("replay") is True,
+            )
+        )  # fmt: skip
+        self.user.inbox.add(id)  # stored; only now may it be acknowledged
+        if self.user.acks_by_itself and self._manners.ack_delay is not None:
+            self._outgoing.acknowledge(id, self._manners.ack_delay)
+
+    def _receive_accepted(self, frame: Frame) -> None:
+        ref = text(frame, "ref")
+        self._record(
+            Ok(
+                self._now(), self.user.name, self.name, ref, text(frame, "id"),
+                text(frame, "conversation"), integer(frame, "offset"), text(frame, "time"),
+            )
+        )  # fmt: skip
+        self._outgoing.settle(ref)
+        if self.user.outbox.pop(ref, None) is not None:
+            self.user.accepted += 1
+
+    def _receive_error(self, frame: Frame) -> None:
+        now, user, c, code = self._now(), self.user.name, self.name, text(frame, "code")
+        outcome = frame.get("outcome")
+        if outcome not in {"rejected", "unknown"} or "ref" not in frame:
+            self._record(Error(now, user, c, code, text(frame, "message")))
+            return
+        ref = text(frame, "ref")
+        answer = Rejected if outcome == "rejected" else Unknown
+        self._record(answer(now, user, c, ref, code))
+        self._outgoing.settle(ref)
+        if outcome == "rejected":
+            # Never the same ref again: `busy` would be sent as another message, if at all.
+            self.user.outbox.pop(ref, None)
+        elif (draft := self.user.outbox.get(ref)) is not None and draft.carrier == self.name:
+            self._outgoing.later(_REPEAT_SECONDS, lambda: self._repeat_unknown(draft))
+
+    def _repeat_unknown(self, draft: Draft) -> None:
+        if draft.ref in self.user.outbox:
+            self.repeat(draft)
+
+    def _record(self, event: Event) -> None:
+        self.user.recorder.record(event)
+
+    def _now(self) -> float:
+        return self.user.recorder.now()

@@ -1,0 +1,108 @@
+"""A user, with a memory that outlives every connection: unanswered drafts, and what was stored."""
+
+import random
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import orjson
+
+from landline_verify.history.recorder import Recorder
+
+# The protocol lets a client wait for 10 s; a short run has to see that users come back.
+_LONGEST_PAUSE_SECONDS = 2.0
+
+
+@dataclass(slots=True, eq=False)
+class Draft:
+    """A message without an answer. Made, with its ref, before the first try."""
+
+    to: str
+    content: str
+    ref: str
+    digest: str
+    is_tried: bool = False
+    carrier: str | None = None  # the name of the connection that waits for the answer
+
+    def frame(self, *, retry: bool) -> str:
+        """Return the `send` frame."""
+        frame = {"type": "send", "to": self.to, "content": self.content, "ref": self.ref}
+        return orjson.dumps({**frame, "retry": True} if retry else frame).decode()
+
+
+class Carrier(Protocol):
+    """A session of a user, through which drafts are sent."""
+
+    name: str
+    url: str
+    is_live: bool
+
+    def carry(self, draft: Draft) -> None:
+        """Send a draft, and wait for its answer."""
+
+    def repeat(self, draft: Draft) -> None:
+        """Send once more what another session carries, or had answered."""
+
+
+@dataclass(eq=False)
+class User:
+    """One user: what they remember across connections.
+
+    `acks_by_itself`: False with `ack=auto`. `failures`: how many connections in a row had no
+    welcome. `asked_pause`: how many seconds the server wants them to wait.
+    """
+
+    name: str
+    behaviour: str
+    recorder: Recorder
+    chance: random.Random
+    acks_by_itself: bool = True
+    outbox: dict[str, Draft] = field(default_factory=dict)
+    inbox: set[str] = field(default_factory=set)
+    sessions: list[Carrier] = field(default_factory=list)
+    accepted: int = 0
+    failures: int = 0
+    asked_pause: float | None = None
+
+    @property
+    def is_online(self) -> bool:
+        """Say whether there is a session to send through."""
+        return bool(self.sessions)
+
+    def send(self, draft: Draft) -> None:
+        """Keep the draft, then send it through the newest session, or the next one."""
+        self.outbox[draft.ref] = draft
+        self._hand_over(draft)
+
+    def enter(self, session: Carrier) -> None:
+        """Have a session; it carries what no other one does."""
+        self.sessions.append(session)
+        for draft in self.outbox.values():
+            if draft.carrier is None:
+                self._hand_over(draft)
+
+    def leave(self, session: Carrier) -> None:
+        """Have it no more; another one carries what it left unanswered."""
+        self.sessions.remove(session)
+        for draft in self.outbox.values():
+            if draft.carrier == session.name:
+                draft.carrier = None
+                self._hand_over(draft)
+
+    def pause(self) -> float:
+        """Return for how many seconds to wait before the next connection."""
+        if self.asked_pause is not None:
+            return self.asked_pause
+        # Full jitter: without it all clients of a server come back in one moment.
+        longest = min(_LONGEST_PAUSE_SECONDS, 0.1 * 2 ** min(self.failures, 10))
+        return self.chance.uniform(0, longest) if self.failures else 0.0
+
+    def _hand_over(self, draft: Draft) -> None:
+        if self.sessions:
+            draft.carrier = self.sessions[-1].name
+            self.sessions[-1].carry(draft)
+
+
+def unanswered(users: Iterable[User]) -> int:
+    """Return how many drafts of all of them wait for an answer."""
+    return sum(len(user.outbox) for user in users)

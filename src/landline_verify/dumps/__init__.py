@@ -1,0 +1,1 @@
+"""What log and store hold of a run in the end, read with their own clients."""

@@ -1,0 +1,84 @@
+"""What the file of an embedded server holds of a run: log and store in one, read with SQLite."""
+
+import sqlite3
+import time
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Final
+
+from landline_verify.dumps.records import described
+from landline_verify.errors import VerifyError
+from landline_verify.history.events import AppliedRow, DeliveryRow, Dump, MessageRow, QuarantineRow
+from landline_verify.history.recorder import Recorder, digest
+
+_NAME: Final = "landline.db"
+_PARTITION: Final = 0
+_POLL_SECONDS: Final = 0.1
+_BUSY_SECONDS: Final = 10.0
+
+
+def log_end(data_dir: Path) -> int:
+    """Return the offset after the last record of the log. Blocks. Raises: VerifyError."""
+    try:
+        with closing(_open(data_dir)) as file:
+            return int(file.execute(_END).fetchone()[0])
+    except sqlite3.Error as error:
+        raise VerifyError(
+            f"--data-dir {data_dir}: its file cannot be read ({error});"
+            " run this as the user who runs the server"
+        ) from None
+
+
+def _open(data_dir: Path) -> sqlite3.Connection:
+    address = f"{(data_dir / _NAME).absolute().as_uri()}?mode=ro"
+    return sqlite3.connect(address, uri=True, isolation_level=None, timeout=_BUSY_SECONDS)
+
+
+def dump_file(
+    data_dir: Path, recorder: Recorder, prefix: str, *, start: int, seconds: float
+) -> None:
+    """Write down what the file holds, its log from `start`, from one snapshot. Blocks.
+
+    The server may run; its writer has so many seconds to come to the end of the log.
+    """
+    is_complete = False
+    with suppress(sqlite3.Error), closing(_open(data_dir)) as file:
+        deadline = time.monotonic() + seconds
+        file.execute("BEGIN")  # its snapshot is taken by the first question
+        while file.execute(_LAG).fetchone()[0] > 0 and time.monotonic() < deadline:
+            file.execute("ROLLBACK")
+            time.sleep(_POLL_SECONDS)
+            file.execute("BEGIN")
+        _dump(file, recorder, prefix, start)
+        is_complete = True
+    for what in ("store", "log"):
+        recorder.record(Dump(recorder.now(), what, is_complete))
+
+
+def _dump(file: sqlite3.Connection, recorder: Recorder, prefix: str, start: int) -> None:
+    record, now = recorder.record, recorder.now
+    for id, sender, conversation, content, *at in file.execute(_MESSAGES):
+        if sender.startswith(prefix):
+            record(MessageRow(now(), id, sender, conversation, digest(content), *at))
+    for id, recipient, status, offset in file.execute(_DELIVERIES):
+        if recipient.startswith(prefix):
+            partition = None if offset is None else _PARTITION
+            record(DeliveryRow(now(), id, recipient, status, partition, offset))
+    for partition, offset in file.execute("SELECT log_partition, next_offset FROM applied"):
+        record(AppliedRow(now(), partition, offset))
+    for partition, offset, reason in file.execute(_QUARANTINE, [start]):
+        record(QuarantineRow(now(), partition, offset, reason))
+    for offset, value in file.execute(_LOG, [start]):
+        record(described(bytes(value), now(), _PARTITION, offset, prefix))
+
+
+_END: Final = "SELECT coalesce(max(offset) + 1, 0) FROM log"
+_LOG: Final = "SELECT offset, value FROM log WHERE offset >= ? ORDER BY offset"
+_LAG: Final = """\
+SELECT (SELECT coalesce(max(offset) + 1, 0) FROM log)
+     - coalesce((SELECT next_offset FROM applied WHERE log_partition = 0), 0)"""
+_MESSAGES: Final = """\
+SELECT message_id, sender, conversation, content, log_partition, log_offset FROM messages"""
+_DELIVERIES: Final = "SELECT message_id, recipient, status, log_offset FROM deliveries"
+_QUARANTINE: Final = """\
+SELECT log_partition, log_offset, reason FROM quarantine WHERE log_offset >= ?"""

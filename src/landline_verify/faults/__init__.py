@@ -1,0 +1,1 @@
+"""Servers of our own, and what is done to harm them."""

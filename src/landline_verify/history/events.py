@@ -1,0 +1,306 @@
+"""What a history is made of: one class per kind of event, each as it stands in the file.
+
+The checks rely on two rules of recording. What a client does (`Invoke`, `Ack`, `Connect`) is
+recorded before the bytes leave it (`Connect`: as soon as `welcome` is read), and what it sees
+(`Ok`, `Recv`, ...) after they arrived. And the order of events is the order of time.
+
+A sample's `what` may name its source after a colon: `rss:ws-1`, `applied:7`. `stall` says for how
+many seconds until then the clients themselves stood still, on a machine that was too busy.
+`directory_failures:ws-1` counts how often the directory gave a server no answer since its start. A
+fault's name begins with what it strikes (`kafka-kill`, `redis-flush`, `server-kill`). The `detail`
+of one that strikes a server is the server's name as in `welcome`.
+"""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+VERSION = 1
+
+# Clients and checks both need the next two, and the checks know of clients only what is here.
+
+# A client waits so long for `welcome`. A server may have begun a session so much earlier.
+HANDSHAKE_SECONDS = 5.0
+
+# A fault whose name begins so is a client that sends as fast as it can.
+FLOOD_PREFIX = "flood"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something at `t` seconds since the run's start."""
+
+    kind: ClassVar[str]
+    # What tells events of one kind apart in the file: a field of this name with this value.
+    variant: ClassVar[tuple[str, str] | None] = None
+
+    t: float
+
+
+@dataclass(frozen=True, slots=True)
+class Run(Event):
+    """The first event: how the run was asked for."""
+
+    kind = "run"
+    version: int
+    seed: int
+    urls: tuple[str, ...]
+    options: dict[str, Any]
+    started_at: str
+    sweep_interval: float
+    deadline: float  # seconds within which a send is answered or its connection closed
+
+
+@dataclass(frozen=True, slots=True)
+class Phase(Event):
+    """A part of the run begins."""
+
+    kind = "phase"
+    name: Literal["load", "heal", "final", "end"]
+
+
+@dataclass(frozen=True, slots=True)
+class ClientEvent(Event):
+    """Something that a client of `user` did or saw in its connection `c`."""
+
+    user: str
+    c: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answer(ClientEvent):
+    """An answer to a send."""
+
+    ref: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connect(ClientEvent):
+    """A session began: `welcome` was read."""
+
+    kind = "connect"
+    url: str
+    server: str
+    session: str
+    durability: str
+    ack: Literal["client", "auto"]
+    behaviour: str
+
+
+@dataclass(frozen=True, slots=True)
+class Live(ClientEvent):
+    """A session is caught up."""
+
+    kind = "live"
+    replayed: int
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnect(ClientEvent):
+    """A session is over."""
+
+    kind = "disconnect"
+    code: int | None
+    by: Literal["client", "server", "network"]
+
+
+@dataclass(frozen=True, slots=True)
+class Invoke(ClientEvent):
+    """A send is tried, for the first time or again."""
+
+    kind = "invoke"
+    to: str
+    ref: str
+    digest: str
+    retry: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ok(Answer):
+    """A send was accepted."""
+
+    kind = "ok"
+    id: str
+    conversation: str
+    offset: int
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected(Answer):
+    """A send was certainly not appended."""
+
+    kind = "rejected"
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown(Answer):
+    """A send may have been appended, or will be."""
+
+    kind = "unknown"
+    code: str
+
+
+@dataclass(frozen=True, slots=True)
+class Recv(ClientEvent):
+    """A message was pushed."""
+
+    kind = "recv"
+    n: int
+    id: str
+    conversation: str
+    sender: str
+    to: str
+    digest: str
+    offset: int
+    time: str
+    replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Ack(ClientEvent):
+    """A client says that messages are safe with it."""
+
+    kind = "ack"
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Status(ClientEvent):
+    """The sender is told that `by` acknowledged messages."""
+
+    kind = "status"
+    ids: tuple[str, ...]
+    by: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Error(ClientEvent):
+    """An error that concerns no send."""
+
+    kind = "error"
+    code: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FaultEvent(Event):
+    """A fault begins or ends."""
+
+    kind = "nemesis"  # the word of the file; another one would make older histories unreadable
+    name: str
+    phase: Literal["start", "stop"]
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample(Event):
+    """Something was measured; `lag` in seconds, `rss` in bytes."""
+
+    kind = "sample"
+    what: str
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class Record(Event):
+    """A record of the log, read when all was over."""
+
+    kind = "record"
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord(Record):
+    """A message in the log."""
+
+    variant = ("record", "message")
+    id: str
+    sender: str
+    recipients: tuple[str, ...]
+    conversation: str
+    digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiptsRecord(Record):
+    """Receipts in the log."""
+
+    variant = ("record", "receipts")
+    ids: tuple[str, ...]
+    recipient: str
+    conversation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForeignRecord(Record):
+    """A record that is not of this run. `garbage`: no writer can ever apply it."""
+
+    variant = ("record", "foreign")
+    garbage: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRow(Event):
+    """A message in the store."""
+
+    kind = "row"
+    variant = ("table", "messages")
+    id: str
+    sender: str
+    conversation: str
+    digest: str
+    partition: int
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryRow(Event):
+    """A user is or was owed a message; no position where only the receipt is known."""
+
+    kind = "row"
+    variant = ("table", "deliveries")
+    id: str
+    recipient: str
+    status: Literal["UNDELIVERED", "DELIVERED"]
+    partition: int | None
+    offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class AppliedRow(Event):
+    """How far the writer has come in a partition."""
+
+    kind = "row"
+    variant = ("table", "applied")
+    partition: int
+    next: int
+
+
+@dataclass(frozen=True, slots=True)
+class QuarantineRow(Event):
+    """A record that the writer put aside."""
+
+    kind = "row"
+    variant = ("table", "quarantine")
+    partition: int
+    offset: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Dump(Event):
+    """Log or store was read, to the end or not."""
+
+    kind = "dump"
+    what: Literal["log", "store"]
+    complete: bool
+
+
+EVENT_KINDS: tuple[type[Event], ...] = (
+    Run, Phase, Connect, Live, Disconnect, Invoke, Ok, Rejected, Unknown, Recv, Ack, Status, Error,
+    FaultEvent, Sample, MessageRecord, ReceiptsRecord, ForeignRecord, MessageRow, DeliveryRow,
+    AppliedRow, QuarantineRow, Dump,
+)  # fmt: skip

@@ -1,0 +1,1 @@
+"""Whole clusters; the package keeps one stack for all of them, which each test leaves whole."""

@@ -1,0 +1,44 @@
+"""What a judge has seen of a connection and of a send."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+Event = dict[str, Any]
+Place = tuple[str, int]  # conversation, offset
+
+
+@dataclass
+class Session:
+    """A connection, as its client told."""
+
+    user: str
+    opened_at: float
+    welcome_at: float
+    is_auto: bool
+    owed: set[str]
+    live_at: float | None = None
+    closed_at: float | None = None
+    seen: dict[str, float] = field(default_factory=dict)  # id -> when
+    unacked: set[str] = field(default_factory=set)
+    told: set[tuple[str, str]] = field(default_factory=set)
+    last_replay: dict[str, int] = field(default_factory=dict)
+    last_live: dict[tuple[str, str], int] = field(default_factory=dict)
+
+    def stays(self, since: float, until: float) -> bool:
+        """Say whether the connection is there all the while."""
+        return self.welcome_at <= since and (self.closed_at is None or self.closed_at > until)
+
+
+@dataclass
+class Send:
+    """A send by (user, ref)."""
+
+    user: str
+    to: str
+    digest: str
+    first_at: float
+    tries: int = 0
+    sessions: list[str] = field(default_factory=list)
+    is_rejected: bool = False
+    id: str | None = None
+    ok_at: float | None = None

@@ -1,0 +1,105 @@
+"""Frames from and to the client's own words."""
+
+import json
+from contextlib import suppress
+from typing import Any
+
+import orjson
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from landline.client.errors import MessageRejected
+from landline.client.outbox import Draft
+from landline.client.wire import (
+    NotLandline,
+    OtherProtocol,
+    check_draft,
+    read_frame,
+    read_welcome,
+    send_frame,
+)
+from landline.protocol.client_frames import BadFrame, Send, decode
+from landline.protocol.limits import CONTENT_BYTES, FRAME_BYTES
+
+WELCOME = {"type": "welcome", "user": "a", "server": "ws-1", "session": "s", "protocol": 1}
+MESSAGE = {
+    "type": "message", "id": "i", "conversation": "dm:a:b", "sender": "b", "to": "a",
+    "content": "hi", "time": "2026-01-02T03:04:05.678Z", "offset": 1,
+}  # fmt: skip
+ACCEPTED = {
+    "type": "accepted", "ref": "r", "id": "i", "conversation": "dm:a:b", "offset": 1,
+    "time": "2026-01-02T03:04:05.678Z",
+}  # fmt: skip
+ERROR = {"type": "error", "code": "busy", "message": "no", "outcome": "rejected", "ref": "r"}
+STATUS = {"type": "status", "ids": ["i"], "user": "b"}
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=5,
+)
+
+
+@given(st.text(), st.text(), st.text(), st.booleans())
+def test_what_passes_the_check_is_what_a_server_reads(
+    ref: str, to: str, content: str, retry: bool
+) -> None:
+    draft = Draft(ref, to, content)
+    try:
+        check_draft(draft)
+    except MessageRejected:
+        with pytest.raises((BadFrame, orjson.JSONEncodeError)):
+            decode(send_frame(draft, retry=retry).decode())
+    else:
+        read = decode(send_frame(draft, retry=retry).decode())
+        assert isinstance(read, Send)
+        assert (read.ref, read.to, read.content, read.retry) == (ref, to, content, retry)
+
+
+def test_what_fits_the_content_but_not_a_frame_is_refused() -> None:
+    """A control character takes six bytes of JSON. A frame that is too large ends the session."""
+    draft = Draft("r", "b", "\x01" * CONTENT_BYTES)
+    assert len(send_frame(draft, retry=True)) > FRAME_BYTES
+    with pytest.raises(MessageRejected, match="exceeds a frame"):
+        check_draft(draft)
+
+
+@given(st.sampled_from([MESSAGE, ACCEPTED, ERROR, STATUS]), st.data())
+def test_whatever_a_known_frame_holds_it_is_read_or_not_landlines(
+    frame: dict[str, Any], data: st.DataObject
+) -> None:
+    changed = dict(frame)
+    name = data.draw(st.sampled_from(sorted(frame)))
+    if data.draw(st.booleans()):
+        changed[name] = data.draw(_JSON)
+    else:
+        del changed[name]
+    with suppress(NotLandline):
+        read_frame(json.dumps(changed))
+
+
+@given(st.text() | st.binary())
+def test_anything_else_is_not_landlines(text: str | bytes) -> None:
+    with pytest.raises(NotLandline):
+        read_welcome(text)
+
+
+def test_a_frame_of_a_later_version_is_passed_over() -> None:
+    assert read_frame('{"type": "typing", "user": "b"}') is None
+
+
+@pytest.mark.parametrize("name", ["user", "server", "session"])
+def test_a_welcome_without_a_name_is_none(name: str) -> None:
+    with pytest.raises(NotLandline):
+        read_welcome(json.dumps({**WELCOME, name: None}))
+
+
+@pytest.mark.parametrize(
+    ("protocol", "problem"), [(2, OtherProtocol), ("1", NotLandline), (True, NotLandline)]
+)
+def test_a_welcome_of_another_protocol_is_refused(
+    protocol: object, problem: type[Exception]
+) -> None:
+    assert read_welcome(json.dumps(WELCOME)).server == "ws-1"
+    with pytest.raises(problem):
+        read_welcome(json.dumps({**WELCOME, "protocol": protocol}))

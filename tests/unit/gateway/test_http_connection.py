@@ -1,0 +1,146 @@
+"""How a request is read, and what a line in the log says of one that was refused."""
+
+import asyncio
+from http import HTTPStatus
+
+import pytest
+
+from landline.api.http import HttpResponse
+from landline.gateway.http_connection import HttpConnection, _facts, shown_peer
+from landline.gateway.http_request import HEAD_BYTES, Request
+
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("line", "path"),
+    [
+        ("GET http://user:hunter2@h/x HTTP/1.1", "http://***@h/x"),
+        ("GET http://hunter2@h/x HTTP/1.1", "http://***@h/x"),
+        ("GET http://user:hun?hunter2@h/x HTTP/1.1", "http://***@h/x"),
+        ("GET http://user:hunter2?a@h/x HTTP/1.1", "http://***@h/x"),
+        ("GET http://user:hunter2#a@h/x HTTP/1.1", "http://***@h/x"),
+        ("GET http://user:hunter2 a@h/x HTTP/1.1", "http://***@h/x"),
+        ("GET http://user:hunter2@b@h/x?y HTTP/1.1", "http://***@h/x"),
+        ("GET http:/user:hunter2@h/x HTTP/1.1", "http:/***@h/x"),
+        ("GET //user:hunter2@h/x HTTP/1.1", "//***@h/x"),
+        ("GET HTTPS://user:hunter2@[::1]:8443/x HTTP/1.1", "HTTPS://***@[::1]:8443/x"),
+        ("CONNECT user:hunter2@h:443 HTTP/1.1", "***@h:443"),
+        ("GET\thttp://user:hunter2@h/x HTTP/1.1", "http://***@h/x"),
+        ("GET http://h/x?token=hunter2 HTTP/1.1", "http://h/x"),
+        ("GET /x#token=hunter2 HTTP/1.1", "/x"),
+        ("GET /x?token=hunter2 HTTP/1.1", "/x"),
+        # People misspell the sign before a query, and libraries escape it.
+        ("GET /x&token=hunter2 HTTP/1.1", "/x"),
+        ("GET /x;token=hunter2?a=b HTTP/1.1", "/x"),
+        ("GET /x%3Fusername=alice&token=hunter2 HTTP/1.1", "/x"),
+        ("GET /x%3ftoken=hunter2 HTTP/1.1", "/x"),
+        ("GET /x%253Ftoken=hunter2 HTTP/1.1", "/x"),
+        ("GET /x%26token=hunter2 HTTP/1.1", "/x"),
+        ("GET /x%23token=hunter2 HTTP/1.1", "/x"),
+        ("GET /x%3Btoken=hunter2 HTTP/1.1", "/x"),
+        ("GET /x?username=alice#access_token=hunter2 HTTP/1.1", "/x"),
+        ("GET /x?username=alice;token=hunter2 HTTP/1.1", "/x"),
+        ("GET /x?username=alice?token=hunter2 HTTP/1.1", "/x"),
+        # Without a method, or with something else between it and the target.
+        ("/x?token=hunter2 HTTP/1.1", "HTTP/1.1"),
+        ("GET\x0b/x?token=hunter2", None),
+        ("token=hunter2", None),
+        ("GET /a@b/x HTTP/1.1", "/a@b/x"),
+        ("GET http://h/x HTTP/1.1", "http://h/x"),
+        ("OPTIONS * HTTP/1.1", "*"),
+        ("http://user:hunter2@h/x", None),
+        ("user:hunter2@h", None),
+        ("GET", None),
+        ("", None),
+    ],
+)
+def test_a_target_is_told_without_what_may_be_secret(line: str, path: str | None) -> None:
+    facts = _facts(f"{line}\r\nOrigin: https://user:hunter2@page.example\r\n\r\n".encode())
+    assert facts.get("path") == path
+    assert facts["origin"] == "https://***@page.example"
+    assert SECRET not in str(facts)
+
+
+def test_a_user_is_told_from_the_header_or_the_query() -> None:
+    facts = _facts(b"GET http://h/ws?username=a%40b&x=1 HTTP/1.1\r\n\r\n")
+    assert (facts["method"], facts["user"]) == ("GET", "a@b")
+    assert _facts(b"GET / HTTP/1.1\r\nusername: eve\r\n\r\n")["user"] == "eve"
+
+
+@pytest.mark.parametrize(
+    ("origin", "shown"),
+    [
+        ("https://page.example:8443", "https://page.example:8443"),
+        ("https://[::1]:8443/?token=hunter2", "https://[::1]:8443"),
+        ("https://page.example/hunter2", "https://page.example"),
+        ("https://page.example?token=hunter2", "https://page.example"),
+        ("https://page.example#hunter2", "https://page.example"),
+        ("page.example/?token=hunter2", "page.example"),
+        ("capacitor://localhost", "capacitor://localhost"),
+        ("null", "null"),
+        ("?token=hunter2", None),
+    ],
+)
+def test_an_origin_is_told_without_what_is_none_of_it(origin: str, shown: str | None) -> None:
+    facts = _facts(f"GET / HTTP/1.1\r\nOrigin: {origin}\r\n\r\n".encode())
+    assert facts.get("origin") == shown
+
+
+@pytest.mark.parametrize(
+    ("peername", "shown"),
+    [
+        (("127.0.0.1", 80), "127.0.0.1:80"),
+        (("::1", 8081, 0, 0), "[::1]:8081"),
+        (("fe80::1%eth0", 1, 0, 2), "[fe80::1%eth0]:1"),
+        (None, "unknown"),
+        ("", "unknown"),
+    ],
+)
+def test_an_address_is_told_so_that_its_port_can_be_seen(peername: object, shown: str) -> None:
+    assert shown_peer(peername) == shown
+
+
+class Open:
+    """A reception that answers everybody."""
+
+    def decide(self, request: Request, peer: str) -> HttpResponse:
+        return HttpResponse(HTTPStatus.OK, "text/plain", b"", {})
+
+    def refused(self) -> None: ...
+
+    def came(self, connection: HttpConnection) -> None: ...
+
+    def went(self, connection: HttpConnection) -> None: ...
+
+
+class Wire(asyncio.Transport):
+    """Keeps what is written."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.said = b""
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.said += data
+
+    def can_write_eof(self) -> bool:
+        return False
+
+    def close(self) -> None: ...
+
+
+@pytest.mark.parametrize("excess", [0, 1])
+async def test_the_limit_of_a_head_is_the_same_however_its_bytes_come(excess: int) -> None:
+    head = b"GET / HTTP/1.1\r\nHost: x\r\nX: "
+    head += b"x" * (HEAD_BYTES + excess - len(head))
+    data = head + b"\r\n\r\n"
+    ways = [[data[:cut], data[cut:]] for cut in range(HEAD_BYTES - 2, len(data) + 1)]
+    for parts in [*ways, [bytes([byte]) for byte in data]]:
+        wire = Wire()
+        connection = HttpConnection(Open())
+        connection.connection_made(wire)
+        for part in parts:
+            connection.data_received(part)
+        assert wire.said.startswith(b"HTTP/1.1 431 " if excess else b"HTTP/1.1 200 ")
+        connection.connection_lost(None)

@@ -1,0 +1,115 @@
+"""Hints: who is told, what a directory in trouble costs, and what may wait for it."""
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import pytest
+
+from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
+from landline.delivery import Delivery
+from landline.delivery.decisions import RouteMessage, RouteStatus
+from landline.errors import DirectoryUnavailable
+from landline.gateway import routing
+from landline.gateway.routing import Routing
+from landline.model import Message, Position
+from landline.protocol.hints import StatusHint, decode_hint
+from support.clock import Clock
+from support.waiting import running, until
+
+
+class Directory(MemoryDirectory):
+    """Knows where bob and alice are. It fails while it is told to, and counts its questions."""
+
+    def __init__(self) -> None:
+        super().__init__({}, "one")
+        self.questions: list[set[str]] = []
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.is_down = False
+
+    async def lookup(self, users: Collection[str]) -> Mapping[str, frozenset[str]]:
+        """Return one address for bob, two for alice."""
+        self.questions.append(set(users))
+        await self.answers.wait()
+        if self.is_down:
+            raise DirectoryUnavailable("no answer")
+        return {"bob": frozenset({"two"}), "alice": frozenset({"two", "three"})}
+
+
+class Bus(MemoryRoutingBus):
+    """Notes what is published."""
+
+    def __init__(self) -> None:
+        super().__init__({}, "one")
+        self.published: list[tuple[str, Message | StatusHint | None]] = []
+
+    def publish(self, address: str, value: bytes) -> None:
+        """Take a hint."""
+        self.published.append((address, decode_hint(value)))
+
+
+class Bench:
+    """A routing between its directory and its bus."""
+
+    def __init__(self) -> None:
+        self.directory, self.bus = Directory(), Bus()
+        heart = Delivery(
+            clock=Clock(), new_id=str, server_id="s", durability="fsync", ack_timeout=60.0
+        )
+        self.routing = Routing(
+            directory=self.directory,
+            bus=self.bus,
+            delivery=heart,
+            happened=lambda: None,
+        )
+
+
+def message(offset: int, to: str = "bob", content: str = "hello") -> Message:
+    id = f"00000000-0000-4000-8000-{offset:012x}"
+    return Message(id, f"dm:carol:{to}", "carol", (to,), content, Position(0, offset), 0)
+
+
+async def test_who_has_the_user_is_told_and_nobody_else() -> None:
+    bench = Bench()
+    status = StatusHint("alice", [message(1).id], "bob", "2026-01-01T00:00:00.000Z")
+    for decision in (
+        RouteMessage(message(1)),
+        RouteStatus(status),
+        RouteMessage(message(2, to="nobody")),
+    ):
+        bench.routing.put(decision)
+    async with running(bench.routing.run()):
+        await until(lambda: len(bench.bus.published) == 3, "all are told")
+    assert bench.directory.questions == [{"bob", "alice", "nobody"}]
+    assert {address for address, _ in bench.bus.published} == {"two", "three"}
+    assert bench.bus.published[0] == ("two", message(1))
+
+
+async def test_no_answer_means_no_hint_and_the_next_ones_go_out() -> None:
+    bench = Bench()
+    bench.directory.is_down = True
+    bench.routing.put(RouteMessage(message(1)))
+    async with running(bench.routing.run()):
+        await until(lambda: bench.routing.failures == 1, "it was asked for")
+        bench.directory.is_down = False
+        bench.routing.put(RouteMessage(message(2)))
+        await until(lambda: len(bench.bus.published) == 1, "the next one is told")
+    assert bench.bus.published == [("two", message(2))]
+
+
+@pytest.mark.parametrize(("bound", "limit"), [("ROUTED_HINTS", 3), ("ROUTED_BYTES", 3_500)])
+async def test_what_waits_for_the_directory_is_bounded_and_the_room_comes_back(
+    bound: str, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(routing, bound, limit)
+    bench = Bench()
+    content = "x" * 1_000
+    for offset in range(10):
+        bench.routing.put(RouteMessage(message(offset, content=content)))
+    assert bench.routing.dropped == 7
+    async with running(bench.routing.run()):
+        await until(lambda: len(bench.bus.published) == 3, "those that waited are told")
+        for offset in range(10, 13):
+            bench.routing.put(RouteMessage(message(offset, content=content)))
+        await until(lambda: len(bench.bus.published) == 6, "there is room again")
+    assert bench.routing.dropped == 7
