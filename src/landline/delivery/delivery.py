@@ -156,8 +156,8 @@ class Delivery:
         match frame:
             case Send():
                 self._sends.take(session, frame)
-            case Ack(ids):
-                self._acknowledge(session, ids)
+            case Ack():
+                self._acknowledge(session, frame.ids)
             case Ping():
                 self._out.append(Transmit(session_id, server_frames.PONG))
             case _:
