@@ -22,6 +22,7 @@ _KERNEL_BYTES: Final = 16_384
 _SLOW_BYTES: Final = 256
 _SLOW_SECONDS: Final = 1 / 16
 _START_SECONDS: Final = 10.0
+_BACKLOG: Final = 1_024
 # Linger, but for no time.
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -92,18 +93,22 @@ class Proxy:
             runner.run(self._run())
 
     async def _run(self) -> None:
+        # Not asyncio's server: closed while a connection comes in, it leaves that one open.
         try:
-            server = await asyncio.start_server(self._accept, "127.0.0.1", self.port)
+            listener = socket.create_server(("127.0.0.1", self.port), backlog=_BACKLOG)
         except OSError as error:
             self._failure = error
             return
         finally:
             self._is_ready.set()
-        await self._is_over.wait()
-        server.close()
+        with listener:
+            listener.setblocking(False)
+            self._loop.add_reader(listener, self._accept, listener)
+            await self._is_over.wait()
+            self._loop.remove_reader(listener)
         tasks = [line.task for line in self._lines]
         self._reset(lambda _: True)
-        await asyncio.gather(*tasks)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _cut(self) -> None:
         self._set("flow")
@@ -121,30 +126,34 @@ class Proxy:
             if is_meant(line):
                 line.task.cancel()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        line = _ProxiedConnection(task)
-        self._lines.add(line)
-        writers = [writer]
-        # A connection that is cut is cancelled here. No task above waits to hear of it.
+    def _accept(self, listener: socket.socket) -> None:
         try:
+            sock, _ = listener.accept()
+        except OSError:  # the client has gone already
+            return
+        sock.setblocking(False)
+        line = _ProxiedConnection(sock)
+        line.task = self._loop.create_task(self._carry(line))
+        self._lines.add(line)
+        # A task that is cancelled before its first step cannot clean up itself.
+        line.task.add_done_callback(lambda _: self._end(line))
+
+    def _end(self, line: "_ProxiedConnection") -> None:
+        self._lines.discard(line)
+        line.close(with_reset=line.task.cancelled() or line.is_broken)
+
+    async def _carry(self, line: "_ProxiedConnection") -> None:
+        try:
+            reader, writer = await asyncio.open_connection(sock=line.sock)
+            line.writers.append(writer)
             server_reader, server_writer = await self._connect()
-            writers.append(server_writer)
+            line.writers.append(server_writer)
             await asyncio.gather(
                 self._pass_on(reader, server_writer, line, "questions"),
                 self._pass_on(server_reader, writer, line, "answers"),
             )
-        except (OSError, asyncio.CancelledError):
-            for each in writers:
-                # Closed like this, the kernel says goodbye with a reset: socket(7).
-                sock = each.get_extra_info("socket")
-                with suppress(OSError):  # its other end has closed it already
-                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-        finally:
-            self._lines.discard(line)
-            for each in writers:
-                each.transport.abort()
+        except OSError:
+            line.is_broken = True
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket()
@@ -194,8 +203,23 @@ class Proxy:
 
 
 class _ProxiedConnection:
-    """One connection; whether something was lost on it."""
+    """One connection, with both its halves; whether something was lost on it."""
 
-    def __init__(self, task: "asyncio.Task[None]") -> None:
-        self.task = task
+    task: "asyncio.Task[None]"
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock  # the client's
+        self.writers: list[asyncio.StreamWriter] = []
         self.has_lost = False
+        self.is_broken = False
+
+    def close(self, *, with_reset: bool) -> None:
+        """Close both halves; with a reset, the kernel drops what it still has: socket(7)."""
+        if with_reset:
+            for each in (self.sock, *(half.get_extra_info("socket") for half in self.writers)):
+                with suppress(OSError):  # its other end has closed it already
+                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+        for half in self.writers:
+            half.transport.abort()
+        if not self.writers:
+            self.sock.close()

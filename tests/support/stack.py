@@ -6,7 +6,6 @@ here: a database, topics, a number in Redis. A test that kills servers starts a 
 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Future
 from itertools import count
 from typing import Any
 
@@ -124,10 +123,14 @@ def create_topic(
     for created in admin.create_topics([topic], request_timeout=KAFKA_SECONDS).values():
         created.result(KAFKA_SECONDS)
     places = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
-    wait_until(
-        lambda: all(map(_is_answered, admin.list_offsets(places, request_timeout=2).values())),
-        f"topic {name} has leaders",
-    )
+    refusals: list[BaseException] = []
+
+    def has_leaders() -> bool:
+        asked = admin.list_offsets(places, request_timeout=2).values()
+        refusals[:] = [error for each in asked if (error := each.exception(KAFKA_SECONDS))]
+        return not refusals
+
+    wait_until(has_leaders, lambda: f"topic {name} has leaders: {refusals}")
 
 
 def alter_topic(admin: AdminClient, name: str, **settings: str) -> None:
@@ -139,10 +142,6 @@ def alter_topic(admin: AdminClient, name: str, **settings: str) -> None:
     resource = ConfigResource(ResourceType.TOPIC, name, incremental_configs=entries)
     for altered in admin.incremental_alter_configs([resource]).values():
         altered.result(KAFKA_SECONDS)
-
-
-def _is_answered(question: Future[Any]) -> bool:
-    return question.exception(KAFKA_SECONDS) is None
 
 
 @pytest.fixture
