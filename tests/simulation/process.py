@@ -6,7 +6,6 @@ from contextlib import suppress
 from typing import Any, cast
 
 from landline.delivery import Delivery
-from landline.delivery.sends import REPEAT_SECONDS
 from landline.gateway.connection import Connection
 from landline.gateway.hub import Hub
 from landline.protocol.identity import uuid_text
@@ -59,6 +58,7 @@ class Process:
             server_id=name,
             durability=self.event_log.durability,
             ack_timeout=ACK_SECONDS,
+            has_others=True,
         )
         self.hub = self.context.run(
             lambda: Hub(
@@ -69,7 +69,7 @@ class Process:
                 directory=self.directory,
                 bus=self.bus,
                 sweep_interval=SWEEP_SECONDS,
-                repeat_seconds=REPEAT_SECONDS,
+                has_others=True,
             )
         )
         self.writer = Writer(self.event_log, store)

@@ -17,21 +17,30 @@ ASKS = d.FindOriginal | d.ConfirmPosition
 
 
 def make_heart(
-    clock: ports.Clock, new_id: Callable[[], str] = str, *, ack_timeout: float = 60.0
+    clock: ports.Clock,
+    new_id: Callable[[], str] = str,
+    *,
+    ack_timeout: float = 60.0,
+    has_others: bool = True,
 ) -> Delivery:
     """Return a heart with nobody connected."""
     return Delivery(
-        clock=clock, new_id=new_id, server_id="ws-1", durability="model", ack_timeout=ack_timeout
+        clock=clock,
+        new_id=new_id,
+        server_id="ws-1",
+        durability="model",
+        ack_timeout=ack_timeout,
+        has_others=has_others,
     )
 
 
 class Bench:
     """A heart with its decisions sorted: frames per session, and the rest in order."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, has_others: bool = True) -> None:
         self.clock = Clock()
         ids = iter(f"00000000-0000-4000-8000-{n:012}" for n in range(10_000))
-        self.heart = make_heart(self.clock, lambda: next(ids))
+        self.heart = make_heart(self.clock, lambda: next(ids), has_others=has_others)
         self.frames: dict[str, list[dict[str, Any]]] = {}
         self.asked: list[d.Decision] = []
         self.end = 0
@@ -134,9 +143,9 @@ def message(number: int, to: str = "bob") -> Message:
     return Message(id, f"dm:alice:{to}", "alice", (to,), f"m{number}", Position(0, number), 0)
 
 
-def alice_and_bob() -> Bench:
+def alice_and_bob(*, has_others: bool = True) -> Bench:
     """Return a heart with a live session of each, `a` and `b`."""
-    bench = Bench()
+    bench = Bench(has_others=has_others)
     bench.join("a", "alice")
     bench.join("b", "bob")
     return bench

@@ -20,7 +20,6 @@ from landline.app.parts import Parts
 from landline.app.stopping import Stop
 from landline.config import Settings
 from landline.delivery import Delivery
-from landline.delivery.sends import REPEAT_SECONDS
 from landline.errors import LogLost, StartupError
 from landline.gateway.hub import Hub
 from landline.observability.logging import (
@@ -148,6 +147,7 @@ class Server:
             server_id=server_id,
             durability=parts.event_log.durability,
             ack_timeout=settings.ack_timeout,
+            has_others=(has_others := settings.kafka is not None),
         )
         self._hub = Hub(
             delivery=self._delivery,
@@ -157,7 +157,7 @@ class Server:
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
-            repeat_seconds=REPEAT_SECONDS if settings.kafka is not None else 0.0,
+            has_others=has_others,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._retention = RetentionWatch(

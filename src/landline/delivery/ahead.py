@@ -62,8 +62,10 @@ class Ahead:
 
     def may_have_had(self, message: Message | HeldMessage) -> bool:
         """Say whether it may have been served ahead, which is forgotten. Else a page brings it."""
+        if not self._forgotten:
+            return False
         partition, offset = message.position
-        return bool(self._forgotten) and offset < self._forgotten.get(partition, 0)
+        return offset < self._forgotten.get(partition, 0)
 
     def note(self, message: Message) -> None:
         """A message is pushed ahead of the session's cursor."""

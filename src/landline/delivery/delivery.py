@@ -55,11 +55,14 @@ class Delivery:
         server_id: str,
         durability: str,
         ack_timeout: float,
+        has_others: bool,
     ) -> None:
+        """`has_others`: whether other servers share the log, whose sessions are to be told."""
         self._clock = clock
         self._server_id = server_id
         self._durability = durability
         self._ack_timeout = ack_timeout
+        self._has_others = has_others
         self._out: list[Decision] = []
         self._sessions: dict[str, Session] = {}
         self._users: dict[str, dict[str, Session]] = {}
@@ -73,6 +76,7 @@ class Delivery:
             clock=clock,
             new_id=new_id,
             counters=self.counters,
+            has_others=has_others,
         )
 
     def end_turn(self) -> None:
@@ -204,7 +208,8 @@ class Delivery:
     def _deliver(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self._push_local(message)
-            self._out.append(RouteMessage(message))
+            if self._has_others:
+                self._out.append(RouteMessage(message))
 
     def _push_local(self, message: Message) -> None:
         frame = b""
@@ -263,7 +268,8 @@ class Delivery:
         for sender, ids in by_sender.items():
             hint = StatusHint(sender, ids, batch.recipient, batch.delivered_at)
             self._tell_status(hint)
-            self._out.append(RouteStatus(hint))
+            if self._has_others:
+                self._out.append(RouteStatus(hint))
 
     def _tell_status(self, hint: StatusHint) -> None:
         sessions = self._users.get(hint.sender)

@@ -59,13 +59,18 @@ class Sends:
         clock: Clock,
         new_id: Callable[[], str],
         counters: Counters,
+        has_others: bool,
     ) -> None:
-        """`sessions`: those that are open, kept by the caller. Decisions go to `out`."""
+        """`sessions`: those that are open, kept by the caller. Decisions go to `out`.
+
+        `has_others`: whether a repeat may come to another server.
+        """
         self._sessions = sessions
         self._out = out
         self._clock = clock
         self._new_id = new_id
         self._counters = counters
+        self._has_others = has_others
         self._flights = Flights()
         self._acceptances = KnownAcceptances(clock)
         self._line_ups = LineUps()
@@ -149,7 +154,7 @@ class Sends:
         """Say whether another server may have been faster with a repeat, so that the position that
         counts is the store's: the sender has left unanswered, or has waited long enough to.
         """
-        if flight.record.ref is None:
+        if not self._has_others or flight.record.ref is None:
             return False
         since = flight.started_at
         is_anybody_here = False

@@ -32,6 +32,8 @@ class Unread:
 
     def since(self, read_at: float) -> float:
         """Return from when a frame may be that was read then."""
+        if not self._spans:
+            return read_at
         return min(
             (began for began, until in self._spans if began <= read_at <= until),
             default=read_at,

@@ -30,6 +30,7 @@ from landline.delivery.decisions import (
     Transmit,
     Unregister,
 )
+from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.connection import Connection
 from landline.gateway.membership import Membership
@@ -83,19 +84,15 @@ class Hub:
         directory: Directory,
         bus: RoutingBus,
         sweep_interval: float,
-        repeat_seconds: float,
+        has_others: bool,
     ) -> None:
-        """`repeat_seconds`: how long a repeat waits before its original is looked for; 0 where
-        there is no other server that may still be at it (see `landline.delivery.sends`).
-        """
+        """`has_others`: whether other servers share the log, as `Delivery` was told."""
         self.clock = clock
         self.turns = Turns(clock)
         self._delivery = delivery
         self._event_log = event_log
         self._connections: dict[str, Connection] = {}
-        self._has_others = (
-            repeat_seconds > 0
-        )  # other servers, one of which may be faster with a repeat
+        self._has_others = has_others
         self._is_performing_due = False
         self._is_over = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -123,7 +120,7 @@ class Hub:
             delivery=delivery,
             spawn=self._spawn,
             happened=happened,
-            repeat_seconds=repeat_seconds,
+            repeat_seconds=REPEAT_SECONDS if has_others else 0.0,
         )
         self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
 

@@ -146,6 +146,21 @@ def test_an_append_that_took_long_learns_which_position_won(bench: Bench) -> Non
     assert not bench.of("b", "message"), "the other server pushes it"
 
 
+def test_a_server_without_others_asks_nobody_and_tells_nobody() -> None:
+    """No other server can have been faster with a repeat, or have a session of somebody."""
+    bench = alice_and_bob(has_others=False)
+    bench.deliver("a", "bob", ref="slow", seconds=SLOW)
+    assert bench.got("a", "offset", "accepted") == bench.got("b", "offset") == [0]
+    bench.ack("b", *bench.got("b", "id"))
+    bench.append()
+    assert len(bench.of("a", "status")) == 1
+    bench.send("a", "bob", ref="of one who leaves")
+    bench.heart.disconnect("a")
+    bench.append()
+    assert len(bench.of("b", "message")) == 2
+    assert not bench.has((d.ConfirmPosition, d.RouteMessage, d.RouteStatus))
+
+
 def test_what_comes_behind_a_message_that_is_confirmed_is_accepted_and_waits(
     bench: Bench,
 ) -> None:

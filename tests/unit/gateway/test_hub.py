@@ -80,7 +80,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
         directory=directory,
         bus=MemoryRoutingBus({}, "ws-1/run"),
         sweep_interval=0.01,
-        repeat_seconds=0.0,
+        has_others=False,
         **{**parts, **options},
     )
 

@@ -54,7 +54,12 @@ class Bench:
     def __init__(self) -> None:
         self.directory, self.bus = Directory(), Bus()
         heart = Delivery(
-            clock=Clock(), new_id=str, server_id="s", durability="fsync", ack_timeout=60.0
+            clock=Clock(),
+            new_id=str,
+            server_id="s",
+            durability="fsync",
+            ack_timeout=60.0,
+            has_others=True,
         )
         self.routing = Routing(
             directory=self.directory,
