@@ -7,7 +7,6 @@ here: a database, topics, a number in Redis. A test that kills servers starts a 
 import secrets
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from itertools import count
-from typing import Any
 
 import asyncpg
 import pytest
@@ -126,11 +125,11 @@ def create_topic(
     refusals: list[BaseException] = []
 
     def has_leaders() -> bool:
-        asked = admin.list_offsets(places, request_timeout=2).values()
+        asked = admin.list_offsets(places, request_timeout=5).values()
         refusals[:] = [error for each in asked if (error := each.exception(KAFKA_SECONDS))]
         return not refusals
 
-    wait_until(has_leaders, lambda: f"topic {name} has leaders: {refusals}")
+    wait_until(has_leaders, lambda: f"topic {name} has leaders, but {refusals}", 2 * KAFKA_SECONDS)
 
 
 def alter_topic(admin: AdminClient, name: str, **settings: str) -> None:
