@@ -23,6 +23,7 @@ _SLOW_BYTES: Final = 256
 _SLOW_SECONDS: Final = 1 / 16
 _START_SECONDS: Final = 10.0
 _BACKLOG: Final = 1_024
+_ACCEPT_AGAIN_SECONDS: Final = 0.1
 # Linger, but for no time.
 _RESET: Final = struct.pack("ii", 1, 0)
 
@@ -103,7 +104,7 @@ class Proxy:
             self._is_ready.set()
         with listener:
             listener.setblocking(False)
-            self._loop.add_reader(listener, self._accept, listener)
+            self._accept_on(listener)
             await self._is_over.wait()
             self._loop.remove_reader(listener)
         tasks = [line.task for line in self._lines]
@@ -124,12 +125,21 @@ class Proxy:
     def _reset(self, is_meant: Callable[["_ProxiedConnection"], bool]) -> None:
         for line in self._lines:
             if is_meant(line):
+                line.reset()
                 line.task.cancel()
+
+    def _accept_on(self, listener: socket.socket) -> None:
+        if not self._is_over.is_set():
+            self._loop.add_reader(listener, self._accept, listener)
 
     def _accept(self, listener: socket.socket) -> None:
         try:
             sock, _ = listener.accept()
-        except OSError:  # the client has gone already
+        except (BlockingIOError, ConnectionAbortedError):  # the client has gone already
+            return
+        except OSError:  # no file is free: asked again at once, it would say the same
+            self._loop.remove_reader(listener)
+            self._loop.call_later(_ACCEPT_AGAIN_SECONDS, self._accept_on, listener)
             return
         sock.setblocking(False)
         line = _ProxiedConnection(sock)
@@ -140,7 +150,7 @@ class Proxy:
 
     def _end(self, line: "_ProxiedConnection") -> None:
         self._lines.discard(line)
-        line.close(with_reset=line.task.cancelled() or line.is_broken)
+        line.close()
 
     async def _carry(self, line: "_ProxiedConnection") -> None:
         try:
@@ -153,7 +163,7 @@ class Proxy:
                 self._pass_on(server_reader, writer, line, "answers"),
             )
         except OSError:
-            line.is_broken = True
+            line.reset()
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         sock = socket.socket()
@@ -211,14 +221,15 @@ class _ProxiedConnection:
         self.sock = sock  # the client's
         self.writers: list[asyncio.StreamWriter] = []
         self.has_lost = False
-        self.is_broken = False
 
-    def close(self, *, with_reset: bool) -> None:
-        """Close both halves; with a reset, the kernel drops what it still has: socket(7)."""
-        if with_reset:
-            for each in (self.sock, *(half.get_extra_info("socket") for half in self.writers)):
-                with suppress(OSError):  # its other end has closed it already
-                    each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+    def reset(self) -> None:
+        """Have the kernel drop what it still has, and say so, when this is closed: socket(7)."""
+        for each in (self.sock, *(half.get_extra_info("socket") for half in self.writers)):
+            with suppress(OSError):  # its other end has closed it already
+                each.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+
+    def close(self) -> None:
+        """Close both halves."""
         for half in self.writers:
             half.transport.abort()
         if not self.writers:

@@ -58,7 +58,7 @@ class Process:
             server_id=name,
             durability=self.event_log.durability,
             ack_timeout=ACK_SECONDS,
-            has_others=True,
+            has_others=world.plan.servers > 1,
         )
         self.hub = self.context.run(
             lambda: Hub(
@@ -69,7 +69,6 @@ class Process:
                 directory=self.directory,
                 bus=self.bus,
                 sweep_interval=SWEEP_SECONDS,
-                has_others=True,
             )
         )
         self.writer = Writer(self.event_log, store)

@@ -8,6 +8,7 @@ import orjson
 from landline import ports
 from landline.delivery import Delivery
 from landline.delivery import decisions as d
+from landline.delivery.unread import PULSE_SECONDS
 from landline.model import Appended, Message, NotAppended, Pending, Position
 from landline.protocol.client_frames import Ack, Send
 from support.clock import Clock
@@ -107,8 +108,15 @@ class Bench:
     def deliver(self, session: str, to: str, *, seconds: float = 0.0, **fields: Any) -> Any:
         """Have a session send, and the log take it after some seconds."""
         self.send(session, to, **fields)
-        self.clock.now += seconds
+        self.wait(seconds)
         return self.append()
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass in a process that does not stand still."""
+        until = self.clock.now + seconds
+        while self.clock.now < until:
+            self.clock.now = min(self.clock.now + PULSE_SECONDS, until)
+            self.heart.pulse()
 
     def find(self, offset: int | None) -> None:
         """Tell a repeat where its original is, if anywhere."""

@@ -28,6 +28,7 @@ from landline_stack.jars import JarCache
 from support.waiting import wait_until
 
 KAFKA_SECONDS = 60.0
+CREATED_SECONDS = 100.0  # less than a test may take
 
 _DATABASES = 64  # of Redis, see landline_stack.redis; number 0 is left alone
 
@@ -129,7 +130,7 @@ def create_topic(
         refusals[:] = [error for each in asked if (error := each.exception(KAFKA_SECONDS))]
         return not refusals
 
-    wait_until(has_leaders, lambda: f"topic {name} has leaders, but {refusals}", 2 * KAFKA_SECONDS)
+    wait_until(has_leaders, lambda: f"topic {name} has leaders, but {refusals}", CREATED_SECONDS)
 
 
 def alter_topic(admin: AdminClient, name: str, **settings: str) -> None:

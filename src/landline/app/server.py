@@ -147,7 +147,7 @@ class Server:
             server_id=server_id,
             durability=parts.event_log.durability,
             ack_timeout=settings.ack_timeout,
-            has_others=(has_others := settings.kafka is not None),
+            has_others=settings.kafka is not None,
         )
         self._hub = Hub(
             delivery=self._delivery,
@@ -157,7 +157,6 @@ class Server:
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
-            has_others=has_others,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._retention = RetentionWatch(

@@ -62,7 +62,7 @@ class Delivery:
         self._server_id = server_id
         self._durability = durability
         self._ack_timeout = ack_timeout
-        self._has_others = has_others
+        self.has_others = has_others
         self._out: list[Decision] = []
         self._sessions: dict[str, Session] = {}
         self._users: dict[str, dict[str, Session]] = {}
@@ -136,6 +136,7 @@ class Delivery:
         if session is None:
             return
         session.window.set_writable(is_writable)
+        session.intake.resumed_at = self._clock.monotonic()  # a connection that is full is not read
         session.resume()
 
     def left_unread(self, session_id: str, since: float) -> None:
@@ -208,7 +209,7 @@ class Delivery:
     def _deliver(self, messages: Iterable[Message]) -> None:
         for message in messages:
             self._push_local(message)
-            if self._has_others:
+            if self.has_others:
                 self._out.append(RouteMessage(message))
 
     def _push_local(self, message: Message) -> None:
@@ -268,7 +269,7 @@ class Delivery:
         for sender, ids in by_sender.items():
             hint = StatusHint(sender, ids, batch.recipient, batch.delivered_at)
             self._tell_status(hint)
-            if self._has_others:
+            if self.has_others:
                 self._out.append(RouteStatus(hint))
 
     def _tell_status(self, hint: StatusHint) -> None:

@@ -3,7 +3,7 @@
 Without this bound a client that floods fills the queue to the log, and all others wait behind it.
 """
 
-from landline.delivery.unread import Unread
+from landline.delivery.unread import AFTER_SECONDS, Unread
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
 
 # Sends of one session that may be in flight: about what others wait behind. With 256 of one client
@@ -16,13 +16,14 @@ SESSION_FLIGHT_BYTES = 256 * 1024
 class Intake:
     """The sends of one session that are in flight, and its bad frames."""
 
-    __slots__ = ("_bad_frames", "_bytes", "_count", "is_paused", "unread")
+    __slots__ = ("_bad_frames", "_bytes", "_count", "is_paused", "resumed_at", "unread")
 
     def __init__(self) -> None:
         self._count = 0
         self._bytes = 0
         self._bad_frames = 0
         self.is_paused = False
+        self.resumed_at = float("-inf")  # when its connection was stopped or read again last
         self.unread = Unread()
 
     def begin(self, size_bytes: int) -> bool:
@@ -44,6 +45,10 @@ class Intake:
             return False
         self.is_paused = False
         return True
+
+    def is_read(self, now: float) -> bool:
+        """Say whether what came a moment ago is read by now."""
+        return not self.is_paused and now - self.resumed_at > AFTER_SECONDS
 
     def take_good(self) -> None:
         """A good frame has come."""

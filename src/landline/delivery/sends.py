@@ -142,7 +142,7 @@ class Sends:
         if isinstance(result, NotAppended):
             self._fail(flight, result)
             return _NOTHING
-        if flight.retry or self._may_be_repeated_elsewhere(flight):
+        if flight.retry or self._may_be_overtaken(flight):
             flight.place = self._line_ups.take_place(flight.record.conversation)
             self._confirm(flight, result, is_urgent=True)
             return _NOTHING
@@ -150,20 +150,22 @@ class Sends:
         self._accept_message(flight, message, is_confirmed=False)
         return self._line_ups.arrive(message)
 
-    def _may_be_repeated_elsewhere(self, flight: Flight) -> bool:
-        """Say whether another server may have been faster with a repeat, so that the position that
-        counts is the store's: the sender has left unanswered, or has waited long enough to.
+    def _may_be_overtaken(self, flight: Flight) -> bool:
+        """Say whether a repeat may have reached the log first, so that the position that counts is
+        the store's: the sender has left unanswered, or has waited long enough to repeat it through
+        another server. A repeat through this one joins the flight.
         """
-        if not self._has_others or flight.record.ref is None:
+        if flight.record.ref is None:
             return False
-        since = flight.started_at
-        is_anybody_here = False
-        for waiter in flight.waiters:
-            if session := self._sessions.get(waiter.session):
-                is_anybody_here = True
-                since = min(since, session.intake.unread.since(flight.started_at))
-        since = self._unread.since(since)
-        return not is_anybody_here or self._clock.monotonic() - since > SLOW_SECONDS
+        found = (self._sessions.get(waiter.session) for waiter in flight.waiters)
+        here = [session for session in found if session is not None]
+        if not here:
+            return True
+        if not self._has_others:
+            return False
+        started_at = flight.started_at
+        since = self._unread.since(min(each.intake.unread.since(started_at) for each in here))
+        return self._clock.monotonic() - since > SLOW_SECONDS
 
     def _confirm(self, flight: Flight, appended: Appended, *, is_urgent: bool) -> None:
         flight.appended = appended
@@ -205,13 +207,24 @@ class Sends:
             return leaving
         # It is in the log, and its sender, which never repeated it, is told so. While the store is
         # down no server appends a repeat, so its offset counts. There is one exception: its sender
-        # has left before, unseen because its connection is not read. Then nobody is pushed it
-        # now: the sweep pushes it, with the offset that the store has.
+        # has left before, seen or not. Then nobody is pushed it now: the sweep pushes it, with the
+        # offset that the store has.
         message = flight.message(*flight.appended)
-        sessions = [self._sessions.get(waiter.session) for waiter in flight.waiters]
-        is_here = any(session and not session.intake.is_paused for session in sessions)
+        is_here = self._is_certainly_here(flight)
         self._accept_message(flight, message, is_confirmed=False)
         return self._leave_place(flight, message if is_here else None)
+
+    def _is_certainly_here(self, flight: Flight) -> bool:
+        """Say whether a sender has not left, and not unseen either: an end that has come stays
+        unread while the process stands still, and while its connection is not read.
+        """
+        self.pulse()  # it may have stood still until now
+        now = self._clock.monotonic()
+        if self._unread.may_be_left(now):
+            return False
+        found = (self._sessions.get(waiter.session) for waiter in flight.waiters)
+        here = [session for session in found if session is not None]
+        return any(each.window.is_writable and each.intake.is_read(now) for each in here)
 
     def _leave_place(self, flight: Flight, message: Message | None) -> Sequence[Message]:
         place, flight.place = flight.place, None
@@ -273,6 +286,7 @@ class Sends:
         for waiter in flight.waiters:
             session = self._sessions.get(waiter.session)
             if session is not None and session.intake.end(waiter.size_bytes):
+                session.intake.resumed_at = self._clock.monotonic()
                 self._out.append(ResumeReading(session.id))
 
 

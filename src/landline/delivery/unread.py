@@ -30,6 +30,10 @@ class Unread:
             before = before[:-1]  # it goes on
         self._spans = (*before, (began, until))[-_SPANS:]
 
+    def may_be_left(self, now: float) -> bool:
+        """Say whether something that came in one of these spans may be unread still."""
+        return any(began <= now <= until for began, until in self._spans)
+
     def since(self, read_at: float) -> float:
         """Return from when a frame may be that was read then."""
         if not self._spans:

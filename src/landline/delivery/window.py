@@ -38,9 +38,14 @@ class Window:
         return tuple(self._unacknowledged)
 
     @property
+    def is_writable(self) -> bool:
+        """Say whether the connection's write buffer has room."""
+        return self._unwritable_since is None
+
+    @property
     def room(self) -> int:
         """Return how many more messages may be pushed now."""
-        if self._unwritable_since is not None:
+        if not self.is_writable:
             return 0
         return WINDOW - len(self._unacknowledged)
 

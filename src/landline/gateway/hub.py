@@ -84,15 +84,12 @@ class Hub:
         directory: Directory,
         bus: RoutingBus,
         sweep_interval: float,
-        has_others: bool,
     ) -> None:
-        """`has_others`: whether other servers share the log, as `Delivery` was told."""
         self.clock = clock
         self.turns = Turns(clock)
         self._delivery = delivery
         self._event_log = event_log
         self._connections: dict[str, Connection] = {}
-        self._has_others = has_others
         self._is_performing_due = False
         self._is_over = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -120,7 +117,7 @@ class Hub:
             delivery=delivery,
             spawn=self._spawn,
             happened=happened,
-            repeat_seconds=REPEAT_SECONDS if has_others else 0.0,
+            repeat_seconds=REPEAT_SECONDS if delivery.has_others else 0.0,
         )
         self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
 
@@ -134,7 +131,7 @@ class Hub:
             for part in (self._membership, self._replay, self._routing):
                 self._tasks.create_task(part.run())
             self._tasks.create_task(self._tick_for_ever())
-            if self._has_others:
+            if self._delivery.has_others:
                 self._tasks.create_task(self._pulse_for_ever())
             try:
                 await self._fatal
@@ -222,7 +219,7 @@ class Hub:
 
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""
-        if self._has_others:
+        if self._delivery.has_others:
             self._delivery.left_unread(connection.session, since)
 
     # Carrying out ----------------------------------------------------------------------------

@@ -58,7 +58,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
         if not flight.retry:
             return appended(self, flight, result)
         flight.retry = False
-        with patch(sends.Sends, "_may_be_repeated_elsewhere", lambda *_: False):
+        with patch(sends.Sends, "_may_be_overtaken", lambda *_: False):
             return appended(self, flight, result)  # it is no slow original either
 
     return patch(sends.Sends, "appended", believe)
@@ -73,11 +73,20 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
 def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
-        no_doubts = patch(sends.Sends, "_may_be_repeated_elsewhere", lambda *_: False)
+        no_doubts = patch(sends.Sends, "_may_be_overtaken", lambda *_: False)
         with no_doubts, patch(repeats.Repeats, "_let_originals_arrive", mock.AsyncMock()):
             yield
 
     return switch()
+
+
+@mutant("an end that may have come unread counts as an end", "F73", "I7", 2681)
+def unread_end_is_none() -> AbstractContextManager[Any]:
+    def sees_all(self: sends.Sends, flight: Any) -> bool:
+        found = (self._sessions.get(waiter.session) for waiter in flight.waiters)
+        return any(session and not session.intake.is_paused for session in found)
+
+    return patch(sends.Sends, "_is_certainly_here", sees_all)
 
 
 @mutant("a repeat waits for its own partition, no other", "gateway/repeats.py", "I12", 18)

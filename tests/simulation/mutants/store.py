@@ -102,7 +102,7 @@ def last_position_wins() -> AbstractContextManager[Any]:
     return patch(Store, "join", overwrite)
 
 
-@mutant("within a batch the first record is the message", "F33, F29", "I7 I9", 27)
+@mutant("within a batch the first record is the message", "F33, F29", "I7 I9", 472)
 def fold_keeps_the_last() -> AbstractContextManager[Any]:
     def backwards(stretch: Any) -> Batch:
         return fold(dataclasses.replace(stretch, entries=stretch.entries[::-1]))

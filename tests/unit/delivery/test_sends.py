@@ -1,5 +1,7 @@
 """Sends: each has one answer, a repeat the position that won, and the log is not flooded."""
 
+from collections.abc import Callable
+
 import pytest
 
 from landline.delivery import decisions as d
@@ -147,18 +149,32 @@ def test_an_append_that_took_long_learns_which_position_won(bench: Bench) -> Non
 
 
 def test_a_server_without_others_asks_nobody_and_tells_nobody() -> None:
-    """No other server can have been faster with a repeat, or have a session of somebody."""
+    """A repeat of what is in flight joins it, and all sessions are here."""
     bench = alice_and_bob(has_others=False)
     bench.deliver("a", "bob", ref="slow", seconds=SLOW)
     assert bench.got("a", "offset", "accepted") == bench.got("b", "offset") == [0]
     bench.ack("b", *bench.got("b", "id"))
     bench.append()
     assert len(bench.of("a", "status")) == 1
-    bench.send("a", "bob", ref="of one who leaves")
+    assert not bench.has((d.ConfirmPosition, d.RouteMessage, d.RouteStatus))
+
+
+def test_without_others_too_an_append_may_come_behind_a_repeat() -> None:
+    """A repeat that knows of it, and an original that comes when its sender has left: it may have
+    repeated it through another connection, whose answer is forgotten by now.
+    """
+    bench = alice_and_bob(has_others=False)
+    bench.end = 9
+    bench.send("a", "bob", ref="again", retry=True)
+    bench.find(None)
+    bench.append()
+    bench.confirm(4)
+    assert bench.got("a", "offset", "accepted") == [4]
+    bench.send("a", "bob", ref="late")
     bench.heart.disconnect("a")
     bench.append()
-    assert len(bench.of("b", "message")) == 2
-    assert not bench.has((d.ConfirmPosition, d.RouteMessage, d.RouteStatus))
+    bench.confirm(5)
+    assert not bench.of("b", "message"), "who was faster has pushed them"
 
 
 def test_what_comes_behind_a_message_that_is_confirmed_is_accepted_and_waits(
@@ -232,6 +248,56 @@ def test_what_may_be_repeated_waits_for_the_store(
     bench.deliver("a", "bob", ref="repeated", retry=True)
     bench.confirm(None)
     assert not bench.of("b", "message")
+
+
+def paused(bench: Bench) -> None:
+    """Have the connection stop at its second send; both are answered in one go."""
+    for ref in ("first", "second"):
+        bench.send("a", "bob", ref=ref)
+    bench.pop(d.PauseReading)
+    bench.wait(SLOW)
+    for _ in range(2):
+        bench.append()
+    bench.confirm(None)
+    bench.pop(d.ResumeReading)
+
+
+def full(bench: Bench) -> None:
+    bench.heart.writable("a", False)
+    bench.deliver("a", "bob", ref="sent before", seconds=SLOW)
+
+
+def full_a_moment_ago(bench: Bench) -> None:
+    full(bench)
+    bench.wait(unread.AFTER_SECONDS)
+    bench.heart.writable("a", True)
+
+
+def still(bench: Bench) -> None:
+    """The timer of the pulse is behind what the store has answered."""
+    bench.deliver("a", "bob", ref="sent before", seconds=SLOW)
+    bench.clock.now += 2.0
+
+
+def still_a_moment_ago(bench: Bench) -> None:
+    still(bench)
+    bench.heart.pulse()
+
+
+@pytest.mark.parametrize("stop", [paused, full, full_a_moment_ago, still, still_a_moment_ago])
+def test_an_end_that_may_have_come_unread_counts_as_an_end(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, stop: Callable[[Bench], None]
+) -> None:
+    """Its sender may have repeated it through another server, and that one been faster."""
+    monkeypatch.setattr(intake, "SESSION_FLIGHTS", 2)
+    stop(bench)
+    bench.confirm(None)
+    assert not bench.of("b", "message")
+    bench.heart.writable("a", True)
+    bench.wait(1.0)
+    bench.deliver("a", "bob", ref="later", seconds=SLOW)
+    bench.confirm(None)
+    assert len(bench.of("b", "message")) == 1
 
 
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 3.0, 30.0])

@@ -71,7 +71,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     """Return a hub with a sweep every 10 ms."""
     event_log, clock = options.pop("event_log", SqliteEventLog(database)), SystemClock()
     parts: dict[str, Any] = {
-        "delivery": make_heart(clock),
+        "delivery": make_heart(clock, has_others=False),
         "store": SqliteMessageStore(database),
     }
     return Hub(
@@ -80,7 +80,6 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
         directory=directory,
         bus=MemoryRoutingBus({}, "ws-1/run"),
         sweep_interval=0.01,
-        has_others=False,
         **{**parts, **options},
     )
 

