@@ -137,7 +137,7 @@ class Proxy:
             sock, _ = listener.accept()
         except (BlockingIOError, ConnectionAbortedError):  # the client has gone already
             return
-        except OSError:  # no file is free: asked again at once, it would say the same
+        except OSError:  # as where no file is free: asked again at once, it would say the same
             self._loop.remove_reader(listener)
             self._loop.call_later(_ACCEPT_AGAIN_SECONDS, self._accept_on, listener)
             return

@@ -136,13 +136,13 @@ class Delivery:
         if session is None:
             return
         session.window.set_writable(is_writable)
-        session.intake.resumed_at = self._clock.monotonic()  # a connection that is full is not read
+        session.intake.resumed_at = self._clock.monotonic()  # while it is full it is not read
         session.resume()
 
     def left_unread(self, session_id: str, since: float) -> None:
         """What this session has sent until now may have waited since then."""
         if session := self._sessions.get(session_id):
-            session.intake.unread.note(since, self._clock.monotonic())
+            session.intake.read_late(since, self._clock.monotonic())
 
     def written(self, session_id: str) -> None:
         """All that was transmitted has left the process. For `ack=auto` that is delivered."""

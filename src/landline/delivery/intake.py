@@ -23,7 +23,7 @@ class Intake:
         self._bytes = 0
         self._bad_frames = 0
         self.is_paused = False
-        self.resumed_at = float("-inf")  # when its connection was stopped or read again last
+        self.resumed_at = float("-inf")  # when its connection was read late, or read again
         self.unread = Unread()
 
     def begin(self, size_bytes: int) -> bool:
@@ -45,6 +45,11 @@ class Intake:
             return False
         self.is_paused = False
         return True
+
+    def read_late(self, since: float, now: float) -> None:
+        """What is read now may have waited since then, and there may be more of it."""
+        self.unread.note(since, now)
+        self.resumed_at = now
 
     def is_read(self, now: float) -> bool:
         """Say whether what came a moment ago is read by now."""

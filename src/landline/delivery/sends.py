@@ -152,8 +152,8 @@ class Sends:
 
     def _may_be_overtaken(self, flight: Flight) -> bool:
         """Say whether a repeat may have reached the log first, so that the position that counts is
-        the store's: the sender has left unanswered, or has waited long enough to repeat it through
-        another server. A repeat through this one joins the flight.
+        the store's: the sender has left unanswered, or has waited long enough to repeat it. Where
+        there are no others it has waited until the send was read: later repeats join the flight.
         """
         if flight.record.ref is None:
             return False
@@ -161,11 +161,10 @@ class Sends:
         here = [session for session in found if session is not None]
         if not here:
             return True
+        since = min(each.intake.unread.since(flight.started_at) for each in here)
         if not self._has_others:
-            return False
-        started_at = flight.started_at
-        since = self._unread.since(min(each.intake.unread.since(started_at) for each in here))
-        return self._clock.monotonic() - since > SLOW_SECONDS
+            return flight.started_at - since > SLOW_SECONDS
+        return self._clock.monotonic() - self._unread.since(since) > SLOW_SECONDS
 
     def _confirm(self, flight: Flight, appended: Appended, *, is_urgent: bool) -> None:
         flight.appended = appended
@@ -210,21 +209,25 @@ class Sends:
         # has left before, seen or not. Then nobody is pushed it now: the sweep pushes it, with the
         # offset that the store has.
         message = flight.message(*flight.appended)
-        is_here = self._is_certainly_here(flight)
+        is_here = self._are_certainly_here(flight.waiters)
         self._accept_message(flight, message, is_confirmed=False)
         return self._leave_place(flight, message if is_here else None)
 
-    def _is_certainly_here(self, flight: Flight) -> bool:
-        """Say whether a sender has not left, and not unseen either: an end that has come stays
-        unread while the process stands still, and while its connection is not read.
+    def _are_certainly_here(self, waiters: list[Waiter]) -> bool:
+        """Say whether no sender has left, and not unseen either: an end that has come stays unread
+        while the process stands still, and while its connection is not read. One that never comes,
+        as where the network has lost the client, cannot be told from a client that waits.
         """
-        self.pulse()  # it may have stood still until now
         now = self._clock.monotonic()
-        if self._unread.may_be_left(now):
+        # It may have stood still until now; only the timer notes that, once sockets were read.
+        has_stood_still = now - self._pulsed_at > STILL_SECONDS or self._unread.may_be_left(now)
+        if self._has_others and has_stood_still:
             return False
-        found = (self._sessions.get(waiter.session) for waiter in flight.waiters)
-        here = [session for session in found if session is not None]
-        return any(each.window.is_writable and each.intake.is_read(now) for each in here)
+        found = [self._sessions.get(waiter.session) for waiter in waiters]
+        return all(
+            each is not None and each.window.is_writable and each.intake.is_read(now)
+            for each in found
+        )
 
     def _leave_place(self, flight: Flight, message: Message | None) -> Sequence[Message]:
         place, flight.place = flight.place, None

@@ -1,7 +1,7 @@
 """How long a frame may have waited before it was read: nobody can see that in the frame itself.
 
 It waits in its socket while the process stands still, and while its connection is not read. For a
-send that matters: its sender may have left meanwhile and repeated it through another server.
+send that matters: its sender may have repeated it meanwhile, through another connection.
 """
 
 from typing import Final

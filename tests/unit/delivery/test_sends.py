@@ -148,8 +148,8 @@ def test_an_append_that_took_long_learns_which_position_won(bench: Bench) -> Non
     assert not bench.of("b", "message"), "the other server pushes it"
 
 
-def test_a_server_without_others_asks_nobody_and_tells_nobody() -> None:
-    """A repeat of what is in flight joins it, and all sessions are here."""
+def test_a_server_without_others_asks_nothing_and_tells_nobody_for_a_slow_append() -> None:
+    """A repeat of what is in flight joins it, and all recipients are here."""
     bench = alice_and_bob(has_others=False)
     bench.deliver("a", "bob", ref="slow", seconds=SLOW)
     assert bench.got("a", "offset", "accepted") == bench.got("b", "offset") == [0]
@@ -174,6 +174,13 @@ def test_without_others_too_an_append_may_come_behind_a_repeat() -> None:
     bench.heart.disconnect("a")
     bench.append()
     bench.confirm(5)
+    bench.join("a", "alice")
+    since = bench.clock.now
+    bench.wait(SLOW)
+    bench.send("a", "bob", ref="not read before")
+    bench.heart.left_unread("a", since)
+    bench.append()
+    bench.confirm(6)
     assert not bench.of("b", "message"), "who was faster has pushed them"
 
 
@@ -262,6 +269,22 @@ def paused(bench: Bench) -> None:
     bench.pop(d.ResumeReading)
 
 
+def read_late(bench: Bench) -> None:
+    """There may be more where that came from."""
+    bench.deliver("a", "bob", ref="sent before", seconds=SLOW)
+    bench.heart.left_unread("a", bench.clock.now - 0.1)
+
+
+def joined(bench: Bench) -> None:
+    """One of two senders has left; it may have repeated it."""
+    bench.join("a2", "alice")
+    for session in ("a2", "a"):
+        bench.send(session, "bob", ref="sent before")
+    bench.heart.disconnect("a2")
+    bench.wait(SLOW)
+    bench.append()
+
+
 def full(bench: Bench) -> None:
     bench.heart.writable("a", False)
     bench.deliver("a", "bob", ref="sent before", seconds=SLOW)
@@ -284,7 +307,9 @@ def still_a_moment_ago(bench: Bench) -> None:
     bench.heart.pulse()
 
 
-@pytest.mark.parametrize("stop", [paused, full, full_a_moment_ago, still, still_a_moment_ago])
+@pytest.mark.parametrize(
+    "stop", [paused, joined, read_late, full, full_a_moment_ago, still, still_a_moment_ago]
+)
 def test_an_end_that_may_have_come_unread_counts_as_an_end(
     bench: Bench, monkeypatch: pytest.MonkeyPatch, stop: Callable[[Bench], None]
 ) -> None:
