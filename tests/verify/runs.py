@@ -41,6 +41,14 @@ async def run(*urls: str, meanwhile: Meanwhile | None = None, **options: Any) ->
     return history
 
 
+def expect_unbroken(history: History) -> None:
+    """Fail with the whole page if an invariant is broken. A machine that was too busy to prove
+    anything is no failure: use it where the question is what a run must not mistake for a fault.
+    """
+    verdict = judge(history)
+    assert verdict.outcome != "fail", "\n".join(lines(history, verdict))
+
+
 def expect_pass(history: History) -> None:
     """Fail with the whole page unless the verdict is a pass."""
     verdict = judge(history)

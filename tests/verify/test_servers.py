@@ -28,7 +28,7 @@ from landline_verify.runner import Runner
 from support.server import ServerProcess
 from support.stack import stack_or_skip
 from support.waiting import until
-from verify.runs import accepted, expect_pass, run
+from verify.runs import accepted, expect_pass, expect_unbroken, run
 
 
 @pytest.mark.e2e
@@ -154,15 +154,15 @@ async def test_records_of_others_do_not_disturb(own: Stack, servers: list[Landli
         producer.produce("CHAT-MESSAGES", b"no record")
         assert await asyncio.to_thread(producer.flush, 30) == 0
 
-    together: dict[str, Any] = {"rate": 100.0, "duration_seconds": 8.0}  # two in one process
+    together: dict[str, Any] = {"rate": 60.0, "duration_seconds": 8.0}  # two in one process
     async with asyncio.TaskGroup() as tasks:
         other = tasks.create_task(run(*urls(servers), **together))
         history = await run(
             *urls(servers), kafka=own.kafka_servers, postgres=own.postgres_url,
             meanwhile=write_garbage, **together,
         )  # fmt: skip
-    expect_pass(history)
-    expect_pass(other.result())
+    expect_unbroken(history)
+    expect_unbroken(other.result())
     ours = {event.sender for event in history if isinstance(event, MessageRow | MessageRecord)}
     assert len({sender.partition("-")[0] for sender in ours}) == 1
     assert any(isinstance(event, QuarantineRow) for event in history)
