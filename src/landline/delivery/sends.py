@@ -152,8 +152,8 @@ class Sends:
 
     def _may_be_overtaken(self, flight: Flight) -> bool:
         """Say whether a repeat may have reached the log first, so that the position that counts is
-        the store's: the sender has left unanswered, or has waited long enough to repeat it. Where
-        there are no others it has waited until the send was read: later repeats join the flight.
+        the store's: the sender has left unanswered, or has waited long enough to repeat it through
+        another server. A repeat through this one joins the flight.
         """
         if flight.record.ref is None:
             return False
@@ -161,9 +161,9 @@ class Sends:
         here = [session for session in found if session is not None]
         if not here:
             return True
-        since = min(each.intake.unread.since(flight.started_at) for each in here)
         if not self._has_others:
-            return flight.started_at - since > SLOW_SECONDS
+            return False
+        since = min(each.intake.unread.since(flight.started_at) for each in here)
         return self._clock.monotonic() - self._unread.since(since) > SLOW_SECONDS
 
     def _confirm(self, flight: Flight, appended: Appended, *, is_urgent: bool) -> None:

@@ -219,7 +219,8 @@ class Hub:
 
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""
-        self._delivery.left_unread(connection.session, since)
+        if self._delivery.has_others:
+            self._delivery.left_unread(connection.session, since)
 
     # Carrying out ----------------------------------------------------------------------------
 

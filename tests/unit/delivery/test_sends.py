@@ -174,13 +174,6 @@ def test_without_others_too_an_append_may_come_behind_a_repeat() -> None:
     bench.heart.disconnect("a")
     bench.append()
     bench.confirm(5)
-    bench.join("a", "alice")
-    since = bench.clock.now
-    bench.wait(SLOW)
-    bench.send("a", "bob", ref="not read before")
-    bench.heart.left_unread("a", since)
-    bench.append()
-    bench.confirm(6)
     assert not bench.of("b", "message"), "who was faster has pushed them"
 
 
