@@ -76,6 +76,8 @@ async def break_and_repair(disk: Disk, server: ServerProcess, alice: Peer, text:
     for number in range(50):
         await alice.send("bob", f"{text} healthy {number}")
     await until(lambda: not alice.unanswered, "alice has every answer")
+    # Else the store may find out first, and no commit of a send fails.
+    await until(lambda: has_applied_all(server), "the store has all of it")
 
     disk.fail(server)
     before, errors = len(alice.accepted), len(alice.errors)
