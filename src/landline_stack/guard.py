@@ -45,7 +45,7 @@ _CAPABILITY_VERSION = 0x20080522
 _CAP_DAC_OVERRIDE = 1
 
 _POLL_SECONDS = 0.005
-_FAREWELL_SECONDS = 2.0
+_FAREWELL_POLLS = 400  # two seconds of our own: while we stand still it may as well
 
 
 def main(arguments: list[str]) -> int:
@@ -119,10 +119,11 @@ def _say_farewell(child: int, number: int) -> int | None:
     """Let it go by itself, also where it is paused; return its status if it did."""
     _obey(RESUME, child)
     _signal([child], number)
-    deadline = time.monotonic() + _FAREWELL_SECONDS
-    while (status := _reap(child)) is None and time.monotonic() < deadline:
+    for _ in range(_FAREWELL_POLLS):
+        if (status := _reap(child)) is not None:
+            return status
         time.sleep(_POLL_SECONDS)
-    return status
+    return None
 
 
 def _kill_all(child: int) -> int:

@@ -21,6 +21,8 @@ class LandlineServer(StackServer):
     environment count from the next start on.
     """
 
+    ANSWER_SECONDS = 2.0  # for a page
+
     def __init__(
         self,
         name: str,
@@ -101,7 +103,8 @@ class LandlineServer(StackServer):
     def get(self, path: str) -> tuple[int, str]:
         """Return status and body of a page; status 0 where nobody answers."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=2) as answer:  # noqa: S310
+            url = self.url + path
+            with urllib.request.urlopen(url, timeout=self.ANSWER_SECONDS) as answer:  # noqa: S310
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:

@@ -22,7 +22,7 @@ from landline_stack.progress import Progress
 from landline_stack.redis import RedisServer
 
 # The servers of a stack that was killed need a moment to go.
-_LOCK_SECONDS: Final = 5.0
+_LOCK_SECONDS: Final = 15.0
 _POLL_SECONDS: Final = 0.05
 
 

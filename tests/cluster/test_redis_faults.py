@@ -20,6 +20,7 @@ from support.faults import (
     talking,
 )
 from support.peer import Peer, until_caught_up
+from support.server import ServerProcess
 from support.waiting import paced, running, until
 
 Fault = Callable[[RedisServer], AbstractAsyncContextManager[None]]
@@ -40,8 +41,10 @@ async def flushed(server: RedisServer) -> AsyncIterator[None]:
 async def full(server: RedisServer) -> AsyncIterator[None]:
     async with Redis.from_url(server.url) as redis:
         await redis.config_set("maxmemory", "1")
-        yield
-        await redis.config_set("maxmemory", "0")
+        try:
+            yield
+        finally:
+            await redis.config_set("maxmemory", "0")
 
 
 async def reaches(sender: Peer, recipient: Peer) -> None:
@@ -52,6 +55,12 @@ async def reaches(sender: Peer, recipient: Peer) -> None:
         f"{recipient.user} is reached",
         STRANDED_SECONDS,
     )
+
+
+def is_degraded(server: ServerProcess) -> bool:
+    """Say whether a server is ready, and says that hints are missing."""
+    status, body = server.get("/readyz")
+    return status == 200 and json.loads(body)["status"] == "degraded" and "routing" in body
 
 
 @pytest.mark.parametrize("fault", [killed, paused, flushed, full])
@@ -77,10 +86,8 @@ async def test_redis_in_trouble_costs_latency_and_nothing_else(fault: Fault, fle
                 await asyncio.gather(*(reaches(alice, each) for each in (carol, bob, dave)))
                 await until(lambda: pushes(ws1, "live") > live + 10, "carol is served at once")
             if fault is not flushed:
-                await until(lambda: "routing" in ws1.get("/readyz")[1], "/readyz names it")
                 # A balancer must not take out every server because hints are missing.
-                status, body = ws1.get("/readyz")
-                assert (status, json.loads(body)["status"]) == (200, "degraded")
+                await until(lambda: is_degraded(ws1), "/readyz names it, and with 200")
         await until(lambda: ws1.is_ready() and ws2.is_ready(), "both are ready again")
         await immediate_again(alice, bob, ws2)
         await check_fates(alice, [bob, carol, dave])
@@ -103,7 +110,7 @@ async def test_without_redis_messages_arrive_by_the_sweep_and_the_server_says_so
         for each in (bob, carol):
             await until_caught_up(each)
         await reaches(alice, carol)
-        assert pushes(ws1, "live") == 1
+        assert pushes(ws1, "live") + pushes(ws1, "sweep") == 1  # the log may have taken its time
         await reaches(alice, bob)
-        assert pushes(ws2, "sweep") == 1
+        assert (pushes(ws2, "live"), pushes(ws2, "sweep")) == (0, 1)
         await check_fates(alice, [bob, carol])

@@ -56,10 +56,13 @@ async def test_postgres_addresses_that_cannot_work(fleet: Fleet) -> None:
         (stack.postgres.database_url("absent"), ["no such database", "createdb"]),
         (f"mysql://landline:{SECRET}@127.0.0.1/x", ["postgresql://"]),
     ]
-    for url, words in cases:
+
+    async def is_refused(url: str, words: Sequence[str]) -> None:
         server = fleet.server(postgres_url=url)
         await says(server, "POSTGRES" if url.startswith("mysql") else "--postgres", *words)
         assert password not in server.log()
+
+    await asyncio.gather(*(is_refused(*case) for case in cases))
 
 
 async def test_a_postgres_that_does_not_answer(fleet: Fleet) -> None:
@@ -95,14 +98,18 @@ async def test_kafka_and_postgres_belong_together(fleet: Fleet, tmp_path: Path) 
 async def test_a_kafka_that_cannot_be_reached(fleet: Fleet, tmp_path: Path) -> None:
     """Nobody listens, no such host, somebody else listens, it does not answer, no address."""
     stack = fleet.stack
-    for servers, words in (
-        (f"127.0.0.1:{free_port()}", ["start Kafka"]),
-        ("nowhere.invalid:9092", ["nowhere.invalid", "correct the addresses"]),
-        (f"127.0.0.1:{stack.redis.port}", ["correct the addresses"]),
-        ("127.0.0.1", ["port"]),
-    ):
-        server = serve(tmp_path, "--kafka", servers, "--allow-unsafe", postgres=fleet.postgres_url)
+
+    async def is_refused(servers: str, *words: str) -> None:
+        place = tmp_path / servers
+        server = serve(place, "--kafka", servers, "--allow-unsafe", postgres=fleet.postgres_url)
         await says(server, "--kafka", servers, *words)
+
+    await asyncio.gather(
+        is_refused(f"127.0.0.1:{free_port()}", "start Kafka"),
+        is_refused("nowhere.invalid:9092", "nowhere.invalid", "correct the addresses"),
+        is_refused(f"127.0.0.1:{stack.redis.port}", "correct the addresses"),
+        is_refused("127.0.0.1", "port"),
+    )
     stack.brokers[0].pause()
     await says(fleet.server(), "--kafka", stack.kafka_servers, "start Kafka")
 
@@ -111,15 +118,18 @@ async def test_redis_addresses_that_cannot_work(fleet: Fleet) -> None:
     """A typo in the scheme, the host or the database, TLS where there is none, no Redis at all."""
     stack = fleet.stack
     port = stack.redis.port
-    for url, words in (
-        (f"redsi://:{SECRET}@127.0.0.1:{port}/0", ["redis://"]),
-        ("redis://nowhere.invalid:6379/0", ["no such host"]),
-        (f"redis://:{SECRET}@127.0.0.1:{port}/0", ["password"]),
-        (f"redis://127.0.0.1:{port}/9999", ["9999"]),
-        (f"rediss://127.0.0.1:{port}/0", ["TLS"]),
-        (f"redis://127.0.0.1:{stack.brokers[0].port}/0", ["correct host and port"]),
-    ):
+
+    async def is_refused(url: str, *words: str) -> None:
         await says(fleet.server("--redis", url, redis=False), "--redis", *words)
+
+    await asyncio.gather(
+        is_refused(f"redsi://:{SECRET}@127.0.0.1:{port}/0", "redis://"),
+        is_refused("redis://nowhere.invalid:6379/0", "no such host"),
+        is_refused(f"redis://:{SECRET}@127.0.0.1:{port}/0", "password"),
+        is_refused(f"redis://127.0.0.1:{port}/9999", "9999"),
+        is_refused(f"rediss://127.0.0.1:{port}/0", "TLS"),
+        is_refused(f"redis://127.0.0.1:{stack.brokers[0].port}/0", "correct host and port"),
+    )
 
 
 async def test_topic_settings_that_break_the_promise(fleet: Fleet) -> None:
@@ -160,17 +170,20 @@ async def test_a_port_that_is_taken(fleet: Fleet, tmp_path: Path) -> None:
 
 async def test_a_kafka_config_that_is_not_for_tls_or_users(fleet: Fleet, tmp_path: Path) -> None:
     """A file of another program, one that would weaken the promise, one that is not there."""
-    for text, words in (
-        ("acks=1\n", ["line 1", "security.protocol"]),
-        (f"# ours\nsasl.password={SECRET}\nbootstrap.servers=x:1\n", ["line 3"]),
-        ("security.protocol=nonsense\n", ["security.protocol"]),
-        (f"sasl.pasword={SECRET}\n", ["sasl.pasword"]),
-        (f"security.protocol=SSL\nssl.key.pem={SECRET}\n", ["ssl.key.pem"]),
-        ("security.protocol=SSL\nssl.ca.location=/absent.pem\n", ["ssl.ca.location"]),
-        (f"sasl.password {SECRET}\n", ["line 1"]),
-    ):
-        file = tmp_path / "kafka.properties"
+
+    async def is_refused(number: int, text: str, *words: str) -> None:
+        file = tmp_path / f"{number}.properties"
         file.write_text(text)
         await says(fleet.server("--kafka-config", str(file)), "--kafka-config", str(file), *words)
+
     absent = str(tmp_path / "absent")
-    await says(fleet.server("--kafka-config", absent), "--kafka-config", absent)
+    await asyncio.gather(
+        is_refused(1, "acks=1\n", "line 1", "security.protocol"),
+        is_refused(2, f"# ours\nsasl.password={SECRET}\nbootstrap.servers=x:1\n", "line 3"),
+        is_refused(3, "security.protocol=nonsense\n", "security.protocol"),
+        is_refused(4, f"sasl.pasword={SECRET}\n", "sasl.pasword"),
+        is_refused(5, f"security.protocol=SSL\nssl.key.pem={SECRET}\n", "ssl.key.pem"),
+        is_refused(6, "security.protocol=SSL\nssl.ca.location=/absent.pem\n", "ssl.ca.location"),
+        is_refused(7, f"sasl.password {SECRET}\n", "line 1"),
+        says(fleet.server("--kafka-config", absent), "--kafka-config", absent),
+    )

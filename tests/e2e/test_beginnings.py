@@ -130,7 +130,7 @@ def test_a_place_where_nobody_can_listen_is_told_with_its_remedy(
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         with launched(tmp_path / "data", ["--host", host, "--insecure", "--port", str(port)]) as it:
-            assert it.wait(30) == 2
+            assert it.wait(60) == 2
             assert remedy in it.log()
             assert ("--port," in it.log()) == ("--port" in remedy)
 

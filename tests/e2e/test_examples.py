@@ -169,7 +169,6 @@ def loaded(name: str) -> ModuleType:
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(300)
 async def test_the_bridge_hands_everything_on_and_skips_what_it_does_not_understand(
     cluster: Cluster, tmp_path: Path
 ) -> None:

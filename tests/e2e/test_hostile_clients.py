@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import re
-import signal
 import sqlite3
 import uuid
 from collections import Counter
@@ -203,16 +202,6 @@ async def test_an_attack_costs_bounded_memory(
         assert len(alice.visits) == len(bob.visits) == 1
     grown = max(peaks) - peaks[0]
     assert grown < ATTACKERS * bytes_each, f"memory grew by {grown >> 20} MiB"
-
-
-async def test_a_second_signal_ends_a_drain_that_a_client_holds_up(server: ServerProcess) -> None:
-    """A client that does not answer the goodbye costs seconds; a second SIGTERM does not wait."""
-    async with opened(server.port) as raw:
-        server.signal(signal.SIGTERM)
-        await until(lambda: '"draining"' in server.log(), "the server drains")
-        assert await raw.close_code() == 1012
-        server.signal(signal.SIGTERM)
-        assert await asyncio.to_thread(server.wait, 30) == 128 + signal.SIGTERM
 
 
 async def processed(peer: Peer) -> None:

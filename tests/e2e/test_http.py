@@ -2,16 +2,17 @@
 
 import asyncio
 import json
-import signal
 import socket
 import struct
+import time
 from collections.abc import Sequence
 from itertools import product
 from typing import Any
 
 from landline.api.pages import load_pages
+from landline.gateway.http_connection import LINGER_SECONDS
 from landline.observability.metrics import METRICS
-from support.raw import WAIT_SECONDS, dialled, opened, request
+from support.raw import WAIT_SECONDS, dialled, request
 from support.server import ServerProcess
 from support.waiting import go_round, paced, until
 
@@ -77,8 +78,23 @@ async def test_other_methods_are_told_which_there_are(server: ServerProcess) -> 
             (["Host: x", "Content-Length: 300000"], b"x" * 300_000),
             (["Host: x", "Transfer-Encoding: chunked"], b"5\r\nhello\r\n0\r\n\r\n"),
         ]:
-            status, got, _ = await ask(server.port, f"{method} {page} HTTP/1.1", headers, body)
+            status, got, _ = await ask_again_if_late(
+                server.port, f"{method} {page} HTTP/1.1", headers, body
+            )
             assert (status, got["Allow"]) == (405, "GET, HEAD"), page
+
+
+async def ask_again_if_late(
+    port: int, line: str, headers: Sequence[str], body: bytes
+) -> tuple[int, dict[str, str], bytes]:
+    """Ask; once more where the server was right to lose patience with us in the middle of it."""
+    began = time.monotonic()
+    try:
+        return await ask(port, line, headers, body)
+    except ConnectionError:
+        if time.monotonic() - began < LINGER_SECONDS:
+            raise
+        return await ask(port, line, headers, body)
 
 
 def test_every_metric_is_on_the_page_from_the_start(server: ServerProcess) -> None:
@@ -367,17 +383,3 @@ async def test_frames_that_come_with_the_upgrade_are_taken(server: ServerProcess
         assert [(await raw.answer())["type"] for _ in range(3)] == ["pong"] * 3
     async with dialled(server.port) as raw:
         assert (await raw.upgrade(request(server.port) + frame * 2_000)).status == 400
-
-
-async def test_a_server_that_drains_says_so_and_lets_nobody_in(server: ServerProcess) -> None:
-    async with opened(server.port) as raw:  # which will not answer the goodbye
-        server.signal(signal.SIGTERM)
-        await until(lambda: '"draining"' in server.log(), "the server drains")
-        status, body = server.get("/readyz")
-        assert (status, json.loads(body)["problems"]) == (503, {"server": "draining"})
-        assert server.get("/healthz")[0] == 200
-        async with dialled(server.port) as late:
-            answer = await late.upgrade(request(server.port))
-            assert (answer.status, answer.headers["retry-after"]) == (503, "1")
-        assert await raw.close_code() == 1012
-        assert await asyncio.to_thread(server.wait, 30) == 0

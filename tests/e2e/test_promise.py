@@ -15,6 +15,7 @@ import pytest
 
 from support.chatting import chatting, pairs, until_received
 from support.cluster import Servers
+from support.faults import metric
 from support.peer import Frame, Peer, until_caught_up
 from support.server import ServerProcess
 from support.waiting import paced, until
@@ -47,6 +48,10 @@ async def test_ten_thousand_offline_messages_survive_a_kill(servers: Servers) ->
         offsets = [frame["offset"] for frame in bob.visit.of("message")]
         assert offsets == sorted(set(offsets))
         assert all(frame["replay"] for frame in bob.visit.of("message"))
+        await until(
+            lambda: metric(servers.there, "landline_receipts_total") >= 10_000,
+            "all acknowledgements are in the log",
+        )
     async with Peer(servers.here.ws_url, "bob") as bob:
         await until_caught_up(bob)
         assert bob.visit.of("caught_up") == [{"type": "caught_up", "replayed": 0}]
@@ -61,7 +66,6 @@ async def kill_again_and_again(server: ServerProcess, times: int) -> None:
         await asyncio.to_thread(server.start)
 
 
-@pytest.mark.timeout(300)
 async def test_nothing_is_lost_when_servers_are_killed_twenty_times(servers: Servers) -> None:
     """50 pairs under load, kill -9 at random moments, repeats with the same ref."""
     times = 20 // len(servers.every)
@@ -73,6 +77,8 @@ async def test_nothing_is_lost_when_servers_are_killed_twenty_times(servers: Ser
 async def send_together(one: Peer, other: Peer, ref: str, *, retry: bool) -> tuple[Frame, Frame]:
     """Have two sessions of a user send the same at the same time. Returns both `accepted`."""
     both = {"to": "bob", "content": "at the same time", "ref": ref, "retry": retry}
+    for each in (one, other):  # it is repeated where the answer leaves it open
+        each.unanswered[ref] = ("bob", "at the same time", 1)
     await asyncio.gather(one.raw(both), other.raw(both))
     await until(lambda: ref in one.accepted and ref in other.accepted, "both are answered")
     return one.accepted[ref], other.accepted[ref]
@@ -83,13 +89,16 @@ async def test_a_repeated_send_is_one_message(servers: Servers) -> None:
     here, there = servers.here.ws_url, servers.there.ws_url
     async with Peer(there, "bob") as bob, Peer(here, "alice") as alice:
         first = await alice.send_and_wait("bob", "hello", "ref-1")
-        for retry in (True, False):
-            await alice.raw({"to": "bob", "content": "hello", "ref": "ref-1", "retry": retry})
-        await until(lambda: len(alice.visit.of("accepted")) == 3, "the repeats are answered")
-        assert alice.visit.of("accepted") == [first] * 3
+        for _ in range(2):
+            del alice.accepted["ref-1"]
+            await alice.repeat("bob", "hello", "ref-1")
+            await until(lambda: "ref-1" in alice.accepted, "the repeat is answered")
+            assert alice.accepted["ref-1"] == first
+            del alice.accepted["ref-1"]
+            assert await alice.send_and_wait("bob", "hello", "ref-1") == first, "without retry"
 
         async with Peer(there, "alice") as phone:
-            await phone.raw({"to": "bob", "content": "hello", "ref": "ref-1", "retry": True})
+            await phone.repeat("bob", "hello", "ref-1")
             await until(lambda: "ref-1" in phone.accepted, "the repeat is answered")
             assert phone.accepted["ref-1"] == first
             one, other = await send_together(alice, phone, "ref-2", retry=True)
@@ -111,7 +120,7 @@ async def test_a_repeated_send_is_one_message(servers: Servers) -> None:
     servers.start()
     async with Peer(here, "bob") as bob, Peer(there, "alice") as alice:
         await until_caught_up(bob)
-        await alice.raw({"to": "bob", "content": "hello", "ref": "ref-1", "retry": True})
+        await alice.repeat("bob", "hello", "ref-1")
         await until(lambda: "ref-1" in alice.accepted, "the repeat is answered")
         assert alice.accepted["ref-1"] == first
         marker = await alice.send_and_wait("bob", "marker")
@@ -162,9 +171,7 @@ async def test_a_user_who_comes_and_goes_is_never_stranded(servers: Servers) -> 
         async with Peer(servers.there.ws_url, "bob") as bob:
             await writing
             await until(lambda: len(alice.accepted) == 400, "all are accepted")
-            await until(
-                lambda: alice.accepted_ids <= received | bob.received, "bob has all", seconds=15
-            )
+            await until(lambda: alice.accepted_ids <= received | bob.received, "bob has all")
 
 
 @pytest.mark.parametrize("options", [("--ack-timeout", "4s")], ids=[""])
@@ -243,9 +250,7 @@ async def test_connecting_in_the_middle_of_a_flood(servers: Servers) -> None:
             is_over = True
             await flooding
             await until(lambda: not alice.unanswered, "alice has every answer")
-            await until(
-                lambda: alice.accepted_ids <= received | bob.received, "bob has all", seconds=15
-            )
+            await until(lambda: alice.accepted_ids <= received | bob.received, "bob has all")
             assert len(alice.accepted) > 500
 
 
@@ -289,7 +294,7 @@ async def test_a_second_signal_ends_it_at_once_and_loses_nothing(servers: Server
         await until(lambda: len(alice.accepted) > 100, "some are accepted")
         servers.here.signal(signal.SIGTERM)
         servers.here.signal(signal.SIGTERM)
-        assert await asyncio.to_thread(servers.here.wait, 10) is not None
+        assert await asyncio.to_thread(servers.here.wait, 60) is not None
         accepted = alice.accepted_ids
     servers.start()
     async with Peer(servers.there.ws_url, "bob") as bob:

@@ -12,7 +12,7 @@ import pytest
 
 from support.data_directory import logged, read
 from support.disk import Disk, FaultyDisk, TinyDisk, needs_compiler, needs_mounts
-from support.peer import Peer
+from support.peer import Peer, until_applied
 from support.server import ServerProcess
 from support.waiting import until
 
@@ -77,7 +77,7 @@ async def break_and_repair(disk: Disk, server: ServerProcess, alice: Peer, text:
         await alice.send("bob", f"{text} healthy {number}")
     await until(lambda: not alice.unanswered, "alice has every answer")
     # Else the store may find out first, and no commit of a send fails.
-    await until(lambda: has_applied_all(server), "the store has all of it")
+    await until_applied(server.ws_url)
 
     disk.fail(server)
     before, errors = len(alice.accepted), len(alice.errors)
@@ -110,13 +110,6 @@ def check_database(path: Path, sender: Peer) -> None:
     assert not {content for _, content in in_log} & set(sender.rejected.values())
 
 
-def has_applied_all(server: ServerProcess) -> bool:
-    """Say whether the store lacks nothing that is in the log."""
-    lines = server.get("/metrics")[1].splitlines()
-    (lag,) = (line for line in lines if line.startswith("landline_writer_lag_entries"))
-    return float(lag.split()[-1]) == 0
-
-
 @needs_compiler
 async def test_a_commit_that_counts_as_failed_and_is_there_all_the_same_hides_nothing(
     tmp_path: Path,
@@ -132,7 +125,7 @@ async def test_a_commit_that_counts_as_failed_and_is_there_all_the_same_hides_no
                     await alice.send(f"bob{part}", f"{part} before {number} {'x' * 8_000}")
                 await until(lambda: not alice.unanswered, "alice has every answer")
                 # Else the store finds out first, and the send is refused.
-                await until(lambda: has_applied_all(server), "the store has all of it")
+                await until_applied(server.ws_url)
                 disk.fail(server)
                 failed = len(alice.errors)
                 await alice.send("carol", f"{part} doubtful")

@@ -12,8 +12,9 @@ from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
 from landline_stack import LandlineServer, Stack
 from landline_stack.ports import free_port
 from support.command import run_landline
+from support.peer import until_applied
 from support.postgres import execute, fetch
-from support.stack import KAFKA_SECONDS, stack_or_skip
+from support.stack import KAFKA_SECONDS, stack_or_skip, steady
 from support.waiting import until, until_equal
 
 pytestmark = pytest.mark.stack
@@ -25,7 +26,7 @@ COUNT = 20
 @pytest.fixture(scope="module")
 def own() -> Iterator[Stack]:
     """A stack whose topics have the usual names."""
-    with stack_or_skip() as own:
+    with steady(stack_or_skip()) as own:
         yield own
 
 
@@ -98,6 +99,8 @@ async def test_under_a_running_server_nothing_differs_but_what_was_doctored_and_
     own: Stack, ws_1: LandlineServer
 ) -> None:
     await chat(f"ws://127.0.0.1:{ws_1.port}/ws/chat")
+    await asyncio.to_thread(ws_1.restart)  # the last receipts are in the log then
+    await until_applied(ws_1.ws_url)
     code, said = await audit(own)
     assert (code, said[-1]) == (0, "log and store agree"), said
 

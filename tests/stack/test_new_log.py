@@ -12,10 +12,10 @@ from landline_stack import LandlineServer, Stack
 from landline_stack.errors import StackError
 from support.command import run_landline
 from support.peer import Frame, Peer
-from support.stack import KAFKA_SECONDS, stack_or_skip
+from support.stack import KAFKA_SECONDS, stack_or_skip, steady
 from support.waiting import until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 COUNT = 25
 
@@ -23,7 +23,7 @@ COUNT = 25
 @pytest.fixture
 def own() -> Iterator[Stack]:
     """A stack whose topics have the usual names."""
-    with stack_or_skip() as own:
+    with steady(stack_or_skip()) as own:
         yield own
 
 

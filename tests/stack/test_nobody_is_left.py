@@ -70,7 +70,7 @@ def test_the_parent_is_killed(parents: list[Parent], tmp_path: Path, paused: lis
     assert {"java", "postgres"} <= names
     os.kill(parent.process.pid, signal.SIGKILL)
     with Stack(tmp_path, progress=Silence()) as successor:  # at once, on the same data
-        assert all(server.is_ready() for server in successor.servers)
+        assert all(server.is_running for server in successor.servers)
     assert parent.left() == []
 
 

@@ -131,7 +131,7 @@ def test_a_paused_server_can_be_killed_and_started_again(own: Stack) -> None:
         server.kill()
         assert not server.is_running
         server.start()
-        assert server.is_ready()
+        assert server.is_running
 
 
 def test_a_directory_keeps_the_data_for_the_next_stack(tmp_path: Path) -> None:
@@ -156,7 +156,10 @@ def test_a_directory_may_have_any_name(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [directory]  # nothing of it has gone elsewhere
 
 
-def test_two_stacks_do_not_share_a_directory(tmp_path: Path) -> None:
+def test_two_stacks_do_not_share_a_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline_stack.stack._LOCK_SECONDS", 0.5)
     second = Stack(tmp_path, kafka=False, postgres=False, progress=Silence())
     first = Stack(tmp_path, kafka=False, postgres=False, progress=Silence())
     with first, pytest.raises(StackError, match="in use"):

@@ -7,7 +7,7 @@ before each of them does it: what is tested is our side.
 import asyncio
 import ssl
 from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
@@ -115,27 +115,40 @@ def broker(papers: Papers, tmp_path_factory: pytest.TempPathFactory) -> Iterator
 @asynccontextmanager
 async def behind_tls(port: int, papers: Papers, *, asked_first: bool) -> AsyncIterator[int]:
     """Listen with TLS before a server without it. PostgreSQL's clients ask whether they may."""
+    lines: set[asyncio.Task[None]] = set()
 
-    async def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError):
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
             if asked_first:
                 assert await reader.readexactly(8) == b"\0\0\0\x08\x04\xd2\x16\x2f"
                 writer.write(b"S")
                 await writer.start_tls(papers.server_side())
             there = await asyncio.open_connection(HOST, port)
             await asyncio.gather(pipe(reader, there[1]), pipe(there[0], writer))
-        writer.close()
+        except (OSError, asyncio.IncompleteReadError):
+            pass
+        finally:
+            writer.close()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        lines.add(asyncio.create_task(carry(reader, writer)))
 
     context = None if asked_first else papers.server_side()
     async with await asyncio.start_server(accept, HOST, 0, ssl=context) as server:
         yield server.sockets[0].getsockname()[1]
+    for line in lines:
+        line.cancel()
+    await asyncio.gather(*lines, return_exceptions=True)
 
 
 async def pipe(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-    with suppress(OSError):
+    try:
         while data := await source.read(65_536):
             sink.write(data)
-    sink.close()
+    except OSError:
+        pass
+    finally:
+        sink.close()
 
 
 def quoted(path: Path) -> str:
@@ -200,7 +213,7 @@ async def test_a_message_goes_its_way_through_tls(
         late = await alice_says_to_nobody(server)
         async with Peer(server.ws_url, "carol") as carol:  # from the store
             await until(lambda: late in carol.received, "carol has it")
-        assert server.get("/readyz")[0] == 200
+        await until(server.is_ready, "it is ready")
     finally:
         server.kill()
 

@@ -21,7 +21,9 @@ READER = ("BEGIN", "SELECT count(*) FROM log")
 @contextlib.contextmanager
 def stranger(data_dir: Path, *statements: str) -> Iterator[sqlite3.Connection]:
     """Another program's connection, in the middle of what the statements began."""
-    connection = sqlite3.connect(data_dir / NAME, isolation_level=None, check_same_thread=False)
+    connection = sqlite3.connect(
+        data_dir / NAME, timeout=60, isolation_level=None, check_same_thread=False
+    )
     with contextlib.closing(connection):
         for statement in statements:
             connection.execute(statement).fetchall()
@@ -30,11 +32,15 @@ def stranger(data_dir: Path, *statements: str) -> Iterator[sqlite3.Connection]:
 
 async def refusal(peer: Peer, text: str) -> str:
     """Send something that must be refused, and return how."""
-    errors, accepted = len(peer.errors), len(peer.accepted)
-    await peer.send("bob", text)
-    await until(lambda: len(peer.errors) > errors, "the send is answered")
+    accepted = len(peer.accepted)
+    ref = await peer.send("bob", text)
+
+    def answers() -> list[str]:
+        return [str(error["outcome"]) for error in peer.errors if error.get("ref") == ref]
+
+    await until(lambda: bool(answers()), "the send is answered")
     assert len(peer.accepted) == accepted
-    return str(peer.errors[errors]["outcome"])
+    return answers()[0]
 
 
 def problem(server: ServerProcess) -> str:

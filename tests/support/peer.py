@@ -17,7 +17,7 @@ from urllib.parse import quote
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidHandshake
 
-from support.waiting import until
+from support.waiting import WAIT_SECONDS, until
 
 RETRY_SECONDS = 0.1  # after an answer that leaves it open
 RECONNECT_SECONDS = 0.01
@@ -70,6 +70,8 @@ class Peer:
         self.unanswered: dict[str, tuple[str, str, int]] = {}
         self.statuses: list[str] = []
         self.socket: ClientConnection | None = None
+        # One that comes once has one try.
+        self._open_seconds = 5.0 if reconnects else WAIT_SECONDS
         urls = [url] if isinstance(url, str) else url
         self._urls = itertools.cycle(f"{each}?username={quote(user)}{query}" for each in urls)
         self._task: asyncio.Task[None] | None = None
@@ -187,7 +189,7 @@ class Peer:
     async def _visit(self) -> None:
         async with connect(
             next(self._urls), compression=None, max_queue=None if self.reads else 1,
-            ping_interval=None, close_timeout=1, open_timeout=5,
+            ping_interval=None, close_timeout=1, open_timeout=self._open_seconds,
         ) as socket:  # fmt: skip
             visit = Visit()
             self.visits.append(visit)
@@ -240,3 +242,9 @@ class Peer:
 async def until_caught_up(peer: Peer) -> None:
     """Wait until the session has got what was owed to it at its beginning."""
     await until(lambda: bool(peer.visit.of("caught_up")), f"{peer.user} has caught up")
+
+
+async def until_applied(url: str) -> None:
+    """Wait until the store has all that is in the log now: a session that begins waits for that."""
+    async with Peer(url, "nobody") as nobody:
+        await until_caught_up(nobody)

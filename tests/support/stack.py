@@ -40,7 +40,7 @@ MakeTopic = Callable[..., str]
 @pytest.fixture(scope="session")
 def stack() -> Iterator[Stack]:
     """Kafka with one broker, PostgreSQL and Redis."""
-    with stack_or_skip() as stack:
+    with steady(stack_or_skip()) as stack:
         yield stack
 
 
@@ -51,6 +51,13 @@ def stack_or_skip(*, brokers: int = 1, kafka_alone: bool = False) -> Stack:
         return Stack(brokers=brokers, postgres=not kafka_alone, redis=not kafka_alone)
     except Missing as error:
         pytest.skip(str(error))
+
+
+def steady(stack: Stack) -> Stack:
+    """Have brokers that nobody kills keep their partitions when they stand still for seconds."""
+    for broker in stack.brokers:
+        broker.more_settings["broker.session.timeout.ms"] = 60_000
+    return stack
 
 
 @pytest.fixture
@@ -122,6 +129,11 @@ def create_topic(
     # Its own deadline is that of a socket; a broker that was away may need longer to name itself.
     for created in admin.create_topics([topic], request_timeout=KAFKA_SECONDS).values():
         created.result(KAFKA_SECONDS)
+    wait_for_leaders(admin, name, partitions)
+
+
+def wait_for_leaders(admin: AdminClient, name: str, partitions: int) -> None:
+    """Wait until each partition of a topic has a leader that answers."""
     places = {TopicPartition(name, each): OffsetSpec.latest() for each in range(partitions)}
     refusals: list[BaseException] = []
 

@@ -36,7 +36,6 @@ _SETTLING = (
     KafkaError.UNKNOWN_TOPIC_OR_PART,
     KafkaError.NOT_LEADER_FOR_PARTITION,
     KafkaError.LEADER_NOT_AVAILABLE,
-    KafkaError._TIMED_OUT,  # a broker on a busy machine that makes 64 partitions
 )
 
 _MESSAGES_CONFIG = {
@@ -118,7 +117,8 @@ async def _make(cluster: KafkaCluster, name: str, replicas: int, config: Mapping
     try:
         await ask(cluster.admin.create_topics([topic], request_timeout=KAFKA_ASK_SECONDS)[name])
     except LogUnavailable as error:
-        if not _has_code(error, KafkaError.TOPIC_ALREADY_EXISTS):  # another server was faster
+        # Another server was faster; or the answer is late, and the topic comes all the same.
+        if not _has_code(error, KafkaError.TOPIC_ALREADY_EXISTS) and not _is_late(error):
             raise
 
 
@@ -134,7 +134,7 @@ async def inspect_topic(cluster: KafkaCluster, name: str) -> Topic:
             return await _inspect(cluster, name)
         except LogUnavailable as error:
             # Each question may go to another broker, one that has not heard of the topic yet.
-            is_settling = error.__cause__ is None or _has_code(error, *_SETTLING)
+            is_settling = error.__cause__ is None or _has_code(error, *_SETTLING) or _is_late(error)
             if not is_settling or asyncio.get_running_loop().time() > deadline:
                 raise
         await backoff.wait()
@@ -239,6 +239,11 @@ def broken_settings(name: str, replicas: int, settings: Mapping[str, str]) -> tu
 
 def _is_missing(error: LogUnavailable) -> bool:
     return _has_code(error, KafkaError.UNKNOWN_TOPIC_OR_PART)
+
+
+def _is_late(error: LogUnavailable) -> bool:
+    """Say whether there was no answer in time: a busy broker that makes 64 partitions, say."""
+    return isinstance(error.__cause__, TimeoutError) or _has_code(error, KafkaError._TIMED_OUT)
 
 
 def _has_code(error: LogUnavailable, *codes: int) -> bool:

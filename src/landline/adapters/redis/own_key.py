@@ -56,6 +56,8 @@ class OwnKey:
         while True:
             try:
                 held = await self._held()
+                if self._is_of_this_run(held):  # we did take it: only the answer was late
+                    return
                 if watched is not None and held not in (None, watched):
                     raise StartupError(
                         f"--server-id {self._server_id}: another server with this id is running;"
@@ -65,18 +67,20 @@ class OwnKey:
                 if (held is None or is_dead) and await self._succeed(held or b"", beat):
                     return
             except DirectoryUnavailable as error:
-                log.warning("server_id_not_claimed", reason=str(error))
-                return
-            if watched is None and held is not None:
-                watched, until = held, loop.time() + _WATCH_BEATS * self._beat_seconds
+                # One answer that is late is no outage: another run may be alive all the same.
+                if self._connections.down is not None or _is_refusal(error):
+                    log.warning("server_id_not_claimed", reason=str(error))
+                    return
+            else:
+                if watched is None and held is not None:
+                    watched, until = held, loop.time() + _WATCH_BEATS * self._beat_seconds
             await asyncio.sleep(self._beat_seconds / 20)
 
     async def retire(self) -> None:
         """Delete the key, where it is still ours. Raises: DirectoryUnavailable."""
         # What stands there is asked for: a beat that was cut off may have come through or not.
         held = await self._held()
-        life = read_life(held)
-        if held is not None and life is not None and life.incarnation == self._incarnation:
+        if held is not None and self._is_of_this_run(held):
             async with self._connections.call() as send:
                 await self._replace(send, held, b"")
 
@@ -87,7 +91,7 @@ class OwnKey:
         of a server has the key.
         """
         life = read_life(held)
-        is_ours = held == b"" or (life is not None and life.incarnation == self._incarnation)
+        is_ours = held == b"" or self._is_of_this_run(held)
         if self._is_ours and not is_ours:
             log.error(
                 "server_id_taken",
@@ -112,6 +116,10 @@ class OwnKey:
             )
         raise_refusal(replies)
 
+    def _is_of_this_run(self, held: bytes | None) -> bool:
+        life = read_life(held)
+        return life is not None and life.incarnation == self._incarnation
+
     async def _held(self) -> bytes | None:
         # Not GET, which fails where somebody else has put another type there.
         async with self._connections.call() as send:
@@ -131,3 +139,7 @@ class OwnKey:
         )
         self.raise_refusal(replies)
         return bool(replies[0])
+
+
+def _is_refusal(error: DirectoryUnavailable) -> bool:
+    return isinstance(error.__cause__, ResponseError)
