@@ -21,7 +21,7 @@ _KERNEL_BYTES: Final = 16_384
 # A slow line carries 4 KiB a second each way, less than users are sent under load.
 _SLOW_BYTES: Final = 256
 _SLOW_SECONDS: Final = 1 / 16
-_START_SECONDS: Final = 10.0
+_START_SECONDS: Final = 60.0
 _BACKLOG: Final = 1_024
 _ACCEPT_AGAIN_SECONDS: Final = 0.1
 # Linger, but for no time.
@@ -74,7 +74,9 @@ class Proxy:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        self._is_ready.wait(_START_SECONDS)
+        if not self._is_ready.wait(_START_SECONDS):
+            self._soon(self._is_over.set)
+            raise StackError(f"a proxy does not start within {_START_SECONDS:g} s")
         if self._failure is not None:
             raise StackError(f"a proxy cannot listen on port {self.port} ({self._failure})")
         return self

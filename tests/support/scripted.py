@@ -45,8 +45,13 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[Scripted]:
         seen.sessions.append([])
         await script(seen, socket)
 
-    # Browsers and Node.js take no connection whose subprotocol was not selected.
-    options: dict[str, Any] = {"compression": None, "subprotocols": ["landline.v1"]}
+    options: dict[str, Any] = {
+        "compression": None,
+        # Browsers and Node.js take no connection whose subprotocol was not selected.
+        "subprotocols": ["landline.v1"],
+        # Behind a full queue a script that has closed would not hear the client's goodbye.
+        "max_queue": None,
+    }
     async with serve(handle, "127.0.0.1", port, **options) as server:
         port = next(iter(server.sockets)).getsockname()[1]
         seen.url = f"ws://127.0.0.1:{port}/ws/chat"

@@ -17,6 +17,7 @@ from landline.model import Batch, LogIdentity, Message, PendingQuery, Position
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
 from support.faults import paused
+from support.hosts import NO_SUCH_HOST, know_no_such_host
 from support.postgres import execute
 from support.waiting import until
 
@@ -107,6 +108,7 @@ def useless(
 ) -> Iterator[Callable[[str], Place]]:
     """Makes a host of some kind that will not do."""
     end = threading.Event()
+    know_no_such_host(monkeypatch)
     resolve = socket.getaddrinfo
 
     def hanging(host: str, *args: object, **options: object) -> object:
@@ -134,7 +136,7 @@ def useless(
         "silent": lambda: answering(b""),
         "dropping": dropping,
         "refused": lambda: named(f"127.0.0.1:{free_port()}"),
-        "unknown": lambda: named("no-such-host.invalid:5432"),
+        "unknown": lambda: named(f"{NO_SUCH_HOST}:5432"),
         "unresolved": lambda: named("hangs.invalid:5432"),
         "standby": standby,
         "starting": lambda: answering(b"E" + (len(_STARTING) + 4).to_bytes(4, "big") + _STARTING),

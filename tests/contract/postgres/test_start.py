@@ -24,6 +24,7 @@ from landline.model import FIRST_TURN, Batch, LogIdentity, Message, PendingQuery
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
 from support.faults import paused
+from support.hosts import NO_SUCH_HOST, know_no_such_host
 from support.postgres import execute, fetch
 
 pytestmark = pytest.mark.stack
@@ -76,7 +77,7 @@ async def test_a_good_server_passes_before_and_after_its_migration(database: Sec
 @pytest.mark.parametrize(
     ("change", "problem"),
     [
-        (replaced("127.0.0.1", "no-such-host.invalid"), "host is unknown"),
+        (replaced("127.0.0.1", NO_SUCH_HOST), "host is unknown"),
         (lambda url: url.replace(str(urlsplit(url).port), str(free_port())), "nothing listens"),
         (
             lambda url: url.replace(urlsplit(url).password or "", "guessed"),
@@ -92,8 +93,12 @@ async def test_a_good_server_passes_before_and_after_its_migration(database: Sec
     ids=["host", "port", "password", "user", "database", "tls", "root", "socket", "url"],
 )
 async def test_a_server_that_cannot_be_reached_is_named_with_the_reason(
-    database: SecretUrl, change: Callable[[str], str], problem: str
+    database: SecretUrl,
+    change: Callable[[str], str],
+    problem: str,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    know_no_such_host(monkeypatch)
     assert problem in await refusal(SecretUrl(change(database.reveal())))
 
 

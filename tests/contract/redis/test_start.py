@@ -13,6 +13,7 @@ from landline.adapters.redis import check
 from landline.errors import StartupError
 from landline_stack.redis import RedisServer
 from redis import Redis
+from support.hosts import NO_SUCH_HOST, know_no_such_host
 
 
 async def test_a_redis_that_answers_is_fine(redis: RedisServer) -> None:
@@ -41,14 +42,17 @@ async def test_a_wrong_password_is_refused_without_showing_it(
 @pytest.mark.parametrize(
     ("url", "problem"),
     [
-        ("redis://no-such-host.invalid:6379", "there is no such host"),
+        (f"redis://{NO_SUCH_HOST}:6379", "there is no such host"),
         ("redis://127.0.0.1:{port}/99", "it answers: DB index is out of range"),
         ("redis://127.0.0.1:99999", "it cannot be used (Port out of range 0-65535)"),
         ("redis://127.0.0.1:{port}?database=1", "it cannot be used ("),
         ("rediss://127.0.0.1:{port}", "it does not speak TLS"),
     ],
 )
-async def test_a_mistake_is_told(redis: RedisServer, url: str, problem: str) -> None:
+async def test_a_mistake_is_told(
+    redis: RedisServer, url: str, problem: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    know_no_such_host(monkeypatch)
     url = url.format(port=redis.port)
     with pytest.raises(StartupError) as refused:
         await check(url)

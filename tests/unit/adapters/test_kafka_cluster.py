@@ -1,5 +1,6 @@
 """What Kafka answers about offsets, by a client that answers without a broker."""
 
+import asyncio
 from collections.abc import Sequence
 from concurrent.futures import Future
 from itertools import repeat
@@ -11,7 +12,16 @@ from confluent_kafka import OFFSET_INVALID, KafkaError, KafkaException, TopicPar
 from confluent_kafka.admin import OffsetSpec
 
 from landline.adapters.kafka import KafkaCluster
+from landline.adapters.kafka import cluster as clusters
+from landline.backoff import Backoff
 from landline.errors import LogUnavailable
+
+
+@pytest.fixture(autouse=True)
+def _patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that stands still for seconds has not given up."""
+    monkeypatch.setattr(clusters, "KAFKA_ASK_SECONDS", 60.0)
+    monkeypatch.setattr(clusters, "_GRACE_SECONDS", 60.0)
 
 
 def answering(*answers: int | KafkaException | Sequence[int | KafkaException]) -> KafkaCluster:
@@ -60,7 +70,10 @@ async def test_when_no_partition_can_say_there_is_no_answer(answer: Any) -> None
         await answering(answer, answer).offsets("topic", range(2), OffsetSpec.latest())
 
 
-async def test_a_partition_whose_election_is_news_is_asked_again() -> None:
+async def test_a_partition_whose_election_is_news_is_asked_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Backoff, "wait", lambda _: asyncio.sleep(0))
     older = KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
     newer = KafkaException(KafkaError(KafkaError.UNKNOWN_LEADER_EPOCH))
     cluster = answering(7, [older, 8], [newer, older, 9], NO_LEADER)
@@ -84,7 +97,7 @@ async def test_a_broker_that_starts_and_does_not_know_itself_is_asked_again() ->
 
     cluster = answering()
     cluster._admin.list_topics = list_topics  # type: ignore[union-attr,method-assign]
-    assert len((await cluster.known("topic")).brokers) == 3
+    assert len((await cluster.known("topic", 60.0)).brokers) == 3
     answers = iter([empty] * 5)
     with pytest.raises(LogUnavailable, match="no broker is registered yet"):
         await cluster.known("topic", 0.3)

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from landline.adapters.kafka import KafkaCluster, KafkaRoutingBus, routing_bus
+from support.waiting import until, wait_until
 
 ADDRESS = "ws-1/run"
 
@@ -67,7 +68,7 @@ async def test_a_defect_while_reading_is_told_and_reading_goes_on(
     bus = KafkaRoutingBus(Broken(ValueError("surprise"), Consumer()), "topic", ADDRESS)
     monkeypatch.setattr(bus, "_note", failures.append)
     await bus.listen(heard.put_nowait)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await heard.get() == b"hello"
     await bus.close()
     assert "a defect of Landline, please report it: ValueError('surprise')" in failures
@@ -82,14 +83,41 @@ async def test_a_defect_while_looking_after_the_topic_begins_anew(
     cluster = Broken(Consumer(), Consumer())
     bus = KafkaRoutingBus(cluster, "topic", ADDRESS)
     await bus.listen(heard.put_nowait)
-    described, cluster.describe = cluster.describe, surprise  # type: ignore[method-assign]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         assert await heard.get() == b"hello"
+        described, cluster.describe = cluster.describe, surprise  # type: ignore[method-assign]
         while bus.health() is None:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         assert "surprise" in str(bus.health())
         cluster.describe = described  # type: ignore[method-assign]
         assert await heard.get() == b"hello"
+    await bus.close()
+
+
+async def test_a_defect_while_the_consumer_is_made_begins_anew_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The topic was found, and what is wrong with it is noticed before it is read."""
+    monkeypatch.setattr(routing_bus, "_FIRST_RETRY_SECONDS", 0.01)
+    monkeypatch.setattr(routing_bus, "BUS_WATCH_SECONDS", 0.01)
+    heard: asyncio.Queue[bytes] = asyncio.Queue()
+
+    class Slow(Broken):
+        is_first = True
+
+        def consumer(self, options: Any) -> Any:
+            if self.is_first:
+                self.is_first = False
+                described, self.describe = self.describe, surprise  # type: ignore[method-assign]
+                wait_until(lambda: "surprise" in str(bus.health()), "the defect is noticed")
+                self.describe = described  # type: ignore[method-assign]
+            return super().consumer(options)
+
+    bus = KafkaRoutingBus(Slow(Consumer(), Consumer()), "topic", ADDRESS)
+    await bus.listen(heard.put_nowait)
+    async with asyncio.timeout(60):
+        assert await heard.get() == b"hello"
+    await until(lambda: bus.health() is None, "it is well again", 20)
     await bus.close()
 
 

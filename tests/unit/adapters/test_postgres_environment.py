@@ -8,6 +8,7 @@ from landline.config.postgres_parameters import VARIABLES
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
 from landline_stack.ports import free_port
+from support.hosts import NO_SUCH_HOST, know_no_such_host
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +91,8 @@ async def test_who_has_to_be_corrected_is_who_said_it(monkeypatch: pytest.Monkey
     url = SecretUrl("postgresql://me@/db")
     port = str(free_port())
     monkeypatch.setenv("PGPORT", port)
-    monkeypatch.setenv("PGHOST", "no-such-host.invalid")
+    know_no_such_host(monkeypatch)
+    monkeypatch.setenv("PGHOST", NO_SUCH_HOST)
     with pytest.raises(StartupError, match="correct the host in PGHOST in the environment"):
         await check(url)
     monkeypatch.setenv("PGHOST", "127.0.0.1")

@@ -8,10 +8,12 @@ import pytest
 from landline.client import tries
 from landline.client.reconnecting import LAST_SECONDS, LAST_SECONDS_HERE, ReconnectDelays
 from landline.client.tries import HURRIED_SECONDS, Tries
+from support.replays import in_virtual_time
 
 LONG = 3_600.0
 
 
+@in_virtual_time
 async def test_who_hurries_does_not_wait_until_the_time_is_over(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -24,6 +26,7 @@ async def test_who_hurries_does_not_wait_until_the_time_is_over(
         await pause
 
 
+@in_virtual_time
 async def test_who_hurried_before_the_pause_is_not_forgotten_and_counts_once() -> None:
     waiting = Tries()
     waiting.hurry()
@@ -36,6 +39,7 @@ async def test_who_hurried_before_the_pause_is_not_forgotten_and_counts_once() -
             await waiting.pause(LONG, 0.0)
 
 
+@in_virtual_time
 async def test_nobody_hurries_before_the_time_that_is_asked_for() -> None:
     waiting = Tries()
     waiting.hurry()
@@ -44,6 +48,7 @@ async def test_nobody_hurries_before_the_time_that_is_asked_for() -> None:
             await waiting.pause(LONG, LONG - 1)
 
 
+@in_virtual_time
 async def test_a_short_pause_is_not_made_longer() -> None:
     waiting = Tries()
     waiting.hurry()

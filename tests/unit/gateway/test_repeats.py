@@ -56,8 +56,12 @@ def confirmation(name: str, partition: int, *, is_urgent: bool) -> ConfirmPositi
 
 
 @pytest.mark.parametrize("is_urgent", [False, True])
-async def test_many_lines_are_no_crowd_before_the_store(is_urgent: bool) -> None:
+async def test_many_lines_are_no_crowd_before_the_store(
+    is_urgent: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A store that keeps each waiting behind all others would have no answer in time for many."""
+    monkeypatch.setattr(repeats, "CONFIRM_SECONDS", 60.0)
+    monkeypatch.setattr(repeats, "FIND_SECONDS", 120.0)
     confirmed: list[str] = []
     unknown: list[str] = []
     tasks: list[asyncio.Task[None]] = []

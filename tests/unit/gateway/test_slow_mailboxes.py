@@ -193,7 +193,7 @@ async def test_a_session_waits_for_its_page_rather_than_for_the_sweep(is_asked: 
         waiting.put(sweep)
         waiting.failed(mailbox, wanted, needs_time=False)
     waiting.put(sweep)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         assert (await waiting.take(waiting.quick))[1] == page
     assert len(waiting) == 0
 

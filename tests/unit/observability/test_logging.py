@@ -113,7 +113,9 @@ def test_after_shutdown_lines_go_nowhere(tmp_path: Path) -> None:
 async def test_logging_works_inside_the_event_loop(tmp_path: Path) -> None:
     configure(tmp_path)
     await asyncio.gather(*(asyncio.to_thread(log.info, "tick", n=n) for n in range(50)))
-    assert sorted(line["n"] for line in lines_of(tmp_path)) == list(range(50))
+    # asyncio's debug mode may have said something as well: that a callback was slow.
+    said = [line["n"] for line in lines_of(tmp_path) if line["event"] == "tick"]
+    assert sorted(said) == list(range(50))
 
 
 # Files that somebody moves away ----------------------------------------------------------------

@@ -15,7 +15,9 @@ from support.logs import lines_of
 PROGRAM = """
 import sys
 from pathlib import Path
+from landline.observability import logging
 from landline.observability.logging import configure_logging, get_logger
+logging._CLOSE_SECONDS = 60.0  # most of the lines are written at the end
 configure_logging("json", Path(sys.argv[1]), "ws-1", 8081)
 for n in range(1000):
     get_logger("x").info("tick", n=n)

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from landline_stack.ports import free_port
 from landline_stack.proxy import Proxy
 from support.waiting import until
 
@@ -124,9 +125,7 @@ async def test_a_slow_line_loses_nothing(proxy: Proxy) -> None:
 
 
 async def test_a_server_that_is_gone_is_gone_through_the_proxy_too() -> None:
-    async with await asyncio.start_server(lambda *_: None, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
-    proxy = Proxy("nobody", port)
+    proxy = Proxy("nobody", free_port())
     await asyncio.to_thread(proxy.__enter__)
     try:
         with pytest.raises(ConnectionResetError):  # as early as it can be noticed

@@ -16,6 +16,7 @@ from websockets.asyncio.server import Server, ServerConnection, serve
 from websockets.http11 import Request, Response
 
 import landline
+from landline.client import Accepted, Event
 from landline.terminal import chat as terminal
 from landline.terminal.chat import Terminal
 from landline.terminal.lines import Input
@@ -29,7 +30,12 @@ UNDER_WAY = 20
 @pytest.fixture(autouse=True)
 def small_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(terminal, "LINES_UNDER_WAY", UNDER_WAY)
-    monkeypatch.setattr(terminal, "LAST_ANSWERS_SECONDS", 1.0)
+    monkeypatch.setattr(terminal, "LAST_ANSWERS_SECONDS", WAIT_SECONDS)
+
+
+def no_more_answers() -> None:
+    """From now on it is not worth while to wait for one; before that a slow machine may need it."""
+    terminal.LAST_ANSWERS_SECONDS = 0.2
 
 
 @asynccontextmanager
@@ -71,9 +77,19 @@ async def one_that_answers(count: int) -> AsyncIterator[str]:
         yield server.url
 
 
-async def pipe(url: str, lines: int) -> tuple[int, str]:
-    """Send numbered lines. Returns the exit code and what was said about those that were left."""
+async def pipe(url: str, lines: int, answered: int) -> tuple[int, str]:
+    """Send numbered lines, of which so many are answered. Returns the exit code and what was said
+    about those that were left.
+    """
     reading, writing = os.pipe()
+    accepted = 0
+
+    def note(event: Event) -> None:
+        nonlocal accepted
+        chats.show_event(event)
+        accepted += isinstance(event, Accepted)
+        if accepted == answered:
+            no_more_answers()
 
     def write() -> None:
         text = "".join(f"{number}\n" for number in range(1, lines + 1))
@@ -85,9 +101,11 @@ async def pipe(url: str, lines: int) -> tuple[int, str]:
 
     threading.Thread(target=write, daemon=True).start()
     errors = io.StringIO()
+    if not answered:
+        no_more_answers()
     with os.fdopen(reading) as stream:
         chats = Terminal("bo", Input(stream), Screen(io.StringIO()), errors)
-        chat = landline.connect(url, username="al", connect_timeout=None, on_event=chats.show_event)
+        chat = landline.connect(url, username="al", connect_timeout=None, on_event=note)
         async with asyncio.timeout(WAIT_SECONDS):
             code = await chats.run(chat)
     return code, errors.getvalue()
@@ -110,7 +128,7 @@ async def test_more_lines_than_there_is_room_for_end_where_no_answers_come(
     where, answered = PLACES[place]
     taken = answered + UNDER_WAY
     async with where() as url:
-        code, said = await pipe(url, taken + more)
+        code, said = await pipe(url, taken + more, answered)
     assert code == 1
     assert said.startswith(f"landline: {UNDER_WAY} lines were not accepted\n")
     assert f"  line {answered + 1}: no answer yet" in said
@@ -121,7 +139,7 @@ async def test_more_lines_than_there_is_room_for_end_where_no_answers_come(
 async def test_lines_for_which_there_is_room_are_all_named(place: str) -> None:
     where, answered = PLACES[place]
     async with where() as url:
-        code, said = await pipe(url, answered + 3)
+        code, said = await pipe(url, answered + 3, answered)
     assert code == 1
     assert said.startswith("landline: 3 lines were not accepted\n")
     assert "was not read" not in said

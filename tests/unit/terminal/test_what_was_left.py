@@ -275,7 +275,10 @@ async def test_a_full_disk_is_no_reason_to_say_that_it_is_kept(kind: str, tmp_pa
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(FileOutbox, "add", add_some)
             try:
-                await until(lambda: bool(chat.unanswered) or running.done(), "it has begun")
+                await until(
+                    lambda: bool(chat.unanswered) or bool(server.frames) or running.done(),
+                    "it has begun",
+                )
                 if kind == "signal":
                     await end(running)
                 else:

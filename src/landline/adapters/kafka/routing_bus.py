@@ -111,6 +111,8 @@ class KafkaRoutingBus:
     # Inside ----------------------------------------------------------------------------------
 
     async def _find_end(self) -> TopicPartition | None:
+        # Here, where `_watch` cannot come in between: the thread would clear what it has just set.
+        self._is_stale.clear()
         try:
             described = await self._cluster.describe(self._topic)
             self._topic_id, self._partitions = _identity(described)
@@ -187,7 +189,6 @@ class KafkaRoutingBus:
         try:
             self._read_up_to = start.offset
             consumer.assign([start])
-            self._is_stale.clear()
             while not (self._is_closed.is_set() or self._is_stale.is_set()):
                 first = consumer.poll(KAFKA_POLL_SECONDS)
                 if first is not None:
