@@ -158,6 +158,8 @@ class Standin:
     def _is_struck(self, message: Frame) -> bool:
         if self._fault in {None, "forget"}:
             return False
+        if self._fault == "lose" and any(each.is_auto for each in self._sessions[message["to"]]):
+            return False  # what is lost on the way to them counts as delivered
         if self._fault == "forge" and self._sessions[message["to"]]:
             return False  # somebody who is away has certainly acknowledged nothing
         return self._chance.randrange(self._every) == 0

@@ -5,10 +5,12 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from landline_verify.checker.judge import judge
+from landline_verify.checker.verdict import Verdict
 from landline_verify.history.history import History
 from landline_verify.options import Options
 from landline_verify.report.text import lines
 from landline_verify.runner import Runner, RunProgress
+from support.standin import Standin
 from support.waiting import until
 
 # Twice as much as has to happen (500 accepted messages): machines stand still, too.
@@ -20,21 +22,79 @@ TRIES = 4  # other tests run beside it
 Meanwhile = Callable[[Runner], Awaitable[None]]
 
 
-async def run(*urls: str, meanwhile: Meanwhile | None = None, **options: Any) -> History:
-    """Make a run; `meanwhile` is done beside it. Without, again where this machine stood still."""
+def can_tell(verdict: Verdict) -> bool:
+    """Say whether anything is known."""
+    return verdict.outcome != "unknown"
+
+
+def is_told_too_little(code: int, said: str) -> bool:
+    """Say whether a command says that this machine was too slow for a verdict."""
+    text = " ".join(said.split())  # lines are broken anywhere
+    return code == 2 and ("this machine is too busy" in text or "500 are needed" in text)
+
+
+def is_only_partial(verdict: Verdict) -> bool:
+    """Say whether nothing is missing but the rest of the load."""
+    return len(verdict.reasons) == 1 and "the run is partial" in verdict.reasons[0]
+
+
+async def run(
+    *urls: str,
+    meanwhile: Meanwhile | None = None,
+    tries: int = TRIES,
+    is_enough: Callable[[Verdict], bool] = can_tell,
+    **options: Any,
+) -> History:
+    """Make a run; `meanwhile` is done beside it. Where this machine stood still and nothing is
+    broken, it is often not enough: then again.
+    """
+    return await _repeated(lambda: _run_once(urls, meanwhile, options), tries, is_enough)
+
+
+async def run_standin(
+    make: Callable[[], Standin] = Standin,
+    *,
+    meanwhile: Callable[[Runner, Standin], Awaitable[None]] | None = None,
+    tries: int = TRIES,
+    is_enough: Callable[[Verdict], bool] = can_tell,
+    **options: Any,
+) -> tuple[History, Standin]:
+    """The same with a server of its own for each try: what the last one did is over with it."""
+    made: list[Standin] = []
+
+    async def once() -> History:
+        async with make() as standin:
+            made.append(standin)
+            beside = None if meanwhile is None else lambda runner: meanwhile(runner, standin)
+            return await _run_once((standin.url,), beside, options)
+
+    return await _repeated(once, tries, is_enough), made[-1]
+
+
+async def _repeated(
+    once: Callable[[], Awaitable[History]], tries: int, is_enough: Callable[[Verdict], bool]
+) -> History:
+    history = await once()
+    for _ in range(tries - 1):
+        verdict = judge(history)
+        if verdict.outcome == "fail" or is_enough(verdict):
+            break
+        history = await once()
+    return history
+
+
+async def _run_once(
+    urls: tuple[str, ...], meanwhile: Meanwhile | None, options: dict[str, Any]
+) -> History:
     asked: dict[str, Any] = {
         "urls": urls, "duration_seconds": SECONDS, "users": USERS, "rate": RATE, "seed": 1,
         "heal_seconds": 10.0,
     }  # fmt: skip
     history = History()
-    if meanwhile is None:
-        for _ in range(TRIES):
-            history = History()
-            await Runner(Options(**{**asked, **options}), history, _ignore).run()
-            if not any("this machine is too busy" in why for why in judge(history).reasons):
-                break
-        return history
     runner = Runner(Options(**{**asked, **options}), history, _ignore)
+    if meanwhile is None:
+        await runner.run()
+        return history
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(runner.run())
         tasks.create_task(_call(meanwhile, runner))
@@ -57,8 +117,13 @@ def expect_pass(history: History) -> None:
 
 
 async def accepted(runner: Runner, count: int) -> None:
-    """Wait until so many messages were accepted."""
-    await until(lambda: runner.progress().accepted >= count, f"{count} are accepted")
+    """Wait until so many messages were accepted, or the load is over: no more will come."""
+
+    def is_so() -> bool:
+        progress = runner.progress()
+        return progress.accepted >= count or progress.phase not in {"start", "load"}
+
+    await until(is_so, f"{count} are accepted")
 
 
 async def _call(meanwhile: Meanwhile, runner: Runner) -> None:

@@ -12,12 +12,13 @@ from threading import Thread
 
 import pytest
 
+from landline import cli
 from landline_stack.ports import free_port
 from landline_verify.command import check_file
 from landline_verify.history.history import History
 from support.server import ServerProcess
 from support.standin import Standin
-from verify.runs import run
+from verify.runs import TRIES, is_told_too_little, run_standin
 
 SECONDS = 60.0
 
@@ -51,12 +52,14 @@ def verify(*arguments: str) -> subprocess.CompletedProcess[str]:
         (["--faulty"], "--faulty is not an option of landline verify"),
     ],
 )
-def test_bad_arguments_are_one_line_and_exit_2(arguments: list[str], said: str) -> None:
-    ended = verify(*arguments)
-    assert ended.returncode == 2
-    assert said in ended.stderr
-    assert ended.stderr.count("\n") <= 2
-    assert "secret" not in ended.stderr
+def test_bad_arguments_are_one_line_and_exit_2(
+    arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["verify", *arguments]) == 2
+    error = capsys.readouterr().err
+    assert said in error
+    assert error.count("\n") <= 2
+    assert "secret" not in error
 
 
 @pytest.fixture
@@ -99,10 +102,14 @@ def test_a_run_ends_with_a_page_a_report_and_a_history(tmp_path: Path) -> None:
     report, kept = tmp_path / "report.html", tmp_path / "run.jsonl"
     try:
         server.start()
-        ended = verify(
-            "--url", server.ws_url, "--duration", "4s", "--users", "16", "--rate", "150",
+        arguments = (
+            "--url", server.ws_url, "--duration", "4s", "--users", "16", "--rate", "300",
             "--report", str(report), "--history", str(kept), "--data-dir", str(server.data_dir),
         )  # fmt: skip
+        ended = verify(*arguments)
+        for _ in range(TRIES - 1):
+            if is_told_too_little(ended.returncode, ended.stdout):
+                ended = verify(*arguments)
     finally:
         server.kill()
     assert (ended.returncode, ended.stderr) == (0, "")
@@ -151,8 +158,7 @@ def test_ctrl_c_ends_with_a_partial_page(tmp_path: Path, is_impatient: bool) -> 
 async def test_a_kept_history_of_a_broken_server_is_judged_again(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    async with Standin("double", every=20) as standin:
-        made = await run(standin.url, duration_seconds=1.0)
+    made, _ = await run_standin(lambda: Standin("double", every=20), duration_seconds=1.0)
     kept = tmp_path / "run.jsonl"
     with History(made, file=kept):
         pass

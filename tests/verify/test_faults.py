@@ -20,6 +20,7 @@ from landline_verify.faults.deployments import DEPLOYMENT_KINDS, Deployment
 from landline_verify.faults.fault import Fault, Rest, Strike
 from landline_verify.faults.nemesis import Nemesis
 from landline_verify.faults.plan import Planned, make_plan
+from verify.runs import is_told_too_little
 
 
 @pytest.fixture
@@ -101,19 +102,21 @@ def test_a_clock_is_stepped_and_timers_do_not_notice(tmp_path: Path) -> None:
         env={**os.environ, **own.environment()},
     ) as child:  # fmt: skip
 
-        def ahead() -> tuple[float, float]:
-            """Return how far its clock and its timers are ahead of ours."""
+        def there() -> list[float]:
+            """Return its clock and its timer."""
             assert child.stdin is not None
             assert child.stdout is not None
             print("go", file=child.stdin, flush=True)
-            clock_there, timer_there = map(float, child.stdout.readline().split())
-            return clock_there - time.time(), timer_there - time.monotonic()
+            return [float(each) for each in child.stdout.readline().split()]
+
+        def here() -> tuple[float, float]:
+            return time.time(), time.monotonic()
 
         for offset in (0, 86_400, -86_400, 0):
             own.step(offset)
-            clock_ahead, timer_ahead = ahead()
-            assert clock_ahead == pytest.approx(offset, abs=5)
-            assert timer_ahead == pytest.approx(0, abs=5)
+            before, (clock_there, timer_there), after = here(), there(), here()
+            assert before[0] - 5 <= clock_there - offset <= after[0] + 5
+            assert before[1] - 5 <= timer_there <= after[1] + 5
         # Killed, it would leave a semaphore: libfaketime removes it when a process ends by itself.
         child.communicate("\n", timeout=30)
 
@@ -172,6 +175,19 @@ def run(kind: str, *arguments: str, users: int = 30, rate: int = 100) -> int:
     return cli.main(["verify", "--faults", kind, *load, *arguments])
 
 
+def passed(
+    capfd: pytest.CaptureFixture[str], kind: str, *arguments: str, users: int = 30, rate: int = 100
+) -> str:
+    """Return what a run says that passes. One that this machine was too slow for is repeated."""
+    code = run(kind, *arguments, users=users, rate=rate)
+    said = capfd.readouterr().out
+    if is_told_too_little(code, said):
+        code = run(kind, *arguments, users=users, rate=rate)
+        said = capfd.readouterr().out
+    assert code == 0, said
+    return said
+
+
 def expect_all_happened(said: str) -> None:
     """A pass says that, too: `vacuous` counts. Here the page is asked."""
     found = re.search(r"faults +(\d+) of (\d+) planned: ", said)
@@ -180,38 +196,32 @@ def expect_all_happened(said: str) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_an_embedded_server_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
-    code = run(
-        "embedded", "--for", "35s",
+    said = passed(
+        capfd, "embedded", "--for", "35s",
         "--only", "server-kill,client-half-open,disk-full,disk-lies,clock-step",
     )  # fmt: skip
-    said = capfd.readouterr().out
-    assert code == 0, said
     expect_all_happened(said)
     for judged in ("I1 +Durable", "I9 +Store = fold of the log", "I11 +Honest ok", "I14 +Bounded"):
         assert re.search(f"{judged} +held", said), said
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_a_cluster_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     chosen = "server-kill,kafka-kill,postgres-kill,client-cut,settings-too-strict"
-    code = run("cluster", "--for", "45s", "--only", chosen)
-    said = capfd.readouterr().out
-    assert code == 0, said
+    said = passed(capfd, "cluster", "--for", "45s", "--only", chosen)
     expect_all_happened(said)
     assert re.search(r"I9 +Store = fold of the log +held", said), said
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(480)
 def test_people_who_connect_while_the_store_is_away_hear_each_other(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    code = run("cluster", "--for", "32s", "--only", "postgres-away", users=16, rate=50)
-    said = capfd.readouterr().out
-    assert code == 0, said
+    said = passed(capfd, "cluster", "--for", "32s", "--only", "postgres-away", users=16, rate=50)
     assert re.search(r"I2c +Live without the store +held", said), said
 
 

@@ -16,7 +16,7 @@ from landline_verify.clients import flooder
 from landline_verify.options import is_loopback
 from landline_verify.report.text import lines
 from support.standin import Frame, Session, Standin
-from verify.runs import run
+from verify.runs import run_standin
 
 SECONDS = 60.0
 
@@ -130,8 +130,7 @@ class Slowed(Standin):
 
 
 async def test_a_server_that_lets_others_wait_while_it_is_flooded_is_found_out() -> None:
-    async with Slowed() as standin:
-        history = await run(standin.url, duration_seconds=12, rate=60, users=8, flood="bad")
+    history, _ = await run_standin(Slowed, duration_seconds=12, rate=60, users=8, flood="bad")
     verdict = judge(history)
     assert verdict.outcome == "fail"
     assert {each.invariant for each in verdict.violations} == {"I12b"}

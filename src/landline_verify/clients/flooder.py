@@ -24,6 +24,8 @@ _IDS: Final = 256
 _BATCH_BYTES: Final = 256 * 1024
 _BAD_IN_A_ROW: Final = 19
 _CONNECT_SECONDS: Final = 5.0
+# A server that lets nobody in for so long is not flooded.
+_FIRST_SECONDS: Final = 30.0
 _AGAIN_SECONDS: Final = 0.1
 
 
@@ -86,16 +88,22 @@ class Flooder:
         self._tell = tell
 
     def run(self, seconds: float, most: int) -> None:
-        """Send until the time is over or `most` frames were sent."""
+        """Send until the time is over, which begins with the first connection and lasts for a
+        batch at least, or until `most` frames were sent.
+        """
         batch, count = self._batch()
-        end, left = time.monotonic() + seconds, most
+        end, left, is_first = time.monotonic() + _FIRST_SECONDS, most, True
         while left > 0 and time.monotonic() < end:
             with suppress(OSError), self._connect() as sock:
+                if is_first:
+                    end, is_first = time.monotonic() + seconds, False
                 threading.Thread(target=_drain, args=(sock,), daemon=True).start()
-                while left > 0 and time.monotonic() < end:
+                while True:
                     sock.sendall(batch)
                     left -= count
                     self._tell(count)
+                    if left <= 0 or time.monotonic() >= end:
+                        break
             time.sleep(_AGAIN_SECONDS)
 
     def _batch(self) -> tuple[bytes, int]:

@@ -1,5 +1,6 @@
 """The log of a cluster: what CHAT-MESSAGES holds since the run began."""
 
+import time
 from collections.abc import Iterator
 from typing import Final
 
@@ -10,9 +11,12 @@ from landline_verify.errors import VerifyError
 
 TOPIC: Final = "CHAT-MESSAGES"
 _ASK_SECONDS = 10.0
-# A broker that has records and gives none for so long is not waited for.
-_IDLE_SECONDS = 5.0
+# A broker that has records and gives none for so long is not waited for: it hangs. On a busy
+# machine brokers pause for several seconds.
+_IDLE_SECONDS = 30.0
+# Whoever asks for several records is kept waiting until all are there, or for so long.
 _RECORDS_AT_ONCE = 1_000
+_BATCH_SECONDS = 0.5
 # The server's offsets carry the epoch of the log above Kafka's own offset (docs/operating.md).
 EPOCH_BITS = 40
 
@@ -75,9 +79,12 @@ class Log:
         self._consumer.assign(
             [TopicPartition(TOPIC, each, self.starts.get(each, 0)) for each in missing]
         )
+        last = time.monotonic()
         while missing:
-            records = self._consumer.consume(_RECORDS_AT_ONCE, timeout=_IDLE_SECONDS)
-            if not records:
+            records = self._consumer.consume(_RECORDS_AT_ONCE, timeout=_BATCH_SECONDS)
+            if records:
+                last = time.monotonic()
+            elif time.monotonic() - last > _IDLE_SECONDS:
                 raise DumpFailed(f"nothing came for {_IDLE_SECONDS:g} s")
             for record in records:
                 if (error := record.error()) is not None:

@@ -2,15 +2,18 @@
 
 import resource
 import socket
+import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Final, Protocol, TypeVar
 
-from confluent_kafka.admin import AdminClient
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from landline_stack.errors import StackError
+from landline_stack.kafka import KafkaNode
 from landline_stack.process import StackServer
 from landline_stack.proxy import Proxy
 from landline_stack.redis import RedisServer
@@ -20,6 +23,8 @@ from landline_verify.faults.fault import Aim, Rest, Strike
 from landline_verify.faults.settings import TopicSetting
 
 _ASK_SECONDS: Final = 10.0
+_LEADERS_SECONDS: Final = 60.0
+_LOOK_SECONDS: Final = 0.1
 _HOUR: Final = 3_600
 # Each of them breaks the promise, but deletes nothing that is there.
 _UNSAFE: Final = (
@@ -81,18 +86,59 @@ def lines(harm: Callable[[Proxy], object]) -> Aim:
     return aim
 
 
+def broker(deployment: Deployment, number: int) -> Strike:
+    """Aim at a broker with SIGKILL; it is started again."""
+    return _killed_broker(deployment, deployment.brokers[number % len(deployment.brokers)])
+
+
 def leader(deployment: Deployment, _number: int) -> Strike:
     """Aim at the broker that leads most of the log's partitions when it is struck."""
     brokers = {broker.node: broker for broker in deployment.brokers}
-    leader = brokers[_leader_of(",".join(broker.address for broker in deployment.brokers))]
-    return Strike(leader.name, leader.kill, leader.start)
+    return _killed_broker(deployment, brokers[_leader_of(deployment)])
 
 
-def _leader_of(brokers: str) -> int:
-    partitions = AdminClient({"bootstrap.servers": brokers, "log_level": 0}).list_topics(
-        TOPIC, timeout=_ASK_SECONDS
-    )
-    leaders = Counter(each.leader for each in partitions.topics[TOPIC].partitions.values())
+def _killed_broker(deployment: Deployment, victim: KafkaNode) -> Strike:
+    def heal() -> None:
+        victim.start()
+        _wait_for_leaders(deployment)
+
+    return Strike(victim.name, victim.kill, heal)
+
+
+def _wait_for_leaders(deployment: Deployment) -> None:
+    """Wait until every partition of the log answers: a broker that runs may lead none yet.
+
+    Raises: StackError.
+    """
+    admin = _admin(deployment)
+    deadline = time.monotonic() + _LEADERS_SECONDS
+    while (trouble := _trouble(admin)) is not None:
+        if time.monotonic() > deadline:
+            raise StackError(f"{TOPIC} had no leaders in {_LEADERS_SECONDS:g} s: {trouble}")
+        time.sleep(_LOOK_SECONDS)
+
+
+def _trouble(admin: AdminClient) -> Exception | None:
+    try:
+        topic = admin.list_topics(TOPIC, timeout=_ASK_SECONDS).topics[TOPIC]
+        if topic.error is not None:
+            return KafkaException(topic.error)
+        places = {TopicPartition(TOPIC, each): OffsetSpec.latest() for each in topic.partitions}
+        for asked in admin.list_offsets(places, request_timeout=_ASK_SECONDS).values():
+            asked.result()
+    except KafkaException as error:
+        return error
+    return None
+
+
+def _admin(deployment: Deployment) -> AdminClient:
+    assert deployment.kafka is not None
+    return AdminClient({"bootstrap.servers": deployment.kafka, "log_level": 0})
+
+
+def _leader_of(deployment: Deployment) -> int:
+    topics = _admin(deployment).list_topics(TOPIC, timeout=_ASK_SECONDS).topics
+    leaders = Counter(each.leader for each in topics[TOPIC].partitions.values())
     leaders.pop(-1, None)
     if not leaders:
         raise StackError(f"no partition of {TOPIC} has a leader that could be killed")

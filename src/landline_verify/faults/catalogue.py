@@ -36,7 +36,7 @@ FAULTS: Final = (
     ),
     Fault(
         "kafka-kill", "SIGKILL of a broker; started again",
-        _CLUSTERS, (1.0, 8.0), 5.0, aims.killed(lambda each: each.brokers),
+        _CLUSTERS, (1.0, 8.0), 5.0, aims.broker,
     ),
     Fault(
         "kafka-pause", "SIGSTOP of a broker: it hangs, with its connections open",
