@@ -17,10 +17,11 @@ from landline.client import (
     MessageRejected,
     Refused,
 )
+from landline_stack.ports import free_port
 from support.peer import Peer
 from support.scripted import ID, Scripted, accept_all, scripted, scripted_chat, tell, welcome
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import go_round, until
 
 
 async def test_a_connection_that_ends_before_its_welcome_is_only_a_lost_connection() -> None:
@@ -253,6 +254,15 @@ async def test_a_chat_can_be_closed_before_it_is_left(tmp_path: Path) -> None:
         with pytest.raises(ChatClosed):
             await chat.send("b", "hello")
         assert [message async for message in chat] == []
+
+
+async def test_a_chat_can_be_left_at_the_moment_its_next_try_is_due() -> None:
+    url = f"ws://127.0.0.1:{free_port()}/ws/chat"
+    async with landline.connect(url, username="a", connect_timeout=None) as chat:
+        task = chat._task
+        assert task is not None
+        while not task.cancelling():  # asyncio ends a pause so
+            await go_round()
 
 
 async def test_events_tell_of_every_session() -> None:
