@@ -54,9 +54,26 @@ def browser(chromium_path: str, tmp_path_factory: pytest.TempPathFactory) -> Ite
         running.close()
 
 
+@pytest.fixture(scope="session")
+def files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    """Return a server for pages that get nothing but their files from it."""
+    running = ServerProcess(tmp_path_factory.mktemp("files") / "data")
+    try:
+        running.start()
+        yield running
+    finally:
+        running.kill()
+
+
 @pytest.fixture
-def server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """Return a running server with a data directory of its own."""
+def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[ServerProcess]:
+    """Return a running server with a data directory of its own.
+
+    Modules in which no page has a session with it use `files`, one for all.
+    """
+    if "files" in request.fixturenames:
+        yield request.getfixturevalue("files")
+        return
     running = ServerProcess(tmp_path / "data")
     try:
         running.start()

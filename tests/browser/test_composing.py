@@ -9,7 +9,7 @@ from browser.conftest import OpenWindow
 from browser.scripted import Frame, ScriptedServer, accepted
 from browser.window import Window
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("files")]
 
 Event = dict[str, Any]
 

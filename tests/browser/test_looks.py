@@ -108,6 +108,8 @@ def test_it_can_be_used_without_a_mouse(open_window: OpenWindow) -> None:
         keyboard.type("how are you?")
         keyboard.press("Enter")
         window.expect_messages(f"hello {partner}\nhow are you?")
+        # The list is in the order of the acceptances.
+        expect(window.page.get_by_test_id("state").last).to_have_text("✓")
 
     keyboard.press("Escape")
     expect(window.conversation("bob")).to_be_focused()

@@ -6,7 +6,7 @@ from playwright.sync_api import expect
 from browser.conftest import OpenWindow
 from browser.scripted import ScriptedServer, message, talking
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("files")]
 
 # How browsers deny a page its storage, by setting, by private window, or by mistake.
 THROWS = """Object.defineProperty(window, {!r}, {{

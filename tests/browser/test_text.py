@@ -8,7 +8,7 @@ from browser.scripted import ScriptedServer, message, talking
 from browser.window import Window
 from browser.work import StepCounter
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.usefixtures("files")]
 
 # text -> the links in it: what is shown, where it leads (the same if None)
 LINKS: dict[str, list[tuple[str, str | None]]] = {

@@ -58,6 +58,10 @@ class Window:
         """Pick somebody from the list."""
         self.conversation(partner).click()
 
+    def find_network(self) -> None:
+        """Have the browser say that the network is back: the page does not wait any longer."""
+        self.page.evaluate("dispatchEvent(new Event('online'))")
+
     # What the user sees ----------------------------------------------------------------------
 
     def message(self, text: str) -> Locator:

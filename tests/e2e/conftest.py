@@ -5,8 +5,18 @@ from pathlib import Path
 
 import pytest
 
+import landline
 from support.chats import Chats
 from support.server import ServerProcess
+from support.waiting import WAIT_SECONDS
+
+
+@pytest.fixture(autouse=True)
+def patient_clients(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where a test names no time for the first connection, a busy machine has one to take it."""
+    defaults = landline.connect.__kwdefaults__
+    assert defaults is not None
+    monkeypatch.setitem(defaults, "connect_timeout", WAIT_SECONDS)
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ async def test_a_send_that_is_being_kept_while_the_chat_is_left_hears_so(
         await may_add.wait()
 
     monkeypatch.setattr(FileOutbox, "add", slow_add)
+    monkeypatch.setattr("landline.client.chat.LEAVE_SECONDS", 0.05)  # it is waited for in vain
     outbox = tmp_path / "a.db"
     async with scripted(accept_all) as server:
         async with landline.connect(server.url, username="a", outbox=outbox) as chat:

@@ -144,7 +144,7 @@ async def test_two_chats_of_one_user_at_one_server_are_not_at_once(
     server: ServerProcess, chats: Chats
 ) -> None:
     first = await chats.running()
-    ended = await chats.pipe(b"one\n")
+    ended = await chats.pipe(b"one\n", is_patient=False)
     assert ended.returncode == 1
     assert b"another process uses the outbox" in ended.stderr
     assert b"only one `landline chat` of alice at this address can run at a time" in ended.stderr

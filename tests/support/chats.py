@@ -13,6 +13,15 @@ from support.server import ServerProcess
 
 WAIT_SECONDS = 90.0
 
+# `python -m landline` with shorter times.
+IMPATIENT = """
+import sys
+from landline.__main__ import main
+from landline.terminal import chat
+chat.OUTBOX_SECONDS = chat.LAST_ANSWERS_SECONDS = 4.0
+sys.exit(main())
+"""
+
 
 class Chats:
     """`landline chat` with an input of bytes, and what became of it."""
@@ -32,12 +41,20 @@ class Chats:
         return {**os.environ, "XDG_STATE_HOME": str(self._state), "PYTHONUTF8": "1", **more}
 
     async def pipe(
-        self, text: bytes, *, env: Mapping[str, str] | None = None, to: str | None = "bob"
+        self,
+        text: bytes,
+        *,
+        env: Mapping[str, str] | None = None,
+        to: str | None = "bob",
+        is_patient: bool = True,
     ) -> "subprocess.CompletedProcess[bytes]":
-        """Run it to its end."""
+        """Run it to its end. One that is not patient is for what it waits for in vain."""
+        command = self.command(to=to)
+        if not is_patient:
+            command[1:3] = ["-c", IMPATIENT]
         ended = await asyncio.to_thread(
             subprocess.run,
-            self.command(to=to),
+            command,
             input=text,
             capture_output=True,
             timeout=WAIT_SECONDS,

@@ -83,6 +83,7 @@ class Chat:
         self._ended: ClientError | None = None
         self._task: asyncio.Task[None] | None = None
         self._was_entered = False
+        self._was_cancelled = False
 
     async def __aenter__(self) -> Self:
         """Connect. Raises: ConnectionFailed, Refused, OutboxInUse, ForeignOutbox."""
@@ -156,7 +157,12 @@ class Chat:
         await self._outgoing.wait_for_kept(LEAVE_SECONDS)
 
     def _disconnect(self) -> None:
-        if self._task is not None and not self._task.cancelling():  # it may be saying goodbye
+        """Cancel the task, once: it may be saying goodbye.
+
+        Its own `cancelling` does not tell: it also counts a timeout of the task that is just over.
+        """
+        if self._task is not None and not self._was_cancelled:
+            self._was_cancelled = True
             self._task.cancel()
 
     def _stop(self) -> None:
@@ -273,8 +279,7 @@ class Chat:
     def _fail(self, error: Exception) -> None:
         """Something was raised where no caller would hear of it."""
         self._end_by(error)
-        if self._task is not None:
-            self._task.cancel()
+        self._disconnect()
 
     def _end_by(self, error: Exception) -> None:
         problem = ClientError(f"the chat cannot go on: {error!r}")
