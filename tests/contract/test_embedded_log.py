@@ -135,6 +135,7 @@ async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in
     await until(
         lambda: len(appends.records) > 5_000 and writer.applied.get(0, 0) + 5_000 > log.end,
         "the writer is near the end",
+        seconds=100,  # on a busy machine most of a minute
     )
     tasks[1].cancel()
     await appends.acknowledged()
