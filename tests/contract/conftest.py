@@ -5,12 +5,29 @@ from pathlib import Path
 
 import pytest
 
+from landline.adapters.postgres import lane, message_store
 from landline.config.values import SecretUrl
 from landline.ports import MessageStore
 from support.postgres import database, postgres
 from support.stores import PostgresStores, SqliteStores, Stores
 
 __all__ = ["database", "postgres"]
+
+PATIENT_SECONDS = 60.0
+
+
+@pytest.fixture
+def patient_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine that is busy is no outage: what is not about silence has time."""
+    monkeypatch.setattr(lane, "LANE_CONNECT_SECONDS", PATIENT_SECONDS)
+    for name in ("WRITER_LANE_SECONDS", "REPLAY_SECONDS", "ASKER_LANE_SECONDS"):
+        monkeypatch.setattr(message_store, name, PATIENT_SECONDS)
+
+
+@pytest.fixture
+def patient_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
+    """See `patient_postgres`."""
+    monkeypatch.setattr("landline.adapters.kafka.cluster.KAFKA_ASK_SECONDS", PATIENT_SECONDS)
 
 
 @pytest.fixture
@@ -21,7 +38,7 @@ async def sqlite_stores(tmp_path: Path) -> AsyncIterator[Stores]:
 
 
 @pytest.fixture
-async def postgres_stores(database: SecretUrl) -> AsyncIterator[Stores]:
+async def postgres_stores(patient_postgres: None, database: SecretUrl) -> AsyncIterator[Stores]:
     stores = PostgresStores(database)
     yield stores
     await stores.close()

@@ -105,6 +105,7 @@ async def test_what_has_left_the_memory_is_read_by_bytes(tmp_path: Path) -> None
 COMMIT_SECONDS = 0.05  # of a slow disk
 
 
+@pytest.mark.timeout(300)
 async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in(
     tmp_path: Path,
 ) -> None:
@@ -135,6 +136,7 @@ async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in
     await until(
         lambda: len(appends.records) > 5_000 and writer.applied.get(0, 0) + 5_000 > log.end,
         "the writer is near the end",
+        seconds=100,  # on a busy machine most of a minute
     )
     tasks[1].cancel()
     await appends.acknowledged()

@@ -30,7 +30,7 @@ from support.event_logs import (
     read_all,
 )
 from support.stack import MakeTopic
-from support.waiting import go_round, paced, until
+from support.waiting import WAIT_SECONDS, go_round, paced, until
 
 KEYS = [f"dm:user{number}:zoe" for number in range(40)]
 ODD_KEYS = [
@@ -46,7 +46,9 @@ ODD_KEYS = [
 
 
 @pytest.fixture(params=["sqlite", "model", pytest.param("kafka", marks=pytest.mark.stack)])
-async def home(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[LogHome]:
+async def home(
+    request: pytest.FixtureRequest, tmp_path: Path, patient_kafka: None
+) -> AsyncIterator[LogHome]:
     made: LogHome
     match request.param:
         case "sqlite":
@@ -323,7 +325,11 @@ async def _read_from(event_log: EventLog, start: dict[int, int]) -> None:
 # Closing and coming back ----------------------------------------------------------------------
 
 
-async def test_close_settles_what_was_appended(event_log: EventLog) -> None:
+async def test_close_settles_what_was_appended(
+    event_log: EventLog, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("landline.adapters.kafka.event_log.LAST_APPENDS_SECONDS", WAIT_SECONDS)
+    await append_all(event_log, records(1))  # it is connected
     appends = Appends(event_log)
     appends.append(records(2_000))
     await event_log.close()

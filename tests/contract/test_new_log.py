@@ -1,6 +1,7 @@
 """The log is replaced on purpose: `landline migrate --new-log`, and what users notice of it."""
 
 import asyncio
+from itertools import count
 from typing import Any
 
 import pytest
@@ -21,10 +22,10 @@ from landline.writer import Writer
 from landline_stack import Stack
 from support.event_logs import append_all
 from support.postgres import execute, fetch
-from support.stack import KAFKA_SECONDS, MakeTopic
-from support.waiting import until
+from support.stack import CREATED_SECONDS, KAFKA_SECONDS, MakeTopic
+from support.waiting import until, until_equal
 
-pytestmark = pytest.mark.stack
+pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("patient_postgres", "patient_kafka")]
 
 TABLES = (
     "SELECT message_id::text, log_partition, log_offset, content FROM messages ORDER BY 1",
@@ -32,6 +33,10 @@ TABLES = (
        FROM deliveries ORDER BY 1, 2""",
     "SELECT log_partition, log_offset FROM quarantine ORDER BY 1, 2",
 )
+SERVERS = """
+    SELECT application_name FROM pg_stat_activity
+    WHERE datname = current_database() AND application_name LIKE 'landline-ws-%'
+"""
 
 
 class Deployment:
@@ -48,12 +53,17 @@ class Deployment:
         assert topic is not None
         return topic
 
+    async def close_store(self, store: PostgresMessageStore) -> None:
+        """Close a server's store, and see it gone: PostgreSQL shows it a moment longer."""
+        await store.close()
+        await until_equal(lambda: fetch(self.url.reveal(), SERVERS), [])
+
     async def adopt(self) -> None:
         await migrate(self.url)
         found = await self.found()
         store = PostgresMessageStore(self.url, "ws-1")
         await store.adopt(LogIdentity(found.cluster_id, found.topic_id, found.partitions))
-        await store.close()
+        await self.close_store(store)
 
     async def apply_all(self, *records: tuple[str, bytes]) -> None:
         """Append records, and let a writer apply the whole log."""
@@ -69,7 +79,7 @@ class Deployment:
         running.cancel()
         await asyncio.wait([running])
         await event_log.close()
-        await store.close()
+        await self.close_store(store)
 
     async def append(self, *records: tuple[str, bytes]) -> dict[bytes, Position]:
         """Append records that no writer applies, and return what their senders were told."""
@@ -81,13 +91,13 @@ class Deployment:
     async def owed(self, user: str) -> list[str]:
         store = PostgresMessageStore(self.url, "ws-1")
         [pending] = await store.pending([PendingQuery(user, {}, 1_000)])
-        await store.close()
+        await self.close_store(store)
         return [message.id for message in pending.messages]
 
     async def applied(self) -> Positions:
         store = PostgresMessageStore(self.url, "ws-1")
         applied = await store.applied()
-        await store.close()
+        await self.close_store(store)
         return applied
 
     async def rows(self) -> list[list[tuple[Any, ...]]]:
@@ -138,9 +148,9 @@ def received(number: int) -> tuple[str, bytes]:
 
 async def _is_led(cluster: KafkaCluster, topic: str, total: int) -> bool:
     """Say whether all of them are there and have leaders, which takes a busy broker a while."""
-    if len((await cluster.describe(topic)).partitions) < total:
-        return False
     try:
+        if len((await cluster.describe(topic)).partitions) < total:
+            return False
         return len(await cluster.offsets(topic, range(total), OffsetSpec.latest())) == total
     except LogUnavailable:
         return False
@@ -151,7 +161,9 @@ async def raise_partitions(stack: Stack, topic: str, total: int) -> None:
     for raised in admin.create_partitions([NewPartitions(topic, total)]).values():
         await asyncio.to_thread(raised.result, KAFKA_SECONDS)
     described = KafkaCluster([stack.kafka_servers], "test")
-    await until(lambda: _is_led(described, topic, total), f"{topic} has {total} leaders")
+    await until(
+        lambda: _is_led(described, topic, total), f"{topic} has {total} leaders", CREATED_SECONDS
+    )
 
 
 async def test_after_partitions_were_raised_every_message_keeps_its_place(
@@ -210,12 +222,14 @@ async def test_the_store_is_not_moved_when_the_rest_cannot_be_applied(
 ) -> None:
     await deployment.append(*map(sent, range(5)))
     await raise_partitions(stack, deployment.topic, 6)
-    monkeypatch.setattr(command, "STANDSTILL_SECONDS", 0.5)
-
-    async def refuse(_store: PostgresMessageStore, _batches: object) -> bool:
-        raise StoreUnavailable("the disk is full")
-
+    tries = count(1)
     with monkeypatch.context() as broken:
+
+        async def refuse(_store: PostgresMessageStore, _batches: object) -> bool:
+            if next(tries) > 1:  # by now the writer has told why the first one failed
+                broken.setattr(command, "STANDSTILL_SECONDS", 0.0)
+            raise StoreUnavailable("the disk is full")
+
         broken.setattr(PostgresMessageStore, "apply", refuse)
         with pytest.raises(StartupError, match="the disk is full; nothing was moved"):
             await command._move_to_new_log(deployment.settings, True)
@@ -273,7 +287,7 @@ async def test_nothing_is_done_while_a_server_runs_or_unconfirmed(
     await store.applied()
     with pytest.raises(StartupError, match="in use by ws-7; stop all servers first"):
         await command._move_to_new_log(deployment.settings, True)
-    await store.close()
+    await deployment.close_store(store)
     with pytest.raises(StartupError, match="add --yes"):
         await command._move_to_new_log(deployment.settings, False)
     monkeypatch.setattr("sys.stdin.isatty", lambda: True, raising=False)

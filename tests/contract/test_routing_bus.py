@@ -86,7 +86,7 @@ class Ear:
 
 
 @pytest.fixture(params=["memory", "model", pytest.param("kafka", marks=pytest.mark.stack)])
-async def buses(request: pytest.FixtureRequest) -> AsyncIterator[Buses]:
+async def buses(request: pytest.FixtureRequest, patient_kafka: None) -> AsyncIterator[Buses]:
     made: Buses
     match request.param:
         case "memory":

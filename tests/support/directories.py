@@ -1,22 +1,25 @@
 """Clusters of directories for the tests: each adapter, on whatever it needs."""
 
 import asyncio
-from collections.abc import Callable, Collection
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager, suppress
 from types import TracebackType
 from typing import Protocol
 
 from landline.adapters.memory import MemoryDirectory, Registry
 from landline.adapters.redis import RedisDirectory
-from landline.adapters.redis.directory import BEAT_SECONDS, WALK_BEATS
+from landline.adapters.redis.directory import BEAT_SECONDS, REDIS_ANSWER_SECONDS, WALK_BEATS
 from landline.errors import DirectoryUnavailable
 from landline.ports import Directory
 from support.waiting import until
 
-# A tenth of the real one, so that what takes beats takes no minute.
-SHORT_BEAT_SECONDS = 0.3
+# A small part of the real one, so that what takes beats takes no minute.
+SHORT_BEAT_SECONDS = 0.1
 SHORT_WALK_BEATS = 2
-# A machine that is busy is no outage. Tests of silence set the real deadline.
+# How long Redis keeps what a server does not write again. By such short beats that would be less
+# than a busy machine may stand still.
+KEPT_MS = 60_000
+# A machine that is busy is no outage. Tests of silence are `impatient` for as long as it lasts.
 PATIENT_SECONDS = 10.0
 
 
@@ -76,16 +79,20 @@ class Running:
         *,
         beat_seconds: float = SHORT_BEAT_SECONDS,
         walk_beats: int = SHORT_WALK_BEATS,
-        deadline_seconds: float = PATIENT_SECONDS,
+        dies_soon: bool = False,
     ) -> None:
+        """With `dies_soon` it counts as dead after as many beats as a real one that is silent."""
         self.directory = RedisDirectory(
             url,
             server_id,
             incarnation,
             beat_seconds=beat_seconds,
             walk_beats=walk_beats,
-            deadline_seconds=deadline_seconds,
+            deadline_seconds=PATIENT_SECONDS,
         )
+        self.directory._kept_ms = KEPT_MS
+        if not dies_soon:
+            self.directory._key.alive_ms = KEPT_MS
         self._beating: asyncio.Task[None] | None = None
 
     async def start(self) -> RedisDirectory:
@@ -105,6 +112,20 @@ class Running:
             with suppress(asyncio.CancelledError):
                 await self._beating
         self._beating = None
+
+    @asynccontextmanager
+    async def impatient(self) -> AsyncIterator[None]:
+        """Wait for Redis no longer than a real server does, during the block alone."""
+        is_beating = self._beating is not None
+        await self.fall_silent()  # or a beat that is under way would be patient
+        line = self.directory._redis
+        line._deadline_seconds = REDIS_ANSWER_SECONDS
+        if is_beating:
+            self.beat()
+        try:
+            yield
+        finally:
+            line._deadline_seconds = PATIENT_SECONDS
 
     async def close(self) -> None:
         """Stop in the order in which a server stops. What the beat tripped over comes out here."""

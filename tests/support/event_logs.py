@@ -184,6 +184,21 @@ async def append_all(event_log: EventLog, records: Iterable[Record]) -> list[Ent
     return await appends.acknowledged()
 
 
+async def until_aged(event_log: EventLog, share: float, wanted: Positions) -> None:
+    """Wait until it can tell what is aged. A first stamp that is late tells it nothing for a while,
+    but never anything else.
+    """
+    told: Positions = {}
+
+    async def is_told() -> bool:
+        nonlocal told
+        told = await event_log.aged(share)
+        assert told in ({}, wanted)
+        return told == wanted
+
+    await until(is_told, lambda: f"{told} is {wanted}")
+
+
 class Follower:
     """Reads on and checks what every reader keeps to: from its start, no skip, no repeat."""
 

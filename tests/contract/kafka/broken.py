@@ -15,7 +15,7 @@ from landline.model import Appended, NotAppended
 from landline.protocol.partitions import partition_of
 from landline_stack.kafka import KafkaNode
 from support.event_logs import Appends, Follower, KafkaHome, Record, read_all
-from support.stack import KAFKA_SECONDS, create_topic
+from support.stack import CREATED_SECONDS, KAFKA_SECONDS, create_topic
 from support.waiting import until, wait_until
 
 LOG_TIME = {"message.timestamp.type": "LogAppendTime"}
@@ -80,7 +80,7 @@ class Topics:
                 return False
             return True
 
-        await until(is_made, f"the name {topic} is free")
+        await until(is_made, f"the name {topic} is free", CREATED_SECONDS)
 
     def forget(self, topic: str, partition: int, offset: int) -> None:
         """Have the broker delete what is below `offset`."""
@@ -120,6 +120,15 @@ async def assert_truthful(event_log: KafkaEventLog, *appends: Appends) -> None:
 
 async def until_refused(event_log: KafkaEventLog) -> str:
     await until(lambda: event_log.health() is not None, "the trouble is noticed")
+    return event_log.health() or ""
+
+
+async def until_all_refused(event_log: KafkaEventLog) -> str:
+    """Wait until it is known of every partition, and not of the first one alone."""
+    await until(
+        lambda: " partitions: " not in (event_log.health() or " partitions: "),
+        lambda: f"no partition can be used; known is: {event_log.health()}",
+    )
     return event_log.health() or ""
 
 

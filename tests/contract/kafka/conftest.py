@@ -37,13 +37,6 @@ def brokers(stack_of_three: Stack) -> Iterator[Sequence[KafkaNode]]:
 
 
 @pytest.fixture
-def short_deadlines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An append has its answer in a third of the usual time."""
-    monkeypatch.setattr("landline.adapters.kafka.producer.DELIVERY_SECONDS", 4.0)
-    monkeypatch.setattr("landline.adapters.kafka.event_log.REPORT_SECONDS", 5.0)
-
-
-@pytest.fixture
 async def topics(broker: KafkaNode) -> AsyncIterator[Topics]:
     made = Topics(broker.address)
     yield made

@@ -15,11 +15,22 @@ from landline.adapters.kafka.reader import KafkaLogReader
 from landline.adapters.kafka.topics import inspect_topic
 from landline.errors import LogLost
 from landline.model import OFFSET_BITS, Position
-from support.event_logs import Follower, append_all, by_partition, in_order, read_all
+from support.event_logs import (
+    Follower,
+    append_all,
+    by_partition,
+    in_order,
+    read_all,
+    until_aged,
+)
 from support.stack import KAFKA_SECONDS
 from support.waiting import until_equal
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [
+    pytest.mark.stack,
+    pytest.mark.timeout(300),
+    pytest.mark.usefixtures("patient_kafka"),
+]
 
 
 async def test_a_topic_that_was_made_again_is_another_log(topics: Topics) -> None:
@@ -136,7 +147,7 @@ async def test_foreign_records_are_read_as_far_as_they_go(topics: Topics) -> Non
 
 async def test_aged_tells_what_the_log_is_about_to_forget(topics: Topics) -> None:
     event_log = await topics.open_as_a_server(partitions=2, config={"retention.ms": "3000"})
-    assert await event_log.aged(0.5) == {0: 0, 1: 0}
+    await until_aged(event_log, 0.5, {0: 0, 1: 0})
     key = key_of(0, 2)
     await append_all(event_log, [(key, b"old")] * 10)
     await until_equal(lambda: event_log.aged(0.5), {0: 10, 1: 0})
@@ -161,4 +172,4 @@ async def test_what_comes_while_the_aged_are_asked_for_is_not_aged(
         return offsets
 
     monkeypatch.setattr(event_log, "_offsets", ask_while_one_comes)
-    assert await event_log.aged(0.5) == {0: 0}
+    await until_aged(event_log, 0.5, {0: 0})

@@ -67,7 +67,6 @@ async def test_when_a_leader_is_killed_under_load_nothing_acknowledged_is_lost(
     await assert_truthful(event_log, appends, probes)
 
 
-@pytest.mark.usefixtures("short_deadlines")
 async def test_with_two_of_three_brokers_down_nothing_is_acknowledged(
     brokers: Sequence[KafkaNode], wide_topics: Topics
 ) -> None:

@@ -2,10 +2,11 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager
 
 import pytest
 
-from landline.adapters.postgres import PostgresMessageStore, message_store, migrate
+from landline.adapters.postgres import PostgresMessageStore, migrate
 from landline.config.values import SecretUrl
 from landline.errors import StoreUnavailable, Unstorable
 from landline.model import Batch, LogIdentity, Message, PendingQuery, Position, Receipt
@@ -33,7 +34,7 @@ async def owed(store: PostgresMessageStore) -> int:
 
 @pytest.fixture
 async def make_store(
-    database: SecretUrl,
+    patient_postgres: None, database: SecretUrl
 ) -> AsyncIterator[Callable[[SecretUrl], Awaitable[PostgresMessageStore]]]:
     """Makes stores on the test's own database, through whatever line the URL names."""
     await migrate(database)
@@ -57,11 +58,13 @@ async def store(
     return await make_store(database)
 
 
-@pytest.fixture
-def hurried(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Deadlines that a test can wait for."""
-    for name in ("WRITER_LANE_SECONDS", "REPLAY_SECONDS", "ASKER_LANE_SECONDS"):
-        monkeypatch.setattr(message_store, name, 0.5)
+@asynccontextmanager
+async def hurried(store: PostgresMessageStore) -> AsyncIterator[None]:
+    """Have it deadlines that a test can wait for, during the block alone."""
+    with pytest.MonkeyPatch.context() as patch:
+        for each in store._lanes:
+            patch.setattr(each, "_deadline_seconds", 0.5)
+        yield
 
 
 def calls(store: PostgresMessageStore) -> dict[str, Callable[[], Awaitable[object]]]:
@@ -79,11 +82,11 @@ def calls(store: PostgresMessageStore) -> dict[str, Callable[[], Awaitable[objec
 
 
 async def test_a_server_that_is_paused_hangs_nobody_and_leaks_nothing(
-    hurried: None, postgres: PostgresServer, store: PostgresMessageStore, database: SecretUrl
+    postgres: PostgresServer, store: PostgresMessageStore, database: SecretUrl
 ) -> None:
     await asyncio.gather(owed(store), store.applied())  # every lane is open
     tasks = asyncio.all_tasks()
-    async with paused(postgres):
+    async with paused(postgres), hurried(store):
         for _ in range(3):  # on connections that were open, then on ones that cannot be opened
             async with asyncio.timeout(SECONDS):
                 outcomes = await asyncio.gather(

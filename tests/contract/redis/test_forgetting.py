@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from contract.redis.broken import HUNDRED, SHORT_SECONDS, USERS, until_all_found, until_healthy
+from contract.redis.broken import HUNDRED, USERS, until_all_found, until_healthy
 from landline.adapters.redis import RedisDirectory
 from landline.errors import DirectoryUnavailable
 from landline_stack.redis import RedisServer
@@ -120,18 +120,17 @@ async def test_the_walk_goes_on_where_it_stopped(redis: RedisServer, admin: Redi
     silence would never come to its end.
     """
     registrations = [(f"user{number}", "s") for number in range(10_000)]
-    async with (
-        Running(redis.url, "ws-2", walk_beats=10) as two,
-        Running(redis.url, "ws-1", walk_beats=10, deadline_seconds=SHORT_SECONDS) as one,
-    ):
+    running = Running(redis.url, "ws-1", walk_beats=10, beat_seconds=0.3)
+    async with Running(redis.url, "ws-2", walk_beats=10) as two, running as one:
         for start in range(0, len(registrations), 500):
             await one.register(registrations[start : start + 500])
         until_beat = one._beat + 4 * 10
-        async for _ in paced(0.4):
-            if one._beat >= until_beat:
-                break
-            with suppress(RedisError):
-                admin.client_pause(250)
+        async with running.impatient():
+            async for _ in paced(0.4):
+                if one._beat >= until_beat:
+                    break
+                with suppress(RedisError):
+                    admin.client_pause(250)
         await until_healthy(one)
         answer: dict[str, frozenset[str]] = {}
         for start in range(0, len(registrations), 500):
@@ -169,10 +168,13 @@ async def test_what_could_not_be_written_is_written_with_the_next_beat(
     redis: RedisServer, admin: Redis, two: RedisDirectory
 ) -> None:
     """Not with the walk, which may come past it in minutes; though Redis has forgotten nothing."""
-    async with Running(redis.url, "ws-1", walk_beats=10_000, deadline_seconds=SHORT_SECONDS) as one:
+    running = Running(redis.url, "ws-1", walk_beats=10_000)
+    async with running as one:
         await one.register([("early", "s")])
-        admin.client_pause(1_000)
-        with pytest.raises(DirectoryUnavailable):
-            await one.register(HUNDRED)
+        async with running.impatient():
+            admin.client_pause(60_000, all=False)  # what ends it comes through
+            with pytest.raises(DirectoryUnavailable):
+                await one.register(HUNDRED)
+            admin.client_unpause()
         await until_all_found(two)
         assert not one._due

@@ -47,12 +47,14 @@ async def test_after_a_kill_all_is_found_again_without_anybody_asking(
 async def test_a_user_who_leaves_while_redis_hangs_is_gone_when_it_goes_on(
     redis: RedisServer, admin: Redis, two: RedisDirectory
 ) -> None:
-    async with Running(redis.url, "ws-1", deadline_seconds=SHORT_SECONDS) as one:
+    running = Running(redis.url, "ws-1")
+    async with running as one:
         await one.register([*HUNDRED, ("alice", "s")])
-        redis.pause()
-        with pytest.raises(DirectoryUnavailable):
-            await one.unregister(HUNDRED)
-        await until_unhealthy(one)
+        async with running.impatient():
+            redis.pause()
+            with pytest.raises(DirectoryUnavailable):
+                await one.unregister(HUNDRED)
+            await until_unhealthy(one)
         redis.resume()
         await until_healthy(one)
         await until_lookup(
@@ -71,13 +73,14 @@ async def test_an_outage_does_not_age_the_entries_that_outlive_it(
     redis: RedisServer, two: RedisDirectory
 ) -> None:
     """Only beats that came through count: a hundred sessions are there before they are asserted."""
-    running = Running(redis.url, "ws-1", deadline_seconds=SHORT_SECONDS)
+    running = Running(redis.url, "ws-1")
     one = await running.start()
     await one.register(HUNDRED)
-    sent = count_sends(one)
-    redis.pause()
-    await until(lambda: len(sent) > 8, "more beats have failed than a registration may miss")
-    await running.fall_silent()
+    async with running.impatient():
+        redis.pause()
+        sent = count_sends(one)
+        await until(lambda: len(sent) > 8, "more beats have failed than a registration may miss")
+        await running.fall_silent()
     redis.resume()
     async with one._redis.call(is_probe=True):
         pass
@@ -88,26 +91,26 @@ async def test_an_outage_does_not_age_the_entries_that_outlive_it(
 
 async def test_while_nobody_answers_nobody_is_asked(redis: RedisServer) -> None:
     """The breaker: after a few silences a call costs nothing, and probes are the beat's."""
-    directory = RedisDirectory(redis.url, "ws-1", "run", deadline_seconds=SHORT_SECONDS)
+    running = Running(redis.url, "ws-1")
+    directory = running.directory
     sent = count_sends(directory)
-    redis.pause()
-    while directory.health() is None:
-        with pytest.raises(DirectoryUnavailable):
-            await directory.lookup(["alice"])
-    assert len(sent) == 3
-    for _ in range(1_000):
-        for call in (directory.lookup(["alice"]), directory.register(HUNDRED)):
-            with pytest.raises(DirectoryUnavailable, match="no answer in"):
-                await call
-    assert len(sent) == 3
-    beating = asyncio.create_task(directory.run())
-    await until(lambda: len(sent) > 4, "the beat tries")
+    async with running.impatient():
+        redis.pause()
+        while directory.health() is None:
+            with pytest.raises(DirectoryUnavailable):
+                await directory.lookup(["alice"])
+        assert len(sent) == 3
+        for _ in range(1_000):
+            for call in (directory.lookup(["alice"]), directory.register(HUNDRED)):
+                with pytest.raises(DirectoryUnavailable, match="no answer in"):
+                    await call
+        assert len(sent) == 3
+        running.beat()
+        await until(lambda: len(sent) > 4, "the beat tries")
     redis.resume()
     await until_healthy(directory)
     await directory.lookup(["alice"])
-    beating.cancel()
-    await asyncio.wait({beating})
-    await directory.close()
+    await running.close()
 
 
 async def test_callers_that_lose_patience_first_are_believed(redis: RedisServer) -> None:
@@ -125,12 +128,14 @@ async def test_callers_that_lose_patience_first_are_believed(redis: RedisServer)
 
 
 async def test_silence_leaks_no_connections(redis: RedisServer, admin: Redis) -> None:
-    async with Running(redis.url, "ws-1", deadline_seconds=SHORT_SECONDS) as directory:
+    running = Running(redis.url, "ws-1")
+    async with running as directory:
         for _ in range(5):
-            redis.pause()
-            calls = [asyncio.create_task(directory.lookup(USERS)) for _ in range(20)]
-            calls[0].cancel()
-            await asyncio.wait(calls)
+            async with running.impatient():
+                redis.pause()
+                calls = [asyncio.create_task(directory.lookup(USERS)) for _ in range(20)]
+                calls[0].cancel()
+                await asyncio.wait(calls)
             redis.resume()
             await until_healthy(directory)
             await directory.lookup(USERS)
@@ -245,6 +250,9 @@ async def test_a_claim_does_not_wait_for_a_redis_that_is_away(redis: RedisServer
 
 
 async def test_close_does_not_wait_for_a_redis_that_hangs(redis: RedisServer) -> None:
-    async with Running(redis.url, "ws-1", deadline_seconds=SHORT_SECONDS) as one:
-        await one.register(HUNDRED)
+    running = Running(redis.url, "ws-1")
+    one = await running.start()
+    await one.register(HUNDRED)
+    async with running.impatient():
         redis.pause()
+        await running.close()

@@ -8,7 +8,7 @@ from landline.adapters.redis import RedisDirectory
 from landline.errors import StartupError
 from landline_stack.redis import RedisServer
 from redis import Redis
-from support.directories import SHORT_BEAT_SECONDS, Running, until_lookup
+from support.directories import Running, until_lookup
 from support.waiting import until
 
 
@@ -16,7 +16,7 @@ async def test_entries_of_a_dead_server_do_not_count_and_are_taken_out(
     admin: Redis, redis: RedisServer, two: RedisDirectory
 ) -> None:
     """F50: killed, so nothing was taken out; its key expires, and a lookup tidies up."""
-    dead = Running(redis.url, "ws-1")
+    dead = Running(redis.url, "ws-1", dies_soon=True)
     one = await dead.start()
     await one.register(HUNDRED)
     await two.register([("user0", "s")])
@@ -31,7 +31,7 @@ async def test_a_server_that_wakes_up_is_found_again(
     redis: RedisServer, two: RedisDirectory
 ) -> None:
     """F55: taken for dead while it was paused. Tidying up takes out nothing that it made again."""
-    paused = Running(redis.url, "ws-1")
+    paused = Running(redis.url, "ws-1", dies_soon=True)
     one = await paused.start()
     await one.register(HUNDRED)
     await paused.fall_silent()
@@ -61,7 +61,7 @@ async def test_tidying_takes_out_nothing_that_was_made_again(
 
 async def test_an_id_that_a_living_server_has_is_refused(redis: RedisServer) -> None:
     async with Running(redis.url, "ws-1", "first"):
-        second = RedisDirectory(redis.url, "ws-1", "second", beat_seconds=SHORT_BEAT_SECONDS)
+        second = Running(redis.url, "ws-1", "second").directory
         with pytest.raises(StartupError) as refused:
             await second.claim()
         assert str(refused.value) == (

@@ -96,7 +96,8 @@ async def test_somebody_else_who_listens_there_is_told() -> None:
             await check(f"redis://127.0.0.1:{port}")
 
 
-async def test_an_outage_is_a_warning() -> None:
+async def test_an_outage_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("landline.adapters.redis.startup.REDIS_CHECK_SECONDS", 0.5)
     with capture_logs() as lines:
         await check("redis://:secret@127.0.0.1:1")
         async with listening(_say_nothing) as port:

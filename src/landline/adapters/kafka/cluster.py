@@ -85,6 +85,7 @@ class KafkaCluster:
             "bootstrap.servers": self.servers,
             "client.id": client_id,
         }
+        self.ask_seconds = KAFKA_ASK_SECONDS
         self._admin: AdminClient | None = None
         self._complaint: str | None = None
 
@@ -115,13 +116,13 @@ class KafkaCluster:
         if error.code() in _COMPLAINTS:
             self._complaint = f"Kafka: {error.str()}"
 
-    async def known(self, topic: str, seconds: float = KAFKA_ASK_SECONDS) -> ClusterMetadata:
+    async def known(self, topic: str, seconds: float | None = None) -> ClusterMetadata:
         """Return what any broker knows of the cluster and of a topic, which need not be there.
 
         A broker that starts may not know itself yet; it is asked again. Not `describe_cluster`:
         that answer ends the process (librdkafka 2.16, an assertion). Raises: LogUnavailable.
         """
-        give_up_at = asyncio.get_running_loop().time() + seconds
+        give_up_at = asyncio.get_running_loop().time() + (seconds or self.ask_seconds)
         backoff = Backoff(last_seconds=0.4)
         while True:
             pause = backoff.next_seconds()
@@ -145,9 +146,16 @@ class KafkaCluster:
         Raises: LogUnavailable, the broker's words among it when there is no such topic.
         """
         asked = self.admin.describe_topics(
-            TopicCollection([topic]), request_timeout=KAFKA_ASK_SECONDS
+            TopicCollection([topic]), request_timeout=self.ask_seconds
         )
-        return await ask(asked[topic])
+        return await self.ask(asked[topic])
+
+    async def ask(self, future: "Future[T]") -> T:
+        """Return what Kafka answers. Raises: LogUnavailable."""
+        try:
+            return await _in_time(asyncio.wrap_future(future), self.ask_seconds)
+        except KafkaException as error:
+            raise LogUnavailable(words(error)) from error
 
     async def partitions(self, topic: str) -> Sequence[Any]:
         """Return the topic's partitions, with leaders and replicas in sync, as any broker knows.
@@ -169,7 +177,7 @@ class KafkaCluster:
         One request a broker, whatever the number of partitions. Raises: LogUnavailable when
         none can say.
         """
-        give_up_at = asyncio.get_running_loop().time() + KAFKA_ASK_SECONDS
+        give_up_at = asyncio.get_running_loop().time() + self.ask_seconds
         backoff = Backoff(first_seconds=0.05)
         answers = await self._ask_offsets(topic, partitions, spec)
         with suppress(LogUnavailable, TimeoutError):  # what there is, is there
@@ -213,10 +221,11 @@ class KafkaCluster:
     ) -> dict[int, Any]:
         asked = self.admin.list_offsets(
             {TopicPartition(topic, each): spec for each in partitions},
-            request_timeout=KAFKA_ASK_SECONDS,
+            request_timeout=self.ask_seconds,
         )
         answers = await _in_time(
-            asyncio.gather(*map(asyncio.wrap_future, asked.values()), return_exceptions=True)
+            asyncio.gather(*map(asyncio.wrap_future, asked.values()), return_exceptions=True),
+            self.ask_seconds,
         )
         return {each.partition: answer for each, answer in zip(asked, answers, strict=True)}
 
@@ -225,15 +234,7 @@ def _is_stale(answer: Any) -> bool:
     return isinstance(answer, KafkaException) and answer.args[0].code() in _STALE
 
 
-async def ask(future: "Future[T]", seconds: float = KAFKA_ASK_SECONDS) -> T:
-    """Return what Kafka answers. Raises: LogUnavailable."""
-    try:
-        return await _in_time(asyncio.wrap_future(future), seconds)
-    except KafkaException as error:
-        raise LogUnavailable(words(error)) from error
-
-
-async def _in_time(answer: Awaitable[T], seconds: float = KAFKA_ASK_SECONDS) -> T:
+async def _in_time(answer: Awaitable[T], seconds: float) -> T:
     try:
         async with asyncio.timeout(seconds + _GRACE_SECONDS):
             return await answer

@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
 
-from landline.adapters.kafka.cluster import KAFKA_ASK_SECONDS, KafkaCluster, ask
+from landline.adapters.kafka.cluster import KafkaCluster
 from landline.backoff import Backoff
 from landline.errors import LogUnavailable
 from landline.protocol.limits import CONTENT_BYTES
@@ -115,7 +115,8 @@ async def _make(cluster: KafkaCluster, name: str, replicas: int, config: Mapping
     settings["min.insync.replicas"] = str(IN_SYNC if replicas >= REPLICAS else 1)
     topic = NewTopic(name, PARTITIONS, replicas, config=settings)
     try:
-        await ask(cluster.admin.create_topics([topic], request_timeout=KAFKA_ASK_SECONDS)[name])
+        asked = cluster.admin.create_topics([topic], request_timeout=cluster.ask_seconds)
+        await cluster.ask(asked[name])
     except LogUnavailable as error:
         # Another server was faster; or the answer is late, and the topic comes all the same.
         if not _has_code(error, KafkaError.TOPIC_ALREADY_EXISTS) and not _is_late(error):
@@ -162,8 +163,8 @@ async def read_settings(cluster: KafkaCluster, name: str) -> Mapping[str, str]:
     Raises: LogUnavailable.
     """
     resource = ConfigResource(ResourceType.TOPIC, name)
-    asked = cluster.admin.describe_configs([resource], request_timeout=KAFKA_ASK_SECONDS)
-    return {key: each.value for key, each in (await ask(asked[resource])).items()}
+    asked = cluster.admin.describe_configs([resource], request_timeout=cluster.ask_seconds)
+    return {key: each.value for key, each in (await cluster.ask(asked[resource])).items()}
 
 
 def judge_again(topic: Topic, name: str, replicas: int, settings: Mapping[str, str]) -> Topic:
