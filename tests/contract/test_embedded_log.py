@@ -105,7 +105,6 @@ async def test_what_has_left_the_memory_is_read_by_bytes(tmp_path: Path) -> None
 COMMIT_SECONDS = 0.05  # of a slow disk
 
 
-@pytest.mark.timeout(300)
 async def test_a_writer_far_behind_catches_up_on_a_slow_disk_while_more_comes_in(
     tmp_path: Path,
 ) -> None:

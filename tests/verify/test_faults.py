@@ -196,7 +196,6 @@ def expect_all_happened(said: str) -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(480)
 def test_an_embedded_server_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     said = passed(
         capfd, "embedded", "--for", "35s",
@@ -208,7 +207,6 @@ def test_an_embedded_server_is_harmed_and_loses_nothing(capfd: pytest.CaptureFix
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(480)
 def test_a_cluster_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     chosen = "server-kill,kafka-kill,postgres-kill,client-cut,settings-too-strict"
     said = passed(capfd, "cluster", "--for", "45s", "--only", chosen)
@@ -217,7 +215,6 @@ def test_a_cluster_is_harmed_and_loses_nothing(capfd: pytest.CaptureFixture[str]
 
 
 @pytest.mark.stack
-@pytest.mark.timeout(480)
 def test_people_who_connect_while_the_store_is_away_hear_each_other(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
@@ -242,7 +239,6 @@ async def test_what_began_with_a_fault_may_last_longer() -> None:
 
 
 @pytest.mark.e2e
-@pytest.mark.timeout(240)
 def test_a_server_that_forgets_when_it_is_killed_is_found_out(
     monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:

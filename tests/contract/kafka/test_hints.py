@@ -14,7 +14,7 @@ from landline.adapters.kafka import KafkaRoutingBus
 from landline_stack.kafka import KafkaNode
 from support.waiting import until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 
 @pytest.fixture

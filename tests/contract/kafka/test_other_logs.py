@@ -28,7 +28,6 @@ from support.waiting import until_equal
 
 pytestmark = [
     pytest.mark.stack,
-    pytest.mark.timeout(300),
     pytest.mark.usefixtures("patient_kafka"),
 ]
 

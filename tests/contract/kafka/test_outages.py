@@ -31,7 +31,7 @@ from landline_stack.kafka import KafkaNode
 from support.event_logs import Appends, Follower, append_all, by_partition, in_order
 from support.waiting import go_round, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 # How often a reader looks whether it is stuck, and how often where a test waits for that.
 STUCK_LOOK = "landline.adapters.kafka.reader.STUCK_LOOK_SECONDS"

@@ -25,7 +25,7 @@ from landline_stack.kafka import KafkaNode
 from support.event_logs import Appends, Follower, append_all
 from support.waiting import paced, until
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = pytest.mark.stack
 
 
 async def _leader(topics: Topics, topic: str, partition: int) -> int:

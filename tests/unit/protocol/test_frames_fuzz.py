@@ -106,7 +106,6 @@ def test_a_token_at_every_place_of_a_frame_is_taken_or_refused(token: str) -> No
         check(text[:place] + token + text[place + 1 :])
 
 
-@pytest.mark.timeout(300)  # the examples alone may take a sixth of the usual time
 async def test_what_is_taken_comes_back_from_the_store_unchanged(tmp_path: Path) -> None:
     """Mutated frames raise nothing but BadFrame; every send that passes is stored as it is."""
     taken: list[Send] = []
