@@ -44,9 +44,6 @@ from landline.protocol.times import rfc3339
 # pauses before a frame was read that are too short to notice (`landline.delivery.unread`).
 REPEAT_SECONDS = 0.5
 SLOW_SECONDS = 0.35
-# Without others a repeat is answered here, from what is remembered or by the store. What has been
-# under way for longer than this may have come unread before a repeat that is forgotten by now.
-SLOW_ALONE_SECONDS = 2.0
 
 _NOTHING: Sequence[Message] = ()
 
@@ -164,9 +161,10 @@ class Sends:
         here = [session for session in found if session is not None]
         if not here:
             return True
+        if not self._has_others:
+            return False
         since = min(each.intake.unread.since(flight.started_at) for each in here)
-        slow = SLOW_SECONDS if self._has_others else SLOW_ALONE_SECONDS
-        return self._clock.monotonic() - self._unread.since(since) > slow
+        return self._clock.monotonic() - self._unread.since(since) > SLOW_SECONDS
 
     def _confirm(self, flight: Flight, appended: Appended, *, is_urgent: bool) -> None:
         flight.appended = appended

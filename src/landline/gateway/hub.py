@@ -131,7 +131,8 @@ class Hub:
             for part in (self._membership, self._replay, self._routing):
                 self._tasks.create_task(part.run())
             self._tasks.create_task(self._tick_for_ever())
-            self._tasks.create_task(self._pulse_for_ever())
+            if self._delivery.has_others:
+                self._tasks.create_task(self._pulse_for_ever())
             try:
                 await self._fatal
             finally:
@@ -218,7 +219,8 @@ class Hub:
 
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""
-        self._delivery.left_unread(connection.session, since)
+        if self._delivery.has_others:
+            self._delivery.left_unread(connection.session, since)
 
     # Carrying out ----------------------------------------------------------------------------
 

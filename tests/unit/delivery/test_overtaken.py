@@ -6,7 +6,7 @@ import pytest
 
 from landline.delivery import decisions as d
 from landline.delivery import intake, unread
-from landline.delivery.sends import SLOW_ALONE_SECONDS, SLOW_SECONDS
+from landline.delivery.sends import SLOW_SECONDS
 from landline.model import Appended, NotAppended, Position
 from support.bench import ASKS, Bench, alice_and_bob
 
@@ -58,29 +58,6 @@ def test_without_others_too_an_append_may_come_behind_a_repeat() -> None:
     bench.append()
     bench.confirm(5)
     assert not bench.of("b", "message"), "who was faster has pushed them"
-
-
-@pytest.mark.parametrize("is_still", [True, False])
-def test_without_others_too_what_was_read_very_late_learns_which_position_won(
-    is_still: bool,
-) -> None:
-    """The answer to its repeat through another connection may be forgotten by now."""
-    bench = alice_and_bob(has_others=False)
-    bench.heart.pulse()
-    since = bench.clock.now
-    if is_still:
-        bench.clock.now += SLOW_ALONE_SECONDS + 0.01
-        bench.heart.pulse()
-        bench.send("a", "bob", ref="r")
-    else:
-        bench.wait(SLOW_ALONE_SECONDS + 0.01)
-        bench.send("a", "bob", ref="r")
-        bench.heart.left_unread("a", since)
-    bench.end = 9
-    bench.append()
-    bench.confirm(4)
-    assert bench.got("a", "offset", "accepted") == [4]
-    assert not bench.of("b", "message")
 
 
 def test_what_comes_behind_a_message_that_is_confirmed_is_accepted_and_waits(
