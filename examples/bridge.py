@@ -78,7 +78,7 @@ def main() -> None:
             "bootstrap.servers": options.kafka,
             "group.id": options.group,
             "enable.auto.commit": False,
-            "session.timeout.ms": 10_000,  # of a bridge that was killed; then another takes over
+            "session.timeout.ms": 10_000,  # without a sign of life: then another bridge takes over
             "auto.offset.reset": "earliest",  # a new group begins with the oldest message
             "isolation.level": "read_uncommitted",  # as Landline's servers read it
         }

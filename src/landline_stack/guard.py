@@ -45,7 +45,8 @@ _CAPABILITY_VERSION = 0x20080522
 _CAP_DAC_OVERRIDE = 1
 
 _POLL_SECONDS = 0.005
-_FAREWELL_POLLS = 400  # two seconds of our own: while we stand still it may as well
+# About two seconds. Counted, as time also passes while the whole machine stands still.
+_FAREWELL_POLLS = 400
 
 
 def main(arguments: list[str]) -> int:

@@ -32,11 +32,13 @@ def leader_but(stack: Stack, others: Sequence[StackServer]) -> StackServer:
     """Return a broker that leads partitions of the log and is none of the others."""
     partitions = admin(stack).list_topics(MESSAGES, timeout=30).topics[MESSAGES].partitions
     leading = {partition.leader for partition in partitions.values()}
-    return next(
+    found = [
         broker
         for node, broker in enumerate(stack.brokers, 1)
         if node in leading and broker not in others
-    )
+    ]
+    assert found, "the brokers that were killed lead all"
+    return found[0]
 
 
 def wait_until_whole(stack: Stack) -> None:

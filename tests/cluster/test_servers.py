@@ -190,14 +190,13 @@ async def test_without_redis_two_servers_with_one_id_disturb_nothing(cluster: Cl
 
 def unexcused_outcomes(peers: Sequence[Peer], cluster: Cluster) -> list[str]:
     """Return why sends ended as unknown. A part that a busy machine kept from answering in time is
-    an excuse, for the sends that waited for it, if a server's log tells of it.
+    an excuse, if a server's log tells of it, for a few of the sends: those that waited for it then.
     """
+    reasons = unknown_outcomes(peers)
     is_busy = any("in time" in server.log() for server in cluster.servers)
-    return [
-        reason
-        for reason in unknown_outcomes(peers)
-        if not (is_busy and reason.startswith("the store does not answer"))
-    ]
+    few = sum(len(peer.accepted) for peer in peers) / 100
+    waited = [reason for reason in reasons if reason.startswith("the store does not answer")]
+    return [] if is_busy and len(waited) == len(reasons) < few else reasons
 
 
 async def test_ten_rolling_restarts_under_load(cluster: Cluster) -> None:

@@ -13,7 +13,7 @@ import pytest
 from support.data_directory import NAME, READER, logged, problem, refusal, refused, stranger
 from support.peer import Peer, until_applied
 from support.server import ServerProcess
-from support.waiting import go_round, until
+from support.waiting import WAIT_SECONDS, go_round, until
 
 
 def truncate_database(path: Path) -> None:
@@ -66,10 +66,11 @@ async def send_until_accepted(peer: Peer, count: int, length: int) -> None:
     own commit waits for the disk.
     """
     wanted = len(peer.accepted) + count
-    while (missing := wanted - len(peer.accepted)) > 0:
-        for number in range(missing):
-            await peer.send("bob", f"{number} {'x' * length}")
-        await until(lambda: not peer.unanswered, "all are answered")
+    async with asyncio.timeout(WAIT_SECONDS):
+        while (missing := wanted - len(peer.accepted)) > 0:
+            for number in range(missing):
+                await peer.send("bob", f"{number} {'x' * length}")
+            await until(lambda: not peer.unanswered, "all are answered")
 
 
 def checkpoint(server: ServerProcess, kind: str) -> None:
@@ -170,6 +171,10 @@ HARMLESS = {
 }  # fmt: skip
 
 
+# What writes, and has the file locked while its commit waits for the disk.
+LOCKS = HARMLESS.keys() - {"read", "open transaction"}
+
+
 @pytest.mark.parametrize("kind", [*HARMLESS, "vacuum into", "copy", "touch"])
 async def test_what_another_program_does_through_sqlite_is_no_damage(
     server: ServerProcess, kind: str
@@ -196,6 +201,8 @@ async def test_what_another_program_does_through_sqlite_is_no_damage(
         await until(lambda: alice.accepted_ids <= bob.received, "bob has them all")
         await until(lambda: not bob.unanswered, "nothing is open")
     failures = [line for line in server.log().splitlines() if '"storage_failed"' in line]
-    assert all("another program has it locked" in line for line in failures), failures
+    if kind in LOCKS:
+        failures = [line for line in failures if "another program has it locked" not in line]
+    assert not failures
     server.kill()
     assert {id for id, _ in logged(server.data_dir / NAME)} == alice.accepted_ids

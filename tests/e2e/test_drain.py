@@ -17,14 +17,14 @@ _TRIES = 3
 async def in_time_for_a_drain(
     server: ServerProcess, act: Callable[[ServerProcess], Awaitable[None]]
 ) -> None:
-    """Do something with a server that ends of it. Where it fails and has taken longer than a drain
-    does, on a machine that stood still, it is done again.
+    """Do something that ends a server. Where it fails and has taken longer than a drain does, on a
+    machine that stood still, it is done again.
     """
     for last in (*[False] * (_TRIES - 1), True):
         began = time.monotonic()
         try:
             await act(server)
-        except (AssertionError, OSError):
+        except (AssertionError, OSError, ValueError, KeyError):  # the last two: of no answer
             if last or time.monotonic() - began < CLOSE_WITHIN_SECONDS:
                 raise
             server.kill()

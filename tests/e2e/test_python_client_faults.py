@@ -1,5 +1,6 @@
 """The Python client where things go wrong: a scripted server, an impatient user."""
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -262,7 +263,10 @@ async def test_a_chat_can_be_closed_before_it_is_left(tmp_path: Path) -> None:
 
 async def test_a_chat_can_be_left_at_the_moment_its_next_try_is_due() -> None:
     url = f"ws://127.0.0.1:{free_port()}/ws/chat"
-    async with landline.connect(url, username="a", connect_timeout=None) as chat:
+    async with (
+        asyncio.timeout(60),
+        landline.connect(url, username="a", connect_timeout=None) as chat,
+    ):
         task = chat._task
         assert task is not None
         while not task.cancelling():  # asyncio ends a pause so

@@ -90,7 +90,8 @@ class Running:
             walk_beats=walk_beats,
             deadline_seconds=PATIENT_SECONDS,
         )
-        self.directory._kept_ms = KEPT_MS
+        if beat_seconds < BEAT_SECONDS:
+            self.directory._kept_ms = KEPT_MS
         if not dies_soon:
             self.directory._key.alive_ms = KEPT_MS
         self._beating: asyncio.Task[None] | None = None

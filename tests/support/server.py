@@ -10,7 +10,7 @@ from landline_stack.errors import StackError
 START_TRIES = 3
 
 # How a server says that a part of the stack did not answer while it started.
-_LATE = re.compile(r"no answer within|in time|Timed out")
+_LATE = re.compile(rb"no answer within|in time|Timed out")
 
 
 class ServerProcess(LandlineServer):
@@ -42,7 +42,8 @@ class ServerProcess(LandlineServer):
             try:
                 super().start()
             except StackError:
-                if self.exit_code() != 2 or not _LATE.search(self.log_tail()):
+                last_words = self._log_since_start().splitlines()[-1:]
+                if self.exit_code() != 2 or not any(map(_LATE.search, last_words)):
                     raise
             else:
                 return

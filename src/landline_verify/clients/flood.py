@@ -17,8 +17,8 @@ CALM_SECONDS: Final = 3.0
 LONGEST_SECONDS: Final = 20.0
 MOST_FRAMES: Final = 2_000_000
 
-# For the other process to begin and to end.
-_GRACE_SECONDS: Final = 10.0
+# For the other process to begin, to be let in, and to end.
+_GRACE_SECONDS: Final = flooder.FIRST_SECONDS + 10.0
 
 
 async def flood(kind: str, url: str, user: str, seconds: float, recorder: Recorder) -> None:

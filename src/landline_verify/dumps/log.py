@@ -14,7 +14,7 @@ _ASK_SECONDS = 10.0
 # A broker that has records and gives none for so long is not waited for: it hangs. On a busy
 # machine brokers pause for several seconds.
 _IDLE_SECONDS = 30.0
-# Whoever asks for several records is kept waiting until all are there, or for so long.
+# librdkafka waits until as many records are there as were asked for, or for so long.
 _RECORDS_AT_ONCE = 1_000
 _BATCH_SECONDS = 0.5
 # The server's offsets carry the epoch of the log above Kafka's own offset (docs/operating.md).

@@ -60,8 +60,9 @@ async def test_tidying_takes_out_nothing_that_was_made_again(
 
 
 async def test_an_id_that_a_living_server_has_is_refused(redis: RedisServer) -> None:
-    async with Running(redis.url, "ws-1", "first"):
-        second = Running(redis.url, "ws-1", "second").directory
+    beat_seconds = 0.3  # longer than this test may stand still and be taken for dead
+    async with Running(redis.url, "ws-1", "first", beat_seconds=beat_seconds):
+        second = Running(redis.url, "ws-1", "second", beat_seconds=beat_seconds).directory
         with pytest.raises(StartupError) as refused:
             await second.claim()
         assert str(refused.value) == (

@@ -27,6 +27,7 @@ class SlowRedis:
         self.calls = 0
         self.down: str | None = None
         self.refusal: Exception | None = None
+        self.is_read_only = False
         self._late = late
 
     @asynccontextmanager
@@ -45,7 +46,8 @@ class SlowRedis:
         _script, _count, _key, seen, life, _alive_ms = arguments
         if (self.held or b"") != seen:
             return [0]
-        self.held = cast("bytes", life)
+        if not self.is_read_only:
+            self.held = cast("bytes", life)
         return [1]
 
 
@@ -87,6 +89,10 @@ async def test_a_redis_that_is_down_or_refuses_keeps_nobody_from_starting() -> N
     away.down = "no answer in 0.2 s"
     await key_in(away).claim(1)
     assert away.calls == 1
+    half = SlowRedis(None, range(2, 100, 2))  # it answers what reads, and nothing that writes
+    half.is_read_only = True
+    await key_in(half).claim(1)
+    assert half.held is None
     refusing = SlowRedis(None, ())
     refusing.refusal = ResponseError("NOPERM")
     await key_in(refusing).claim(1)

@@ -21,6 +21,8 @@ from landline.observability.logging import get_logger
 # watches it for this long.
 ALIVE_BEATS: Final = 5
 _WATCH_BEATS: Final = 1.5
+# So many late answers, and the server starts without the key. Each costs the start a deadline.
+_LATE_ANSWERS: Final = 4
 
 log = get_logger(__name__)
 
@@ -53,6 +55,7 @@ class OwnKey:
         loop = asyncio.get_running_loop()
         watched: bytes | None = None
         until = 0.0
+        late_answers = 0
         while True:
             try:
                 held = await self._held()
@@ -68,7 +71,9 @@ class OwnKey:
                     return
             except DirectoryUnavailable as error:
                 # One answer that is late is no outage: another run may be alive all the same.
-                if self._connections.down is not None or _is_refusal(error):
+                late_answers += 1
+                is_down = self._connections.down is not None or late_answers == _LATE_ANSWERS
+                if is_down or _is_refusal(error):
                     log.warning("server_id_not_claimed", reason=str(error))
                     return
             else:

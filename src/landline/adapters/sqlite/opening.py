@@ -24,8 +24,9 @@ _HEADER = b"SQLite format 3\x00"
 # A check of the whole file would delay the start of a large one for minutes. What one second can
 # reach is checked.
 _CHECK_SECONDS = 1.0
-# And a part of that second has to be ours: the machine may have stood still.
+# A part of that second has to be ours: the machine may stand still. A slow disk has its end, too.
 _CHECK_CPU_SECONDS = 0.25
+_LONGEST_CHECK_SECONDS = 5.0
 # How long to wait for a lock that somebody else holds, before that is called trouble. Another
 # program's short transaction is not.
 BUSY_SECONDS = 0.25
@@ -232,10 +233,12 @@ def _check_pages(connection: sqlite3.Connection) -> str | None:
     application = connection.execute("PRAGMA application_id").fetchone()[0]
     if tables and application != APPLICATION_ID:
         return "its tables are not Landline's"
-    until, until_cpu = time.monotonic() + _CHECK_SECONDS, time.thread_time() + _CHECK_CPU_SECONDS
+    began, began_cpu = time.monotonic(), time.thread_time()
 
     def is_over() -> bool:
-        return time.monotonic() > until and time.thread_time() > until_cpu
+        seconds = time.monotonic() - began
+        has_worked = time.thread_time() - began_cpu > _CHECK_CPU_SECONDS
+        return seconds > (_CHECK_SECONDS if has_worked else _LONGEST_CHECK_SECONDS)
 
     connection.set_progress_handler(is_over, 10_000)
     try:
