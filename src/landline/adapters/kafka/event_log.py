@@ -82,6 +82,7 @@ class KafkaEventLog:
         self._unreported: dict[UnreportedAppend, None] = {}
         self._unreported_bytes = 0
         self._is_closed = False
+        self._defect: Exception | None = None  # it ends `run`, and with that the server
         self._thread = ProducerThread(self._cluster, self)
 
     @property
@@ -230,7 +231,12 @@ class KafkaEventLog:
         for append, error, message in reports:
             del self._unreported[append]
             self._unreported_bytes -= append.size_bytes
-            append.answer(self._result(append, error, message))
+            try:
+                result = self._result(append, error, message)
+            except Exception as defect:  # noqa: BLE001 - this one and those behind it are answered
+                self._defect = self._defect or defect
+                result = NotAppended(False, "the report of Kafka cannot be read")
+            append.answer(result)
 
     def _result(self, append: UnreportedAppend, error: Any, message: Any) -> AppendResult:
         if error is not None:
@@ -239,9 +245,10 @@ class KafkaEventLog:
             if not is_certain and code not in _PURGED:
                 self._watch.failed(append.partition, f"Kafka: {error.str()}")
             return NotAppended(is_certain, f"Kafka: {error.str()}")
-        if message.offset() < 0:  # the second try, long after a first one whose answer was lost
+        offset = message.offset()
+        if offset is None:  # the second try, long after a first one whose answer was lost
             return NotAppended(False, "Kafka has the record, and does not say where")
-        position = Position(append.partition, self._base + message.offset())
+        position = Position(append.partition, self._base + offset)
         kind, time_ms = message.timestamp()
         if kind == TIMESTAMP_LOG_APPEND_TIME:
             self._clock.note(time_ms)
@@ -257,6 +264,8 @@ class KafkaEventLog:
     async def _watch_deadlines(self) -> None:
         while True:
             await asyncio.sleep(0.5)
+            if self._defect is not None:
+                raise self._defect
             self._expire()
 
     def _expire(self) -> None:
