@@ -46,9 +46,11 @@ async def run(
     **options: Any,
 ) -> History:
     """Make a run; `meanwhile` is done beside it. Where this machine stood still and nothing is
-    broken, it is often not enough: then again.
+    broken, it is often not enough: then again, each time at half the rate for twice the time.
     """
-    return await _repeated(lambda: _run_once(urls, meanwhile, options), tries, is_enough)
+    return await _repeated(
+        lambda slower: _run_once(urls, meanwhile, options, slower), tries, is_enough
+    )
 
 
 async def run_standin(
@@ -62,36 +64,38 @@ async def run_standin(
     """The same with a server of its own for each try: what the last one did is over with it."""
     made: list[Standin] = []
 
-    async def once() -> History:
+    async def once(slower: int) -> History:
         async with make() as standin:
             made.append(standin)
             beside = None if meanwhile is None else lambda runner: meanwhile(runner, standin)
-            return await _run_once((standin.url,), beside, options)
+            return await _run_once((standin.url,), beside, options, slower)
 
     return await _repeated(once, tries, is_enough), made[-1]
 
 
 async def _repeated(
-    once: Callable[[], Awaitable[History]], tries: int, is_enough: Callable[[Verdict], bool]
+    once: Callable[[int], Awaitable[History]], tries: int, is_enough: Callable[[Verdict], bool]
 ) -> History:
-    history = await once()
-    for _ in range(tries - 1):
+    history = await once(1)
+    for number in range(1, tries):
         verdict = judge(history)
         if verdict.outcome == "fail" or is_enough(verdict):
             break
-        history = await once()
+        history = await once(2**number)
     return history
 
 
 async def _run_once(
-    urls: tuple[str, ...], meanwhile: Meanwhile | None, options: dict[str, Any]
+    urls: tuple[str, ...], meanwhile: Meanwhile | None, options: dict[str, Any], slower: int
 ) -> History:
     asked: dict[str, Any] = {
         "urls": urls, "duration_seconds": SECONDS, "users": USERS, "rate": RATE, "seed": 1,
         "heal_seconds": 10.0,
-    }  # fmt: skip
+    } | options  # fmt: skip
+    asked["rate"] /= slower
+    asked["duration_seconds"] *= slower
     history = History()
-    runner = Runner(Options(**{**asked, **options}), history, _ignore)
+    runner = Runner(Options(**asked), history, _ignore)
     if meanwhile is None:
         await runner.run()
         return history

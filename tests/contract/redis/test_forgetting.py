@@ -177,4 +177,5 @@ async def test_what_could_not_be_written_is_written_with_the_next_beat(
                 await one.register(HUNDRED)
             admin.client_unpause()
         await until_all_found(two)
-        assert not one._due
+        # It may have come through late all the same; only the beat says that it has.
+        await until(lambda: not one._due, "nothing is due any more")
