@@ -7,12 +7,10 @@ import pytest
 from landline.delivery import decisions as d
 from landline.delivery import intake, unread
 from landline.delivery.sends import SLOW_SECONDS
-from landline.model import Appended, NotAppended, Position
+from landline.model import Appended, Position
 from support.bench import ASKS, Bench, alice_and_bob
 
 SLOW = SLOW_SECONDS + 0.01
-LOST = NotAppended(certain=False, reason="no answer")
-REFUSED = NotAppended(certain=True, reason="the log is behind")
 
 
 @pytest.fixture
