@@ -1,0 +1,102 @@
+"""How many may come: connections of a user and of an address, and handshakes of an address.
+
+An address is what `Caller.place` says. Everything is counted on this server alone.
+"""
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Final
+
+from landline.delivery.rates import Bucket
+
+HANDSHAKES_BURST: Final = 5.0  # in seconds' worth of the rate
+# A connection that has not said what it wants costs a file for five seconds. An address may have
+# this many times as many of them as sessions.
+_SILENT_SHARE: Final = 2
+
+
+@dataclass(frozen=True, slots=True)
+class DoorLimits:
+    """0 is no limit. `handshakes` are an address's in a second."""
+
+    user_connections: int = 0
+    address_connections: int = 0
+    handshakes: float = 0.0
+
+
+class Doors:
+    """Counts who is here. Empty when nobody is, and nobody was of late."""
+
+    def __init__(self, limits: DoorLimits) -> None:
+        self._limits = limits
+        self._handshakes: dict[str, Bucket] = {}
+        self._sockets: Counter[str] = Counter()
+        self._addresses: Counter[str] = Counter()
+        self._users: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        counts = (self._sockets, self._addresses, self._users)
+        return len(self._handshakes) + sum(len(each) for each in counts)
+
+    # Sockets, of which nothing is known but the address ------------------------------------------
+
+    def accept(self, place: str) -> bool:
+        """A socket has come. Returns False where it has to go at once; `release` is for others."""
+        most = self._limits.address_connections * (1 + _SILENT_SHARE)
+        if most and self._sockets[place] >= most:
+            return False
+        self._sockets[place] += 1
+        return True
+
+    def release(self, place: str) -> None:
+        """A socket that was accepted has gone."""
+        _take_one(self._sockets, place)
+
+    # Handshakes and sessions ---------------------------------------------------------------------
+
+    def knock(self, place: str, now: float) -> float:
+        """Count a handshake. Returns 0.0, or how many seconds it came too early."""
+        rate = self._limits.handshakes
+        if not rate:
+            return 0.0
+        bucket = self._handshakes.get(place)
+        if bucket is None:
+            bucket = self._handshakes[place] = Bucket(rate, rate * HANDSHAKES_BURST, now)
+        wait_seconds = bucket.seconds_until(1, now)
+        if not wait_seconds:
+            bucket.take(1, now)
+        return wait_seconds
+
+    def enter(self, place: str) -> bool:
+        """A connection wants to stay. Returns False where its address has too many."""
+        return _add_one(self._addresses, place, self._limits.address_connections)
+
+    def leave(self, place: str) -> None:
+        """A connection that was let in has gone."""
+        _take_one(self._addresses, place)
+
+    def sign_in(self, user: str) -> bool:
+        """A connection is a user's now. Returns False where they have too many."""
+        return _add_one(self._users, user, self._limits.user_connections)
+
+    def sign_out(self, user: str) -> None:
+        """A user's connection has gone."""
+        _take_one(self._users, user)
+
+    def forget_idle(self, now: float) -> None:
+        """Forget addresses that may knock as if they never had."""
+        for place in [place for place, each in self._handshakes.items() if each.is_full(now)]:
+            del self._handshakes[place]
+
+
+def _add_one(counts: Counter[str], name: str, most: int) -> bool:
+    if most and counts[name] >= most:
+        return False
+    counts[name] += 1
+    return True
+
+
+def _take_one(counts: Counter[str], name: str) -> None:
+    counts[name] -= 1
+    if not counts[name]:
+        del counts[name]
