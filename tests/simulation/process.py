@@ -64,6 +64,7 @@ class Process:
             lambda: Hub(
                 delivery=self.delivery,
                 clock=clock,
+                new_id=self._new_id,
                 event_log=self.event_log,
                 store=store,
                 directory=self.directory,

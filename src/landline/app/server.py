@@ -152,6 +152,7 @@ class Server:
         self._hub = Hub(
             delivery=self._delivery,
             clock=clock,
+            new_id=new_id,
             event_log=parts.event_log,
             store=parts.store,
             directory=parts.directory,

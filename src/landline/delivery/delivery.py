@@ -30,6 +30,7 @@ from landline.delivery.decisions import (
 from landline.delivery.flights import Flight, ReceiptBatch
 from landline.delivery.memory import Memory
 from landline.delivery.receipts import Receipts, Told
+from landline.delivery.sender import Post, Sender
 from landline.delivery.sends import Sends
 from landline.delivery.session import Session
 from landline.model import Appended, AppendResult, Message, Pending, PendingQuery, Positions
@@ -65,13 +66,14 @@ class Delivery:
         self.has_others = has_others
         self._out: list[Decision] = []
         self._sessions: dict[str, Session] = {}
+        self._senders: dict[str, Sender] = {}  # sessions, and requests with one message
         self._users: dict[str, dict[str, Session]] = {}
         self._receipts = Receipts(self._out, clock)
         self._told = Told(clock)
         self.counters = Counters()
         self.memory = Memory()
         self._sends = Sends(
-            sessions=self._sessions,
+            senders=self._senders,
             out=self._out,
             clock=clock,
             new_id=new_id,
@@ -104,7 +106,7 @@ class Delivery:
             memory=self.memory,
             counters=self.counters,
         )
-        self._sessions[session_id] = session
+        self._sessions[session_id] = self._senders[session_id] = session
         self._users.setdefault(user, {})[session_id] = session
         self.counters.sessions_opened += 1
         welcome = server_frames.welcome(
@@ -123,6 +125,7 @@ class Delivery:
         session = self._sessions.pop(session_id, None)
         if session is None:
             return
+        del self._senders[session_id]
         session.leave()
         siblings = self._users[session.user]
         del siblings[session_id]
@@ -136,7 +139,8 @@ class Delivery:
         if session is None:
             return
         session.window.set_writable(is_writable)
-        session.intake.resumed_at = self._clock.monotonic()  # while it is full it is not read
+        session.intake.is_blocked = not is_writable
+        session.intake.resumed_at = self._clock.monotonic()
         session.resume()
 
     def left_unread(self, session_id: str, since: float) -> None:
@@ -167,6 +171,15 @@ class Delivery:
                 self._out.append(Transmit(session_id, server_frames.PONG))
             case _:
                 assert_never(frame)
+
+    def post(self, post_id: str, user: str, send: Send) -> None:
+        """A request has come with a message. Its answer is a `Transmit` to this id."""
+        post = self._senders[post_id] = Post(post_id, user)
+        self._sends.take(post, send)
+
+    def end_post(self, post_id: str) -> None:
+        """The request is answered, or nobody waits for the answer any more. The send goes on."""
+        self._senders.pop(post_id, None)
 
     def receive_bad(self, session_id: str, bad: BadFrame) -> None:
         """A client has sent a frame that cannot be taken: say so; the connection lives on."""

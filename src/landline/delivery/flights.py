@@ -13,9 +13,9 @@ FLIGHT_BYTES = 32 * 1024 * 1024
 
 @dataclass(slots=True)
 class Waiter:
-    """A session that waits for the answer to its send, of so many bytes in the log."""
+    """A sender that waits for the answer to its send, of so many bytes in the log."""
 
-    session: str
+    sender: str
     ref: str | None
     retry: bool
     size_bytes: int = 0

@@ -27,7 +27,7 @@ from landline.delivery.decisions import (
 )
 from landline.delivery.flights import Flight, Flights, Waiter
 from landline.delivery.lineup import LineUps
-from landline.delivery.session import Session
+from landline.delivery.sender import Sender
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import Appended, AppendResult, Message, NotAppended
 from landline.ports import Clock
@@ -54,18 +54,18 @@ class Sends:
     def __init__(
         self,
         *,
-        sessions: Mapping[str, Session],
+        senders: Mapping[str, Sender],
         out: list[Decision],
         clock: Clock,
         new_id: Callable[[], str],
         counters: Counters,
         has_others: bool,
     ) -> None:
-        """`sessions`: those that are open, kept by the caller. Decisions go to `out`.
+        """`senders`: those that are here, kept by the caller. Decisions go to `out`.
 
         `has_others`: whether a repeat may come to another server.
         """
-        self._sessions = sessions
+        self._senders = senders
         self._out = out
         self._clock = clock
         self._new_id = new_id
@@ -105,11 +105,11 @@ class Sends:
 
     # To the log ------------------------------------------------------------------------------
 
-    def take(self, session: Session, send: Send) -> None:
-        """A session has sent a message."""
-        waiter = Waiter(session.id, send.ref, send.retry)
+    def take(self, sender: Sender, send: Send) -> None:
+        """Somebody has sent a message."""
+        waiter = Waiter(sender.id, send.ref, send.retry)
         created_at = rfc3339(self._clock.wall_ms())
-        record = record_of(session.user, send, self._new_id, created_at)
+        record = record_of(sender.user, send, self._new_id, created_at)
         if self._refusal is not None:
             self._refuse([waiter], self._refusal)
             return
@@ -125,8 +125,8 @@ class Sends:
             return
         else:
             self._start(record, waiter)
-        if session.intake.begin(waiter.size_bytes):
-            self._out.append(PauseReading(session.id))
+        if sender.intake.begin(waiter.size_bytes):
+            self._out.append(PauseReading(sender.id))
 
     def _start(self, record: MessageRecord, waiter: Waiter) -> None:
         value = record.encode()
@@ -157,8 +157,8 @@ class Sends:
         """
         if flight.record.ref is None:
             return False
-        found = (self._sessions.get(waiter.session) for waiter in flight.waiters)
-        here = [session for session in found if session is not None]
+        found = (self._senders.get(waiter.sender) for waiter in flight.waiters)
+        here = [each for each in found if each is not None]
         if not here:
             return True
         if not self._has_others:
@@ -223,11 +223,8 @@ class Sends:
         has_stood_still = now - self._pulsed_at > STILL_SECONDS or self._unread.may_be_left(now)
         if self._has_others and has_stood_still:
             return False
-        found = [self._sessions.get(waiter.session) for waiter in waiters]
-        return all(
-            each is not None and each.window.is_writable and each.intake.is_read(now)
-            for each in found
-        )
+        found = [self._senders.get(waiter.sender) for waiter in waiters]
+        return all(each is not None and each.intake.is_read(now) for each in found)
 
     def _leave_place(self, flight: Flight, message: Message | None) -> Sequence[Message]:
         place, flight.place = flight.place, None
@@ -246,7 +243,7 @@ class Sends:
     ) -> None:
         for waiter in waiters:
             self._counters.accepted += 1
-            if waiter.session in self._sessions:
+            if waiter.sender in self._senders:
                 frame = server_frames.accepted(
                     ref=waiter.ref,
                     id=message_id,
@@ -254,7 +251,7 @@ class Sends:
                     offset=accepted.position.offset,
                     time_ms=accepted.time_ms,
                 )
-                self._out.append(Transmit(waiter.session, frame))
+                self._out.append(Transmit(waiter.sender, frame))
 
     def _fail(self, flight: Flight, result: NotAppended) -> None:
         self._land(flight)
@@ -268,29 +265,29 @@ class Sends:
         for waiter in waiters:
             if waiter.retry:
                 self._answer_unknown([waiter], reason)
-            elif waiter.session in self._sessions:
+            elif waiter.sender in self._senders:
                 self._counters.rejected += 1
                 self._answer_error(waiter, ErrorCode.BUSY, Outcome.REJECTED, reason)
 
     def _answer_unknown(self, waiters: list[Waiter], reason: str) -> None:
         for waiter in waiters:
             # While draining, silence and the close that follows make the client repeat as well.
-            if waiter.session in self._sessions and not self._is_draining:
+            if waiter.sender in self._senders and not self._is_draining:
                 self._counters.unknown += 1
                 self._answer_error(waiter, ErrorCode.UNAVAILABLE, Outcome.UNKNOWN, reason)
 
     def _answer_error(self, waiter: Waiter, code: ErrorCode, outcome: Outcome, reason: str) -> None:
         self._counters.error(code)
         error = server_frames.error(code, reason, outcome=outcome, ref=waiter.ref)
-        self._out.append(Transmit(waiter.session, error))
+        self._out.append(Transmit(waiter.sender, error))
 
     def _land(self, flight: Flight) -> None:
         self._flights.land(flight)
         for waiter in flight.waiters:
-            session = self._sessions.get(waiter.session)
-            if session is not None and session.intake.end(waiter.size_bytes):
-                session.intake.resumed_at = self._clock.monotonic()
-                self._out.append(ResumeReading(session.id))
+            sender = self._senders.get(waiter.sender)
+            if sender is not None and sender.intake.end(waiter.size_bytes):
+                sender.intake.resumed_at = self._clock.monotonic()
+                self._out.append(ResumeReading(sender.id))
 
 
 def record_of(sender: str, send: Send, new_id: Callable[[], str], created_at: str) -> MessageRecord:

@@ -34,6 +34,7 @@ from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.connection import Connection
 from landline.gateway.membership import Membership
+from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
 from landline.gateway.routing import Routing
@@ -79,6 +80,7 @@ class Hub:
         *,
         delivery: Delivery,
         clock: Clock,
+        new_id: Callable[[], str],
         event_log: EventLog,
         store: MessageStore,
         directory: Directory,
@@ -119,6 +121,7 @@ class Hub:
             happened=happened,
             repeat_seconds=REPEAT_SECONDS if delivery.has_others else 0.0,
         )
+        self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened)
         self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
 
     async def listen(self) -> None:
@@ -173,6 +176,7 @@ class Hub:
         self._delivery.drain()
         self._happened()
         await self._until(self._delivery.is_drained, DRAIN_SECONDS)
+        self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
         self._happened()
@@ -254,6 +258,8 @@ class Hub:
                 connection.transmit(decision.frame)
                 if connection.auto_ack:
                     written.append(connection)
+            else:
+                self.posts.answer(decision.session, decision.frame)
             return
         # Patterns without fields: those with fields take several times as long.
         match decision:

@@ -83,7 +83,7 @@ def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
 @mutant("an end that may have come unread counts as an end", "F73", "I7", 2681)
 def unread_end_is_none() -> AbstractContextManager[Any]:
     def sees_all(self: sends.Sends, waiters: Any) -> bool:
-        found = (self._sessions.get(waiter.session) for waiter in waiters)
+        found = (self._senders.get(waiter.sender) for waiter in waiters)
         return any(session and not session.intake.is_paused for session in found)
 
     return patch(sends.Sends, "_are_certainly_here", sees_all)
@@ -100,7 +100,7 @@ def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
     def die(self: sends.Sends, flight: Any, result: Any) -> Any:
-        if any(each.session in self._sessions for each in flight.waiters):
+        if any(each.sender in self._senders for each in flight.waiters):
             return appended(self, flight, result)
         self._flights.land(flight)
         return ()

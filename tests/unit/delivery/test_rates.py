@@ -43,9 +43,7 @@ def test_bytes_count_beside_messages_and_what_is_refused_costs_nothing() -> None
     assert sum(rates.take("alice", 0, 0.5 + STEP) == 0.0 for _ in range(500)) == 199
 
 
-def test_one_that_is_larger_than_the_burst_passes_at_a_full_bucket_and_leaves_a_debt() -> (
-    None
-):
+def test_one_that_is_larger_than_the_burst_passes_at_a_full_bucket_and_leaves_a_debt() -> None:
     bucket = Bucket(10, 20, 0.0)
     assert bucket.seconds_until(100, 0.0) == 0.0
     bucket.take(100, 0.0)

@@ -1,6 +1,7 @@
 """The hub, where what it asks for fails."""
 
 import asyncio
+import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -76,6 +77,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     }
     return Hub(
         clock=clock,
+        new_id=lambda: str(uuid.uuid4()),
         event_log=event_log,
         directory=directory,
         bus=MemoryRoutingBus({}, "ws-1/run"),

@@ -1,0 +1,120 @@
+"""A message that comes by request has the three answers, and one of them always."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from landline.delivery.decisions import AppendMessage, ConfirmPosition, FindOriginal, Transmit
+from landline.gateway import posts
+from landline.gateway.posts import Posts
+from landline.model import Appended, AppendResult, NotAppended, Position
+from landline.protocol.client_frames import Send
+from support.bench import make_heart
+from support.clock import Clock
+from support.waiting import go_round
+
+HELLO = Send("bob", "hello", "ref-1")
+
+
+class Gateway:
+    """As much of a hub as posts need. What the heart asks for waits in `asked`."""
+
+    def __init__(self) -> None:
+        self.clock = Clock()
+        ids = iter(f"00000000-0000-4000-8000-{number:012}" for number in range(1_000))
+        self.heart = make_heart(self.clock, ids.__next__)
+        self.asked: list[Any] = []
+        self.posts = Posts(delivery=self.heart, new_id=ids.__next__, happened=self.happened)
+
+    def happened(self) -> None:
+        for decision in self.heart.take_decisions():
+            if isinstance(decision, Transmit):
+                self.posts.answer(decision.session, decision.frame)
+            else:
+                self.asked.append(decision)
+
+    def pop(self, kind: type) -> Any:
+        found = next(each for each in self.asked if isinstance(each, kind))
+        self.asked.remove(found)
+        return found
+
+    def append(self, result: AppendResult | None = None) -> None:
+        """Have the log answer."""
+        result = result or Appended(Position(0, 7), 1_000)
+        self.heart.message_appended(self.pop(AppendMessage).flight, result)
+        self.happened()
+
+    async def begin(self, send: Send = HELLO) -> asyncio.Task[bytes]:
+        posting = asyncio.create_task(self.posts.post("alice", send))
+        await go_round()
+        return posting
+
+
+@pytest.fixture
+def gateway() -> Gateway:
+    return Gateway()
+
+
+async def answer(posting: asyncio.Task[bytes]) -> dict[str, Any]:
+    frame: dict[str, Any] = orjson.loads(await asyncio.wait_for(posting, 60))
+    return frame
+
+
+async def test_it_is_accepted_once_the_log_has_it(gateway: Gateway) -> None:
+    posting = await gateway.begin()
+    assert not posting.done()
+    gateway.append()
+    said = await answer(posting)
+    assert (said["type"], said["ref"], said["offset"]) == ("accepted", "ref-1", 7)
+    assert said["conversation"] == "dm:alice:bob"
+    assert len(gateway.posts) == 0
+
+
+@pytest.mark.parametrize(("certain", "outcome"), [(True, "rejected"), (False, "unknown")])
+async def test_what_the_log_refuses_is_told(gateway: Gateway, certain: bool, outcome: str) -> None:
+    posting = await gateway.begin()
+    gateway.append(NotAppended(certain, "not now"))
+    said = await answer(posting)
+    assert (said["type"], said["outcome"], said["ref"]) == ("error", outcome, "ref-1")
+
+
+async def test_a_repeat_has_the_place_of_the_original(gateway: Gateway) -> None:
+    posting = await gateway.begin(Send("bob", "hello", "ref-1", retry=True))
+    found = gateway.pop(FindOriginal)
+    gateway.heart.original_found(found.flight, Appended(Position(0, 3), 500))
+    gateway.happened()
+    assert (await answer(posting))["offset"] == 3
+    assert not gateway.asked
+
+
+async def test_two_requests_with_one_message_are_one_append(gateway: Gateway) -> None:
+    both = [await gateway.begin() for _ in range(2)]
+    gateway.append()
+    assert [(await answer(each))["offset"] for each in both] == [7, 7]
+    assert not [each for each in gateway.asked if isinstance(each, AppendMessage)]
+
+
+async def test_who_has_gone_is_not_answered_and_the_message_goes_on(gateway: Gateway) -> None:
+    """And as one who has left may have sent it elsewhere too, the store is asked for its place."""
+    posting = await gateway.begin()
+    posting.cancel()
+    await go_round()
+    assert len(gateway.posts) == 0
+    gateway.append()
+    assert gateway.pop(ConfirmPosition)
+
+
+async def test_who_hears_nothing_is_told_that_it_is_unknown(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(posts, "POST_SECONDS", 0.01)
+    said = await answer(await gateway.begin())
+    assert (said["code"], said["outcome"]) == ("unavailable", "unknown")
+
+
+async def test_at_the_end_of_the_server_nobody_is_left_waiting(gateway: Gateway) -> None:
+    posting = await gateway.begin()
+    gateway.posts.end()
+    assert (await answer(posting))["outcome"] == "unknown"
