@@ -16,10 +16,15 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 
-from landline.api.http import METHODS, Http, HttpResponse, RequestRefused, method_refused
+from landline.api.http import METHODS, RequestRefused, method_refused
 from landline.config.hosts import is_loopback
+from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
-from landline.gateway.http_connection import HANDSHAKE_SECONDS, HttpConnection
+from landline.gateway.http_connection import (
+    HANDSHAKE_SECONDS,
+    ForTheApplication,
+    HttpConnection,
+)
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
 from landline.observability.logging import get_logger
@@ -50,7 +55,7 @@ class Listener:
 
     def __init__(
         self,
-        http: Http,
+        runner: Runner,
         *,
         new_id: Callable[[], str],
         allowed_origins: Collection[str],
@@ -58,7 +63,7 @@ class Listener:
         is_local: bool,
     ) -> None:
         """`is_local`: it is for this machine alone, so no name but loopback's can mean it."""
-        self._http = http
+        self.runner = runner
         self._new_id = new_id
         self._allowed_origins = frozenset(allowed_origins)
         self._max_connections = max_connections
@@ -111,10 +116,10 @@ class Listener:
         """See `Reception`."""
         self._refused += 1
 
-    def decide(self, request: Request, peer: str) -> "HttpResponse | _Upgrade":
+    def decide(self, request: Request, peer: str) -> "_Upgrade | ForTheApplication":
         """See `Reception`."""
         if request.path not in WEBSOCKET_PATHS:
-            return self._http.answer(request.method, request.path)
+            return ForTheApplication()
         if request.method not in METHODS:
             raise method_refused(request.method)
         key = _upgrade_key(request)

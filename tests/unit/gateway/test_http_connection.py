@@ -6,7 +6,9 @@ from http import HTTPStatus
 import pytest
 
 from landline.api.http import HttpResponse
-from landline.gateway.http_connection import HttpConnection, _facts, shown_peer
+from landline.gateway.http_connection import HttpConnection
+from landline.gateway.request_facts import request_facts as _facts
+from landline.gateway.request_facts import shown_peer
 from landline.gateway.http_request import HEAD_BYTES, Request
 
 SECRET = "hunter2"
