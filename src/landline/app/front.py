@@ -4,17 +4,11 @@ import resource
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
-from starlette.requests import Request
-
-from landline.api.application import application
-from landline.api.http import Http, Readiness, RequestRefused
+from landline.api.http import Http, Readiness
 from landline.config import Settings
 from landline.config.hosts import is_loopback
-from landline.gateway.asgi import Runner
 from landline.gateway.hub import Hub
 from landline.gateway.listener import Listener
-from landline.gateway.request_facts import shown_peer
-from landline.observability.logging import get_logger
 from landline.observability.metrics import MetricsRegistry, Source
 
 # Files that are not connections: the database, the log, standard streams, and a margin.
@@ -22,8 +16,6 @@ RESERVED_FILES = 64
 
 # The part without which messages come later, and all the same.
 ROUTING_PART = "routing"
-
-log = get_logger(__name__)
 
 Health = Callable[[], Mapping[str, str | None]]
 
@@ -35,7 +27,7 @@ class Front:
         self._phase: str | None = "starting"
         self._health: Health = dict
         self.listener = Listener(
-            Runner(application(Http(self._readiness, self._metrics), self._note)),
+            Http(self._readiness, self._metrics),
             new_id=new_id,
             allowed_origins=settings.allowed_origins,
             max_connections=_max_connections() if "gateway" in settings.roles else 0,
@@ -50,19 +42,6 @@ class Front:
         self._sources += sources
         self._phase = None
         self.listener.admit(hub)
-
-    def _note(self, request: Request, refused: RequestRefused) -> None:
-        """A request was refused by the application."""
-        self.listener.refused()
-        peer = shown_peer(request.client)
-        log.info(
-            "request_refused",
-            status=int(refused.status),
-            reason=refused.reason,
-            peer=peer,
-            method=request.method,
-            path=request.url.path,
-        )
 
     def drain(self) -> None:
         """Let nobody in any more. The pages stay, for probes that ask how this server is."""

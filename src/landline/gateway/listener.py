@@ -15,8 +15,10 @@ from picows import (
     WSUpgradeResponseWithListener,
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
+from starlette.requests import Request as Asked
 
-from landline.api.http import METHODS, RequestRefused, method_refused
+from landline.api.application import application
+from landline.api.http import METHODS, Http, RequestRefused, method_refused
 from landline.config.hosts import is_loopback
 from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
@@ -27,6 +29,7 @@ from landline.gateway.http_connection import (
 )
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
+from landline.gateway.request_facts import shown_peer
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
 from landline.protocol.identity import BadName, check_user_name
@@ -55,7 +58,7 @@ class Listener:
 
     def __init__(
         self,
-        runner: Runner,
+        http: Http,
         *,
         new_id: Callable[[], str],
         allowed_origins: Collection[str],
@@ -63,7 +66,7 @@ class Listener:
         is_local: bool,
     ) -> None:
         """`is_local`: it is for this machine alone, so no name but loopback's can mean it."""
-        self.runner = runner
+        self.runner = Runner(application(http, self._note))
         self._new_id = new_id
         self._allowed_origins = frozenset(allowed_origins)
         self._max_connections = max_connections
@@ -142,6 +145,18 @@ class Listener:
             origin=origin,
         )
         return _Upgrade(connection, key, SUBPROTOCOL in request.listed("sec-websocket-protocol"))
+
+    def _note(self, request: Asked, refused: RequestRefused) -> None:
+        """The application has refused a request."""
+        self._refused += 1
+        log.info(
+            "request_refused",
+            status=int(refused.status),
+            reason=refused.reason,
+            peer=shown_peer(request.client),
+            method=request.method,
+            path=request.url.path,
+        )
 
     def _free_hub(self) -> Hub:
         """Return the hub, when it takes one more. Raises: RequestRefused."""

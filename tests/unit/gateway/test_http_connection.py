@@ -1,15 +1,15 @@
 """How a request is read, and what a line in the log says of one that was refused."""
 
 import asyncio
-from http import HTTPStatus
+from typing import Any
 
 import pytest
 
-from landline.api.http import HttpResponse
-from landline.gateway.http_connection import HttpConnection
+from landline.gateway.asgi import Runner
+from landline.gateway.http_connection import ForTheApplication, HttpConnection
+from landline.gateway.http_request import HEAD_BYTES, Request
 from landline.gateway.request_facts import request_facts as _facts
 from landline.gateway.request_facts import shown_peer
-from landline.gateway.http_request import HEAD_BYTES, Request
 
 SECRET = "hunter2"
 
@@ -103,11 +103,20 @@ def test_an_address_is_told_so_that_its_port_can_be_seen(peername: object, shown
     assert shown_peer(peername) == shown
 
 
-class Open:
-    """A reception that answers everybody."""
+async def nothing(_scope: Any, _receive: Any, _send: Any) -> None: ...
 
-    def decide(self, request: Request, peer: str) -> HttpResponse:
-        return HttpResponse(HTTPStatus.OK, "text/plain", b"", {})
+
+class Open:
+    """A reception that takes everybody."""
+
+    runner = Runner(nothing)
+
+    def __init__(self) -> None:
+        self.taken: list[Request] = []
+
+    def decide(self, request: Request, peer: str) -> ForTheApplication:
+        self.taken.append(request)
+        return ForTheApplication()
 
     def refused(self) -> None: ...
 
@@ -129,6 +138,11 @@ class Wire(asyncio.Transport):
     def can_write_eof(self) -> bool:
         return False
 
+    def is_closing(self) -> bool:
+        return False
+
+    def resume_reading(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -140,9 +154,10 @@ async def test_the_limit_of_a_head_is_the_same_however_its_bytes_come(excess: in
     ways = [[data[:cut], data[cut:]] for cut in range(HEAD_BYTES - 2, len(data) + 1)]
     for parts in [*ways, [bytes([byte]) for byte in data]]:
         wire = Wire()
-        connection = HttpConnection(Open())
+        connection = HttpConnection(reception := Open())
         connection.connection_made(wire)
         for part in parts:
             connection.data_received(part)
-        assert wire.said.startswith(b"HTTP/1.1 431 " if excess else b"HTTP/1.1 200 ")
+        assert wire.said.startswith(b"HTTP/1.1 431 " if excess else b"")
+        assert len(reception.taken) == (0 if excess else 1)
         connection.connection_lost(None)

@@ -5,7 +5,8 @@ import json
 import pytest
 from websockets.utils import accept_key
 
-from landline.api.http import HttpResponse, RequestRefused
+from landline.api.http import RequestRefused
+from landline.gateway.http_connection import ForTheApplication
 from landline.gateway.http_request import read_head
 from landline.gateway.listener import _is_same_origin
 from landline.observability.metrics import series
@@ -65,7 +66,7 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
 async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
     edge = Edge()
     edge.admit()
-    assert not isinstance(edge.listener.decide(read_head(head), "peer"), HttpResponse)
+    assert not isinstance(edge.listener.decide(read_head(head), "peer"), ForTheApplication)
 
 
 @pytest.mark.parametrize("origin", ["https://chat.example.org", "http://127.0.0.1:8081"])
@@ -101,7 +102,7 @@ async def test_a_server_that_takes_no_clients_says_why() -> None:
             each.listener.decide(read_head(asked()), "peer")
         assert refused.value.status == 503
         assert refused.value.headers == {"Retry-After": "1"}
-        assert isinstance(each.listener.decide(page, "peer"), HttpResponse)
+        assert isinstance(each.listener.decide(page, "peer"), ForTheApplication)
 
 
 # On the wire --------------------------------------------------------------------------------------
