@@ -7,7 +7,8 @@ from typing import Any
 
 from landline.config.kinds import FILE, FLAG
 from landline.config.loading import printable
-from landline.config.settings import CONFIG_FILE, Option
+from landline.config.option import Option
+from landline.config.settings import CONFIG_FILE
 from landline.config.values import T, UnfitValue, ValueKind, check_characters
 from landline.errors import ConfigError
 from landline.protocol.identity import BadName, check_user_name

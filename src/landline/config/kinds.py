@@ -6,12 +6,20 @@ from pathlib import Path
 from typing import Final
 
 from landline.config.hosts import is_host_and_port, parse_host
+from landline.config.networks import Network, parse_network
 from landline.config.origins import parse_origin
-from landline.config.urls import parse_postgres_url, parse_redis_url
+from landline.config.urls import (
+    parse_postgres_url,
+    parse_public_url,
+    parse_redis_url,
+    parse_web_url,
+)
 from landline.config.values import UnfitValue, ValueKind
 
 ALL_ROLES: Final = ("gateway", "writer")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
+_TEXT_CHARACTERS: Final = 256
 _SHORTEST_SECONDS: Final = 0.001
 _LONGEST_SECONDS: Final = 24 * 3600.0
 
@@ -81,6 +89,42 @@ def _servers(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(servers))
 
 
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(map(parse_network, _items(text)))
+
+
+def _text(text: str) -> str:
+    if not 1 <= len(text) <= _TEXT_CHARACTERS or text != text.strip():
+        raise UnfitValue(
+            "is not such a text",
+            f"give 1 to {_TEXT_CHARACTERS} characters, with no blank at either end",
+        )
+    return text
+
+
+def _rate(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,3})?", text):
+        raise UnfitValue(
+            "is not a rate", "give how many in a second, e.g. 20 or 0.5; 0 is no limit"
+        )
+    return float(text)
+
+
+def _bytes_rate(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,12})(B|KiB|MiB)?", text)
+    if match is None:
+        raise UnfitValue(
+            "is not a number of bytes", "give how many in a second, e.g. 128KiB; 0 is no limit"
+        )
+    return float(int(match[1]) * _BYTES[match[2] or "B"])
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UnfitValue("is not a number", "give how many, e.g. 100; 0 is no limit")
+    return int(text)
+
+
 def _origins(text: str) -> frozenset[str]:
     return frozenset(map(parse_origin, _items(text)))
 
@@ -99,8 +143,6 @@ def one_of(*choices: str) -> ValueKind[str]:
 
     def parse(text: str) -> str:
         if text not in choices:
-            if len(choices) == 1:
-                raise UnfitValue("is not in this version yet", f"the only value is {choices[0]}")
             raise UnfitValue("is none of its values", f"give one of: {', '.join(choices)}")
         return text
 
@@ -120,3 +162,10 @@ SERVERS = ValueKind("HOST:PORT,...", _servers, toml=(str, list))
 ORIGINS = ValueKind("ORIGIN,...", _origins, toml=(str, list))
 POSTGRES_URL = ValueKind("URL", parse_postgres_url)
 REDIS_URL = ValueKind("URL", parse_redis_url)
+PUBLIC_URL = ValueKind("URL", parse_public_url)
+WEB_URL = ValueKind("URL", parse_web_url)
+NETWORKS = ValueKind("NETWORK,...", _networks, toml=(str, list))
+TEXT = ValueKind("TEXT", _text)
+RATE = ValueKind("NUMBER", _rate, toml=(int, float, str))
+BYTES_RATE = ValueKind("BYTES", _bytes_rate, toml=(int, str))
+COUNT = ValueKind("NUMBER", _count, toml=(int, str))

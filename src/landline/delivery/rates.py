@@ -5,12 +5,7 @@ there will be enough, and takes none: what was refused costs nothing, so whoever
 told is not refused again, unless they have sent something else meanwhile.
 """
 
-from dataclasses import dataclass
-from typing import Final
-
-MESSAGES_BURST: Final = 2.0  # in seconds' worth of the rate
-BYTES_BURST: Final = 8.0
-FRAMES_BURST: Final = 4.0
+from landline.config.limits import BYTES_BURST, MESSAGES_BURST, Limits
 
 
 class Bucket:
@@ -47,26 +42,13 @@ class Bucket:
         self._at = now
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What one user, or one session, may have on this server; 0 is no limit.
-
-    `messages` and `size_bytes` are a user's sends in a second, `frames` a session's frames of any
-    kind in a second.
-    """
-
-    messages: float = 0.0
-    size_bytes: float = 0.0
-    frames: float = 0.0
-
-
 class Rates:
     """The buckets of the users who have sent something of late. Empty when idle."""
 
     def __init__(self, limits: Limits) -> None:
         self._kinds = [
             (rate, rate * burst)
-            for rate, burst in ((limits.messages, MESSAGES_BURST), (limits.size_bytes, BYTES_BURST))
+            for rate, burst in ((limits.messages, MESSAGES_BURST), (limits.bytes, BYTES_BURST))
         ]
         self._users: dict[str, tuple[Bucket | None, ...]] = {}
 

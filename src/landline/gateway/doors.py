@@ -4,30 +4,20 @@ An address is what `Caller.place` says. Everything is counted on this server alo
 """
 
 from collections import Counter
-from dataclasses import dataclass
 from typing import Final
 
+from landline.config.limits import HANDSHAKES_BURST, Limits
 from landline.delivery.rates import Bucket
 
-HANDSHAKES_BURST: Final = 5.0  # in seconds' worth of the rate
 # A connection that has not said what it wants costs a file for five seconds. An address may have
 # this many times as many of them as sessions.
 _SILENT_SHARE: Final = 2
 
 
-@dataclass(frozen=True, slots=True)
-class DoorLimits:
-    """0 is no limit. `handshakes` are an address's in a second."""
-
-    user_connections: int = 0
-    address_connections: int = 0
-    handshakes: float = 0.0
-
-
 class Doors:
     """Counts who is here. Empty when nobody is, and nobody was of late."""
 
-    def __init__(self, limits: DoorLimits) -> None:
+    def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._handshakes: dict[str, Bucket] = {}
         self._sockets: Counter[str] = Counter()

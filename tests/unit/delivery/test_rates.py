@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from landline.delivery.rates import BYTES_BURST, MESSAGES_BURST, Bucket, Limits, Rates
+from landline.config.limits import BYTES_BURST, MESSAGES_BURST, Limits
+from landline.delivery.rates import Bucket, Rates
 
 STEP = 1e-6  # less than a millisecond, which is what people are told
 
@@ -35,7 +36,7 @@ def test_users_do_not_share() -> None:
 
 
 def test_bytes_count_beside_messages_and_what_is_refused_costs_nothing() -> None:
-    rates = Rates(Limits(messages=100, size_bytes=1_000))
+    rates = Rates(Limits(messages=100, bytes=1_000))
     assert rates.take("alice", int(1_000 * BYTES_BURST), 0.0) == 0.0
     for _ in range(1_000):
         assert rates.take("alice", 500, 0.0) == pytest.approx(0.5)
@@ -53,7 +54,7 @@ def test_one_that_is_larger_than_the_burst_passes_at_a_full_bucket_and_leaves_a_
 
 @given(st.lists(st.tuples(st.floats(0, 3), st.integers(1, 4_000)), max_size=50))
 def test_who_waits_as_they_are_told_is_not_refused_again(sends: list[tuple[float, int]]) -> None:
-    rates, now = Rates(Limits(messages=3, size_bytes=1_000)), 0.0
+    rates, now = Rates(Limits(messages=3, bytes=1_000)), 0.0
     for pause, size in sends:
         now += pause
         wait = rates.take("alice", size, now)
