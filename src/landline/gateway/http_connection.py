@@ -109,7 +109,8 @@ class HttpConnection(asyncio.Protocol):
         self._facts: dict[str, str] = {}
         self._path = ""  # of the last request whose head was sound
         self._deciding: asyncio.Task[None] | None = None
-        self._has_ended = False
+        self._has_ended = False  # the peer's side
+        self._is_answered = False
         self._reads = _Reads.HEAD
         self._received = bytearray()
         self._looked_at = 0
@@ -195,9 +196,13 @@ class HttpConnection(asyncio.Protocol):
 
     def answered(self) -> None:
         """See `Line`."""
-        if self._reads is _Reads.BODY:  # nobody asked for it: the rest of it is not read
-            self.finish()
-            return
+        self._is_answered = True
+        if self._reads is _Reads.NOTHING:
+            self._await_next()
+        # Otherwise the rest of a body that nobody asked for comes first.
+
+    def _await_next(self) -> None:
+        """Wait for the connection's next request."""
         self._reads = _Reads.HEAD
         if self._has_ended and not self._received:
             self.finish()
@@ -313,6 +318,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_left = _CHUNKED_BYTES if self._is_chunked else length
         self._reads = _Reads.BODY
         self._wait(BODY_SECONDS, self._time_is_up)
+        self._is_answered = False
         self._exchange.begin(request, closes=self._is_chunked)
 
     def _take_body(self) -> None:
@@ -326,6 +332,8 @@ class HttpConnection(asyncio.Protocol):
         if exchange.has_whole_body if self._is_chunked else not self._body_left:
             self._reads = _Reads.NOTHING
             self._wait(ANSWER_SECONDS, self.abort)
+            if self._is_answered:
+                self._await_next()
         elif not self._body_left:
             raise _body_too_large()
 
