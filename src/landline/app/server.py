@@ -6,8 +6,8 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import uvloop
@@ -22,6 +22,7 @@ from landline.config import Settings
 from landline.delivery import Delivery
 from landline.errors import LogLost, StartupError
 from landline.gateway.hub import Hub
+from landline.gateway.permissions import Authorizing
 from landline.observability.logging import (
     configure_logging,
     get_logger,
@@ -87,8 +88,24 @@ async def _serve(settings: Settings) -> int:
     except BaseException:
         front.listener.close()
         raise
-    server = Server(settings, server_id, parts, front)
-    return await server.serve(f"http://{_shown(host)}:{port}/", stop)
+    async with _asking(settings) as authorizing:
+        server = Server(settings, server_id, parts, front, authorizing)
+        return await server.serve(f"http://{_shown(host)}:{port}/", stop)
+
+
+@asynccontextmanager
+async def _asking(settings: Settings) -> AsyncIterator[Authorizing | None]:
+    if settings.authorize_url is None:
+        yield None
+        return
+    from landline.adapters.web import Web  # noqa: PLC0415 - its library takes a while to load
+    from landline.app.asking import authorizing_of  # noqa: PLC0415
+
+    web = Web()
+    try:
+        yield authorizing_of(settings, web)
+    finally:
+        await web.close()
 
 
 async def _open(settings: Settings, address: str) -> Parts:
@@ -138,7 +155,14 @@ def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> Startup
 class Server:
     """A gateway, a writer or both over the parts that it is given."""
 
-    def __init__(self, settings: Settings, server_id: str, parts: Parts, front: Front) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server_id: str,
+        parts: Parts,
+        front: Front,
+        authorizing: Authorizing | None = None,
+    ) -> None:
         self._parts = parts
         self._front = front
         self._delivery = Delivery(
@@ -158,6 +182,7 @@ class Server:
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
+            authorizing=authorizing,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._retention = RetentionWatch(

@@ -17,7 +17,8 @@ class Intake:
     """The sends of one session that are in flight, and its bad frames."""
 
     __slots__ = (
-        "_bad_frames", "_bytes", "_count", "is_blocked", "is_paused", "resumed_at", "unread",
+        "_bad_frames", "_bytes", "_count", "is_blocked", "is_held", "is_paused", "resumed_at",
+        "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -26,6 +27,7 @@ class Intake:
         self._bad_frames = 0
         self.is_paused = False
         self.is_blocked = False  # its connection lets nothing out, and is not read meanwhile
+        self.is_held = False  # it is not read while somebody is asked about a send of it
         self.resumed_at = float("-inf")  # when its connection was read late, or read again
         self.unread = Unread()
 
@@ -56,7 +58,8 @@ class Intake:
 
     def is_read(self, now: float) -> bool:
         """Say whether what came a moment ago is read by now."""
-        return not self.is_paused and not self.is_blocked and now - self.resumed_at > AFTER_SECONDS
+        is_stopped = self.is_paused or self.is_blocked or self.is_held
+        return not is_stopped and now - self.resumed_at > AFTER_SECONDS
 
     def take_good(self) -> None:
         """A good frame has come."""

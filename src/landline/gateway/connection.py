@@ -103,6 +103,7 @@ class Connection(WSListener):
         self._closing: asyncio.TimerHandle | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
+        self._is_held = False
         # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
         self._unread_since: float | None = None
         self._read_again_at = 0.0
@@ -141,6 +142,16 @@ class Connection(WSListener):
     def resume_reading(self) -> None:
         """Take frames again, those that wait first."""
         self._is_reading_paused = False
+        self._apply_reading()
+
+    def hold(self) -> None:
+        """Take no more frames: the one before them waits for somebody's word."""
+        self._is_held = True
+        self._apply_reading()
+
+    def release(self) -> None:
+        """Take frames again, those that wait first, unless there is another reason to pause."""
+        self._is_held = False
         self._apply_reading()
 
     def take_turn(self, until: float) -> bool:
@@ -342,7 +353,8 @@ class Connection(WSListener):
 
     def _is_paused(self) -> bool:
         """Say whether frames have to wait. After our goodbye they do not: one of them is theirs."""
-        return self._closing is None and (self._is_reading_paused or self._is_writing_paused)
+        is_paused = self._is_reading_paused or self._is_writing_paused or self._is_held
+        return is_paused and self._closing is None
 
     def _buffered(self) -> int:
         if self._transport is None:

@@ -33,7 +33,9 @@ from landline.delivery.decisions import (
 from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.connection import Connection
+from landline.gateway.held_sends import HeldSends
 from landline.gateway.membership import Membership
+from landline.gateway.permissions import Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
@@ -49,7 +51,7 @@ from landline.observability.metrics import (
     series,
 )
 from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
-from landline.protocol.client_frames import BadFrame, ClientFrame
+from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
 DRAIN_SECONDS = 8.0
@@ -86,7 +88,9 @@ class Hub:
         directory: Directory,
         bus: RoutingBus,
         sweep_interval: float,
+        authorizing: Authorizing | None = None,
     ) -> None:
+        """`authorizing`: who says who may write to whom; None: everybody may to everybody."""
         self.clock = clock
         self.turns = Turns(clock)
         self._delivery = delivery
@@ -121,7 +125,16 @@ class Hub:
             happened=happened,
             repeat_seconds=REPEAT_SECONDS if delivery.has_others else 0.0,
         )
-        self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened)
+        self._permissions: Permissions | None = None
+        self._held: HeldSends | None = None
+        if authorizing is not None:
+            self._permissions = Permissions(authorizing, clock=clock, spawn=self._spawn)
+            self._held = HeldSends(
+                self._permissions, delivery=delivery, spawn=self._spawn, happened=happened
+            )
+        self.posts = Posts(
+            delivery=delivery, new_id=new_id, happened=happened, permissions=self._permissions
+        )
         self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
 
     async def listen(self) -> None:
@@ -140,6 +153,7 @@ class Hub:
                 await self._fatal
             finally:
                 self._is_over = True  # before the tasks end: a group that ends takes no more
+                self._ask_nobody()
 
     def measure(self) -> Measured:
         """Return what the metrics show of connections and deliveries."""
@@ -165,6 +179,8 @@ class Hub:
             series("landline_hints_dropped_total"): self._routing.dropped,
             series("landline_bad_frames_total"): counters.bad_frames,
         }
+        if self._permissions is not None:
+            measured |= self._permissions.measure()
         for error, count in counters.errors.items():
             measured[series("landline_errors_total", code=error)] = count
         for close, count in self._meters.closes.items():
@@ -174,8 +190,9 @@ class Hub:
     async def drain(self) -> None:
         """Answer what is in flight, then close every connection with a time to come back."""
         self._delivery.drain()
+        self._ask_nobody()
         self._happened()
-        await self._until(self._delivery.is_drained, DRAIN_SECONDS)
+        await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
         self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
@@ -208,7 +225,10 @@ class Hub:
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
         """A good frame has arrived."""
-        self._delivery.receive(connection.session, frame)
+        if self._held is not None and isinstance(frame, Send):
+            self._held.take(connection, frame)
+        else:
+            self._delivery.receive(connection.session, frame)
         self._happened()
 
     def received_bad(self, connection: Connection, bad: BadFrame) -> None:
@@ -225,6 +245,10 @@ class Hub:
         """What a connection has said until now may have waited since then."""
         if self._delivery.has_others:
             self._delivery.left_unread(connection.session, since)
+
+    def _ask_nobody(self) -> None:
+        if self._permissions is not None:
+            self._permissions.end()
 
     # Carrying out ----------------------------------------------------------------------------
 

@@ -59,6 +59,11 @@ class ErrorCode(StrEnum):
         f"refused before the log {_RESERVED}",
         "send again, slower",
     )
+    FORBIDDEN = (
+        "forbidden",
+        "this user may not do that; a send is refused before the log",
+        "do not repeat; with `unknown` see [sending](#sending-without-losing)",
+    )
 
 
 class Outcome(StrEnum):
