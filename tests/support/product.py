@@ -45,7 +45,7 @@ class HttpServer:
         self.requests: list[Request] = []
         self.connections = 0
         self._server: asyncio.Server | None = None
-        self._writers: set[asyncio.StreamWriter] = set()
+        self._serving: set[asyncio.Task[None]] = set()
 
     def url(self, path: str = "/", who: str = "") -> str:
         return f"{'https' if self._tls else 'http'}://{who}127.0.0.1:{self.port}{path}"
@@ -59,19 +59,25 @@ class HttpServer:
 
     async def start(self) -> None:
         self._server = await asyncio.start_server(
-            self._serve, "127.0.0.1", self.port, ssl=self._tls
+            self._accept, "127.0.0.1", self.port, ssl=self._tls
         )
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def stop(self) -> None:
         if self._server is not None:
             self._server.close()
-        for writer in self._writers:
-            writer.transport.abort()
+        serving = list(self._serving)
+        for task in serving:
+            task.cancel()
+        await asyncio.gather(*serving, return_exceptions=True)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        task = asyncio.create_task(self._serve(reader, writer))
+        self._serving.add(task)
+        task.add_done_callback(self._serving.discard)
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._writers.add(writer)
-        self.connections += 1
         try:
             while True:
                 request = await _read(reader)
@@ -81,8 +87,7 @@ class HttpServer:
         except (asyncio.IncompleteReadError, OSError):
             pass
         finally:
-            self._writers.discard(writer)
-            writer.close()
+            writer.transport.abort()
 
 
 async def _read(reader: asyncio.StreamReader) -> Request:

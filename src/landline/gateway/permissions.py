@@ -20,7 +20,7 @@ from landline.protocol.codes import ErrorCode
 
 # From the first who wants to know; the wait for a free place is part of it.
 ASK_SECONDS: Final = 2.0
-# What is remembered: some 25 MB when it is full, and the pairs that were needed last stay.
+# What is remembered: some 30 MB when it is full, and the pairs that were needed last stay.
 PAIRS: Final = 100_000
 # At once, so that a burst of new pairs is no burst of connections for the product.
 QUESTIONS: Final = 64
