@@ -17,6 +17,21 @@ KEYS_BYTES: Final = 1024 * 1024
 KEYS_SECONDS: Final = 5.0
 
 
+class Outside:
+    """Everybody who is asked. Close it at the end."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises: ConfigError."""
+        self._web = web = Web()
+        url = settings.jwks_url
+        self.fetch_keys = fetches_keys(web, url) if url is not None else None
+        self.authorizing = authorizing_of(settings, web)
+
+    async def close(self) -> None:
+        """Let go of every connection."""
+        await self._web.close()
+
+
 def authorizing_of(settings: Settings, web: Web) -> Authorizing | None:
     """Return who says who may write to whom; None: nobody. Raises: ConfigError."""
     if settings.authorize_url is None:

@@ -6,14 +6,15 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager, suppress
-from typing import Any
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from landline.adapters.clock import SystemClock
 from landline.adapters.sqlite.opening import process_of
+from landline.app.access import Access
 from landline.app.embedded import open_embedded
 from landline.app.front import ROUTING_PART, Front
 from landline.app.parts import Parts
@@ -29,6 +30,7 @@ from landline.observability.logging import (
     reopen_log_files,
 )
 from landline.observability.metrics import Measured, Series, Value, series
+from landline.ports import Clock
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
@@ -44,6 +46,9 @@ PARTS_CLOSE_SECONDS = 2.0
 _NOT_HERE = frozenset(
     {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENXIO}
 )
+
+if TYPE_CHECKING:
+    from landline.app.asking import Outside
 
 log = get_logger(__name__)
 
@@ -75,7 +80,10 @@ async def _serve(settings: Settings) -> int:
     for line in settings.cautions:
         log.warning("unsafe_setting", setting=line)
     address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
-    front = Front(settings, new_id)
+    clock = SystemClock()
+    outside = _outside(settings)
+    access = Access(settings, clock, outside.fetch_keys if outside is not None else None)
+    front = Front(settings, new_id, access.gate, clock)
     try:
         await front.listener.open(sock)
     except OSError as error:  # somebody took the port after all, though we are bound to it
@@ -88,24 +96,23 @@ async def _serve(settings: Settings) -> int:
     except BaseException:
         front.listener.close()
         raise
-    async with _asking(settings) as authorizing:
-        server = Server(settings, server_id, parts, front, authorizing)
-        return await server.serve(f"http://{_shown(host)}:{port}/", stop)
-
-
-@asynccontextmanager
-async def _asking(settings: Settings) -> AsyncIterator[Authorizing | None]:
-    if settings.authorize_url is None:
-        yield None
-        return
-    from landline.adapters.web import Web  # noqa: PLC0415 - its library takes a while to load
-    from landline.app.asking import authorizing_of  # noqa: PLC0415
-
-    web = Web()
+    authorizing = outside.authorizing if outside is not None else None
+    server = Server(
+        settings, server_id, parts, front, access=access, clock=clock, authorizing=authorizing
+    )
     try:
-        yield authorizing_of(settings, web)
+        return await server.serve(f"http://{_shown(host)}:{port}/", stop)
     finally:
-        await web.close()
+        if outside is not None:
+            await outside.close()
+
+
+def _outside(settings: Settings) -> "Outside | None":
+    if settings.authorize_url is None and settings.jwks_url is None:
+        return None
+    from landline.app.asking import Outside  # noqa: PLC0415 - its library takes a while to load
+
+    return Outside(settings)
 
 
 async def _open(settings: Settings, address: str) -> Parts:
@@ -161,17 +168,22 @@ class Server:
         server_id: str,
         parts: Parts,
         front: Front,
+        *,
+        access: Access,
+        clock: Clock,
         authorizing: Authorizing | None = None,
     ) -> None:
         self._parts = parts
         self._front = front
+        self._access = access
         self._delivery = Delivery(
-            clock=(clock := SystemClock()),
+            clock=clock,
             new_id=new_id,
             server_id=server_id,
             durability=parts.event_log.durability,
             ack_timeout=settings.ack_timeout,
             has_others=settings.kafka is not None,
+            limits=settings.limits,
         )
         self._hub = Hub(
             delivery=self._delivery,
@@ -182,6 +194,8 @@ class Server:
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
+            gate=access.gate,
+            doors=front.doors,
             authorizing=authorizing,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
@@ -225,7 +239,12 @@ class Server:
         return exit_code
 
     def _start_services(self) -> list[asyncio.Task[None]]:
-        runs = {"hub": self._hub.run, "retention": self._retention.run, **self._parts.services}
+        runs = {
+            "hub": self._hub.run,
+            "retention": self._retention.run,
+            **self._parts.services,
+            **self._access.services,
+        }
         if self._writer is not None:
             runs["writer"] = self._writer.run
         return [asyncio.create_task(run(), name=name) for name, run in runs.items()]

@@ -34,9 +34,11 @@ class HeldSends:
     def __len__(self) -> int:
         return self._count
 
-    def take(self, connection: Connection, send: Send, *, is_service: bool = False) -> None:
+    def take(self, connection: Connection, send: Send) -> None:
         """A session has sent a message. Most pairs are known: then there is no task and no wait."""
-        verdict = self._permissions.recall(connection.user, send.to, is_service=is_service)
+        principal = connection.principal
+        assert principal is not None, "it is known whose it is"
+        verdict = self._permissions.recall(principal.user, send.to, is_service=principal.is_service)
         if verdict is not None:
             self._pass_on(connection.session, send, verdict)
             return

@@ -38,7 +38,8 @@ class Posts:
 
     async def post(self, user: str, send: Send, *, is_service: bool = False) -> bytes:
         """Send a message for a user. Returns the answer as a frame, `accepted` or `error`; always,
-        unless it is cancelled. The send goes on then, if it had begun.
+        unless it is cancelled. The send goes on then, if it had begun. `is_service`: the product
+        itself sends it, for whom no limits hold.
         """
         since, verdict = None, Verdict.ALLOWED
         if self._permissions is not None:
@@ -51,7 +52,9 @@ class Posts:
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[id] = answer
         try:
-            self._delivery.post(id, user, send, bar=BARS[verdict], since=since)
+            self._delivery.post(
+                id, user, send, is_limited=not is_service, bar=BARS[verdict], since=since
+            )
             self._happened()
             async with asyncio.timeout(POST_SECONDS):
                 return await answer
