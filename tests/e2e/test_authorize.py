@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from support.keys import jwk, published
 from support.peer import Peer
 from support.product import HttpServer, Request, response
 from support.server import ServerProcess
@@ -256,3 +257,19 @@ async def test_a_repeat_is_looked_for_though_it_may_not_be_sent_any_more(
         await alice.repeat("bob", REFUSED, "ref-2")
         await until(lambda: ("ref-2", "forbidden", "unknown") in answers(alice), "it is answered")
         assert "ref-2" not in alice.accepted
+
+
+async def test_published_keys_are_fetched(servers: list[ServerProcess], tmp_path: Path) -> None:
+    """And an issuer that answers nonsense is told in the log, without its address."""
+    bodies = [response({}, "500 Oops"), response(published(jwk("ES256", kid="one")))]
+
+    async def answer(_request: Request) -> bytes:
+        return bodies.pop(0) if len(bodies) > 1 else bodies[0]
+
+    async with HttpServer(answer) as issuer:
+        url = issuer.url(f"/keys?key={SECRET}", f"landline:{SECRET}@")
+        server = ServerProcess(tmp_path / "data", args=["--auth", "jwt", "--jwks-url", url])
+        servers.append(server)
+        await asyncio.to_thread(server.start)
+        await until(lambda: '"keys_fetched"' in server.log(), "the keys are there")
+    assert "it answers with status 500" in server.log()
