@@ -8,7 +8,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
@@ -23,6 +23,7 @@ from landline.config import Settings
 from landline.delivery import Delivery
 from landline.errors import LogLost, StartupError
 from landline.gateway.hub import Hub
+from landline.gateway.permissions import Authorizing
 from landline.observability.logging import (
     configure_logging,
     get_logger,
@@ -45,6 +46,9 @@ PARTS_CLOSE_SECONDS = 2.0
 _NOT_HERE = frozenset(
     {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENXIO}
 )
+
+if TYPE_CHECKING:
+    from landline.app.asking import Outside
 
 log = get_logger(__name__)
 
@@ -77,7 +81,8 @@ async def _serve(settings: Settings) -> int:
         log.warning("unsafe_setting", setting=line)
     address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
     clock = SystemClock()
-    access = Access(settings, clock, fetch=None)
+    outside = _outside(settings)
+    access = Access(settings, clock, outside.fetch_keys if outside is not None else None)
     front = Front(settings, new_id, access.gate, clock)
     try:
         await front.listener.open(sock)
@@ -91,8 +96,23 @@ async def _serve(settings: Settings) -> int:
     except BaseException:
         front.listener.close()
         raise
-    server = Server(settings, server_id, parts, front, access=access, clock=clock)
-    return await server.serve(f"http://{_shown(host)}:{port}/", stop)
+    authorizing = outside.authorizing if outside is not None else None
+    server = Server(
+        settings, server_id, parts, front, access=access, clock=clock, authorizing=authorizing
+    )
+    try:
+        return await server.serve(f"http://{_shown(host)}:{port}/", stop)
+    finally:
+        if outside is not None:
+            await outside.close()
+
+
+def _outside(settings: Settings) -> "Outside | None":
+    if settings.authorize_url is None and settings.jwks_url is None:
+        return None
+    from landline.app.asking import Outside  # noqa: PLC0415 - its library takes a while to load
+
+    return Outside(settings)
 
 
 async def _open(settings: Settings, address: str) -> Parts:
@@ -151,6 +171,7 @@ class Server:
         *,
         access: Access,
         clock: Clock,
+        authorizing: Authorizing | None = None,
     ) -> None:
         self._parts = parts
         self._front = front
@@ -175,6 +196,7 @@ class Server:
             sweep_interval=settings.sweep_interval,
             gate=access.gate,
             doors=front.doors,
+            authorizing=authorizing,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._retention = RetentionWatch(

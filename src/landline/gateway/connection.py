@@ -87,6 +87,7 @@ class Connection(WSListener):
         self._closing: asyncio.TimerHandle | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
+        self._is_held = False
         # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
         self._unread_since: float | None = None
         self._read_again_at = 0.0
@@ -152,6 +153,16 @@ class Connection(WSListener):
     def resume_reading(self) -> None:
         """Take frames again, those that wait first."""
         self._is_reading_paused = False
+        self._apply_reading()
+
+    def hold(self) -> None:
+        """Take no more frames: the one before them waits for somebody's word."""
+        self._is_held = True
+        self._apply_reading()
+
+    def release(self) -> None:
+        """Take frames again, those that wait first, unless there is another reason to pause."""
+        self._is_held = False
         self._apply_reading()
 
     def take_turn(self, until: float) -> bool:
@@ -401,6 +412,7 @@ class Connection(WSListener):
         return self._closing is None and (
             self._is_reading_paused
             or self._is_writing_paused
+            or self._is_held
             or self._pace_timer is not None
             or (self._sign_in is not None and self._sign_in.is_checking)
         )

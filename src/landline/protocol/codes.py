@@ -62,7 +62,7 @@ class ErrorCode(StrEnum):
     FORBIDDEN = (
         "forbidden",
         "this user may not do that; a send is refused before the log",
-        "do not repeat",
+        "do not repeat; with `unknown` see [sending](#sending-without-losing)",
     )
 
 
