@@ -126,7 +126,7 @@ class HttpConnection(asyncio.Protocol):
         answer, which it can still read.
         """
         if self._reads is _Reads.NOTHING:
-            return True
+            return self._can_half_close()
         if self._received and self._reads is _Reads.HEAD:
             self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request is incomplete"))
         return False
@@ -160,7 +160,7 @@ class HttpConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See `Line`."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def answered(self) -> None:
@@ -181,11 +181,11 @@ class HttpConnection(asyncio.Protocol):
         self._reads = _Reads.REST
         self._received.clear()
         transport.resume_reading()
-        if transport.can_write_eof():
+        if self._can_half_close():
             transport.write_eof()
             self._wait(LINGER_SECONDS, self._hang_up, RESPONSE_SECONDS)
-        else:
-            transport.close()
+        else:  # TLS says goodbye itself, and waits a moment for the peer's
+            self._wait(0, self._hang_up, RESPONSE_SECONDS)
 
     def is_closing(self) -> bool:
         """See `Line`."""
@@ -339,6 +339,10 @@ class HttpConnection(asyncio.Protocol):
             peer=self._peer,
             **facts,
         )
+
+    def _can_half_close(self) -> bool:
+        """Say whether the end of one side is not that of the other. TLS has no such thing."""
+        return self._transport is not None and self._transport.can_write_eof()
 
     def _hang_up(self, seconds_left: float) -> None:
         transport = self._transport

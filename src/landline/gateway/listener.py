@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Callable, Collection
 from http import HTTPStatus
 from typing import Any, Final
@@ -30,6 +31,7 @@ from landline.gateway.http_connection import (
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
 from landline.gateway.request_facts import shown_peer
+from landline.gateway.tls import TlsServer
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
 from landline.protocol.identity import BadName, check_user_name
@@ -73,13 +75,21 @@ class Listener:
         self._is_local = is_local
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
         self._http_connections: set[HttpConnection] = set()
         self._refused = 0
 
-    async def open(self, sock: socket.socket) -> None:
-        """Listen on a bound socket. Raises: OSError."""
+    async def open(
+        self, sock: socket.socket, tls: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
+        """Listen on a bound socket. `tls`: what a new connection is encrypted with; None: nothing.
+
+        Raises: OSError.
+        """
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
+        if tls is not None:
+            self._server = TlsServer(sock, tls, lambda: HttpConnection(self), self.refused)
+            return
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: HttpConnection(self), sock=sock, backlog=BACKLOG
