@@ -184,8 +184,9 @@ class HttpConnection(asyncio.Protocol):
         if self._can_half_close():
             transport.write_eof()
             self._wait(LINGER_SECONDS, self._hang_up, RESPONSE_SECONDS)
-        else:  # TLS says goodbye itself, and waits a moment for the peer's
-            self._wait(0, self._hang_up, RESPONSE_SECONDS)
+        else:  # TLS has a goodbye of its own: the peer has so long for it, and for what is unread
+            self._stop_waiting()
+            transport.close()
 
     def is_closing(self) -> bool:
         """See `Line`."""
@@ -360,10 +361,13 @@ class HttpConnection(asyncio.Protocol):
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, then, *arguments)
 
-    def _leave(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _leave(self) -> None:
+        self._stop_waiting()
         self._reception.went(self)
 
 

@@ -11,12 +11,13 @@ import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
-from landline.gateway.http_connection import HANDSHAKE_SECONDS
+from landline.gateway.http_connection import HANDSHAKE_SECONDS, RESPONSE_SECONDS
 from landline.gateway.request_facts import shown_peer
 from landline.observability.logging import get_logger
 
-# How long the peer has for the rest of what was written, and for its own goodbye.
-SHUTDOWN_SECONDS: Final = 3.0
+# How long the peer has for its goodbye. Before that it reads what was written, which the loop does
+# not tell apart: so it is as long as without TLS for a slow reader. WebSockets are cut earlier.
+SHUTDOWN_SECONDS: Final = RESPONSE_SECONDS
 # What waits decrypted by nobody while a connection is not read; the loop reads it all the same, and
 # would let 256 KiB pile up. It is more than the largest record of TLS.
 UNREAD_BYTES: Final = 32 * 1024
