@@ -10,6 +10,7 @@ from typing import Any
 import uvloop
 
 from landline.adapters.clock import SystemClock
+from landline.app.access import Access
 from landline.app.binding import Place, admin_place, bind, cannot_listen, main_place
 from landline.app.certificates import open_certificate
 from landline.app.embedded import open_embedded
@@ -23,6 +24,7 @@ from landline.errors import LogLost
 from landline.gateway.hub import Hub
 from landline.observability.logging import configure_logging, get_logger
 from landline.observability.metrics import Measured, Series, Value, series
+from landline.ports import Clock
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
@@ -67,7 +69,10 @@ async def _serve(settings: Settings, hangup: Hangup) -> int:
     for line in settings.cautions:
         log.warning("unsafe_setting", setting=line)
     address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
-    front = Front(settings, new_id)
+    clock = SystemClock()
+    access = Access(settings, clock, fetch=None)
+    hangup.add(access.read_again)
+    front = Front(settings, new_id, access.gate, clock)
     if certificate is not None:
         certificate.warn()
         hangup.add(certificate.read_again)
@@ -84,7 +89,7 @@ async def _serve(settings: Settings, hangup: Hangup) -> int:
     except BaseException:
         front.close()
         raise
-    server = Server(settings, server_id, parts, front)
+    server = Server(settings, server_id, parts, front, access=access, clock=clock)
     scheme = "http" if certificate is None else "https"
     return await server.serve(_url(scheme, settings.host, port), stop)
 
@@ -100,16 +105,27 @@ async def _open(settings: Settings, address: str) -> Parts:
 class Server:
     """A gateway, a writer or both over the parts that it is given."""
 
-    def __init__(self, settings: Settings, server_id: str, parts: Parts, front: Front) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server_id: str,
+        parts: Parts,
+        front: Front,
+        *,
+        access: Access,
+        clock: Clock,
+    ) -> None:
         self._parts = parts
         self._front = front
+        self._access = access
         self._delivery = Delivery(
-            clock=(clock := SystemClock()),
+            clock=clock,
             new_id=new_id,
             server_id=server_id,
             durability=parts.event_log.durability,
             ack_timeout=settings.ack_timeout,
             has_others=settings.kafka is not None,
+            limits=settings.limits,
         )
         self._hub = Hub(
             delivery=self._delivery,
@@ -120,6 +136,8 @@ class Server:
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
+            gate=access.gate,
+            doors=front.doors,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._retention = RetentionWatch(
@@ -162,7 +180,12 @@ class Server:
         return exit_code
 
     def _start_services(self) -> list[asyncio.Task[None]]:
-        runs = {"hub": self._hub.run, "retention": self._retention.run, **self._parts.services}
+        runs = {
+            "hub": self._hub.run,
+            "retention": self._retention.run,
+            **self._parts.services,
+            **self._access.services,
+        }
         if self._writer is not None:
             runs["writer"] = self._writer.run
         return [asyncio.create_task(run(), name=name) for name, run in runs.items()]

@@ -9,7 +9,7 @@ from starlette.requests import Request as Asked
 from landline.api.application import application
 from landline.api.http import Http, RequestRefused
 from landline.gateway.asgi import Runner
-from landline.gateway.http_connection import ForTheApplication, HttpConnection
+from landline.gateway.http_connection import ForTheApplication, HttpConnection, Peer
 from landline.gateway.http_request import Request
 from landline.gateway.request_facts import shown_peer
 from landline.observability.logging import get_logger
@@ -26,7 +26,7 @@ class AdminListener:
     """
 
     def __init__(self, http: Http) -> None:
-        self.runner = Runner(application(http, _note))
+        self.runner = Runner(application(http, None, _note))
         self._server: asyncio.Server | None = None
         self._connections: set[HttpConnection] = set()
 
@@ -46,16 +46,21 @@ class AdminListener:
 
     # What a connection asks for -------------------------------------------------------------------
 
-    def decide(self, _request: Request, _peer: str) -> ForTheApplication:
+    def decide(self, _request: Request, _peer: Peer) -> ForTheApplication:
         """See `Reception`."""
         return ForTheApplication()
+
+    def whose(self, _request: Request, peer: Peer) -> dict[str, str]:
+        """See `Reception`."""
+        return {"peer": shown_peer(peer)}
 
     def refused(self) -> None:
         """See `Reception`. What operators ask in vain is no news for the metrics."""
 
-    def came(self, connection: HttpConnection) -> None:
+    def came(self, connection: HttpConnection, _peer: Peer) -> bool:
         """See `Reception`."""
         self._connections.add(connection)
+        return True
 
     def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""

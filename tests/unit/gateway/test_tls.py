@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 from landline.api.http import Http, Readiness
 from landline.app.certificates import Certificate
 from landline.gateway import tls
-from landline.gateway.listener import Listener
+from landline.gateway.admin import AdminListener
+from landline.gateway.http_connection import HttpConnection
 from landline.gateway.tls import TlsServer, reason_of
 from support.pair import on_uvloop
 from support.papers import HOST, Papers
@@ -31,22 +32,16 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 
 @asynccontextmanager
 async def listening(papers: Papers) -> AsyncIterator[int]:
-    """A listener with TLS and a large page, at a port."""
-    listener = Listener(
-        Http(Readiness, lambda: LARGE),
-        new_id=str,
-        allowed_origins=(),
-        max_connections=1,
-        is_local=True,
-    )
+    """A large page behind TLS, at a port."""
+    reception = AdminListener(Http(Readiness, lambda: LARGE))
     sock = socket.create_server((HOST, 0))
     port = sock.getsockname()[1]
-    await listener.open(sock, Certificate(papers.certificate, papers.key).context)
-    server = listener._server
-    assert isinstance(server, TlsServer)
+    context = Certificate(papers.certificate, papers.key).context
+    server = TlsServer(sock, context, lambda: HttpConnection(reception), reception.refused)
     yield port
-    listener.close()
-    listener.close()  # a second time does no harm
+    server.close()
+    server.close()  # a second time does no harm
+    reception.close()
     await until(lambda: not server._handshakes, "no handshake is left")
     with pytest.raises(OSError, match=r"[Cc]onnect"):
         await asyncio.open_connection(HOST, port)
