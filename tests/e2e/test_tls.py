@@ -23,6 +23,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 import landline
+from landline.gateway.tls import SHUTDOWN_SECONDS
 from landline_stack.ports import free_port
 from support.papers import HOST, Papers, TlsServerProcess
 from support.peer import Peer
@@ -207,6 +208,25 @@ async def test_a_client_that_ends_tls_alone_is_gone(
         await until(lambda: len(lines(secure, "connection_closed")) == 1, "it is gone")
         async with Peer(secure.ws_url, "bob") as bob:
             await until(lambda: bob.received == {each["id"] for each in sent}, "bob has all")
+
+
+async def test_who_says_goodbye_and_then_nothing_is_cut(
+    secure: TlsServerProcess, papers: Papers
+) -> None:
+    """TLS would wait longer than a WebSocket does."""
+
+    def leave() -> ssl.SSLSocket:
+        plain = socket.create_connection((HOST, secure.port))
+        line = papers.client().wrap_socket(plain, server_hostname=HOST)
+        line.sendall(request(secure.port))
+        assert line.recv(12) == b"HTTP/1.1 101"
+        line.sendall(frame(CLOSE, (1000).to_bytes(2, "big")))
+        return line
+
+    line = await asyncio.to_thread(leave)
+    gone = SHUTDOWN_SECONDS * 2 / 3
+    await until(lambda: len(lines(secure, "connection_closed")) == 1, "it is gone", seconds=gone)
+    line.close()
 
 
 async def test_a_request_that_is_cut_short_is_noted(
