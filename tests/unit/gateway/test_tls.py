@@ -7,6 +7,7 @@ import ssl
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -16,7 +17,7 @@ from landline.app.certificates import Certificate
 from landline.gateway import tls
 from landline.gateway.admin import AdminListener
 from landline.gateway.http_connection import HttpConnection
-from landline.gateway.tls import TlsServer, reason_of
+from landline.gateway.tls import UNREAD_BYTES, TlsServer, reason_of
 from support.pair import on_uvloop
 from support.papers import HOST, Papers
 from support.raw import RawSocket
@@ -110,6 +111,30 @@ async def test_a_process_without_files_accepts_again_later(
     writer.close()
     await asyncio.wait_for(writer.wait_closed(), 60)
     server.close()
+
+
+def test_what_waits_of_a_connection_that_is_not_read_is_little(papers: Papers) -> None:
+    """The loop's own bound is eight times as high."""
+
+    class Silent(asyncio.Protocol):
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            made.append(transport)
+
+    made: list[Any] = []
+
+    @on_uvloop
+    async def go() -> None:
+        sock = socket.create_server((HOST, 0))
+        context = Certificate(papers.certificate, papers.key).context
+        server = TlsServer(sock, context, Silent, lambda: None)
+        _, writer = await asyncio.open_connection(HOST, sock.getsockname()[1], ssl=papers.client())
+        await until(lambda: bool(made) and not server._handshakes, "it is connected")
+        assert made[0].get_read_buffer_limits()[1] == UNREAD_BYTES
+        writer.close()
+        await asyncio.wait_for(writer.wait_closed(), 60)
+        server.close()
+
+    go()
 
 
 def of(reason: str | None) -> ssl.SSLError:
