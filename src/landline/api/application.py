@@ -23,9 +23,11 @@ Answer = Callable[[Request], Awaitable[HttpResponse]]
 
 
 def application(
-    http: Http, backend: Backend, note: Callable[[Request, RequestRefused], None]
+    http: Http, backend: Backend | None, note: Callable[[Request, RequestRefused], None]
 ) -> Starlette:
-    """Return the application. `note` is told of each request that is refused."""
+    """Return the application. `backend` has what programs ask for; None: here they ask nothing.
+    `note` is told of each request that is refused.
+    """
 
     async def page(request: Request) -> HttpResponse:
         return http.answer(request.method, request.scope["raw_path"].decode("ascii"))
@@ -35,22 +37,24 @@ def application(
         note(request, error)
         return _response(error.answer(request.url.path))
 
+    made = Starlette(
+        routes=[*(_interface(backend) if backend is not None else ()), Mount("/", _Endpoint(page))],
+        exception_handlers={RequestRefused: refused},
+    )
+    made.router.redirect_slashes = False  # an address has one spelling
+    return made
+
+
+def _interface(backend: Backend) -> list[Route]:
     described = json_response(HTTPStatus.OK, openapi.document())
 
     async def description(_request: Request) -> HttpResponse:
         return described
 
-    post = partial(post_message, backend=backend)
-    made = Starlette(
-        routes=[
-            Route("/v1/messages", _Resource({"POST": post})),
-            Route("/v1/openapi.json", _Resource({"GET": description})),
-            Mount("/", _Endpoint(page)),
-        ],
-        exception_handlers={RequestRefused: refused},
-    )
-    made.router.redirect_slashes = False  # an address has one spelling
-    return made
+    return [
+        Route("/v1/messages", _Resource({"POST": partial(post_message, backend=backend)})),
+        Route("/v1/openapi.json", _Resource({"GET": description})),
+    ]
 
 
 class _Endpoint:

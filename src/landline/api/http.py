@@ -80,11 +80,22 @@ class Http:
     format.
     """
 
-    def __init__(self, readiness: Callable[[], Readiness], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        readiness: Callable[[], Readiness],
+        metrics: Callable[[], bytes],
+        *,
+        is_for_operators: bool = True,
+        is_for_users: bool = True,
+    ) -> None:
+        """Operators see metrics, and what is wrong with the server. Users see the web client."""
         self._readiness = readiness
         self._metrics = metrics
-        self._pages = load_pages()
-        self._own = {"/healthz": _alive, "/readyz": self._ready, "/metrics": self._numbers}
+        self._is_for_operators = is_for_operators
+        self._pages = load_pages() if is_for_users else {}
+        self._own = {"/healthz": _alive, "/readyz": self._ready}
+        if is_for_operators:
+            self._own["/metrics"] = self._numbers
 
     def answer(self, method: str, path: str) -> HttpResponse:
         """Return the answer to a request for this path (without its query). Raises: RequestRefused.
@@ -108,7 +119,9 @@ class Http:
         now = self._readiness()
         word = "not ready" if now.problems else "degraded" if now.missing else "ready"
         status = HTTPStatus.SERVICE_UNAVAILABLE if now.problems else HTTPStatus.OK
-        body = {"status": word, "problems": {**now.problems, **now.missing}}
+        body: dict[str, object] = {"status": word}
+        if self._is_for_operators:
+            body["problems"] = {**now.problems, **now.missing}
         return _plain(status, _JSON, orjson.dumps(body))
 
     def _numbers(self) -> HttpResponse:

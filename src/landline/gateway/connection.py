@@ -131,6 +131,8 @@ class Connection(WSListener):
         transport = self._transport
         if transport is None or self._closing is not None:
             return
+        if transport.underlying_transport.is_closing():  # the peer has ended TLS: it takes a while
+            return
         self._frames_out += 1
         transport.send(WSMsgType.TEXT, frame)
         if self._is_writing_paused and self._buffered() > WRITE_LIMIT_BYTES:
@@ -384,6 +386,9 @@ class Connection(WSListener):
         if self._closing is None:
             self._close_code, code = answer_to(payload)
             transport.send_close(code)  # type: ignore[arg-type]  # an enum in the stub alone
+            # TLS waits for the peer's goodbye.
+            loop = asyncio.get_running_loop()
+            self._closing = loop.call_later(CLOSE_WITHIN_SECONDS, self.abort)
         transport.disconnect()
 
     def _apply_reading(self) -> None:

@@ -153,7 +153,7 @@ class HttpConnection(asyncio.Protocol):
         if self._reads is _Reads.HEAD and self._received:
             self._go_on()  # another whole request may be there
         if self._reads is _Reads.NOTHING:
-            return True
+            return self._can_half_close()
         if self._deciding is not None:
             self._deciding.cancel()
         if self._received.strip(b"\r\n") and self._reads is _Reads.HEAD:
@@ -191,7 +191,7 @@ class HttpConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See `Line`."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def answered(self) -> None:
@@ -219,10 +219,11 @@ class HttpConnection(asyncio.Protocol):
         self._reads = _Reads.REST
         self._received.clear()
         transport.resume_reading()
-        if transport.can_write_eof():
+        if self._can_half_close():
             transport.write_eof()
             self._wait(LINGER_SECONDS, self._hang_up, RESPONSE_SECONDS)
-        else:
+        else:  # TLS has a goodbye of its own: the peer has so long for it, and for what is unread
+            self._stop_waiting()
             transport.close()
 
     def is_closing(self) -> bool:
@@ -402,6 +403,10 @@ class HttpConnection(asyncio.Protocol):
             **facts,
         )
 
+    def _can_half_close(self) -> bool:
+        """Say whether the end of one side is not that of the other. TLS has no such thing."""
+        return self._transport is not None and self._transport.can_write_eof()
+
     def _hang_up(self, seconds_left: float) -> None:
         transport = self._transport
         if transport is None:
@@ -418,10 +423,13 @@ class HttpConnection(asyncio.Protocol):
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, then, *arguments)
 
-    def _leave(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _leave(self) -> None:
+        self._stop_waiting()
         self._reception.went(self)
 
 
