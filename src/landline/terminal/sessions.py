@@ -1,5 +1,6 @@
 """A user's sessions, as `landline sessions` shows and closes them, over a server's HTTP API."""
 
+import ssl
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -90,7 +91,9 @@ class Sessions:
         try:
             # For a proxy of the environment 127.0.0.1 is another machine. Redirects are not
             # followed: the token is for this server.
-            with httpx.Client(timeout=_SECONDS, trust_env=not is_loopback) as client:
+            with httpx.Client(
+                timeout=_SECONDS, trust_env=not is_loopback, verify=ssl.create_default_context()
+            ) as client:
                 response = client.request(method, url, params=query, headers=headers)
         except httpx.TimeoutException:
             raise NotDone(f"{self._base} does not answer within {_SECONDS:g} s") from None
