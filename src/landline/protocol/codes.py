@@ -118,4 +118,5 @@ class CloseCode(IntEnum):
         "no token in time, one that is not taken, or one that has expired",
         "with a fresh token",
     )
+    FORBIDDEN = 4403, "closed by an administrator", "no, unless a person says so"
     NO_PROGRESS = 4408, "no acknowledgement, or no bytes read, in time", "yes; acknowledge faster"
