@@ -21,6 +21,7 @@ from support.peer import Peer
 from support.waiting import until
 
 DOCKERFILE = read("Dockerfile").replace("\\\n", " ")
+SECRET = b"a secret of thirty-two bytes, or more"
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), NOBODY)
 
@@ -165,10 +166,43 @@ def test_a_port_that_is_none_is_the_default(port: str, package: Path, tmp_path: 
     assert done.stdout == "http://127.0.0.1:8081/healthz\n"
 
 
-def test_it_asks_for_somebody_who_takes_responsibility(package: Path, tmp_path: Path) -> None:
-    variables = environment(tmp_path, package, LANDLINE_HOST="0.0.0.0")  # noqa: S104 - it is refused
+TOKENS = {"LANDLINE_AUTH": "jwt", "LANDLINE_JWT_SECRET_FILE": "jwt-secret"}
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, ["--auth jwt --jwt-secret-file FILE", "--insecure"]),
+        ({"LANDLINE_AUTH": "jwt"}, ["LANDLINE_AUTH=jwt", "--jwt-secret-file FILE"]),
+        ({"LANDLINE_JWT_SECRET_FILE": "jwt-secret"}, ["LANDLINE_JWT_SECRET_FILE", "--auth jwt"]),
+    ],
+    ids=["nothing", "no secret", "a secret alone"],
+)
+def test_it_says_what_is_missing(
+    given: dict[str, str], missing: list[str], package: Path, tmp_path: Path
+) -> None:
+    variables = environment(tmp_path, package, LANDLINE_HOST="0.0.0.0", **given)  # noqa: S104 - it is refused
     with container(variables, tmp_path) as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert b"--insecure" in output
+    assert all(each.encode() in output for each in missing), output
     assert output.count(b"\n") <= 2
+
+
+async def test_it_starts_with_a_secret_for_tokens(package: Path, tmp_path: Path) -> None:
+    """As it is meant to be run: on every address, with a secret that was mounted."""
+    (tmp_path / "jwt-secret").write_bytes(SECRET + b"\n")
+    port = free_port()
+    variables = environment(
+        tmp_path,
+        package,
+        LANDLINE_HOST="0.0.0.0",  # noqa: S104 - whoever comes needs a token
+        LANDLINE_PORT=str(port),
+        **TOKENS,
+    )
+    with container(variables, tmp_path) as process:
+        await until(lambda: is_healthy(variables), "the health check succeeds")
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert SECRET not in output
