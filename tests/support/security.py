@@ -269,11 +269,12 @@ ROWS: Final = {
     "S22": Row(
         "Somebody on the inner network listens, or misuses a server's account.",
         "TLS and passwords to Kafka, PostgreSQL and Redis. A server's accounts can do what it"
-        " needs and nothing else.",
+        " needs and nothing else. A line without TLS that leaves the machine is warned of.",
         "the rights of [deploy.md](deploy.md) are enough; 30 things beyond them are refused",
         (
             "stack/test_least_rights.py::test_the_rights_of_the_page_are_enough",
             "stack/test_least_rights.py::test_the_rights_of_the_page_are_no_more_than_needed",
+            "unit/app/test_plain_text.py::test_what_is_warned_of",
             "stack/test_tls.py::test_a_message_goes_its_way_through_tls",
             "stack/test_tls.py::test_an_authority_that_is_not_theirs_is_told_in_a_line",
         ),
