@@ -8,16 +8,19 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
+import jwt
 import pytest
 
 from landline_stack.ports import free_port
 from support.pages import ROOT, read
 from support.peer import Peer
+from support.raw import dialled, request
 from support.waiting import until
 
 DOCKERFILE = read("Dockerfile").replace("\\\n", " ")
@@ -175,8 +178,9 @@ TOKENS = {"LANDLINE_AUTH": "jwt", "LANDLINE_JWT_SECRET_FILE": "jwt-secret"}
         ({}, ["--auth jwt --jwt-secret-file FILE", "--insecure"]),
         ({"LANDLINE_AUTH": "jwt"}, ["LANDLINE_AUTH=jwt", "--jwt-secret-file FILE"]),
         ({"LANDLINE_JWT_SECRET_FILE": "jwt-secret"}, ["LANDLINE_JWT_SECRET_FILE", "--auth jwt"]),
+        (TOKENS, ["--jwt-secret-file", "jwt-secret"]),
     ],
-    ids=["nothing", "no secret", "a secret alone"],
+    ids=["nothing", "no secret", "a secret alone", "no file"],
 )
 def test_it_says_what_is_missing(
     given: dict[str, str], missing: list[str], package: Path, tmp_path: Path
@@ -202,7 +206,14 @@ async def test_it_starts_with_a_secret_for_tokens(package: Path, tmp_path: Path)
     )
     with container(variables, tmp_path) as process:
         await until(lambda: is_healthy(variables), "the health check succeeds")
+        token = jwt.encode({"sub": "alice", "exp": time.time() + 60}, SECRET, "HS256")
+        wrong = jwt.encode({"sub": "alice", "exp": time.time() + 60}, SECRET * 2, "HS256")
+        for shown, status in ((token, 101), (wrong, 401)):
+            async with dialled(port) as raw:
+                headers = [("Authorization", f"Bearer {shown}")]
+                assert (await raw.upgrade(request(port, "/ws/chat", headers))).status == status
         process.terminate()
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
     assert SECRET not in output
+    assert token.encode() not in output

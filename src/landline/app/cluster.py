@@ -23,7 +23,6 @@ from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.postgres import PostgresMessageStore
 from landline.adapters.redis import RedisDirectory
 from landline.app.parts import Parts
-from landline.app.plain_text import plain_text
 from landline.config import Settings
 from landline.errors import LogLost, LogUnavailable, StartupError, StoreUnavailable
 from landline.model import LogIdentity
@@ -43,8 +42,6 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
     assert settings.postgres is not None, "config.loading sees to it"
     server_id, _, incarnation = address.partition("/")
     cluster = kafka_cluster(settings, server_id)
-    for advice in plain_text(settings):
-        log.warning("connection_in_plain_text", advice=advice)
     topic = await look_at_kafka(settings, cluster)
     broken = [*topic.broken, *await postgres.check(settings.postgres)]
     _judge(settings, broken)
