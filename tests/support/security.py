@@ -112,7 +112,8 @@ ROWS: Final = {
         "A session outlives the right to it.",
         "It ends at its token's `exp`, also while Redis is down. An administrator ends all"
         " sessions of a user on every server.",
-        "by a hint, by the poll without Redis or without the routing topic, and whatever is lost on the way",
+        "every session on every server: by a hint, by the poll where Redis or the topic is away,"
+        " and whatever is lost on the way",
         (
             f"{_SIGN_IN}::test_a_session_ends_with_its_token_unless_a_fresh_one_came_before",
             "cluster/test_revocations.py::test_a_hint_alone_ends_the_sessions_on_every_server",
@@ -123,7 +124,7 @@ ROWS: Final = {
     ),
     "S06": Row(
         "A client writes in somebody else's name.",
-        "The sender is the session's user, never a field of a frame. A service alone may say whom it"
+        "The sender is the session's user, never a field of a frame. Only a service may say whom it"
         " acts for. With `--authorize-url` the product says who may write to whom, before the log.",
         "every field that could name a sender, in every frame: ignored",
         (
