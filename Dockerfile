@@ -1,5 +1,7 @@
 # The server in an image: docker build -t landline . && docker run --rm landline --version
 # How it is meant to be run: docs/deploy.md, and compose.yaml for all of it on one machine.
+# It listens for everybody, so it starts only when it is told how it knows who somebody is, such as
+# LANDLINE_AUTH=jwt and LANDLINE_JWT_SECRET_FILE=/run/secrets/jwt-secret.
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
