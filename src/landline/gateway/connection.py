@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import deque
+from collections.abc import Mapping
 from typing import NamedTuple, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -111,6 +112,17 @@ class Connection(WSListener):
         self._frames_in = 0
         self._frames_out = 0
         self._close_code = NO_CLOSE_FRAME
+
+    @property
+    def facts(self) -> Mapping[str, str]:
+        """Return where it comes from: `peer`, and `origin` where a browser has said it."""
+        return self._from
+
+    @property
+    def opened_at_ms(self) -> int:
+        """Return when it was opened: milliseconds since the Unix epoch, by the clock of now."""
+        clock = self._owner.clock
+        return clock.wall_ms() - round((clock.monotonic() - self._opened_at) * 1000)
 
     # What the hub asks for -------------------------------------------------------------------
 

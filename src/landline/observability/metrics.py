@@ -119,6 +119,11 @@ METRICS: Final = (
         "Hints given up because too many waited for the directory; the sweep delivers.",
     ),
     Declaration(
+        "landline_revocations_total",
+        "counter",
+        "Times this server learned that all sessions of a user are to end.",
+    ),
+    Declaration(
         "landline_usable",
         "gauge",
         "Whether log, store and routing can be used: what /readyz says.",

@@ -59,6 +59,11 @@ class ErrorCode(StrEnum):
         f"refused before the log {_RESERVED}",
         "send again, slower",
     )
+    FORBIDDEN = (
+        "forbidden",
+        "this user may not do that; a send is refused before the log",
+        "do not repeat",
+    )
 
 
 class Outcome(StrEnum):
@@ -105,4 +110,5 @@ class CloseCode(IntEnum):
     )
     OVERLOADED = 1013, f"overloaded {_RESERVED}", "yes, after some seconds"
     NOT_AUTHENTICATED = 4401, f"not authenticated {_RESERVED}", "with a valid token"
+    FORBIDDEN = 4403, "closed by an administrator", "no, unless a person says so"
     NO_PROGRESS = 4408, "no acknowledgement, or no bytes read, in time", "yes; acknowledge faster"

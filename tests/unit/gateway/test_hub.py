@@ -11,7 +11,12 @@ import pytest
 
 from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
-from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.adapters.sqlite import (
+    Database,
+    SqliteEventLog,
+    SqliteMessageStore,
+    SqliteRevocations,
+)
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
 from landline.errors import DirectoryUnavailable, LogUnavailable
 from landline.gateway import hub as hubs
@@ -74,6 +79,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     parts: dict[str, Any] = {
         "delivery": make_heart(clock, has_others=False),
         "store": SqliteMessageStore(database),
+        "revocations": SqliteRevocations(database),
     }
     return Hub(
         clock=clock,
