@@ -1,7 +1,7 @@
 """Times on the wire: RFC 3339, UTC, milliseconds."""
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Final
 
@@ -38,7 +38,7 @@ def read_rfc3339(text: str) -> int:
         read = None
     if read is None:
         raise ValueError("no date and time of RFC 3339, such as 2026-01-02T03:04:05Z")
-    return int((read - _EPOCH).total_seconds() * 1000)
+    return (read - _EPOCH) // timedelta(milliseconds=1)
 
 
 @lru_cache(maxsize=1024)  # a batch of the log shares one time

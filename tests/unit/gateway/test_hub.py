@@ -66,9 +66,13 @@ class Client:
     def __init__(self, session: str) -> None:
         self.session = session
         self.answers: list[dict[str, Any]] = []
+        self.closed_with: tuple[int, str] | None = None
 
     def transmit(self, frame: bytes) -> None:
         self.answers.append(orjson.loads(frame))
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed_with = code, reason
 
     def beat(self, now: float) -> None: ...
 
@@ -173,4 +177,28 @@ async def test_a_repeat_does_not_wait_for_the_partition_of_others(
 
         await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
         await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
+    await database.close()
+
+
+async def test_a_user_whose_sessions_are_ended_is_told_by_whom_and_is_not_let_in_again(
+    tmp_path: Path,
+) -> None:
+    database = Database(tmp_path, lambda _why: None)
+    hub = make_hub(database, MemoryDirectory({}, "ws-1/run"))
+    await hub.listen()
+    async with running(hub.run()):
+        before: Any = Client("before")
+        hub.opened(before)
+        await until(lambda: bool(before.answers), "the session is welcomed")
+        far_ms = hub.clock.wall_ms() + 3_600_000
+        await hub.revocations.revoke("alice", far_ms, "backend")
+        await until(lambda: before.closed_with is not None, "the session is closed")
+        after: Any = Client("after")
+        hub.opened(after)
+        await go_round(5)
+    assert before.closed_with == after.closed_with == (4403, "closed by an administrator")
+    assert after.answers == []
+    hub.closed(before, 4403)
+    hub.closed(after, 4403)
+    assert hub.connection_count == 0
     await database.close()
