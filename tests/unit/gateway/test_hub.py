@@ -202,3 +202,21 @@ async def test_a_user_whose_sessions_are_ended_is_told_by_whom_and_is_not_let_in
     hub.closed(after, 4403)
     assert hub.connection_count == 0
     await database.close()
+
+
+async def test_a_hub_finds_in_the_store_whose_sessions_are_to_end_and_who_is_refused(
+    tmp_path: Path,
+) -> None:
+    database = Database(tmp_path, lambda _why: None)
+    store = SqliteRevocations(database)
+    await store.revoke("bob", SystemClock().wall_ms() + 3_600_000)
+    hub = make_hub(database, MemoryDirectory({}, "ws-1/run"))
+    await hub.listen()
+    assert hub.revocations.is_refused("bob")
+    async with running(hub.run()):
+        client: Any = Client("s1")
+        hub.opened(client)
+        await until(lambda: bool(client.answers), "the session is welcomed")
+        await store.revoke("alice", None)
+        await until(lambda: client.closed_with is not None, "the session is closed")
+    await database.close()
