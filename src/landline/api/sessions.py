@@ -1,59 +1,56 @@
 """`/v1/users/{user}/sessions`: the product's backend sees a user's sessions, and ends them."""
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Awaitable
+from http import HTTPStatus
 from urllib.parse import unquote
 
 import msgspec
+from starlette.requests import Request
 
+from landline.api.backend import Backend
+from landline.api.http import HttpResponse, json_response
+from landline.api.messages import answer
+from landline.api.types import SessionEntry, SessionList, SessionsClosed
 from landline.auth.principal import Principal
-from landline.model import OpenSession, Revocation
+from landline.errors import Unavailable
+from landline.model import OpenSession
+from landline.protocol import server_frames
 from landline.protocol.client_frames import BadFrame
 from landline.protocol.codes import ErrorCode
 from landline.protocol.identity import BadName, check_user_name
 from landline.protocol.times import nearest_time, read_rfc3339, rfc3339
 
 
-class SessionEntry(msgspec.Struct, frozen=True):
-    """A session. What is not known where it was asked is left out."""
-
-    session: str
-    server: str
-    opened: str | msgspec.UnsetType = msgspec.UNSET
-    address: str | msgspec.UnsetType = msgspec.UNSET
-    origin: str | msgspec.UnsetType = msgspec.UNSET
+async def get_sessions(request: Request, backend: Backend) -> HttpResponse:
+    """Answer GET. Raises: RequestRefused."""
+    principal = await backend.identify(request)
+    return await _answered(list_sessions(backend, principal, _segment(request)))
 
 
-class SessionList(msgspec.Struct, frozen=True):
-    """Answer to GET."""
-
-    user: str
-    sessions: list[SessionEntry]
-
-
-class SessionsClosed(msgspec.Struct, frozen=True):
-    """Answer to DELETE. `until`: no new session and no request of this user before then."""
-
-    user: str
-    until: str | msgspec.UnsetType = msgspec.UNSET
+async def delete_sessions(request: Request, backend: Backend) -> HttpResponse:
+    """Answer DELETE. Raises: RequestRefused."""
+    principal = await backend.identify(request)
+    given = request.query_params.getlist("until")
+    until = " ".join(given) if given else None  # two are none that can be read
+    return await _answered(close_sessions(backend, principal, _segment(request), until))
 
 
-class SessionsBackend(Protocol):
-    """The server, as far as these requests reach it."""
-
-    async def sessions_of(self, user: str) -> Sequence[OpenSession]:
-        """Return a user's sessions on all servers. Raises: DirectoryUnavailable."""
-
-    async def revoke(self, user: str, until_ms: int | None, by: str) -> Revocation:
-        """End a user's sessions on all servers; see `landline.gateway.revocations`.
-
-        Raises: StoreUnavailable.
-        """
+async def _answered(work: Awaitable[msgspec.Struct]) -> HttpResponse:
+    try:
+        return json_response(HTTPStatus.OK, msgspec.json.encode(await work))
+    except BadFrame as bad:
+        return answer(server_frames.error(bad.code, bad.message))
+    except Unavailable as error:
+        return answer(server_frames.error(ErrorCode.UNAVAILABLE, str(error)))
 
 
-async def list_sessions(
-    backend: SessionsBackend, principal: Principal, segment: str
-) -> SessionList:
+def _segment(request: Request) -> str:
+    """Return the name as it was written: what is no UTF-8 must not turn into a good one."""
+    path: bytes = request.scope["raw_path"]
+    return path.decode("ascii").split("/")[3]
+
+
+async def list_sessions(backend: Backend, principal: Principal, segment: str) -> SessionList:
     """Return the sessions of the user whose name is this segment of the path, percent-encoded.
 
     Raises: BadFrame for what is wrong with the request, DirectoryUnavailable.
@@ -64,7 +61,7 @@ async def list_sessions(
 
 
 async def close_sessions(
-    backend: SessionsBackend, principal: Principal, segment: str, until: str | None
+    backend: Backend, principal: Principal, segment: str, until: str | None
 ) -> SessionsClosed:
     """End every session of the user whose name is this segment of the path, percent-encoded.
 

@@ -1,6 +1,7 @@
 """What a product's backend may ask about a user's sessions, and what everybody else is told."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import msgspec
 import pytest
@@ -35,8 +36,13 @@ class Server:
         return Revocation(user, 7, until_ms if is_later else None)
 
 
+def behind(server: Server) -> Any:
+    """Return it as the server behind requests: what it lacks is not asked for."""
+    return server
+
+
 async def test_a_list_leaves_out_what_is_not_known() -> None:
-    listed = await list_sessions(Server(), SERVICE, "alice")
+    listed = await list_sessions(behind(Server()), SERVICE, "alice")
     assert msgspec.json.decode(msgspec.json.encode(listed)) == {
         "user": "alice",
         "sessions": [
@@ -74,7 +80,7 @@ async def test_until_is_told_where_it_is_in_force(
     until: str | None, until_ms: int | None, answer: dict[str, str]
 ) -> None:
     server = Server()
-    closed = await close_sessions(server, SERVICE, "alice", until)
+    closed = await close_sessions(behind(server), SERVICE, "alice", until)
     assert msgspec.json.decode(msgspec.json.encode(closed)) == answer
     assert server.asked == [("alice", until_ms, "backend")]
 
@@ -83,8 +89,8 @@ async def test_users_see_and_close_nobody_s_sessions_not_even_their_own() -> Non
     server = Server()
     for segment in ("alice", "bob", "%ff"):
         for asked in (
-            list_sessions(server, ALICE, segment),
-            close_sessions(server, ALICE, segment, None),
+            list_sessions(behind(server), ALICE, segment),
+            close_sessions(behind(server), ALICE, segment, None),
         ):
             with pytest.raises(BadFrame) as caught:
                 await asked
@@ -97,8 +103,8 @@ async def test_users_see_and_close_nobody_s_sessions_not_even_their_own() -> Non
 )
 async def test_a_name_in_a_path_is_percent_encoded(segment: str, user: str) -> None:
     server = Server()
-    assert (await close_sessions(server, SERVICE, segment, None)).user == user
-    assert (await list_sessions(server, SERVICE, segment)).user == user
+    assert (await close_sessions(behind(server), SERVICE, segment, None)).user == user
+    assert (await list_sessions(behind(server), SERVICE, segment)).user == user
     assert {asked[0] for asked in server.asked} == {user}
 
 
@@ -108,8 +114,8 @@ async def test_a_name_in_a_path_is_percent_encoded(segment: str, user: str) -> N
 async def test_what_is_no_name_is_refused(segment: str) -> None:
     server = Server()
     for asked in (
-        list_sessions(server, SERVICE, segment),
-        close_sessions(server, SERVICE, segment, None),
+        list_sessions(behind(server), SERVICE, segment),
+        close_sessions(behind(server), SERVICE, segment, None),
     ):
         with pytest.raises(BadFrame) as caught:
             await asked
@@ -121,6 +127,6 @@ async def test_what_is_no_name_is_refused(segment: str) -> None:
 async def test_what_is_no_time_is_refused_and_closes_nobody(until: str) -> None:
     server = Server()
     with pytest.raises(BadFrame, match="RFC 3339") as caught:
-        await close_sessions(server, SERVICE, "alice", until)
+        await close_sessions(behind(server), SERVICE, "alice", until)
     assert ("%2B" in caught.value.message) == (" " in until)
     assert server.asked == []

@@ -4,12 +4,12 @@ from typing import Any
 
 import pytest
 
-from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryDirectory, Registry
 from landline.errors import DirectoryUnavailable
 from landline.gateway.sessions import Sessions
 from landline.model import OpenSession
 from support.bench import make_heart
+from support.clock import Clock
 
 
 class Line:
@@ -17,16 +17,17 @@ class Line:
 
     def __init__(self, **facts: str) -> None:
         self.facts = facts
-        self.opened_at_ms = 1_767_323_045_678
+        self.opened_at = 990.0
 
 
 def make_sessions(directory: MemoryDirectory, **lines: Line) -> Sessions:
     """Return them for alice, who has these connections."""
-    heart = make_heart(SystemClock())
+    clock = Clock()
+    heart = make_heart(clock)
     for id in lines:
         heart.connect(id, "alice", auto_ack=False)
     connections: Any = lines
-    return Sessions(delivery=heart, directory=directory, connections=connections)
+    return Sessions(heart, directory, connections, clock)
 
 
 async def test_sessions_here_have_their_facts_and_those_elsewhere_their_server() -> None:
@@ -40,8 +41,8 @@ async def test_sessions_here_have_their_facts_and_those_elsewhere_their_server()
         web=Line(peer="192.0.2.2", origin="https://chat.example"),
     )
     assert await sessions.of("alice") == [
-        OpenSession("ws-1", "phone", 1_767_323_045_678, "192.0.2.1", None),
-        OpenSession("ws-1", "web", 1_767_323_045_678, "192.0.2.2", "https://chat.example"),
+        OpenSession("ws-1", "phone", 990_000, "192.0.2.1", None),
+        OpenSession("ws-1", "web", 990_000, "192.0.2.2", "https://chat.example"),
         OpenSession("ws-2", "tablet"),
     ]
     assert await sessions.of("carol") == []
