@@ -28,9 +28,14 @@ from landline.protocol.codes import CloseCode
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
 
-FATAL_CLOSES = {CloseCode.POLICY, CloseCode.NOT_AUTHENTICATED, CloseCode.UNSUPPORTED}
+FATAL_CLOSES = {
+    CloseCode.POLICY,
+    CloseCode.NOT_AUTHENTICATED,
+    CloseCode.FORBIDDEN,
+    CloseCode.UNSUPPORTED,
+}
 # What only Landline's servers say. The others may also be a proxy's, before there is a session.
-_OWN_CLOSES = {CloseCode.NOT_AUTHENTICATED}
+_OWN_CLOSES = {CloseCode.NOT_AUTHENTICATED, CloseCode.FORBIDDEN}
 
 _log = logging.getLogger("landline.client")
 
