@@ -19,6 +19,7 @@ from simulation.directory import ModelDirectory
 from simulation.link import Link
 from simulation.log import ModelEventLog
 from simulation.loop import lane_context
+from simulation.revocations import ModelRevocations
 from simulation.store import ModelMessageStore
 from simulation.surroundings import Surroundings
 
@@ -70,6 +71,7 @@ class Process:
                 new_id=self._new_id,
                 event_log=self.event_log,
                 store=store,
+                revocations=ModelRevocations(world.revocations),
                 directory=self.directory,
                 bus=self.bus,
                 sweep_interval=SWEEP_SECONDS,

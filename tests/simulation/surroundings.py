@@ -9,6 +9,7 @@ from simulation.directory import Registry
 from simulation.log import Log
 from simulation.loop import SimulatedLoop
 from simulation.plan import Plan
+from simulation.revocations import RevocationTable
 from simulation.store import Store
 from simulation.weather import Weather
 
@@ -27,6 +28,7 @@ class Surroundings:
         self.log = Log(self.weather, plan.partitions)
         self.store = Store(self.weather)
         self.store.watch = lambda applied: self.note("sample", what="applied", value=applied)
+        self.revocations = RevocationTable(self.weather, random.Random(plan.seed))
         self.registry = Registry(self.weather)
         self.exchange = Exchange(self.weather, plan.seed)
         self._names = 0

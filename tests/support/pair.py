@@ -29,6 +29,14 @@ from support.raw import RawSocket
 from support.waiting import until
 
 
+class Refused(set[str]):
+    """In the place of the hub's revocations: users who are refused."""
+
+    def is_refused(self, user: str) -> bool:
+        """See `Revocations`."""
+        return user in self
+
+
 class Heard:
     """In the place of the hub: notes what connections tell, in order."""
 
@@ -42,6 +50,7 @@ class Heard:
         self.tasks: set[asyncio.Task[None]] = set()
         self.lobby = Lobby(gate or Gatekeeper("none"), doors or Doors(NO_LIMITS), self.spawn)
         self.turns = Turns(self.clock)
+        self.revocations = Refused()
         self.open: list[Connection] = []
         self.frames: list[tuple[str, ClientFrame | BadFrame]] = []
         self.closes: list[tuple[str, int]] = []

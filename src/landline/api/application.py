@@ -16,6 +16,7 @@ from landline.api import openapi
 from landline.api.backend import Backend
 from landline.api.http import Http, HttpResponse, RequestRefused, json_response, method_refused
 from landline.api.messages import post_message
+from landline.api.sessions import delete_sessions, get_sessions
 
 _JSON: Final = "application/json"
 
@@ -51,8 +52,11 @@ def _interface(backend: Backend) -> list[Route]:
     async def description(_request: Request) -> HttpResponse:
         return described
 
+    listed = partial(get_sessions, backend=backend)
+    closed = partial(delete_sessions, backend=backend)
     return [
         Route("/v1/messages", _Resource({"POST": partial(post_message, backend=backend)})),
+        Route("/v1/users/{user}/sessions", _Resource({"GET": listed, "DELETE": closed})),
         Route("/v1/openapi.json", _Resource({"GET": description})),
     ]
 

@@ -5,10 +5,18 @@ from typing import Any, Final
 import msgspec
 import orjson
 
-from landline.api.types import Accepted, Alive, Error, Message, Readiness
+from landline.api.types import (
+    Accepted,
+    Alive,
+    Error,
+    Message,
+    Readiness,
+    SessionList,
+    SessionsClosed,
+)
 
 _REF: Final = "#/components/schemas/{name}"
-_TYPES: Final = (Message, Accepted, Error, Alive, Readiness)
+_TYPES: Final = (Message, Accepted, SessionList, SessionsClosed, Error, Alive, Readiness)
 
 _DESCRIPTION: Final = """\
 Landline's interface for programs. Requests carry `Authorization: Bearer` and a token; with
@@ -27,6 +35,7 @@ def document() -> bytes:
             "security": [{"token": []}, {"name": []}],
             "paths": {
                 "/v1/messages": {"post": _POST_MESSAGE},
+                "/v1/users/{user}/sessions": _SESSIONS,
                 "/healthz": {"get": _page("whether the process is alive", {200: Alive})},
                 "/readyz": {
                     "get": _page(
@@ -84,4 +93,47 @@ _POST_MESSAGE: Final = {
     "summary": "Send a message",
     "requestBody": {"required": True, "content": _content(Message)},
     "responses": {"200": _response("accepted: durably in the log", Accepted), **_ERRORS},
+}
+
+_SESSION_ERRORS: Final = {
+    "400": _response("no user name, or until is no time; nothing was done", Error),
+    **{status: _ERRORS[status] for status in ("401", "403", "429")},
+    "503": _response("nobody can say now; repeat the request", Error, is_passing=True),
+}
+
+_SESSIONS: Final = {
+    "parameters": [
+        {
+            "name": "user",
+            "in": "path",
+            "required": True,
+            "description": "the user's name, percent-encoded",
+            "schema": {"type": "string", "minLength": 1},
+        }
+    ],
+    "get": {
+        "operationId": "listSessions",
+        "summary": "List the sessions of a user; for the product's own backend",
+        "responses": {
+            "200": _response("the sessions on all servers", SessionList),
+            **_SESSION_ERRORS,
+        },
+    },
+    "delete": {
+        "operationId": "closeSessions",
+        "summary": "Close every session of a user on every server; for the product's own backend",
+        "parameters": [
+            {
+                "name": "until",
+                "in": "query",
+                "description": "refuse new sessions and requests of this user until then; a time in"
+                " the past ends that, and without it an earlier one stays",
+                "schema": {"type": "string", "format": "date-time"},
+            }
+        ],
+        "responses": {
+            "200": _response("it is durable, and every server hears of it", SessionsClosed),
+            **_SESSION_ERRORS,
+        },
+    },
 }

@@ -93,6 +93,33 @@ class Error(Struct, omit_defaults=True):
     ) = UNSET
 
 
+class SessionEntry(Struct, omit_defaults=True):
+    """A session. What is not known where it was asked is left out."""
+
+    session: str
+    server: str
+    opened: Time | UnsetType = UNSET
+    address: Annotated[str, Meta(description="where the client connects from")] | UnsetType = UNSET
+    origin: Annotated[str, Meta(description="of the page, in a browser")] | UnsetType = UNSET
+
+
+class SessionList(Struct):
+    """The sessions of a user, on all servers."""
+
+    user: UserName
+    sessions: list[SessionEntry]
+
+
+class SessionsClosed(Struct, omit_defaults=True):
+    """Every session of the user ends within seconds."""
+
+    user: UserName
+    until: (
+        Annotated[Time, Meta(description="no session and no request of this user before then")]
+        | UnsetType
+    ) = UNSET
+
+
 class Alive(Struct):
     """The process answers."""
 

@@ -84,6 +84,7 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
     return Parts(
         event_log=event_log,
         store=store,
+        revocations=store.revocations,
         directory=directory,
         bus=bus,
         close=close,
@@ -181,7 +182,7 @@ async def _open_directory(
             effect="messages to users on other servers arrive with the sweep, not at once",
             sweep_interval_seconds=settings.sweep_interval,
         )
-        return MemoryDirectory({}, f"{server_id}/{incarnation}")
+        return MemoryDirectory({}, f"{server_id}/{incarnation}", has_all=False)
     await redis.check(settings.redis.reveal())
     directory = RedisDirectory(settings.redis.reveal(), server_id, incarnation)
     try:

@@ -154,6 +154,7 @@ class Server:
             new_id=new_id,
             event_log=parts.event_log,
             store=parts.store,
+            revocations=parts.revocations,
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,

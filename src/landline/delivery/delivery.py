@@ -383,6 +383,24 @@ class Delivery:
         self._out.append(Close(session.id, code, reason))
         self.disconnect(session.id)
 
+    # Whose sessions there are ----------------------------------------------------------------
+
+    @property
+    def server_id(self) -> str:
+        """Return what this server is called."""
+        return self._server_id
+
+    def sessions_of(self, user: str) -> tuple[str, ...]:
+        """Return the ids of a user's sessions."""
+        return tuple(self._users.get(user, ()))
+
+    def close_user(self, user: str, code: CloseCode, reason: str) -> int:
+        """Close every session of a user. Returns how many there were."""
+        sessions = list(self._users.get(user, {}).values())
+        for session in sessions:
+            self._close(session, code, reason)
+        return len(sessions)
+
     # For the metrics -------------------------------------------------------------------------
 
     @property

@@ -68,7 +68,7 @@ class Connection(WSListener):
         `frame_rate`: how many frames a second are taken, 0 for all.
         """
         self._owner = owner
-        self._facts = facts
+        self.facts = facts
         self.principal = principal
         self.session = session
         self.place = place
@@ -92,7 +92,7 @@ class Connection(WSListener):
         self._unread_since: float | None = None
         self._read_again_at = 0.0
         self._heartbeat = Heartbeat()
-        self._opened_at = 0.0
+        self.opened_at = 0.0
         self._frames_in = 0
         self._frames_out = 0
         self._close_code = NO_CLOSE_FRAME
@@ -106,7 +106,7 @@ class Connection(WSListener):
     @property
     def was_open(self) -> bool:
         """Say whether it has ever been open."""
-        return self._opened_at > 0
+        return self.opened_at > 0
 
     # What the hub asks for -------------------------------------------------------------------
 
@@ -119,7 +119,7 @@ class Connection(WSListener):
         if self._frame_rate:
             self._pace = Pace(self._frame_rate, self._owner.clock.monotonic())
         self._owner.opened(self)
-        log.info("connection_opened", session=self.session, user=principal.user, **self._facts)
+        log.info("connection_opened", session=self.session, user=principal.user, **self.facts)
         self._apply_reading()
 
     def renewed(self, principal: Principal) -> None:
@@ -224,8 +224,8 @@ class Connection(WSListener):
         """The upgrade is done."""
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        self._opened_at = self._owner.clock.monotonic()
-        self._heartbeat.heard(self._opened_at)
+        self.opened_at = self._owner.clock.monotonic()
+        self._heartbeat.heard(self.opened_at)
         if self.principal is not None:
             self.signed_in(self.principal)
         else:
@@ -284,11 +284,11 @@ class Connection(WSListener):
             "connection_closed",
             session=self.session,
             **user,
-            **self._facts,
+            **self.facts,
             code=self._close_code,
             frames_in=self._frames_in,
             frames_out=self._frames_out,
-            duration_seconds=round(self._owner.clock.monotonic() - self._opened_at, 3),
+            duration_seconds=round(self._owner.clock.monotonic() - self.opened_at, 3),
         )
 
     def pause_writing(self) -> None:

@@ -42,7 +42,9 @@ from landline.gateway.permissions import Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
+from landline.gateway.revocations import Revocations
 from landline.gateway.routing import Routing
+from landline.gateway.sessions import Sessions
 from landline.gateway.turns import Turns
 from landline.model import AppendResult
 from landline.observability.metrics import (
@@ -53,7 +55,7 @@ from landline.observability.metrics import (
     close_code_label,
     series,
 )
-from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
+from landline.ports import Clock, Directory, EventLog, MessageStore, RevocationStore, RoutingBus
 from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
@@ -88,6 +90,7 @@ class Hub:
         new_id: Callable[[], str],
         event_log: EventLog,
         store: MessageStore,
+        revocations: RevocationStore,
         directory: Directory,
         bus: RoutingBus,
         sweep_interval: float,
@@ -142,16 +145,31 @@ class Hub:
         self.posts = Posts(
             delivery=delivery, new_id=new_id, happened=happened, permissions=self._permissions
         )
-        self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
+        self.revocations = Revocations(
+            store=revocations,
+            bus=bus,
+            clock=clock,
+            close_sessions=self._close_sessions,
+            poll_seconds=sweep_interval,
+        )
+        self.sessions = Sessions(delivery, directory, self._connections, clock)
+        self._routing = Routing(
+            directory=directory,
+            bus=bus,
+            delivery=delivery,
+            happened=happened,
+            revoked=self.revocations.heard,
+        )
 
     async def listen(self) -> None:
         """Hear hints from now on: before the first session is in the directory."""
         await self._routing.listen()
+        await self.revocations.load()
 
     async def run(self) -> None:
         """Serve until cancelled. A defect in any task ends all of them, loudly."""
         async with asyncio.TaskGroup() as self._tasks:
-            for part in (self._membership, self._replay, self._routing):
+            for part in (self._membership, self._replay, self._routing, self.revocations):
                 self._tasks.create_task(part.run())
             self._tasks.create_task(self._tick_for_ever())
             if self._delivery.has_others:
@@ -185,6 +203,7 @@ class Hub:
             ),
             series("landline_hints_dropped_total"): self._routing.dropped,
             series("landline_bad_frames_total"): counters.bad_frames,
+            series("landline_revocations_total"): self.revocations.obeyed,
         }
         if self._permissions is not None:
             measured |= self._permissions.measure()
@@ -219,6 +238,10 @@ class Hub:
     def opened(self, connection: Connection) -> None:
         """A connection is open."""
         self._connections[connection.session] = connection
+        if self.revocations.is_refused(connection.user):
+            # It became known while this one was being let in.
+            connection.close(CloseCode.FORBIDDEN, CloseCode.FORBIDDEN.means)
+            return
         principal = connection.principal
         assert principal is not None, "it is known whose it is"
         self._delivery.connect(
@@ -344,6 +367,10 @@ class Hub:
         """End the server because of a defect. Nothing accepted is lost by that."""
         if not self._fatal.done():
             self._fatal.set_exception(error)
+
+    def _close_sessions(self, user: str) -> int:
+        self._happened()
+        return self._delivery.close_user(user, CloseCode.FORBIDDEN, CloseCode.FORBIDDEN.means)
 
     def _check_written(self, connection: Connection) -> None:
         if connection.is_flushed():

@@ -4,7 +4,7 @@ import asyncio
 import re
 import socket
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from http import HTTPStatus
 from math import ceil
 from typing import Any, Final
@@ -32,10 +32,12 @@ from landline.gateway.origins import Origins
 from landline.gateway.request_facts import SHOWN_CHARACTERS, shown_peer
 from landline.gateway.tls import TlsServer
 from landline.gateway.upgrade import Upgrade, UpgradeAsked
+from landline.model import OpenSession, Revocation
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
 from landline.ports import Clock
 from landline.protocol.client_frames import Send
+from landline.protocol.codes import CloseCode
 from landline.protocol.limits import SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
@@ -210,6 +212,8 @@ class Listener:
     def _admit(self, principal: Principal | None, asked: UpgradeAsked) -> Upgrade:
         """Make a connection. Raises: RequestRefused, where there are too many."""
         hub = self._free_hub()
+        if principal is not None:
+            _check_revoked(hub, principal)
         if not self._doors.enter(asked.place):
             raise _too_many("this address has too many connections", FULL_RETRY_MS)
         is_limited = principal is not None and not principal.is_service
@@ -243,13 +247,29 @@ class Listener:
             asked.headers.get("authorization", ()),
             caller.is_trusted,
         )
-        return await self._gate.identify(shown)
+        principal = await self._gate.identify(shown)
+        if self._hub is not None:
+            _check_revoked(self._hub, principal)
+        return principal
+
+    async def sessions_of(self, user: str) -> Sequence[OpenSession]:
+        """See `Backend`."""
+        return await self._served_by().sessions.of(user)
+
+    async def revoke(self, user: str, until_ms: int | None, by: str) -> Revocation:
+        """See `Backend`."""
+        return await self._served_by().revocations.revoke(user, until_ms, by)
 
     async def post(self, principal: Principal, sender: str, send: Send) -> bytes:
         """See `Backend`."""
+        hub = self._served_by()
+        return await hub.posts.post(sender, send, is_service=principal.is_service)
+
+    def _served_by(self) -> Hub:
+        """Return the hub. Raises: RequestRefused, where there is none now."""
         if self._hub is None:
             raise _unavailable(self._why_not)
-        return await self._hub.posts.post(sender, send, is_service=principal.is_service)
+        return self._hub
 
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
@@ -331,6 +351,12 @@ def _upgrade_required(reason: str) -> RequestRefused:
         "Sec-WebSocket-Version": "13",
     }
     return RequestRefused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
+
+
+def _check_revoked(hub: Hub, principal: Principal) -> None:
+    """Raises: RequestRefused, where an administrator has said so."""
+    if hub.revocations.is_refused(principal.user):
+        raise RequestRefused(HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN.means)
 
 
 def _unavailable(reason: str) -> RequestRefused:

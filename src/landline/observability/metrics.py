@@ -131,6 +131,11 @@ METRICS: Final = (
         "Times there was no answer, or nobody was asked because there had been none.",
     ),
     Declaration(
+        "landline_revocations_total",
+        "counter",
+        "Times this server learned that all sessions of a user are to end.",
+    ),
+    Declaration(
         "landline_usable",
         "gauge",
         "Whether log, store and routing can be used: what /readyz says.",

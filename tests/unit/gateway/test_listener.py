@@ -11,6 +11,7 @@ from landline.gateway.http_request import read_head
 from landline.gateway.origins import is_same_origin
 from landline.observability.metrics import series
 from landline.protocol.client_frames import Ping
+from landline.protocol.codes import FINAL_STATUSES
 from landline.protocol.limits import SUBPROTOCOL
 from support.pair import Edge
 from support.raw import TEXT, dialled, frame, request
@@ -69,6 +70,17 @@ async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
     assert not isinstance(
         edge.listener.decide(read_head(head), ("192.0.2.1", 4711)), ForTheApplication
     )
+
+
+async def test_a_user_whom_an_administrator_has_sent_away_is_refused_for_good() -> None:
+    edge = Edge()
+    edge.admit()
+    edge.hub.revocations.add("alice")
+    with pytest.raises(RequestRefused, match="closed by an administrator") as refused:
+        edge.listener.decide(read_head(asked()), ("192.0.2.1", 4711))
+    assert refused.value.status in FINAL_STATUSES
+    bob = read_head(asked("/ws/chat?username=bob"))
+    assert not isinstance(edge.listener.decide(bob, ("192.0.2.1", 4711)), ForTheApplication)
 
 
 @pytest.mark.parametrize("origin", ["https://chat.example.org", "http://127.0.0.1:8081"])

@@ -16,6 +16,7 @@ from landline.adapters.postgres.pages import (
     turns_arguments,
 )
 from landline.adapters.postgres.preflight import broken_promises
+from landline.adapters.postgres.revocations import PostgresRevocations
 from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
 from landline.errors import StoreUnavailable, Unstorable
@@ -77,6 +78,7 @@ class PostgresMessageStore:
             self._free_replay.put_nowait(lane)
         self._asker = Lane(lambda: hosts.connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
         self._poller = AppliedPoller(self.applied)
+        self.revocations = PostgresRevocations(self._ask)
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -243,6 +245,9 @@ class PostgresMessageStore:
 
     async def _fetch(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
         return await self._run(lane, lambda connection: connection.fetch(sql, *arguments))
+
+    async def _ask(self, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
+        return await self._run(self._asker, work)
 
     async def _run(self, lane: Lane, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
         try:
