@@ -216,6 +216,16 @@ class Connection(WSListener):
         if len(self._inbox) == 1:
             self._apply_reading()
 
+    def cannot_be_read_on(self) -> None:
+        """A frame is broken, and picows will close. Behind the peer's goodbye it means nothing: then
+        the goodbye is answered (RFC 6455, section 5.5.1), which picows would hand over only later.
+        """
+        transport = self._transport
+        goodbye = transport and transport.close_handshake and transport.close_handshake.recv
+        if transport is not None and goodbye:
+            code = int(goodbye.code)  # type: ignore[call-overload]  # an IntEnum; 0: it was empty
+            self._answer_close(transport, code.to_bytes(2, "big") if code else b"")
+
     def was_read(self, *, is_empty: bool) -> None:
         """Bytes of the socket were taken; `is_empty`: all that had come. Called for each read."""
         if self._unread_since is None:
@@ -267,8 +277,8 @@ class Connection(WSListener):
         kind = frame.kind
         if kind == WSMsgType.CLOSE:
             self._answer_close(transport, frame.payload)
-        elif self._closing is not None or kind == WSMsgType.PONG:
-            return
+        elif self._close_code != NO_CLOSE_FRAME or kind == WSMsgType.PONG:
+            return  # behind a goodbye, ours or theirs, nothing means anything
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.payload)
         elif kind == WSMsgType.BINARY:
