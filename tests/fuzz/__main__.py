@@ -1,0 +1,32 @@
+"""`make fuzz`: sends mutated frames, handshakes, requests and tokens, and checks what comes of it."""
+
+import argparse
+import sys
+import tempfile
+from pathlib import Path
+
+import uvloop
+
+from fuzz.attacks import Found
+from fuzz.run import run
+from support.temporary import CHECKOUT
+
+
+def main() -> int:
+    """Return 1 when something was found."""
+    parser = argparse.ArgumentParser(prog="make fuzz", description=__doc__)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--count", type=int, default=100_000, help="frames; a tenth of the others")
+    options = parser.parse_args()
+    CHECKOUT.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=CHECKOUT, prefix="fuzz-") as directory:
+        try:
+            uvloop.run(run(Path(directory), options.seed, options.count))
+        except (Found, AssertionError) as found:
+            print(f"FOUND: {found}")
+            return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
