@@ -32,9 +32,9 @@ READ_AHEAD = (
 )
 # Not a breach of the standard, but less than Autobahn would like, always or by chance of timing.
 ALWAYS_NON_STRICT: Mapping[str, str] = {"6.4.3": WHOLE_FRAMES, "6.4.4": WHOLE_FRAMES}
-AT_TIMES_NON_STRICT: Mapping[str, str] = {
-    case: READ_AHEAD for case in ("4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5")
-}
+AT_TIMES_NON_STRICT: Mapping[str, str] = dict.fromkeys(
+    ("4.1.3", "4.1.4", "4.1.5", "4.2.3", "4.2.4", "4.2.5"), READ_AHEAD
+)
 # Where the standard leaves it open, Autobahn only tells what it saw.
 INFORMATIONAL: Mapping[str, str] = {
     "7.1.6": "256 KiB in one frame, then a close: it is too large, and closed with 1009",

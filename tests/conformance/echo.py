@@ -27,11 +27,9 @@ from typing import Any, cast
 import uvloop
 from picows import WSMsgType
 
-from landline.api.http import Http, Readiness
 from landline.gateway import connection as connections
-from landline.gateway import fragments, listener
-from landline.gateway.hub import Hub
-from landline.gateway.turns import Turns
+from landline.gateway import fragments, listener, upgrade
+from support.pair import Edge, Heard
 
 LARGE_BYTES = 64 * 1024 * 1024
 LARGE_FRAGMENTS = 1_000_000
@@ -44,32 +42,11 @@ class Clock:
         return time.monotonic()
 
 
-class Echo:
-    """In the hub's place."""
-
-    def __init__(self) -> None:
-        self.clock: Any = Clock()
-        self.turns = Turns(self.clock)
-        self.connection_count = 0
-
-    def opened(self, connection: connections.Connection) -> None:
-        """See `landline.gateway.connection.Owner`, as for the methods below."""
-        self.connection_count += 1
-
-    def closed(self, connection: connections.Connection, code: int) -> None:
-        self.connection_count -= 1
+class Echo(Heard):
+    """In the hub's place: what it hears it says."""
 
     def received(self, connection: connections.Connection, frame: Any) -> None:
         connection.transmit(frame.encode())
-
-    def received_bad(self, connection: connections.Connection, bad: Any) -> None:
-        raise AssertionError("every text is good")
-
-    def writable(self, connection: connections.Connection, is_writable: bool) -> None:
-        pass
-
-    def left_unread(self, connection: connections.Connection, since: float) -> None:
-        pass
 
 
 class EchoConnection(connections.Connection):
@@ -111,7 +88,7 @@ def replace(module: ModuleType, name: str, by: object) -> None:
 
 def enlarge() -> None:
     """Raise the limits that the cases 9 exceed."""
-    for module in (connections, fragments, listener):
+    for module in (connections, fragments, upgrade):
         replace(module, "FRAME_BYTES", LARGE_BYTES)
     replace(fragments, "FRAGMENTS", LARGE_FRAGMENTS)
     replace(connections, "WRITE_LIMIT_BYTES", 2 * LARGE_BYTES)
@@ -119,15 +96,10 @@ def enlarge() -> None:
 
 async def serve(sock: socket.socket) -> None:
     """Serve until the process is ended."""
-    server = listener.Listener(
-        Http(Readiness, lambda: b""),
-        new_id=lambda: "s",
-        allowed_origins=(),
-        max_connections=100,
-        is_local=True,
-    )
-    await server.open(sock)
-    server.admit(cast("Hub", Echo()))
+    edge = Edge()
+    edge.hub = Echo(cast("Any", Clock()), gate=edge.gate, doors=edge.doors)
+    await edge.listener.open(sock)
+    edge.admit()
     await asyncio.Event().wait()
 
 

@@ -9,7 +9,7 @@ import uvloop
 
 from fuzz.attacks import Found
 from fuzz.run import run
-from support.temporary import CHECKOUT
+from support.temporary import TemporaryRoot
 
 
 def main() -> int:

@@ -143,9 +143,7 @@ class _Session:
     @classmethod
     async def begin(cls, port: int, address: str) -> "_Session":
         """Connect as a user of the address's name."""
-        reader, writer = await asyncio.open_connection(
-            "127.0.0.1", port, local_addr=(address, 0)
-        )
+        reader, writer = await asyncio.open_connection("127.0.0.1", port, local_addr=(address, 0))
         writer.write(upgrade(port, f"/ws/chat?username={address}"))
         head = await reader.readuntil(b"\r\n\r\n")
         assert head.startswith(b"HTTP/1.1 101 "), head
@@ -210,5 +208,3 @@ def _close_code(payload: bytes) -> int:
     if len(payload) < 2 or not (code in CLOSES or is_theirs):
         raise Unfit(f"the close code {code} is not expected: {payload!r}")
     return code
-
-

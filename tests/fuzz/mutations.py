@@ -28,7 +28,18 @@ VALUES: Final[Sequence[Any]] = [
 ]  # fmt: skip
 NAMES: Final = ["type", "to", "content", "ref", "retry", "ids", "token", "data", "more", ""]
 
-METHODS: Final = ["GET", "HEAD", "POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "CONNECT", "get"]
+METHODS: Final = [
+    "GET",
+    "HEAD",
+    "POST",
+    "PUT",
+    "DELETE",
+    "PATCH",
+    "OPTIONS",
+    "TRACE",
+    "CONNECT",
+    "get",
+]
 PATHS: Final = [
     *("/", "/healthz", "/readyz", "/metrics", "/ws", "/ws/chat", "/nothing", "/web/", "/favicon.ico"),
     *("/web/0123456789abcdef/style.css", "/v1/messages", "/v1/openapi.json", "/v1", "/v1/"),
@@ -112,7 +123,12 @@ def _in_pieces(rng: random.Random) -> bytes:
         for number, piece in enumerate(pieces)
     ]
     if rng.random() < 0.15:
-        between = (frame(PING, b"?"), frame(PONG), frame(TEXT, b"{}"), frame(CONTINUATION, fin=False))
+        between = (
+            frame(PING, b"?"),
+            frame(PONG),
+            frame(TEXT, b"{}"),
+            frame(CONTINUATION, fin=False),
+        )
         frames.insert(rng.randint(0, len(frames)), rng.choice(between))
     if rng.random() < 0.05:
         rng.shuffle(frames)
@@ -123,7 +139,9 @@ def _control(rng: random.Random) -> bytes:
     if rng.random() < 0.95:
         return frame(rng.choice((PING, PONG)), rng.randbytes(rng.randint(0, 125)))
     code = rng.choice((0, 999, 1000, 1001, 1005, 1006, 1015, 2999, 3000, 4401, 4999, 5000, 65535))
-    return frame(CLOSE, rng.choice((b"", b"\x03", code.to_bytes(2, "big") + rng.choice(NASTY)[:100])))
+    return frame(
+        CLOSE, rng.choice((b"", b"\x03", code.to_bytes(2, "big") + rng.choice(NASTY)[:100]))
+    )
 
 
 def _odd(rng: random.Random) -> bytes:
@@ -203,7 +221,9 @@ def _chunked(rng: random.Random, body: bytes) -> bytes:
 
 def request(rng: random.Random) -> bytes:
     """Return a request to any address, wrong in something, with or without a body."""
-    target = rng.choice(PATHS) + rng.choice(("", "", "", "?a=b", "?until=2099-01-01", "?%", "?a=%ff"))
+    target = rng.choice(PATHS) + rng.choice(
+        ("", "", "", "?a=b", "?until=2099-01-01", "?%", "?a=%ff")
+    )
     method = rng.choice(METHODS) if rng.random() < 0.5 else rng.choice(("GET", "POST"))
     headers = [("Host", "127.0.0.1"), ("Username", "alice")]
     body = text(rng) if method in ("POST", "PUT", "PATCH") or rng.random() < 0.1 else b""

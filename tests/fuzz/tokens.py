@@ -71,7 +71,7 @@ async def attack(seed: int, count: int) -> None:
             principal = await tokens.check(token)
         except BadToken:
             continue
-        except Exception as error:  # noqa: BLE001 - which is what is looked for
+        except Exception as error:
             why = f"it raised {error!r}"
             raise Found(seed, "tokens", index, token.encode(), why) from error
         if principal != alice:

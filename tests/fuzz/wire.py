@@ -100,7 +100,9 @@ def split(received: bytearray) -> tuple[int, bytes] | None:
     if len(received) < 2:
         return None
     if received[1] & 0x80 or received[0] & 0x70 or not received[0] & 0x80:
-        raise Unfit(f"a server's frame is whole, not masked, without bits: {bytes(received[:20])!r}")
+        raise Unfit(
+            f"a server's frame is whole, not masked, without bits: {bytes(received[:20])!r}"
+        )
     size, start = received[1] & 0x7F, 2
     if size >= 126:
         start = 4 if size == 126 else 10
@@ -186,7 +188,9 @@ def check_responses(data: bytes, sent: bytes) -> list[int]:
             return statuses  # frames follow
         if status >= 400 and _TELLS.search(data):
             raise Unfit(f"an error tells of the inside: {data[:300]!r}")
-        named = {name.lower(): value.strip() for name, _, value in (h.partition(b":") for h in headers)}
+        named = {
+            name.lower(): value.strip() for name, _, value in (h.partition(b":") for h in headers)
+        }
         if named.get(b"transfer-encoding") == b"chunked":  # uvicorn's own answer to bad chunks
             if not rest.endswith(b"0\r\n\r\n"):
                 raise Unfit(f"it was cut off: {data[:200]!r}")
