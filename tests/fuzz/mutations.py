@@ -167,7 +167,7 @@ def _masked(rng: random.Random) -> bytes:
 
 # A frame that ends its connection costs another handshake: most do not.
 _FRAMES: Final[Sequence[Callable[[random.Random], bytes]]] = (
-    *[_whole] * 40, *[_masked] * 12, *[_in_pieces] * 6, *[_control] * 4, _odd,
+    *[_whole] * 64, *[_masked] * 18, *[_in_pieces] * 6, *[_control] * 4, _odd,
     lambda rng: bent(rng, _whole(rng)),
 )  # fmt: skip
 

@@ -11,13 +11,13 @@ from support.server import ServerProcess
 # Frames, handshakes, requests and tokens: shares of the count.
 SHARES = {"frames": 1.0, "handshakes": 0.1, "requests": 0.1}
 TOKENS = 0.1
-WARM_UP = 2_000
+WARM_UP = {"frames": 2_000, "handshakes": 500, "requests": 500}
 
 
 async def warm_up(target: Target, seed: int) -> None:
     """Have the server do everything once: imports, caches, the allocator's arenas."""
-    for kind in SHARES:
-        await Attack(target.server.port, seed, f"{kind}", 1_000_000_000, WARM_UP).run()
+    for kind, count in WARM_UP.items():
+        await Attack(target.server.port, seed, kind, 1_000_000_000, count).run()
     await target.warm()
 
 

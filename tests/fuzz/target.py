@@ -53,7 +53,7 @@ class Target:
 
     async def check(self) -> Cost:
         """Check everything after an attack. Returns what it costs then."""
-        assert self.server.is_running(), f"it has ended: {self.server.how_it_ended()}"
+        assert self.server.is_running, f"it has ended: {self.server.how_it_ended()}"
         self._check_log()
         await self._until_alone()
         await until(
