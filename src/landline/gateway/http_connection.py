@@ -108,6 +108,7 @@ class HttpConnection(asyncio.Protocol):
         self._peer: Peer = ("unknown", 0)
         self._facts: dict[str, str] = {}
         self._deciding: asyncio.Task[None] | None = None
+        self._has_ended = False
         self._reads = _Reads.HEAD
         self._received = bytearray()
         self._looked_at = 0
@@ -146,11 +147,14 @@ class HttpConnection(asyncio.Protocol):
         """The peer says no more. Returns whether to keep our side open: while it waits for an
         answer, which it can still read.
         """
+        self._has_ended = True
+        if self._reads is _Reads.HEAD and self._received:
+            self._go_on()  # another whole request may be there
         if self._reads is _Reads.NOTHING:
             return True
         if self._deciding is not None:
             self._deciding.cancel()
-        if self._received and self._reads is _Reads.HEAD:
+        if self._received.strip(b"\r\n") and self._reads is _Reads.HEAD:
             self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request is incomplete"))
         return False
 
@@ -194,6 +198,9 @@ class HttpConnection(asyncio.Protocol):
             self.finish()
             return
         self._reads = _Reads.HEAD
+        if self._has_ended and not self._received:
+            self.finish()
+            return
         self._wait(IDLE_SECONDS, self._time_is_up)
         if self._received:
             asyncio.get_running_loop().call_soon(self._go_on)

@@ -28,7 +28,7 @@ from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.origins import Origins
-from landline.gateway.request_facts import shown_peer
+from landline.gateway.request_facts import SHOWN_CHARACTERS, shown_peer
 from landline.gateway.upgrade import Upgrade, UpgradeAsked
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
@@ -49,6 +49,7 @@ _WHO: Final = (
     "x-forwarded-for",
     "x-forwarded-proto",
 )
+_UNKNOWN: Final = ("unknown", 0)
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 log = get_logger(__name__)
 
@@ -221,21 +222,15 @@ class Listener:
 
     async def identify(self, request: Asked) -> Principal:
         """See `Backend`."""
-        host, port = request.client or ("unknown", 0)
-        headers = {
-            name: [value.encode("latin-1").decode(errors="surrogateescape") for value in values]
-            for name in _WHO
-            if (values := request.headers.getlist(name))
-        }
-        asked = Request(request.method, request.url.path, "", "1.1", headers)
-        caller = self._caller(asked, (host, port))
+        asked = _as_read(request)
+        caller = self._caller(asked, request.client or _UNKNOWN)
         self._origins.check(
             asked.header("origin"), asked.header("host") or "", _scheme(asked, caller)
         )
         shown = Shown(
-            headers.get("username", ()),
+            asked.headers.get("username", ()),
             request.query_params.getlist("username"),
-            headers.get("authorization", ()),
+            asked.headers.get("authorization", ()),
             caller.is_trusted,
         )
         return await self._gate.identify(shown)
@@ -249,13 +244,20 @@ class Listener:
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
         self._refused += 1
+        asked = _as_read(request)
+        facts = {
+            name: shown[:SHOWN_CHARACTERS]
+            for name, header in (("origin", "origin"), ("user", "username"))
+            for shown in asked.headers.get(header, ())
+        }
         log.info(
             "request_refused",
             status=int(refused.status),
             reason=refused.reason,
-            peer=shown_peer(request.client),
-            method=request.method,
-            path=request.url.path,
+            **self.whose(asked, request.client or _UNKNOWN),
+            method=request.method[:SHOWN_CHARACTERS],
+            path=request.url.path[:SHOWN_CHARACTERS],
+            **facts,
         )
 
     # Inside ----------------------------------------------------------------------------------
@@ -279,6 +281,16 @@ class Listener:
         if self._hub.connection_count >= self._max_connections:
             raise _unavailable("too many connections; try again later")
         return self._hub
+
+
+def _as_read(request: Asked) -> Request:
+    """Return what the application was asked, as its head was read: what says who asks."""
+    headers = {
+        name: [value.encode("latin-1").decode(errors="surrogateescape") for value in values]
+        for name in _WHO
+        if (values := request.headers.getlist(name))
+    }
+    return Request(request.method, request.url.path, "", "1.1", headers)
 
 
 def _upgrade_key(request: Request) -> str:
