@@ -26,9 +26,9 @@ WHOLE_FRAMES = (
     "has at most 64 KiB, and nothing of it is used before"
 )
 READ_AHEAD = (
-    "the echo of the message before the broken frame is not sent when both came in one read: picows "
-    "looks at the next frame before it hands one over. The message was heard; its sender has no "
-    "answer and repeats it, as after any lost connection"
+    "the echo of the message before the broken frame is not sent when both came in one read: "
+    "picows looks at the next frame before it hands one over. The message was heard; its sender "
+    "has no answer and repeats it, as after any lost connection"
 )
 # Not a breach of the standard, but less than Autobahn would like, always or by chance of timing.
 ALWAYS_NON_STRICT: Mapping[str, str] = {"6.4.3": WHOLE_FRAMES, "6.4.4": WHOLE_FRAMES}
@@ -76,7 +76,7 @@ def echo(log: Path, *options: str) -> Iterator[int]:
 
 
 def run(cases: Sequence[str], reports: Path, *options: str) -> dict[str, Verdict]:
-    """Run cases, each in a connection of its own. The reports for people are written to a folder."""
+    """Run cases, each in a connection of its own. The reports for people are written there."""
     reports.mkdir(parents=True, exist_ok=True)
     with echo(reports / "echo.log", *options) as port:
         include = [part for case in cases for part in ("--include", case)]

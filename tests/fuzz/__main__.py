@@ -1,4 +1,4 @@
-"""`make fuzz`: sends mutated frames, handshakes, requests and tokens, and checks what comes of it."""
+"""`make fuzz`: sends mutated frames, handshakes, requests and tokens, and checks the answers."""
 
 import argparse
 import sys

@@ -1,9 +1,10 @@
 """A whole run: a server of its own, every kind in turn, and what it cost."""
 
+import asyncio
 import time
 from pathlib import Path
 
-from fuzz import tokens
+from fuzz import openapi, tokens
 from fuzz.attacks import Attack
 from fuzz.target import Target
 from support.server import ServerProcess
@@ -11,6 +12,8 @@ from support.server import ServerProcess
 # Frames, handshakes, requests and tokens: shares of the count.
 SHARES = {"frames": 1.0, "handshakes": 0.1, "requests": 0.1}
 TOKENS = 0.1
+OPENAPI = 0.001  # it is slow: each request is put together with care
+OPENAPI_AT_MOST = 1_000
 WARM_UP = {"frames": 2_000, "handshakes": 500, "requests": 500}
 
 
@@ -36,6 +39,9 @@ async def run(directory: Path, seed: int, count: int) -> None:
             cost = await target.check()
             fared = ", ".join(f"{what} {n:,}" for what, n in attack.seen.most_common(12))
             print(f"{kind}: {attack.done:,} in {seconds:.0f} s; after: {cost}; {fared}")
+        examples = max(1, min(OPENAPI_AT_MOST, int(count * OPENAPI)))
+        await asyncio.to_thread(openapi.attack, server.port, seed, examples)
+        print(f"openapi: {examples:,} an address; after: {await target.check()}")
         assert server.end() == 0, "it did not end as it should"
     size = max(1, int(count * TOKENS))
     await tokens.attack(seed, size)

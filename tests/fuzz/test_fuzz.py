@@ -1,11 +1,12 @@
 """Some thousands of each kind, with a seed of their own: `make fuzz` sends millions."""
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from fuzz import tokens
+from fuzz import openapi, tokens
 from fuzz.attacks import Attack
 from fuzz.run import warm_up
 from fuzz.target import Target
@@ -34,6 +35,14 @@ async def test_no_frame_handshake_or_request_trips_the_server(server: ServerProc
         assert len(attack.seen) > 3, f"{kind} that all fare alike: {attack.seen}"
         await target.check()
     assert server.end() == 0
+
+
+@pytest.mark.e2e
+async def test_every_answer_is_one_that_the_description_has(server: ServerProcess) -> None:
+    target = Target(server)
+    await target.warm()
+    await asyncio.to_thread(openapi.attack, server.port, SEED, 40)
+    await target.check()
 
 
 async def test_no_token_is_taken_for_another_s_and_none_trips_the_check() -> None:

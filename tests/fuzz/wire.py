@@ -83,7 +83,7 @@ def check_frame(payload: bytes) -> str:
         said = json.loads(payload)
     except ValueError:
         raise Unfit(f"no JSON: {payload[:200]!r}") from None
-    fields = SCHEMA.get(said.get("type")) if isinstance(said, dict) else None
+    fields = SCHEMA.get(str(said.get("type"))) if isinstance(said, dict) else None
     if fields is None:
         raise Unfit(f"no frame of the protocol: {payload[:200]!r}")
     for name in said.keys() - fields.keys() - {"type"}:

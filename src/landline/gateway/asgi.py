@@ -123,8 +123,8 @@ class Exchange:
     @property
     def has_begun_to_answer(self) -> bool:
         """Say whether something of the response is written."""
-        cycle = self._protocol.cycle
-        return cycle is not None and cycle.response_started
+        cycle = self._protocol.cycle  # none before the first request is understood
+        return cycle is not None and cycle.response_started  # type: ignore[redundant-expr]
 
     @property
     def has_whole_body(self) -> bool:
@@ -152,8 +152,8 @@ class _Protocol(H11Protocol):
         self._line = line
 
     def send_400_response(self, _msg: str) -> None:
-        """Refuse what cannot be read. uvicorn would answer it while the application goes on to answer
-        as well, which then ends in a traceback.
+        """Refuse what cannot be read. uvicorn would answer it while the application goes on to
+        answer as well, which then ends in a traceback.
         """
         raise RequestRefused(HTTPStatus.BAD_REQUEST, "the request's body cannot be read") from None
 

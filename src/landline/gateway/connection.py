@@ -235,8 +235,8 @@ class Connection(WSListener):
             self._apply_reading()
 
     def cannot_be_read_on(self) -> None:
-        """A frame is broken, and picows will close. Behind the peer's goodbye it means nothing: then
-        the goodbye is answered (RFC 6455, section 5.5.1), which picows would hand over only later.
+        """A frame is broken, and picows will close. Behind the peer's goodbye it means nothing:
+        then the goodbye is answered (RFC 6455, 5.5.1), which picows hands over only later.
         """
         transport = self._transport
         if transport is not None and (said := goodbye_heard(transport)) is not None:
