@@ -16,18 +16,8 @@ from landline.api import openapi
 from landline.api.backend import Backend
 from landline.api.http import Http, HttpResponse, RequestRefused, json_response, method_refused
 from landline.api.messages import post_message
-from landline.protocol import server_frames
-from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode
-
-INTERFACE: Final = "/v1/"
 
 _JSON: Final = "application/json"
-_CODES: Final = {
-    HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
-    HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
-    HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
-    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.BUSY,
-}
 
 Answer = Callable[[Request], Awaitable[HttpResponse]]
 
@@ -43,8 +33,7 @@ def application(
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestRefused), "it is for these alone"
         note(request, error)
-        is_interface = request.url.path.startswith(INTERFACE)
-        return _response(_in_json(error) if is_interface else error.answer())
+        return _response(error.answer(request.url.path))
 
     described = json_response(HTTPStatus.OK, openapi.document())
 
@@ -94,14 +83,6 @@ class _Resource(_Endpoint):
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"
             )
         return await answer(request)
-
-
-def _in_json(refused: RequestRefused) -> HttpResponse:
-    """Return a refusal as the interface says it: the body is that of an `error` frame."""
-    code = _CODES.get(refused.status, ErrorCode.BAD_FRAME)
-    headers = {**refused.headers}
-    headers |= [FINAL_REFUSAL] if refused.status in FINAL_STATUSES else []
-    return json_response(refused.status, server_frames.error(code, refused.reason), headers)
 
 
 def _response(answer: HttpResponse) -> Response:

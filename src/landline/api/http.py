@@ -8,12 +8,22 @@ import orjson
 
 from landline.api.pages import is_versioned, load_pages
 from landline.observability.metrics import CONTENT_TYPE
-from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode
+from landline.protocol.server_frames import error
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
+# Where the addresses of the interface for programs begin.
+INTERFACE = "/v1/"
+
+_CODES = {
+    HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
+    HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
+    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.BUSY,
+}
 
 _OTHER_RELEASE = "this file belongs to another release of the page; load the page again"
 
@@ -41,10 +51,15 @@ class RequestRefused(Exception):
         self.reason = reason
         self.headers = headers or {}
 
-    def answer(self) -> HttpResponse:
-        """Return the response with this status and sentence."""
+    def answer(self, path: str = "") -> HttpResponse:
+        """Return the response with this status and sentence: of the interface for programs, as the
+        body that an `error` frame has.
+        """
         headers = {**_PLAIN_HEADERS, **self.headers}
         headers |= [FINAL_REFUSAL] if self.status in FINAL_STATUSES else []
+        if path.startswith(INTERFACE):
+            code = _CODES.get(self.status, ErrorCode.BAD_FRAME)
+            return HttpResponse(self.status, _JSON, error(code, self.reason), headers)
         return HttpResponse(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
 
 

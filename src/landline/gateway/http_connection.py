@@ -107,6 +107,7 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer: Peer = ("unknown", 0)
         self._facts: dict[str, str] = {}
+        self._path = ""  # of the last request whose head was sound
         self._deciding: asyncio.Task[None] | None = None
         self._has_ended = False
         self._reads = _Reads.HEAD
@@ -253,6 +254,7 @@ class HttpConnection(asyncio.Protocol):
         self._looked_at = max(0, self._looked_at - self._skip_empty_lines())
         if self._received in _NOT_BEGUN:
             return
+        self._path = ""
         end = self._received.find(_END, max(0, self._looked_at - len(_END) + 1))
         if end < 0:
             self._check_beginning(self._looked_at)
@@ -261,6 +263,7 @@ class HttpConnection(asyncio.Protocol):
         if end > HEAD_BYTES:
             raise _too_large()
         request = read_head(bytes(self._received[:end]))
+        self._path = request.path
         self._facts = self._reception.whose(request, self._peer)
         decided = self._reception.decide(request, self._peer)
         if isinstance(decided, ForTheApplication):
@@ -373,7 +376,7 @@ class HttpConnection(asyncio.Protocol):
         elif not self._received:  # it never spoke: it may be a browser's spare connection
             self.abort()
             return
-        self.write(_response(refused.answer(), is_head=is_head))
+        self.write(_response(refused.answer(self._path), is_head=is_head))
         if self._exchange is not None:  # the application hears that nobody waits any more
             self._exchange.lost(None)
             self._exchange = None
