@@ -11,7 +11,7 @@ READY := .venv/.ready-development
 READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate verify check format bench docs lock vulnerabilities sbom clean
+.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate conformance fuzz verify check format bench docs lock vulnerabilities sbom clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
@@ -63,6 +63,12 @@ test-pythons: ## run the unit tests with every Python from 3.11 to 3.14 on this 
 simulate: $(READY) ## run the deterministic simulation: SEEDS=0:2000 JOBS=2, or SEED=123
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED) --plan '$(PLAN)',\
 		--seeds $(or $(SEEDS),0:2000) --jobs $(or $(JOBS),1)) $(ARGS)
+
+conformance: $(READY) ## run Autobahn's cases of RFC 6455 over the listener, and write their reports
+	@PYTHONPATH=tests $(BIN)/python -m conformance
+
+fuzz: $(READY) ## send mutated frames, handshakes, requests and tokens: SEED=1 COUNT=1000000
+	@PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
 
 verify: $(READY) ## run the long fault runs; SEEDS="1 2 3" FOR=60s for fewer and shorter ones
 	@scripts/verify "$(or $(SEEDS),1 2 3 4 5 6 7 8 9 10)" $(FOR)

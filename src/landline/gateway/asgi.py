@@ -7,13 +7,17 @@ does well is its own: the life of a request, flow control, `Expect`, chunks.
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from contextlib import suppress
+from http import HTTPStatus
 from typing import Any, Final, Protocol
 
 import h11
+from starlette.requests import ClientDisconnect
 from uvicorn.config import Config
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
+from landline.api.http import RequestRefused
 from landline.gateway.http_request import HEAD_BYTES, Request
 
 Application = Callable[
@@ -52,7 +56,7 @@ class Runner:
 
     def __init__(self, application: Application) -> None:
         self.config = Config(
-            application,
+            _until_nobody_waits(application),
             interface="asgi3",
             http=H11Protocol,
             ws="none",
@@ -72,6 +76,18 @@ class Runner:
     def request_count(self) -> int:
         """Return how many requests are being answered."""
         return len(self.state.tasks)
+
+
+def _until_nobody_waits(application: Application) -> Application:
+    """Return the application without what it raises when a client is gone in the middle of a body,
+    which is no defect.
+    """
+
+    async def served(scope: Any, receive: Any, send: Any) -> None:
+        with suppress(ClientDisconnect):
+            await application(scope, receive, send)
+
+    return served
 
 
 class Exchange:
@@ -101,13 +117,14 @@ class Exchange:
         self._protocol.data_received(head.encode("utf-8", "surrogateescape"))
 
     def take(self, data: bytes) -> None:
-        """A piece of the body has come."""
+        """A piece of the body has come. Raises: RequestRefused."""
         self._protocol.data_received(data)
 
     @property
     def has_begun_to_answer(self) -> bool:
         """Say whether something of the response is written."""
-        return self._protocol.cycle.response_started
+        cycle = self._protocol.cycle  # none before the first request is understood
+        return cycle is not None and cycle.response_started  # type: ignore[redundant-expr]
 
     @property
     def has_whole_body(self) -> bool:
@@ -139,6 +156,12 @@ class _Protocol(H11Protocol):
         would warn of each in the log.
         """
         return False
+
+    def send_400_response(self, _msg: str) -> None:
+        """Refuse what cannot be read. uvicorn would answer it while the application goes on to
+        answer as well, which then ends in a traceback.
+        """
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "the request's body cannot be read") from None
 
     def on_response_complete(self) -> None:
         super().on_response_complete()

@@ -9,7 +9,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from landline.auth.principal import Principal
 from landline.gateway.fragments import BadFragment, Fragments
-from landline.gateway.goodbyes import NO_CLOSE_FRAME, answer_to
+from landline.gateway.goodbyes import NO_CLOSE_FRAME, answer_to, goodbye_heard
 from landline.gateway.heartbeat import Heartbeat
 from landline.gateway.owner import Owner
 from landline.gateway.pace import Pace
@@ -247,6 +247,14 @@ class Connection(WSListener):
         if len(self._inbox) == 1:
             self._apply_reading()
 
+    def cannot_be_read_on(self) -> None:
+        """A frame is broken, and picows will close. Behind the peer's goodbye it means nothing:
+        then the goodbye is answered (RFC 6455, 5.5.1), which picows hands over only later.
+        """
+        transport = self._transport
+        if transport is not None and (said := goodbye_heard(transport)) is not None:
+            self._answer_close(transport, said)
+
     def may_have(self, size_bytes: int) -> bool:
         """Bytes have come. Say whether they are looked at: no more once picows has given up on the
         peer, and only a few before it is known who that is.
@@ -314,8 +322,8 @@ class Connection(WSListener):
             self._keep_pace(self._pace)
         if kind == WSMsgType.CLOSE:
             self._answer_close(transport, frame.payload)
-        elif self._closing is not None or kind == WSMsgType.PONG:
-            return
+        elif self._close_code != NO_CLOSE_FRAME or kind == WSMsgType.PONG:
+            return  # behind a goodbye, ours or theirs, nothing means anything
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.payload)
         elif kind == WSMsgType.BINARY:

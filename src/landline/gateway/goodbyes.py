@@ -2,6 +2,8 @@
 
 from typing import Final
 
+from picows import WSTransport
+
 from landline.protocol.codes import CloseCode
 
 # What a close frame may hold (RFC 6455, section 7.4, and IANA's registry), and the words for
@@ -20,3 +22,13 @@ def answer_to(payload: bytes) -> tuple[int, int]:
     if code not in _PEERS_CLOSE_CODES:  # picows lets some through that must not be sent
         code = int(CloseCode.PROTOCOL_ERROR)
     return code, code
+
+
+def goodbye_heard(transport: WSTransport) -> bytes | None:
+    """Return what the peer's close frame held, if picows has read one; without the reason."""
+    handshake = transport.close_handshake
+    # The stub does not know that there is none before somebody has said goodbye.
+    if handshake is None or handshake.recv is None:  # type: ignore[redundant-expr]
+        return None
+    code = int(handshake.recv.code)  # type: ignore[call-overload]  # an IntEnum; 0: it was empty
+    return code.to_bytes(2, "big") if code else b""

@@ -378,17 +378,17 @@ class HttpConnection(asyncio.Protocol):
         self._note(refused)
         is_head = self._received.startswith(b"HEAD ")
         if self._reads is _Reads.BODY:
-            exchange = self._exchange
-            assert exchange is not None, "a request has begun"
-            if exchange.has_begun_to_answer:
+            assert self._exchange is not None, "a request has begun"
+            if self._exchange.has_begun_to_answer:
                 self.abort()
                 return
-            exchange.lost(None)  # the application hears that nobody waits any more
-            self._exchange = None
         elif not self._received:  # it never spoke: it may be a browser's spare connection
             self.abort()
             return
         self.write(_response(refused.answer(self._path), is_head=is_head))
+        if self._exchange is not None:  # the application hears that nobody waits any more
+            self._exchange.lost(None)
+            self._exchange = None
         self.finish()
 
     def _note(self, refused: RequestRefused) -> None:

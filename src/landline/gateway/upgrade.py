@@ -95,7 +95,7 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
             None,  # path: a client's
             False,  # is_client_side
             answer_and_note,
-            _PICOWS_LOG,
+            _PicowsLog(self._cannot_read_on),
             True,  # disconnect_on_exception
             HANDSHAKE_SECONDS,
             False,  # enable_auto_ping: the hub beats for all connections
@@ -122,9 +122,19 @@ class _Protocol(WSProtocol):  # type: ignore[misc]
         if connection is not None:
             connection.was_read(is_empty=nbytes < self._room_bytes)
 
+    def _cannot_read_on(self) -> None:
+        if self._connection is not None:
+            self._connection.cannot_be_read_on()
+
 
 class _PicowsLog:
     """What picows may say: only its defects are news, everything else has lines of our own."""
+
+    __slots__ = ("_broken",)
+
+    def __init__(self, broken: Callable[[], None]) -> None:
+        """`broken` is called for a broken frame, before picows closes because of it."""
+        self._broken = broken
 
     def isEnabledFor(self, _level: int) -> bool:  # noqa: N802 - the name picows calls
         return False
@@ -132,10 +142,10 @@ class _PicowsLog:
     def log(self, *_args: Any, **_kwargs: Any) -> None:
         pass
 
-    debug = info = warning = error = log
+    debug = info = warning = log
+
+    def error(self, *_args: Any, **_kwargs: Any) -> None:
+        self._broken()
 
     def exception(self, message: str, *_args: Any, **_kwargs: Any) -> None:
         log.error("connection_failed", detail=message, exc_info=True)  # noqa: LOG014 - in one
-
-
-_PICOWS_LOG = _PicowsLog()

@@ -9,6 +9,7 @@ from starlette.requests import Request as Asked
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from landline.api.http import RequestRefused
 from landline.gateway.asgi import Exchange, Runner
 from landline.gateway.http_request import read_head
 from support.waiting import until
@@ -52,6 +53,10 @@ async def broken(_asked: Asked) -> PlainTextResponse:
     raise RuntimeError("a secret")
 
 
+async def deaf(_asked: Asked) -> PlainTextResponse:
+    return PlainTextResponse("whatever it was")
+
+
 async def slow(_asked: Asked) -> StreamingResponse:
     async def pieces() -> Any:
         for _ in range(3):
@@ -66,6 +71,7 @@ def runner() -> Runner:
         Route("/echo", echo, methods=["GET", "POST"]),
         Route("/broken", broken),
         Route("/slow", slow),
+        Route("/deaf", deaf, methods=["POST"]),
     ]
     return Runner(Starlette(routes=routes))
 
@@ -102,6 +108,21 @@ async def test_a_chunked_body_says_itself_where_it_ends(runner: Runner) -> None:
     await until(lambda: wire.is_closed, "it is answered, and that was the last")
     assert wire.said.endswith(b" hello")
     assert b"\r\nconnection: close\r\n" in wire.said.lower()
+
+
+@pytest.mark.parametrize("path", ["/echo", "/deaf"])
+async def test_a_body_that_cannot_be_read_is_refused_and_the_application_has_no_say(
+    runner: Runner, caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    """Whether it waits for the body or answers without: nothing of it is a traceback."""
+    wire, it = exchange(runner)
+    it.begin(head(f"POST {path} HTTP/1.1", "Transfer-Encoding: chunked"), closes=True)
+    with pytest.raises(RequestRefused, match="cannot be read"):
+        it.take(b"no size\r\n")
+    it.lost(None)
+    await until(lambda: not runner.request_count, "the application has ended")
+    assert wire.said == b""
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("line", ["HEAD /echo HTTP/1.1", "HEAD /slow HTTP/1.1"])

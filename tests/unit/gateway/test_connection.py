@@ -226,6 +226,20 @@ async def test_a_client_s_goodbye_is_answered_with_its_code(
         await pair.until_closed(noted)
 
 
+@pytest.mark.parametrize("said", [1000, 3000, None])
+@pytest.mark.parametrize("more", [close(None), close(1001), frame(0x3), PING_FRAME, b"\xff" * 16])
+async def test_what_comes_behind_a_client_s_goodbye_means_nothing(
+    said: int | None, more: bytes
+) -> None:
+    """Another goodbye, and what is no frame at all, in the same read (RFC 6455, section 5.5.1)."""
+    async with connection_pair() as pair:
+        await pair.says(close(said), more)
+        assert await pair.client.close_code() == (said or 1000)
+        await pair.client.until_cut()
+        await pair.until_closed(said or NO_CODE)
+        assert pair.heard == []
+
+
 async def test_our_goodbye_has_code_and_reason_and_is_the_last_word() -> None:
     """The first close frame counts. Nothing is sent or heard after it."""
     async with connection_pair() as pair:

@@ -163,6 +163,18 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
         assert edge.listener.measure() == {series("landline_upgrades_refused_total"): 2}
 
 
+@pytest.mark.parametrize(
+    ("body", "status"), [(b"no size\r\n", 400), (b"fffff\r\n" + b"x" * 131_072, 413)]
+)
+async def test_a_body_in_chunks_that_is_not_taken_is_answered(body: bytes, status: int) -> None:
+    """While the application waits for more of it."""
+    async with Edge() as edge, dialled(edge.port) as client:
+        head = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head += b"username: alice\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert (await client.upgrade(head + body)).status == status
+        await client.until_cut()
+
+
 async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
     """A client that has not said what it wants is cut; nobody else gets in."""
     async with Edge() as edge, edge.client() as pair, dialled(edge.port) as undecided:
