@@ -54,7 +54,7 @@ class EchoConnection(connections.Connection):
 
     _is_binary = False
 
-    def _take(self, frame: connections._Frame) -> None:
+    def _take(self, frame: fragments.Frame) -> None:
         if frame.kind == WSMsgType.BINARY and not self._fragments:
             self._is_binary = True
             self._fragments = _Bytes()

@@ -11,6 +11,7 @@ import orjson
 from landline.auth.principal import Principal
 from landline.gateway.connection import Connection
 from landline.gateway.hub import Hub
+from landline.gateway.pauses import Pause
 from landline.protocol.client_frames import BadFrame, ClientFrame
 from landline.protocol.codes import CloseCode
 from simulation.surroundings import Surroundings
@@ -106,13 +107,13 @@ class Link:
         """Say whether everything has left the process."""
         return not self._is_closing and not self._down
 
-    def pause_reading(self) -> None:
+    def pause(self, _why: Pause) -> None:
         """Take no more frames from the client."""
         self._is_server_reading = False
         if self._unread_since is None:
             self._unread_since = self.process.hub.clock.monotonic()
 
-    def resume_reading(self) -> None:
+    def resume(self, _why: Pause) -> None:
         """Take frames again."""
         self._is_server_reading = True
         self._move_up()

@@ -74,7 +74,8 @@ class Heard:
         self.open.append(connection)
 
     def closed(self, connection: Connection, code: int) -> None:
-        self.open.remove(connection)
+        if connection in self.open:  # it had signed in
+            self.open.remove(connection)
         self.closes.append((connection.session, code))
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:

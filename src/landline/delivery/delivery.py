@@ -38,7 +38,7 @@ from landline.delivery.session import Session
 from landline.model import Appended, AppendResult, Message, Pending, PendingQuery, Positions
 from landline.ports import Clock
 from landline.protocol import server_frames
-from landline.protocol.client_frames import Ack, Auth, BadFrame, ClientFrame, Ping, Send
+from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, Outcome
 from landline.protocol.hints import StatusHint
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
@@ -163,29 +163,21 @@ class Delivery:
 
     # Frames ----------------------------------------------------------------------------------
 
-    def receive(self, session_id: str, frame: ClientFrame) -> None:
-        """A client has sent a good frame."""
+    def receive(self, session_id: str, frame: ClientFrame, bar: Bar | None = None) -> None:
+        """A client has sent a good frame. `bar`: why its message must not be appended."""
         session = self._sessions.get(session_id)
         if session is None:
             return
         session.intake.take_good()
         match frame:
             case Send():
-                self._sends.take(session, frame)
+                self._sends.take(session, frame, bar)
             case Ack():
                 self._acknowledge(session, frame.ids)
             case Ping():
                 self._out.append(Transmit(session_id, server_frames.PONG))
-            case Auth():
-                pass  # who it is, is the gateway's affair
             case _:
                 assert_never(frame)
-
-    def bar_send(self, session_id: str, send: Send, bar: Bar) -> None:
-        """A client has sent a message that must not be appended."""
-        if session := self._sessions.get(session_id):
-            session.intake.take_good()
-            self._sends.take(session, send, bar)
 
     def hold(self, session_id: str) -> None:
         """The connection is not read from now on: somebody is asked about a send of it."""

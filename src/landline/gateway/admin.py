@@ -9,8 +9,9 @@ from starlette.requests import Request as Asked
 from landline.api.application import application
 from landline.api.http import Http, RequestRefused
 from landline.gateway.asgi import Runner
-from landline.gateway.http_connection import ForTheApplication, HttpConnection, Peer
+from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
+from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.request_facts import shown_peer
 from landline.observability.logging import get_logger
 

@@ -3,17 +3,17 @@
 import asyncio
 from collections import deque
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from landline.auth.principal import Principal
-from landline.gateway.fragments import BadFragment, Fragments
+from landline.gateway.fragments import BadFragment, Fragments, Frame
 from landline.gateway.goodbyes import NO_CLOSE_FRAME, answer_to, goodbye_heard
 from landline.gateway.heartbeat import Heartbeat
 from landline.gateway.owner import Owner
 from landline.gateway.pace import Pace
-from landline.gateway.sign_in import SIGN_IN_BYTES, SIGN_IN_SECONDS, NotSignedIn, SignIn
+from landline.gateway.pauses import Pause
+from landline.gateway.sign_in import SIGN_IN_BYTES, NotSignedIn, SignIn
 from landline.observability.logging import get_logger
 from landline.protocol.client_frames import Auth, BadFrame, decode
 from landline.protocol.codes import CloseCode
@@ -31,14 +31,6 @@ CLOSE_WITHIN_SECONDS = 3.0
 EMPTY_AFTER_SECONDS = 0.5
 
 log = get_logger(__name__)
-
-
-class _Frame(NamedTuple):
-    """A WebSocket frame of the peer, copied out of the read buffer."""
-
-    kind: WSMsgType
-    is_final: bool
-    payload: bytes
 
 
 class Connection(WSListener):
@@ -81,13 +73,11 @@ class Connection(WSListener):
         self._transport: WSTransport | None = None
         self.turn_round = 0
         self.turn_until = 0.0
-        self._inbox: deque[_Frame] = deque()
+        self._inbox: deque[Frame] = deque()
         self._is_in_ring = False
         self._fragments = Fragments()
         self._closing: asyncio.TimerHandle | None = None
-        self._is_writing_paused = False
-        self._is_reading_paused = False
-        self._is_held = False
+        self._pauses: set[Pause] = set()
         # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
         self._unread_since: float | None = None
         self._read_again_at = 0.0
@@ -120,7 +110,7 @@ class Connection(WSListener):
             self._pace = Pace(self._frame_rate, self._owner.clock.monotonic())
         self._owner.opened(self)
         log.info("connection_opened", session=self.session, user=principal.user, **self.facts)
-        self._apply_reading()
+        self.resume(Pause.SIGN_IN)
 
     def renewed(self, principal: Principal) -> None:
         """A fresh token of the same user was taken."""
@@ -135,7 +125,7 @@ class Connection(WSListener):
             return
         self._frames_out += 1
         transport.send(WSMsgType.TEXT, frame)
-        if self._is_writing_paused and self._buffered() > WRITE_LIMIT_BYTES:
+        if Pause.WRITING in self._pauses and self._buffered() > WRITE_LIMIT_BYTES:
             self.close(CloseCode.NO_PROGRESS, "the client does not read")
 
     def is_listening(self) -> bool:
@@ -147,24 +137,14 @@ class Connection(WSListener):
         """Say whether everything written has left the process."""
         return self._closing is None and self._buffered() == 0
 
-    def pause_reading(self) -> None:
-        """Take no more frames: too many sends are in flight."""
-        self._is_reading_paused = True
+    def pause(self, why: Pause) -> None:
+        """Take no more frames."""
+        self._pauses.add(why)
         self._apply_reading()
 
-    def resume_reading(self) -> None:
-        """Take frames again, those that wait first."""
-        self._is_reading_paused = False
-        self._apply_reading()
-
-    def hold(self) -> None:
-        """Take no more frames: the one before them waits for somebody's word."""
-        self._is_held = True
-        self._apply_reading()
-
-    def release(self) -> None:
-        """Take frames again, those that wait first, unless there is another reason to pause."""
-        self._is_held = False
+    def resume(self, why: Pause) -> None:
+        """Take frames again, those that wait first, unless there is another reason to wait."""
+        self._pauses.discard(why)
         self._apply_reading()
 
     def take_turn(self, until: float) -> bool:
@@ -229,7 +209,7 @@ class Connection(WSListener):
         if self.principal is not None:
             self.signed_in(self.principal)
         else:
-            self._sign_in = SignIn(self._sign_in_late)
+            self._sign_in = SignIn(self.close)
             self._owner.lobby.came(self)
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
@@ -239,7 +219,7 @@ class Connection(WSListener):
         if self._closing is None and (frame.rsv1 or frame.rsv2 or frame.rsv3):
             self._end(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
             return
-        taken = _Frame(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
+        taken = Frame(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
         if not self._inbox and not self._is_paused() and self._owner.turns.may_take(self, now):
             self._take(taken)
             return
@@ -284,10 +264,8 @@ class Connection(WSListener):
             if timer is not None:
                 timer.cancel()
         self._owner.lobby.gone(self)
-        user = {}
-        if self._sign_in is None and self.principal is not None:
-            user = {"user": self.principal.user}
-            self._owner.closed(self, self._close_code)
+        self._owner.closed(self, self._close_code)
+        user = {"user": self.principal.user} if self.principal is not None else {}
         log.info(
             "connection_closed",
             session=self.session,
@@ -301,19 +279,17 @@ class Connection(WSListener):
 
     def pause_writing(self) -> None:
         """The write buffer is full. A peer that does not read is not listened to either."""
-        self._is_writing_paused = True
-        self._apply_reading()
+        self.pause(Pause.WRITING)
         self._owner.writable(self, False)
 
     def resume_writing(self) -> None:
         """The write buffer has drained."""
-        self._is_writing_paused = False
-        self._apply_reading()
+        self.resume(Pause.WRITING)
         self._owner.writable(self, True)
 
     # Inside ----------------------------------------------------------------------------------
 
-    def _take(self, frame: _Frame) -> None:
+    def _take(self, frame: Frame) -> None:
         transport = self._transport
         if transport is None:
             return
@@ -350,7 +326,8 @@ class Connection(WSListener):
         else:
             if isinstance(frame, Auth):
                 self._owner.lobby.renew(self, frame.token)
-            self._owner.received(self, frame)
+            else:
+                self._owner.received(self, frame)
 
     def _take_token(self, sign_in: SignIn, payload: bytes) -> None:
         try:
@@ -358,24 +335,18 @@ class Connection(WSListener):
         except NotSignedIn as error:
             self._end(CloseCode.NOT_AUTHENTICATED, str(error))
         else:
+            self.pause(Pause.SIGN_IN)
             self._owner.lobby.show(self, token)
-
-    def _sign_in_late(self) -> None:
-        self.close(CloseCode.NOT_AUTHENTICATED, f"no token within {SIGN_IN_SECONDS:g} s")
 
     def _keep_pace(self, pace: Pace) -> None:
         """A frame is taken: the next ones wait where there were too many of late."""
         wait_seconds = pace.take(self._owner.clock.monotonic())
-        if wait_seconds and self._pace_timer is None:
+        if wait_seconds and Pause.PACE not in self._pauses:
+            self.pause(Pause.PACE)
             loop = asyncio.get_running_loop()
-            self._pace_timer = loop.call_later(wait_seconds, self._pace_is_kept)
-            self._apply_reading()
+            self._pace_timer = loop.call_later(wait_seconds, self.resume, Pause.PACE)
 
-    def _pace_is_kept(self) -> None:
-        self._pace_timer = None
-        self._apply_reading()
-
-    def _take_fragment(self, frame: _Frame) -> None:
+    def _take_fragment(self, frame: Frame) -> None:
         is_first = frame.kind == WSMsgType.TEXT
         try:
             message = self._fragments.add(frame.payload, is_first=is_first, is_final=frame.is_final)
@@ -422,13 +393,7 @@ class Connection(WSListener):
 
     def _is_paused(self) -> bool:
         """Say whether frames have to wait. After our goodbye they do not: one of them is theirs."""
-        return self._closing is None and (
-            self._is_reading_paused
-            or self._is_writing_paused
-            or self._is_held
-            or self._pace_timer is not None
-            or (self._sign_in is not None and self._sign_in.is_checking)
-        )
+        return bool(self._pauses) and self._closing is None
 
     def _buffered(self) -> int:
         if self._transport is None:

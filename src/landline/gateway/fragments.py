@@ -1,6 +1,9 @@
 """A message in several WebSocket frames: put together again, within bounds (RFC 6455, 5.4)."""
 
 from codecs import IncrementalDecoder, getincrementaldecoder
+from typing import NamedTuple
+
+from picows import WSMsgType
 
 from landline.protocol.codes import CloseCode
 from landline.protocol.limits import FRAME_BYTES
@@ -9,6 +12,14 @@ from landline.protocol.limits import FRAME_BYTES
 FRAGMENTS = 128
 
 _utf8 = getincrementaldecoder("utf-8")
+
+
+class Frame(NamedTuple):
+    """A WebSocket frame of the peer, copied out of the read buffer."""
+
+    kind: WSMsgType
+    is_final: bool
+    payload: bytes
 
 
 class BadFragment(Exception):

@@ -9,6 +9,7 @@ from typing import Any
 
 from landline.delivery import Delivery
 from landline.gateway.connection import Connection
+from landline.gateway.pauses import Pause
 from landline.gateway.permissions import BARS, Permissions, Verdict
 from landline.protocol.client_frames import Send
 
@@ -43,7 +44,7 @@ class HeldSends:
             self._pass_on(connection.session, send, verdict)
             return
         self._count += 1
-        connection.hold()
+        connection.pause(Pause.QUESTION)
         self._delivery.hold(connection.session)
         self._spawn(self._find_out(connection, send))
 
@@ -56,11 +57,11 @@ class HeldSends:
             self._pass_on(connection.session, send, verdict)
         finally:
             self._count -= 1
-        connection.release()
+        connection.resume(Pause.QUESTION)
         self._happened()
 
     def _pass_on(self, session: str, send: Send, verdict: Verdict) -> None:
         if (bar := BARS[verdict]) is None:
             self._delivery.receive(session, send)
         else:
-            self._delivery.bar_send(session, send, bar)
+            self._delivery.receive(session, send, bar)

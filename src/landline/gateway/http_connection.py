@@ -5,17 +5,17 @@ one may come. What is not sound is answered here, and the connection ends with i
 """
 
 import asyncio
-import re
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum
 from http import HTTPStatus
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from landline.api.http import HttpResponse, RequestRefused
-from landline.gateway.asgi import IDLE_SECONDS, Exchange, Runner
+from landline.gateway.asgi import IDLE_SECONDS, Exchange
+from landline.gateway.head_reader import HeadReader
 from landline.gateway.http_request import HEAD_BYTES, Request, read_head
+from landline.gateway.reception import Admission, ForTheApplication, Peer, Reception
 from landline.gateway.request_facts import request_facts, shown_peer
 from landline.observability.logging import get_logger
 
@@ -34,59 +34,8 @@ BODY_BYTES: Final = 64 * 1024
 # A body in chunks, with what stands around them.
 _CHUNKED_BYTES: Final = 2 * BODY_BYTES
 
-# Before a request. No honest client sends more of them.
-EMPTY_LINES: Final = 8
-
-_END: Final = b"\r\n\r\n"
-_NOT_BEGUN: Final = (bytearray(), bytearray(b"\r"))
-_BARE_LINE_FEED: Final = re.compile(rb"(?<!\r)\n")
 
 log = get_logger(__name__)
-
-
-class Admission(Protocol):
-    """A WebSocket that is let in."""
-
-    def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
-        """Answer the upgrade and own the connection; `early` is what came behind the request."""
-
-    def withdraw(self) -> None:
-        """It is let in no more: the connection is gone, or was not sound."""
-
-
-@dataclass(frozen=True, slots=True)
-class ForTheApplication:
-    """A request that the application answers."""
-
-
-# The address of a socket's other end, and its port.
-Peer = tuple[str, int]
-
-
-class Reception(Protocol):
-    """Decides on requests. It knows every connection, so that none outlives the listener."""
-
-    runner: Runner
-
-    def decide(
-        self, request: Request, peer: Peer
-    ) -> Admission | ForTheApplication | Coroutine[Any, Any, Admission]:
-        """Return what becomes of a request; a coroutine, where that has to be found out.
-
-        Raises: RequestRefused, as the coroutine does.
-        """
-
-    def whose(self, request: Request, peer: Peer) -> dict[str, str]:
-        """Return what the log says of where a request comes from."""
-
-    def refused(self) -> None:
-        """Count one that was sent away."""
-
-    def came(self, connection: "HttpConnection", peer: Peer) -> bool:
-        """Somebody has connected. Returns False where their address has too many connections."""
-
-    def went(self, connection: "HttpConnection") -> None:
-        """They are let in, or gone."""
 
 
 class _Reads(Enum):
@@ -113,11 +62,11 @@ class HttpConnection(asyncio.Protocol):
         self._is_answered = False
         self._reads = _Reads.HEAD
         self._received = bytearray()
-        self._looked_at = 0
+        self._heads = HeadReader()
+        self._head = b""  # of the request that is dealt with
         self._body_left = 0
         self._is_chunked = False
         self._thrown_away = 0
-        self._empty_lines = 0
         self._exchange: Exchange | None = None
         self._timer: asyncio.TimerHandle | None = None
 
@@ -204,6 +153,7 @@ class HttpConnection(asyncio.Protocol):
     def _await_next(self) -> None:
         """Wait for the connection's next request."""
         self._reads = _Reads.HEAD
+        self._head = b""
         if self._has_ended and not self._received:
             self.finish()
             return
@@ -257,40 +207,32 @@ class HttpConnection(asyncio.Protocol):
             self.pause_reading()
 
     def _take_head(self) -> None:
-        self._looked_at = max(0, self._looked_at - self._skip_empty_lines())
-        if self._received in _NOT_BEGUN:
-            return
         self._path = ""
-        end = self._received.find(_END, max(0, self._looked_at - len(_END) + 1))
-        if end < 0:
-            self._check_beginning(self._looked_at)
-            self._looked_at = len(self._received)
+        head = self._heads.read(self._received)
+        if head is None:
             return
-        if end > HEAD_BYTES:
-            raise _too_large()
-        request = read_head(bytes(self._received[:end]))
+        self._head = head
+        request = read_head(head)
         self._path = request.path
         self._facts = self._reception.whose(request, self._peer)
         decided = self._reception.decide(request, self._peer)
         if isinstance(decided, ForTheApplication):
             self._begin(request)
-            del self._received[: end + len(_END)]
-            self._looked_at = self._empty_lines = 0
         elif isinstance(decided, Coroutine):
             self._reads = _Reads.WAIT
-            self._deciding = asyncio.create_task(self._decide(decided, end + len(_END)))
+            self._deciding = asyncio.create_task(self._decide(decided))
         else:
-            self._admit(decided, end + len(_END))
+            self._admit(decided)
 
-    async def _decide(self, decided: Coroutine[Any, Any, Admission], end: int) -> None:
+    async def _decide(self, decided: Coroutine[Any, Any, Admission]) -> None:
         try:
-            self._admit(await decided, end)
+            self._admit(await decided)
         except RequestRefused as refused:
             self._reads = _Reads.HEAD
             self._refuse(refused)
 
-    def _admit(self, admission: Admission, end: int) -> None:
-        early = bytes(self._received[end:])
+    def _admit(self, admission: Admission) -> None:
+        early = bytes(self._received)
         if len(early) > EARLY_BYTES:
             admission.withdraw()
             raise RequestRefused(
@@ -338,28 +280,6 @@ class HttpConnection(asyncio.Protocol):
         elif not self._body_left:
             raise _body_too_large()
 
-    def _skip_empty_lines(self) -> int:
-        """Drop empty lines before the request, and return their bytes: some clients end what they
-        have sent before with one too many (RFC 9112, section 2.2).
-        """
-        skipped = 0
-        while self._empty_lines < EMPTY_LINES and self._received.startswith(b"\r\n"):
-            del self._received[:2]
-            self._empty_lines += 1
-            skipped += 2
-        return skipped
-
-    def _check_beginning(self, looked_at: int) -> None:
-        """Refuse at once what can never become a request, instead of waiting for its end."""
-        if len(self._received) >= HEAD_BYTES + len(_END):  # its end may have come in part
-            raise _too_large()
-        if not self._received[:1].isalpha():
-            raise RequestRefused(
-                HTTPStatus.BAD_REQUEST, "this is not HTTP; this port does not accept TLS"
-            )
-        if _BARE_LINE_FEED.search(self._received, max(0, looked_at - 1)):
-            raise RequestRefused(HTTPStatus.BAD_REQUEST, "each line must end with CR LF")
-
     # Ends ----------------------------------------------------------------------------------------
 
     def _time_is_up(self) -> None:
@@ -376,13 +296,15 @@ class HttpConnection(asyncio.Protocol):
 
     def _refuse(self, refused: RequestRefused) -> None:
         self._note(refused)
-        is_head = self._received.startswith(b"HEAD ")
+        is_head = (self._head or self._received).startswith(b"HEAD ")
         if self._reads is _Reads.BODY:
             assert self._exchange is not None, "a request has begun"
             if self._exchange.has_begun_to_answer:
                 self.abort()
                 return
-        elif not self._received:  # it never spoke: it may be a browser's spare connection
+        elif (
+            not self._head and not self._received
+        ):  # it never spoke: it may be a browser's spare connection
             self.abort()
             return
         self.write(_response(refused.answer(self._path), is_head=is_head))
@@ -394,7 +316,7 @@ class HttpConnection(asyncio.Protocol):
     def _note(self, refused: RequestRefused) -> None:
         """Count it, and say whose it was."""
         self._reception.refused()
-        facts = request_facts(bytes(self._received[: HEAD_BYTES + 1]))
+        facts = request_facts(self._head or bytes(self._received[: HEAD_BYTES + 1]))
         log.info(
             "upgrade_refused" if facts.pop("is_upgrade") else "request_refused",
             status=int(refused.status),
@@ -446,13 +368,6 @@ def _response(answer: HttpResponse, *, is_head: bool) -> bytes:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join([*lines, "", ""]).encode("ascii")
     return head if is_head else head + answer.body
-
-
-def _too_large() -> RequestRefused:
-    return RequestRefused(
-        HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE,
-        f"a request's headers have at most {HEAD_BYTES} bytes",
-    )
 
 
 def _body_too_large() -> RequestRefused:

@@ -8,7 +8,6 @@ hub, not to any connection, so work after an append goes on when the sender has 
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, assert_never
 
@@ -38,6 +37,8 @@ from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.held_sends import HeldSends
 from landline.gateway.lobby import Lobby
 from landline.gateway.membership import Membership
+from landline.gateway.meters import Meters
+from landline.gateway.pauses import Pause
 from landline.gateway.permissions import Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
@@ -48,11 +49,7 @@ from landline.gateway.sessions import Sessions
 from landline.gateway.turns import Turns
 from landline.model import AppendResult
 from landline.observability.metrics import (
-    Histogram,
     Measured,
-    Series,
-    Value,
-    close_code_label,
     series,
 )
 from landline.ports import Clock, Directory, EventLog, MessageStore, RevocationStore, RoutingBus
@@ -66,17 +63,6 @@ RETRY_STEP_MS = 5
 LAST_RETRY_MS = 10_000
 
 TICK_SECONDS = 1.0
-
-
-@dataclass(slots=True)
-class _Meters:
-    """What the hub measures itself."""
-
-    append_seconds: Histogram = field(default_factory=Histogram)
-    loop_lag_seconds: float = 0.0
-    closes: dict[str, int] = field(
-        default_factory=lambda: {close_code_label(code): 0 for code in CloseCode}
-    )
 
 
 class Hub:
@@ -108,7 +94,7 @@ class Hub:
         self._is_over = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: asyncio.TaskGroup | None = None
-        self._meters = _Meters()
+        self._meters = Meters()
         is_connected, happened = self._connections.__contains__, self._happened
         self._membership = Membership(
             event_log=event_log,
@@ -182,35 +168,17 @@ class Hub:
 
     def measure(self) -> Measured:
         """Return what the metrics show of connections and deliveries."""
-        counters = self._delivery.counters
-        measured: dict[Series, Value] = {
+        measured = self._meters.measure(self._delivery)
+        measured |= {
             series("landline_connections"): len(self._connections),
-            series("landline_inflight_sends"): self._delivery.flight_count,
-            series("landline_append_seconds"): self._meters.append_seconds,
-            series("landline_event_loop_lag_seconds"): self._meters.loop_lag_seconds,
-            series("landline_sessions_opened_total"): counters.sessions_opened,
-            series("landline_sends_total", outcome="accepted"): counters.accepted,
-            series("landline_sends_total", outcome="rejected"): counters.rejected,
-            series("landline_sends_total", outcome="unknown"): counters.unknown,
-            series("landline_pushes_total", path="live"): counters.pushed_live,
-            series("landline_pushes_total", path="replay"): counters.pushed_replay,
-            series("landline_pushes_total", path="sweep"): counters.pushed_sweep,
-            series("landline_acks_total"): counters.acknowledged,
-            series("landline_receipts_total"): counters.receipts,
-            series("landline_receipts_dropped_total"): self._delivery.receipts_dropped,
             series("landline_directory_failures_total"): (
                 self._membership.failures + self._routing.failures
             ),
             series("landline_hints_dropped_total"): self._routing.dropped,
-            series("landline_bad_frames_total"): counters.bad_frames,
             series("landline_revocations_total"): self.revocations.obeyed,
         }
         if self._permissions is not None:
-            measured |= self._permissions.measure()
-        for error, count in counters.errors.items():
-            measured[series("landline_errors_total", code=error)] = count
-        for close, count in self._meters.closes.items():
-            measured[series("landline_closes_total", code=close)] = count
+            measured.update(self._permissions.measure())
         return measured
 
     async def drain(self) -> None:
@@ -254,8 +222,7 @@ class Hub:
 
     def closed(self, connection: Connection, code: int) -> None:
         """A connection is gone; `code` is that of the first close frame, 1006 if there was none."""
-        label = close_code_label(code)
-        self._meters.closes[label] = self._meters.closes.get(label, 0) + 1
+        self._meters.closed(code)
         self._connections.pop(connection.session, None)
         self._delivery.disconnect(connection.session)
         self._replay.forget(connection.session)
@@ -413,9 +380,9 @@ class Hub:
 def _order(connection: Connection, decision: PauseReading | ResumeReading | Close) -> None:
     match decision:
         case PauseReading():
-            connection.pause_reading()
+            connection.pause(Pause.FLIGHTS)
         case ResumeReading():
-            connection.resume_reading()
+            connection.resume(Pause.FLIGHTS)
         case Close():
             connection.close(decision.code, decision.reason)
         case _:

@@ -20,15 +20,12 @@ from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper, Shown, claimed_name
-from landline.gateway.http_connection import (
-    ForTheApplication,
-    HttpConnection,
-    Peer,
-)
+from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.origins import Origins
+from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.request_facts import SHOWN_CHARACTERS, shown_peer
 from landline.gateway.tls import TlsServer
 from landline.gateway.upgrade import Upgrade, UpgradeAsked

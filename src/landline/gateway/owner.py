@@ -23,7 +23,7 @@ class Owner(Protocol):
         """A connection is open, and it is known whose it is."""
 
     def closed(self, connection: Connection, code: int) -> None:
-        """A connection that was open is gone; `code` is that of the first close frame."""
+        """A connection is gone, signed in or not; `code` is that of the first close frame."""
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
         """A good frame has arrived."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from landline.protocol.client_frames import Auth, BadFrame, decode
+from landline.protocol.codes import CloseCode
 
 SIGN_IN_SECONDS: Final = 5.0
 SIGN_IN_BYTES: Final = 8 * 1024
@@ -19,12 +20,17 @@ class NotSignedIn(Exception):
 class SignIn:
     """The wait for the first frame, which is a token."""
 
-    __slots__ = ("_bytes", "_timer", "is_checking")
+    __slots__ = ("_bytes", "_timer")
 
-    def __init__(self, too_late: Callable[[], None]) -> None:
+    def __init__(self, close: Callable[[CloseCode, str], None]) -> None:
+        """`close` is called where nothing comes in time."""
         self._bytes = 0
-        self._timer = asyncio.get_running_loop().call_later(SIGN_IN_SECONDS, too_late)
-        self.is_checking = False  # then frames wait
+        self._timer = asyncio.get_running_loop().call_later(
+            SIGN_IN_SECONDS,
+            close,
+            CloseCode.NOT_AUTHENTICATED,
+            f"no token within {SIGN_IN_SECONDS:g} s",
+        )
 
     def cancel(self) -> None:
         """It is over, whichever way."""
@@ -36,12 +42,11 @@ class SignIn:
         return self._bytes > SIGN_IN_BYTES
 
     def token(self, payload: bytes) -> str:
-        """Return the token of the first frame. From now on frames wait. Raises: NotSignedIn."""
+        """Return the token of the first frame. Raises: NotSignedIn."""
         try:
             frame = decode(payload.decode())
         except (UnicodeDecodeError, BadFrame):
             raise NotSignedIn(_FIRST) from None
         if not isinstance(frame, Auth):
             raise NotSignedIn(_FIRST)
-        self.is_checking = True
         return frame.token

@@ -65,14 +65,15 @@ class Ping:
     """Answered by `pong`, for clients that cannot send WebSocket pings."""
 
 
+ClientFrame = Send | Ack | Ping
+
+
 @dataclass(frozen=True, slots=True)
 class Auth:
-    """A token that says who this is."""
+    """A token that says who this is. No session needs to know it."""
 
     token: str = field(repr=False)
 
-
-ClientFrame = Send | Ack | Ping | Auth
 
 _TOO_MUCH = f"a frame must not hold more than {UNKNOWN_BYTES} bytes beside the protocol's fields"
 _TOO_MANY_IDS = f"ids must be a list of at most {ACK_IDS} message ids"
@@ -104,7 +105,7 @@ class _NotStrict(ValueError):
         self.frame = frame
 
 
-def decode(text: str) -> ClientFrame:
+def decode(text: str) -> ClientFrame | Auth:
     """Return the client's frame.
 
     Raises: BadFrame, with the outcome and `ref` of the send as far as they can be made out.

@@ -21,7 +21,7 @@ def bench() -> Bench:
 
 
 def bar(bench: Bench, why: Bar = FORBIDDEN, **fields: Any) -> None:
-    bench.heart.bar_send("a", Send("bob", "text", "r", **fields), why)
+    bench.heart.receive("a", Send("bob", "text", "r", **fields), why)
     bench.take()
 
 

@@ -9,6 +9,7 @@ from landline.gateway.connection import WRITE_LIMIT_BYTES, Connection
 from landline.gateway.fragments import FRAGMENTS
 from landline.gateway.goodbyes import NO_CLOSE_FRAME, NO_CODE
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
+from landline.gateway.pauses import Pause
 from landline.protocol.client_frames import BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, ErrorCode
 from landline.protocol.limits import FRAME_BYTES
@@ -64,28 +65,28 @@ async def test_the_pieces_of_a_message_are_put_together(pieces: int) -> None:
 
 async def test_a_connection_that_is_paused_hears_nothing_until_it_is_resumed() -> None:
     async with connection_pair() as pair:
-        pair.connection.pause_reading()
+        pair.connection.pause(Pause.FLIGHTS)
         await pair.says(send("1"), send("2"), frame(PING, b"?"))
         await go_round(20)
         assert pair.heard == []
-        pair.connection.resume_reading()
+        pair.connection.resume(Pause.FLIGHTS)
         await pair.until_heard(Send("bob", "1"), Send("bob", "2"))
         assert await pair.client.read_frame() == (PONG, b"?")
 
 
 async def test_a_connection_that_is_held_and_paused_needs_both_to_end() -> None:
     async with connection_pair() as pair:
-        pair.connection.hold()
-        pair.connection.pause_reading()
+        pair.connection.pause(Pause.QUESTION)
+        pair.connection.pause(Pause.FLIGHTS)
         await pair.says(send("1"), send("2"))
-        pair.connection.resume_reading()
+        pair.connection.resume(Pause.FLIGHTS)
         await go_round(20)
         assert pair.heard == []
-        pair.connection.pause_reading()
-        pair.connection.release()
+        pair.connection.pause(Pause.FLIGHTS)
+        pair.connection.resume(Pause.QUESTION)
         await go_round(20)
         assert pair.heard == []
-        pair.connection.resume_reading()
+        pair.connection.resume(Pause.FLIGHTS)
         await pair.until_heard(Send("bob", "1"), Send("bob", "2"))
 
 
@@ -97,7 +98,7 @@ async def test_a_connection_that_is_held_after_a_frame_takes_the_next_ones_later
         listening = pair.hub.received
 
         def hold(connection: Connection, taken: ClientFrame) -> None:
-            connection.hold()
+            connection.pause(Pause.QUESTION)
             listening(connection, taken)
 
         monkeypatch.setattr(pair.hub, "received", hold)
@@ -107,16 +108,16 @@ async def test_a_connection_that_is_held_after_a_frame_takes_the_next_ones_later
             await pair.until_heard(*taken[:count])
             await go_round(20)
             assert pair.heard == taken[:count]
-            pair.connection.release()
+            pair.connection.resume(Pause.QUESTION)
 
 
 async def test_a_connection_that_is_held_can_be_closed() -> None:
     async with connection_pair() as pair:
-        pair.connection.hold()
+        pair.connection.pause(Pause.QUESTION)
         await pair.says(send("1"))
         pair.connection.close(CloseCode.RESTARTING, "bye")
         assert await pair.client.close_code() == CloseCode.RESTARTING
-        pair.connection.release()
+        pair.connection.resume(Pause.QUESTION)
         await pair.client.close()
         await pair.until_closed(CloseCode.RESTARTING)
         assert pair.heard == []
@@ -274,7 +275,7 @@ async def test_a_connection_that_ends_without_a_word_has_a_code_too(is_ours: boo
             await pair.client.close()
         await pair.until_closed(NO_CLOSE_FRAME)
         pair.connection.transmit(b"{}")  # nobody is there any more: nothing happens
-        pair.connection.pause_reading()
+        pair.connection.pause(Pause.FLIGHTS)
         pair.connection.close(CloseCode.POLICY, "")
 
 

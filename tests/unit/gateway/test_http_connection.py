@@ -6,8 +6,9 @@ from typing import Any
 import pytest
 
 from landline.gateway.asgi import Runner
-from landline.gateway.http_connection import ForTheApplication, HttpConnection, Peer
+from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import HEAD_BYTES, Request
+from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.request_facts import request_facts as _facts
 from landline.gateway.request_facts import shown_peer
 

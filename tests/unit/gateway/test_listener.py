@@ -6,9 +6,9 @@ import pytest
 from websockets.utils import accept_key
 
 from landline.api.http import RequestRefused
-from landline.gateway.http_connection import ForTheApplication
 from landline.gateway.http_request import read_head
 from landline.gateway.origins import is_same_origin
+from landline.gateway.reception import ForTheApplication
 from landline.observability.metrics import series
 from landline.protocol.client_frames import Ping
 from landline.protocol.codes import FINAL_STATUSES
