@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import orjson
 
-from landline.api.pages import is_versioned, load_pages
+from landline.api.pages import Page, is_versioned, load_pages
 from landline.observability.metrics import CONTENT_TYPE
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 
@@ -62,13 +62,18 @@ class Http:
     """The HTTP side of the listener.
 
     `readiness` says what is wrong with this server. `metrics` returns the page in Prometheus' text
-    format.
+    format. `pages` are the files of the web client by their paths.
     """
 
-    def __init__(self, readiness: Callable[[], Readiness], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        readiness: Callable[[], Readiness],
+        metrics: Callable[[], bytes],
+        pages: Mapping[str, Page] | None = None,
+    ) -> None:
         self._readiness = readiness
         self._metrics = metrics
-        self._pages = load_pages()
+        self._pages = load_pages() if pages is None else pages
         self._own = {"/healthz": _alive, "/readyz": self._ready, "/metrics": self._numbers}
 
     def answer(self, method: str, path: str) -> HttpResponse:

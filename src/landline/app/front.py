@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from landline.api.http import Http, Readiness
+from landline.api.pages import load_pages
 from landline.config import Settings
 from landline.config.hosts import is_loopback
 from landline.gateway.hub import Hub
@@ -27,7 +28,11 @@ class Front:
         self._phase: str | None = "starting"
         self._health: Health = dict
         self.listener = Listener(
-            Http(self._readiness, self._metrics),
+            Http(
+                self._readiness,
+                self._metrics,
+                load_pages(settings.auth, settings.allowed_origins),
+            ),
             new_id=new_id,
             allowed_origins=settings.allowed_origins,
             max_connections=_max_connections() if "gateway" in settings.roles else 0,
