@@ -1,42 +1,42 @@
 """The page signs in with a token: from a form, a link, or the page around it."""
 
-import base64
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import jwt
 import pytest
-from playwright.sync_api import FrameLocator, Page, Request, Route, expect
+from playwright.sync_api import FrameLocator, Page, Request, expect
 
 from browser.conftest import OpenWindow
 from browser.scripted import Frame, ScriptedServer, message
+from browser.site import Site, site
 from browser.window import Window
 from support.server import ServerProcess
 
 pytestmark = pytest.mark.browser
 
 SECRET = "a secret of the tests, long enough for HS256"
-PRODUCT = "http://product.test"  # a site that no resolver knows: the tests answer for it
 ENDED = "Your sign-in has ended. Paste a new token; what you have written is kept."
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+def product() -> Iterator[Site]:
+    """The site that Landline is part of."""
+    with site() as serving:
+        yield serving
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, product: Site) -> Iterator[ServerProcess]:
     """A server that wants tokens, and lets the product's pages show its own."""
     folder = tmp_path_factory.mktemp("jwt")
     (folder / "secret").write_text(SECRET)
-    server = _server(folder, "jwt", "--jwt-secret-file", str(folder / "secret"))
-    server.start()
-    yield server
-    server.kill()
-
-
-def _server(folder: Path, auth: str, *args: str) -> ServerProcess:
-    return ServerProcess(
-        folder / "data", args=["--auth", auth, "--allowed-origins", PRODUCT, *args]
-    )
+    tokens = ["--auth", "jwt", "--jwt-secret-file", str(folder / "secret")]
+    server = ServerProcess(folder / "data", args=[*tokens, "--allowed-origins", product.url])
+    with server:
+        yield server
 
 
 # A token that was pasted, or is part of a link ------------------------------------------------
@@ -247,13 +247,13 @@ def test_a_message_that_is_forbidden_is_shown_as_not_sent_and_why(open_window: O
 
 
 def test_the_page_around_it_gives_a_token_for_each_session_and_before_one_ends(
-    open_window: OpenWindow,
+    open_window: OpenWindow, product: Site
 ) -> None:
     window, server = _window(open_window)
     tokens = [_token(number=number) for number in range(9)]
     asked = _requests(window.page)
     window.page.clock.install()
-    chat = _embed(window, f"() => {json.dumps(tokens)}[window.asked++]")
+    chat = _embed(window, product, f"() => {json.dumps(tokens)}[window.asked++]")
     expect(chat.get_by_role("status")).to_have_text("Connected")
     expect(chat.get_by_test_id("my-name")).to_have_text("alice")
     expect(chat.locator("#partner-name")).to_have_text("bob")
@@ -262,9 +262,9 @@ def test_the_page_around_it_gives_a_token_for_each_session_and_before_one_ends(
 
     # The tokens are good for ten minutes, so the next one is due after nine.
     server.on_auth = lambda frame: server.push({"type": "authenticated", "expires": 0})
-    _pass(window, server, minutes=8)
+    _pass(window, minutes=8)
     assert len(server.of_type("auth")) == 1
-    _pass(window, server, minutes=2)
+    _pass(window, minutes=2)
     server.wait_for(lambda: len(server.of_type("auth")) >= 2)
     assert server.of_type("auth")[1]["token"] == tokens[1]
     assert server.sessions == 1, "the session goes on"
@@ -280,30 +280,35 @@ def test_the_page_around_it_gives_a_token_for_each_session_and_before_one_ends(
 
 
 def test_a_fresh_token_that_is_refused_ends_the_session_and_the_next_one_begins(
-    open_window: OpenWindow,
+    open_window: OpenWindow, product: Site
 ) -> None:
     window, server = _window(open_window)
     window.page.clock.install()
-    chat = _embed(window, f"() => {json.dumps(_token())}")
+    chat = _embed(window, product, f"() => {json.dumps(_token())}")
     expect(chat.get_by_role("status")).to_have_text("Connected")
 
     def refuse(frame: Frame) -> None:
         server.on_auth = lambda frame: server.welcome()
         server.push({"type": "error", "code": "forbidden", "message": "another user's token"})
 
-    server.on_auth = refuse
-    _pass(window, server, minutes=10)
+    def put_off(frame: Frame) -> None:
+        server.on_auth = refuse
+        server.push({"type": "error", "code": "busy", "message": "no keys now"})
+
+    server.on_auth = put_off
+    _pass(window, minutes=10)
     server.wait_for(lambda: server.sessions >= 2)
+    assert len(server.of_type("auth")) >= 3, "where it could not be checked it is shown again"
     expect(chat.get_by_role("status")).to_have_text("Connected")
 
 
 @pytest.mark.parametrize("none", ["throw new Error('signed out')", "return 'no token'", "return 7"])
 def test_where_no_token_is_given_the_page_says_so_and_asks_again(
-    open_window: OpenWindow, none: str
+    open_window: OpenWindow, product: Site, none: str
 ) -> None:
     window, server = _window(open_window)
     token = f"if (window.asked++ > 3) return {json.dumps(_token())}; {none};"
-    chat = _embed(window, f"async () => {{ {token} }}")
+    chat = _embed(window, product, f"async () => {{ {token} }}")
     expect(chat.get_by_role("status")).to_have_text(
         "No sign-in from the page around this one, trying again"
     )
@@ -316,7 +321,9 @@ def test_a_page_that_may_not_connect_cannot_show_the_chat_within_it(
     open_window: OpenWindow,
 ) -> None:
     window, server = _window(open_window)
-    chat = _embed(window, f"() => {json.dumps(_token())}", site="http://evil.test")
+    with site() as stranger:
+        chat = _embed(window, stranger, f"() => {json.dumps(_token())}")
+        expect(window.page.locator("iframe")).to_be_visible()
     server.wait_for(lambda: any("frame-ancestors" in line for line in window.complaints))
     expect(chat.locator("#token-form")).to_have_count(0)
     assert server.sessions == 0
@@ -327,8 +334,8 @@ def test_a_page_that_may_not_connect_cannot_show_the_chat_within_it(
 def test_behind_a_proxy_that_knows_its_users_there_is_no_form(
     open_window: OpenWindow, tmp_path: Path
 ) -> None:
-    with _server(tmp_path, "proxy", "--trusted-proxies", "127.0.0.1") as proxied:
-        proxied.start()
+    args = ["--auth", "proxy", "--trusted-proxies", "127.0.0.1"]
+    with ServerProcess(tmp_path / "data", args=args) as proxied:
         window = open_window(None)
         server = ScriptedServer(window.page)
         window.page.goto(f"{proxied.url}/?as=mallory&to=bob")
@@ -378,23 +385,20 @@ def _kept_for_good(page: Page) -> str:
     return kept + json.dumps(page.context.storage_state(indexed_db=True))
 
 
-def _embed(window: Window, token: str, site: str = PRODUCT) -> FrameLocator:
+def _embed(window: Window, place: Site, token: str) -> FrameLocator:
     """Open a page of another site that shows the chat within it; return the chat."""
-    html = f"""<!doctype html><title>A product</title><link rel="icon" href="data:,">
+    place.page = f"""<!doctype html><title>A product</title><link rel="icon" href="data:,">
         <main style="height: 600px"></main>
         <script type="module">
           import {{ start }} from "{window.url}/embed.js";
           window.asked = 0;
           start(document.querySelector("main"), {{ token: {token}, to: "bob" }});
         </script>"""
-    window.page.route(
-        f"{site}/**", lambda route: route.fulfill(body=html, content_type="text/html")
-    )
-    window.page.goto(f"{site}/")
+    window.page.goto(place.url)
     return window.page.frame_locator("iframe")
 
 
-def _pass(window: Window, server: ScriptedServer, minutes: int) -> None:
+def _pass(window: Window, minutes: int) -> None:
     """Let time pass, slowly enough for pings to be answered."""
     for _ in range(minutes * 6):
         window.page.clock.run_for(10_000)

@@ -57,7 +57,7 @@ export class Connection {
   #heardAt = 0;
   #pingedAt = null;
   #renewAt = Infinity;
-  #isRenewed = false;
+  #isRenewing = false;
 
   /**
    * `signIn` gives the tokens (sign-in.js); null: the server wants none from this page.
@@ -151,8 +151,8 @@ export class Connection {
       this.#openedAt = performance.now();
       this.#listener.opened(frame); // first: it may turn out to be another user's session
       this.#tell("online", "Connected");
-    } else if (this.#isRenewed && isForbidden(frame)) {
-      this.drop("the fresh token was refused");
+    } else if (this.#isRenewing && isAboutToken(frame)) {
+      this.#renewed(frame);
     } else if (frame.type !== "pong") {
       this.#listener.received(frame);
     }
@@ -162,7 +162,7 @@ export class Connection {
     const wasOpen = this.#isOpen;
     const wasStable = wasOpen && performance.now() - this.#openedAt > STABLE_AFTER_MS;
     this.#socket = null;
-    this.#isOpen = this.#isRenewed = false;
+    this.#isOpen = this.#isRenewing = false;
     this.#pingedAt = null;
     this.#renewAt = Infinity;
     const farewell = this.#farewell(code);
@@ -209,9 +209,17 @@ export class Connection {
     if (token === null) {
       this.#renewAt = performance.now() + RENEW_AGAIN_MS;
     } else {
-      this.#isRenewed = true;
+      this.#isRenewing = true;
       this.#authenticate(token);
     }
+  }
+
+  #renewed({ type, code }) {
+    this.#isRenewing = false;
+    if (type === "authenticated") return;
+    // "Busy": the server could not check the token now. Otherwise it does not take it.
+    if (code === "busy") this.#renewAt = performance.now() + RENEW_AGAIN_MS;
+    else this.drop("the fresh token was refused");
   }
 
   // Inside ---------------------------------------------------------------------------------
@@ -240,7 +248,9 @@ function retryAfterMs(reason) {
   return match ? Math.min(Number(match[1]), RETRY_AFTER_CAP_MS) : null;
 }
 
-/** Say whether the server refuses a token: nothing that was to be sent is concerned. */
-function isForbidden({ type, code, outcome }) {
-  return type === "error" && code === "forbidden" && outcome === undefined;
+/** Say whether a frame answers `auth`. An error about anything else has a `ref` or an outcome. */
+function isAboutToken({ type, code, outcome, ref }) {
+  if (type === "authenticated") return true;
+  if (type !== "error" || outcome !== undefined || ref !== undefined) return false;
+  return code === "forbidden" || code === "busy";
 }
