@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 import orjson
 
+from landline.auth.principal import Principal
 from landline.gateway.connection import Connection
 from landline.gateway.hub import Hub
 from landline.protocol.client_frames import BadFrame, ClientFrame
@@ -60,6 +61,7 @@ class Link:
         self.process = process
         self.session = session
         self.user = client.user
+        self.principal = Principal(client.user)
         self.auto_ack = client.is_auto
         self.began = self._loop.time()
         self.behaviour = "steady"  # `silent`: it acknowledges nothing; `sipping`: slowly

@@ -5,8 +5,11 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
+from landline.config.limits import NO_LIMITS
 from landline.delivery import Delivery
 from landline.gateway.connection import Connection
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
@@ -70,6 +73,8 @@ class Process:
                 directory=self.directory,
                 bus=self.bus,
                 sweep_interval=SWEEP_SECONDS,
+                gate=Gatekeeper("none"),
+                doors=Doors(NO_LIMITS),
             )
         )
         self.writer = Writer(self.event_log, store)

@@ -1,30 +1,64 @@
 """What is answered over HTTP: pages for browsers and probes, and the interface for programs."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from email.utils import formatdate
+from functools import partial
+from http import HTTPStatus
+from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Mount
+from starlette.routing import Mount, Route
 from starlette.types import Receive, Scope, Send
 
-from landline.api.http import Http, HttpResponse, RequestRefused
+from landline.api import openapi
+from landline.api.backend import Backend
+from landline.api.http import Http, HttpResponse, RequestRefused, json_response, method_refused
+from landline.api.messages import post_message
+from landline.protocol import server_frames
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode
+
+INTERFACE: Final = "/v1/"
+
+_JSON: Final = "application/json"
+_CODES: Final = {
+    HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
+    HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
+    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.BUSY,
+}
+
+Answer = Callable[[Request], Awaitable[HttpResponse]]
 
 
-def application(http: Http, note: Callable[[Request, RequestRefused], None]) -> Starlette:
+def application(
+    http: Http, backend: Backend, note: Callable[[Request, RequestRefused], None]
+) -> Starlette:
     """Return the application. `note` is told of each request that is refused."""
 
-    def page(request: Request) -> Response:
-        return _response(http.answer(request.method, request.scope["raw_path"].decode("ascii")))
+    async def page(request: Request) -> HttpResponse:
+        return http.answer(request.method, request.scope["raw_path"].decode("ascii"))
 
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestRefused), "it is for these alone"
         note(request, error)
-        return _response(error.answer())
+        is_interface = request.url.path.startswith(INTERFACE)
+        return _response(_in_json(error) if is_interface else error.answer())
 
+    described = json_response(HTTPStatus.OK, openapi.document())
+
+    async def description(_request: Request) -> HttpResponse:
+        return described
+
+    post = partial(post_message, backend=backend)
     made = Starlette(
-        routes=[Mount("/", _Endpoint(page))], exception_handlers={RequestRefused: refused}
+        routes=[
+            Route("/v1/messages", _Resource({"POST": post})),
+            Route("/v1/openapi.json", _Resource({"GET": description})),
+            Mount("/", _Endpoint(page)),
+        ],
+        exception_handlers={RequestRefused: refused},
     )
     made.router.redirect_slashes = False  # an address has one spelling
     return made
@@ -33,12 +67,41 @@ def application(http: Http, note: Callable[[Request, RequestRefused], None]) -> 
 class _Endpoint:
     """Answers requests of every method: which of them there are is said below."""
 
-    def __init__(self, answer: Callable[[Request], Response]) -> None:
+    def __init__(self, answer: Answer) -> None:
         self._answer = answer
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        response = self._answer(Request(scope, receive))
+        response = _response(await self._answer(Request(scope, receive)))
         await response(scope, receive, send)
+
+
+class _Resource(_Endpoint):
+    """One address of the interface for programs, by method. The answer to HEAD is that to GET."""
+
+    def __init__(self, answers: Mapping[str, Answer]) -> None:
+        super().__init__(self._by_method)
+        self._answers = {**answers}
+        if "GET" in answers:
+            self._answers["HEAD"] = answers["GET"]
+
+    async def _by_method(self, request: Request) -> HttpResponse:
+        answer = self._answers.get(request.method)
+        if answer is None:
+            raise method_refused(request.method, tuple(self._answers))
+        kind = request.headers.get("content-type", _JSON)
+        if request.method in ("POST", "PUT", "PATCH") and kind.partition(";")[0].strip() != _JSON:
+            raise RequestRefused(
+                HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"
+            )
+        return await answer(request)
+
+
+def _in_json(refused: RequestRefused) -> HttpResponse:
+    """Return a refusal as the interface says it: the body is that of an `error` frame."""
+    code = _CODES.get(refused.status, ErrorCode.BAD_FRAME)
+    headers = {**refused.headers}
+    headers |= [FINAL_REFUSAL] if refused.status in FINAL_STATUSES else []
+    return json_response(refused.status, server_frames.error(code, refused.reason), headers)
 
 
 def _response(answer: HttpResponse) -> Response:

@@ -1,6 +1,6 @@
 """Answers plain requests, GET and HEAD."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
@@ -109,13 +109,20 @@ def _alive() -> HttpResponse:
     return _plain(HTTPStatus.OK, _JSON, b'{"status":"alive"}')
 
 
-def method_refused(method: str) -> RequestRefused:
-    """Return the refusal of a method other than GET and HEAD."""
+def method_refused(method: str, allowed: Sequence[str] = METHODS) -> RequestRefused:
+    """Return the refusal of a method other than those that are allowed."""
     return RequestRefused(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"{method[:20]} is not supported here; use GET or HEAD",
-        {"Allow": ", ".join(METHODS)},
+        f"{method[:20]} is not supported here; use {' or '.join(allowed)}",
+        {"Allow": ", ".join(allowed)},
     )
+
+
+def json_response(
+    status: HTTPStatus, body: bytes, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Return a response with this JSON, which nobody keeps."""
+    return HttpResponse(status, _JSON, body, {**_PLAIN_HEADERS, **(headers or {})})
 
 
 def _plain(status: HTTPStatus, content_type: str, body: bytes) -> HttpResponse:

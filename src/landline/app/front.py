@@ -7,10 +7,14 @@ from contextlib import suppress
 from landline.api.http import Http, Readiness
 from landline.api.pages import load_pages
 from landline.config import Settings
-from landline.config.hosts import is_loopback
+from landline.gateway.addresses import TrustedProxies
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
 from landline.gateway.listener import Listener
+from landline.gateway.origins import Origins
 from landline.observability.metrics import MetricsRegistry, Source
+from landline.ports import Clock
 
 # Files that are not connections: the database, the log, standard streams, and a margin.
 RESERVED_FILES = 64
@@ -24,7 +28,10 @@ Health = Callable[[], Mapping[str, str | None]]
 class Front:
     """The listener and its pages, before there are parts to serve with and after they are gone."""
 
-    def __init__(self, settings: Settings, new_id: Callable[[], str]) -> None:
+    def __init__(
+        self, settings: Settings, new_id: Callable[[], str], gate: Gatekeeper, clock: Clock
+    ) -> None:
+        self.doors = Doors(settings.limits)
         self._phase: str | None = "starting"
         self._health: Health = dict
         self.listener = Listener(
@@ -34,9 +41,13 @@ class Front:
                 load_pages(settings.auth, settings.allowed_origins),
             ),
             new_id=new_id,
-            allowed_origins=settings.allowed_origins,
+            gate=gate,
+            doors=self.doors,
+            proxies=TrustedProxies(settings.trusted_proxies),
+            origins=Origins(settings.origins, is_local=settings.is_trusting),
+            clock=clock,
             max_connections=_max_connections() if "gateway" in settings.roles else 0,
-            is_local=settings.auth == "none" and is_loopback(settings.host),
+            frame_rate=settings.limits.frames,
         )
         self._sources: list[Source] = [self.listener.measure]
         self._registry = MetricsRegistry(self._sources)

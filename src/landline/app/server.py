@@ -14,6 +14,7 @@ import uvloop
 
 from landline.adapters.clock import SystemClock
 from landline.adapters.sqlite.opening import process_of
+from landline.app.access import Access
 from landline.app.embedded import open_embedded
 from landline.app.front import ROUTING_PART, Front
 from landline.app.parts import Parts
@@ -28,6 +29,7 @@ from landline.observability.logging import (
     reopen_log_files,
 )
 from landline.observability.metrics import Measured, Series, Value, series
+from landline.ports import Clock
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
@@ -74,7 +76,9 @@ async def _serve(settings: Settings) -> int:
     for line in settings.cautions:
         log.warning("unsafe_setting", setting=line)
     address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
-    front = Front(settings, new_id)
+    clock = SystemClock()
+    access = Access(settings, clock, fetch=None)
+    front = Front(settings, new_id, access.gate, clock)
     try:
         await front.listener.open(sock)
     except OSError as error:  # somebody took the port after all, though we are bound to it
@@ -87,7 +91,7 @@ async def _serve(settings: Settings) -> int:
     except BaseException:
         front.listener.close()
         raise
-    server = Server(settings, server_id, parts, front)
+    server = Server(settings, server_id, parts, front, access=access, clock=clock)
     return await server.serve(f"http://{_shown(host)}:{port}/", stop)
 
 
@@ -138,16 +142,27 @@ def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> Startup
 class Server:
     """A gateway, a writer or both over the parts that it is given."""
 
-    def __init__(self, settings: Settings, server_id: str, parts: Parts, front: Front) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server_id: str,
+        parts: Parts,
+        front: Front,
+        *,
+        access: Access,
+        clock: Clock,
+    ) -> None:
         self._parts = parts
         self._front = front
+        self._access = access
         self._delivery = Delivery(
-            clock=(clock := SystemClock()),
+            clock=clock,
             new_id=new_id,
             server_id=server_id,
             durability=parts.event_log.durability,
             ack_timeout=settings.ack_timeout,
             has_others=settings.kafka is not None,
+            limits=settings.limits,
         )
         self._hub = Hub(
             delivery=self._delivery,
@@ -158,6 +173,8 @@ class Server:
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
+            gate=access.gate,
+            doors=front.doors,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._retention = RetentionWatch(
@@ -200,7 +217,12 @@ class Server:
         return exit_code
 
     def _start_services(self) -> list[asyncio.Task[None]]:
-        runs = {"hub": self._hub.run, "retention": self._retention.run, **self._parts.services}
+        runs = {
+            "hub": self._hub.run,
+            "retention": self._retention.run,
+            **self._parts.services,
+            **self._access.services,
+        }
         if self._writer is not None:
             runs["writer"] = self._writer.run
         return [asyncio.create_task(run(), name=name) for name, run in runs.items()]

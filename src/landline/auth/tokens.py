@@ -5,7 +5,7 @@ that are numbers, no critical extension, a bound on the length.
 """
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
@@ -80,6 +80,28 @@ class FileKeys:
     async def keys_for(self, _algorithm: str, _kid: str | None) -> KeySet:
         """See `KeySource`."""
         return self._keys
+
+
+class KeySources:
+    """Several places at once: users' tokens of an issuer, and the backend's own, say."""
+
+    def __init__(self, sources: Sequence[KeySource]) -> None:
+        self._sources = sources
+
+    async def keys_for(self, algorithm: str, kid: str | None) -> KeySet:
+        """See `KeySource`. A place that has the key is enough; the others are not waited for."""
+        missing: KeysUnavailable | None = None
+        for source in self._sources:
+            try:
+                keys = await source.keys_for(algorithm, kid)
+            except KeysUnavailable as error:
+                missing = error
+                continue
+            if keys.find(algorithm, kid):
+                return keys
+        if missing is not None:
+            raise missing
+        return KeySet(())
 
 
 @dataclass(frozen=True, slots=True)

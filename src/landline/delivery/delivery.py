@@ -16,6 +16,7 @@ Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
+from landline.config.limits import NO_LIMITS, Limits
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     Close,
@@ -29,6 +30,7 @@ from landline.delivery.decisions import (
 )
 from landline.delivery.flights import Flight, ReceiptBatch
 from landline.delivery.memory import Memory
+from landline.delivery.rates import Rates
 from landline.delivery.receipts import Receipts, Told
 from landline.delivery.sender import Post, Sender
 from landline.delivery.sends import Sends
@@ -36,7 +38,7 @@ from landline.delivery.session import Session
 from landline.model import Appended, AppendResult, Message, Pending, PendingQuery, Positions
 from landline.ports import Clock
 from landline.protocol import server_frames
-from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Ping, Send
+from landline.protocol.client_frames import Ack, Auth, BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, Outcome
 from landline.protocol.hints import StatusHint
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
@@ -57,6 +59,7 @@ class Delivery:
         durability: str,
         ack_timeout: float,
         has_others: bool,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         """`has_others`: whether other servers share the log, whose sessions are to be told."""
         self._clock = clock
@@ -79,6 +82,7 @@ class Delivery:
             new_id=new_id,
             counters=self.counters,
             has_others=has_others,
+            rates=Rates(limits),
         )
 
     def end_turn(self) -> None:
@@ -95,7 +99,9 @@ class Delivery:
 
     # Sessions --------------------------------------------------------------------------------
 
-    def connect(self, session_id: str, user: str, *, auto_ack: bool) -> None:
+    def connect(
+        self, session_id: str, user: str, *, auto_ack: bool, is_limited: bool = True
+    ) -> None:
         """A session begins. From here on it is in the local map."""
         session = Session(
             session_id,
@@ -106,6 +112,7 @@ class Delivery:
             memory=self.memory,
             counters=self.counters,
         )
+        session.intake.is_limited = is_limited
         self._sessions[session_id] = self._senders[session_id] = session
         self._users.setdefault(user, {})[session_id] = session
         self.counters.sessions_opened += 1
@@ -169,12 +176,15 @@ class Delivery:
                 self._acknowledge(session, frame.ids)
             case Ping():
                 self._out.append(Transmit(session_id, server_frames.PONG))
+            case Auth():
+                pass  # who it is, is the gateway's affair
             case _:
                 assert_never(frame)
 
-    def post(self, post_id: str, user: str, send: Send) -> None:
+    def post(self, post_id: str, user: str, send: Send, *, is_limited: bool = True) -> None:
         """A request has come with a message. Its answer is a `Transmit` to this id."""
         post = self._senders[post_id] = Post(post_id, user)
+        post.intake.is_limited = is_limited
         self._sends.take(post, send)
 
     def end_post(self, post_id: str) -> None:

@@ -17,13 +17,15 @@ class Intake:
     """The sends of one session that are in flight, and its bad frames."""
 
     __slots__ = (
-        "_bad_frames", "_bytes", "_count", "is_blocked", "is_paused", "resumed_at", "unread",
+        "_bad_frames", "_bytes", "_count", "is_blocked", "is_limited",
+        "is_paused", "resumed_at", "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
         self._count = 0
         self._bytes = 0
         self._bad_frames = 0
+        self.is_limited = True  # the limits of a user hold for it; not for the product's backend
         self.is_paused = False
         self.is_blocked = False  # its connection lets nothing out, and is not read meanwhile
         self.resumed_at = float("-inf")  # when its connection was read late, or read again

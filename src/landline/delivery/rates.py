@@ -50,6 +50,7 @@ class Rates:
             (rate, rate * burst)
             for rate, burst in ((limits.messages, MESSAGES_BURST), (limits.bytes, BYTES_BURST))
         ]
+        self.are_limited = any(rate for rate, _ in self._kinds)
         self._users: dict[str, tuple[Bucket | None, ...]] = {}
 
     def __len__(self) -> int:

@@ -13,6 +13,7 @@ the log (`lineup`).
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from math import ceil
 
 from landline.delivery.acceptances import KnownAcceptance, KnownAcceptances
 from landline.delivery.counters import Counters
@@ -27,6 +28,7 @@ from landline.delivery.decisions import (
 )
 from landline.delivery.flights import Flight, Flights, Waiter
 from landline.delivery.lineup import LineUps
+from landline.delivery.rates import Rates
 from landline.delivery.sender import Sender
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import Appended, AppendResult, Message, NotAppended
@@ -34,7 +36,7 @@ from landline.ports import Clock
 from landline.protocol import server_frames
 from landline.protocol.client_frames import Send
 from landline.protocol.codes import ErrorCode, Outcome
-from landline.protocol.identity import direct_conversation, message_id
+from landline.protocol.identity import direct_conversation, message_id, utf8_length
 from landline.protocol.records import MessageRecord
 from landline.protocol.times import rfc3339
 
@@ -60,6 +62,7 @@ class Sends:
         new_id: Callable[[], str],
         counters: Counters,
         has_others: bool,
+        rates: Rates,
     ) -> None:
         """`senders`: those that are here, kept by the caller. Decisions go to `out`.
 
@@ -71,6 +74,7 @@ class Sends:
         self._new_id = new_id
         self._counters = counters
         self._has_others = has_others
+        self._rates = rates
         self._flights = Flights()
         self._acceptances = KnownAcceptances(clock)
         self._line_ups = LineUps()
@@ -100,8 +104,9 @@ class Sends:
         self._pulsed_at = now
 
     def forget_old(self) -> None:
-        """Let time pass: forget acceptances of long ago."""
+        """Let time pass: forget acceptances of long ago, and users who are quiet."""
         self._acceptances.forget_old()
+        self._rates.forget_idle(self._clock.monotonic())
 
     # To the log ------------------------------------------------------------------------------
 
@@ -112,6 +117,9 @@ class Sends:
         record = record_of(sender.user, send, self._new_id, created_at)
         if self._refusal is not None:
             self._refuse([waiter], self._refusal)
+            return
+        if sender.intake.is_limited and (wait_seconds := self._too_fast(sender.user, send)):
+            self._slow_down(waiter, wait_seconds)
             return
         if known := self._acceptances.find(record.message_id, retry=send.retry):
             self._accept([waiter], record.message_id, known)
@@ -127,6 +135,13 @@ class Sends:
             self._start(record, waiter)
         if sender.intake.begin(waiter.size_bytes):
             self._out.append(PauseReading(sender.id))
+
+    def _too_fast(self, user: str, send: Send) -> float:
+        """Return how many seconds too early this comes; 0.0: it does not."""
+        rates = self._rates
+        if not rates.are_limited:
+            return 0.0
+        return rates.take(user, utf8_length(send.content), self._clock.monotonic())
 
     def _start(self, record: MessageRecord, waiter: Waiter) -> None:
         value = record.encode()
@@ -276,9 +291,27 @@ class Sends:
                 self._counters.unknown += 1
                 self._answer_error(waiter, ErrorCode.UNAVAILABLE, Outcome.UNKNOWN, reason)
 
-    def _answer_error(self, waiter: Waiter, code: ErrorCode, outcome: Outcome, reason: str) -> None:
+    def _slow_down(self, waiter: Waiter, wait_seconds: float) -> None:
+        """Refuse what comes too early. A repeat may be in the log since an earlier try."""
+        outcome = Outcome.UNKNOWN if waiter.retry else Outcome.REJECTED
+        self._counters.rejected += not waiter.retry
+        self._counters.unknown += waiter.retry
+        wait_ms = ceil(wait_seconds * 1000)
+        reason = f"this user sends too fast; send again after {wait_ms} ms"
+        self._answer_error(waiter, ErrorCode.TOO_FAST, outcome, reason, wait_ms)
+
+    def _answer_error(
+        self,
+        waiter: Waiter,
+        code: ErrorCode,
+        outcome: Outcome,
+        reason: str,
+        retry_after_ms: int | None = None,
+    ) -> None:
         self._counters.error(code)
-        error = server_frames.error(code, reason, outcome=outcome, ref=waiter.ref)
+        error = server_frames.error(
+            code, reason, outcome=outcome, ref=waiter.ref, retry_after_ms=retry_after_ms
+        )
         self._out.append(Transmit(waiter.sender, error))
 
     def _land(self, flight: Flight) -> None:

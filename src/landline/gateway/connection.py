@@ -2,16 +2,20 @@
 
 import asyncio
 from collections import deque
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
+from typing import NamedTuple
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
+from landline.auth.principal import Principal
 from landline.gateway.fragments import BadFragment, Fragments
+from landline.gateway.goodbyes import NO_CLOSE_FRAME, answer_to
 from landline.gateway.heartbeat import Heartbeat
-from landline.gateway.turns import Turns
+from landline.gateway.owner import Owner
+from landline.gateway.pace import Pace
+from landline.gateway.sign_in import SIGN_IN_BYTES, SIGN_IN_SECONDS, NotSignedIn, SignIn
 from landline.observability.logging import get_logger
-from landline.ports import Clock
-from landline.protocol.client_frames import BadFrame, ClientFrame, decode
+from landline.protocol.client_frames import Auth, BadFrame, decode
 from landline.protocol.codes import CloseCode
 from landline.protocol.limits import FRAME_BYTES
 
@@ -26,12 +30,6 @@ CLOSE_WITHIN_SECONDS = 3.0
 # A socket that has been read for so long, and had nothing, was empty.
 EMPTY_AFTER_SECONDS = 0.5
 
-# What a close frame may hold (RFC 6455, section 7.4, and IANA's registry), and the words for
-# one that is empty and one that never came; those two are never sent.
-_PEERS_CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
-NO_CODE = 1005
-NO_CLOSE_FRAME = 1006
-
 log = get_logger(__name__)
 
 
@@ -41,31 +39,6 @@ class _Frame(NamedTuple):
     kind: WSMsgType
     is_final: bool
     payload: bytes
-
-
-class Owner(Protocol):
-    """The hub: it is told what the peers of connections do."""
-
-    clock: Clock
-    turns: Turns
-
-    def opened(self, connection: "Connection") -> None:
-        """A connection is open."""
-
-    def closed(self, connection: "Connection", code: int) -> None:
-        """A connection is gone; `code` is that of the first close frame."""
-
-    def received(self, connection: "Connection", frame: ClientFrame) -> None:
-        """A good frame has arrived."""
-
-    def received_bad(self, connection: "Connection", bad: BadFrame) -> None:
-        """A bad frame has arrived."""
-
-    def writable(self, connection: "Connection", is_writable: bool) -> None:
-        """A write buffer has filled up or drained."""
-
-    def left_unread(self, connection: "Connection", since: float) -> None:
-        """What a connection has said until now may have waited since then."""
 
 
 class Connection(WSListener):
@@ -81,19 +54,30 @@ class Connection(WSListener):
     def __init__(
         self,
         owner: Owner,
-        user: str,
+        principal: Principal | None,
         session: str,
         *,
         auto_ack: bool,
-        peer: str,
-        origin: str | None,
+        facts: Mapping[str, str],
+        place: str,
+        claimed: str | None = None,
+        frame_rate: float = 0.0,
     ) -> None:
-        """`peer` is the address, `origin` what a browser said; both are for the log."""
+        """`principal`: who it is; None where a token is to say so, and `claimed` is the name that
+        was given before. `facts` are for the log. `place`: what its address counts as.
+        `frame_rate`: how many frames a second are taken, 0 for all.
+        """
         self._owner = owner
-        self._from = {"peer": peer, **({"origin": origin} if origin is not None else {})}
-        self.user = user
+        self._facts = facts
+        self.principal = principal
         self.session = session
+        self.place = place
+        self.claimed = claimed
         self.auto_ack = auto_ack
+        self._sign_in: SignIn | None = None
+        self._frame_rate = frame_rate
+        self._pace: Pace | None = None
+        self._pace_timer: asyncio.TimerHandle | None = None
         self._transport: WSTransport | None = None
         self.turn_round = 0
         self.turn_until = 0.0
@@ -112,7 +96,34 @@ class Connection(WSListener):
         self._frames_out = 0
         self._close_code = NO_CLOSE_FRAME
 
+    @property
+    def user(self) -> str:
+        """Return whose it is, once that is known."""
+        assert self.principal is not None, "it has signed in"
+        return self.principal.user
+
+    @property
+    def was_open(self) -> bool:
+        """Say whether it has ever been open."""
+        return self._opened_at > 0
+
     # What the hub asks for -------------------------------------------------------------------
+
+    def signed_in(self, principal: Principal) -> None:
+        """It is known now whose it is."""
+        self.principal = principal
+        if self._sign_in is not None:
+            self._sign_in.cancel()
+            self._sign_in = None
+        if self._frame_rate:
+            self._pace = Pace(self._frame_rate, self._owner.clock.monotonic())
+        self._owner.opened(self)
+        log.info("connection_opened", session=self.session, user=principal.user, **self._facts)
+        self._apply_reading()
+
+    def renewed(self, principal: Principal) -> None:
+        """A fresh token of the same user was taken."""
+        self.principal = principal
 
     def transmit(self, frame: bytes) -> None:
         """Write a frame."""
@@ -180,6 +191,10 @@ class Connection(WSListener):
         """Ping a silent peer; cut one that does not answer. Called about once a second."""
         if self._transport is None or self._closing is not None:
             return
+        expires_at = self.principal.expires_at if self.principal is not None else None
+        if expires_at is not None and self._owner.clock.wall_ms() >= expires_at * 1000:
+            self.close(CloseCode.NOT_AUTHENTICATED, "the token has expired")
+            return
         is_read = self._transport.underlying_transport.is_reading()
         if is_read and now - self._read_again_at > EMPTY_AFTER_SECONDS:
             self._unread_since = None
@@ -198,8 +213,11 @@ class Connection(WSListener):
         transport.underlying_transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
         self._opened_at = self._owner.clock.monotonic()
         self._heartbeat.heard(self._opened_at)
-        self._owner.opened(self)
-        log.info("connection_opened", session=self.session, user=self.user, **self._from)
+        if self.principal is not None:
+            self.signed_in(self.principal)
+        else:
+            self._sign_in = SignIn(self._sign_in_late)
+            self._owner.lobby.came(self)
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         """A WebSocket frame has arrived."""
@@ -215,6 +233,15 @@ class Connection(WSListener):
         self._inbox.append(taken)
         if len(self._inbox) == 1:
             self._apply_reading()
+
+    def may_have(self, size_bytes: int) -> bool:
+        """Bytes have come. Say whether they are looked at: no more once picows has given up on the
+        peer, and only a few before it is known who that is.
+        """
+        if self._sign_in is not None and self._sign_in.is_too_much(size_bytes):
+            self.close(CloseCode.TOO_LARGE, f"sign in first, with at most {SIGN_IN_BYTES} bytes")
+            return False
+        return self.is_listening()
 
     def was_read(self, *, is_empty: bool) -> None:
         """Bytes of the socket were taken; `is_empty`: all that had come. Called for each read."""
@@ -232,14 +259,19 @@ class Connection(WSListener):
             sent = transport.close_handshake.sent  # by picows itself: the frame was broken
             assert sent is not None
             self._close_code = int(sent.code)  # type: ignore[call-overload]  # an IntEnum
-        if self._closing is not None:
-            self._closing.cancel()
-        self._owner.closed(self, self._close_code)
+        for timer in (self._closing, self._pace_timer, self._sign_in):
+            if timer is not None:
+                timer.cancel()
+        self._owner.lobby.gone(self)
+        user = {}
+        if self._sign_in is None and self.principal is not None:
+            user = {"user": self.principal.user}
+            self._owner.closed(self, self._close_code)
         log.info(
             "connection_closed",
             session=self.session,
-            user=self.user,
-            **self._from,
+            **user,
+            **self._facts,
             code=self._close_code,
             frames_in=self._frames_in,
             frames_out=self._frames_out,
@@ -265,6 +297,8 @@ class Connection(WSListener):
         if transport is None:
             return
         kind = frame.kind
+        if self._pace is not None and self._closing is None:
+            self._keep_pace(self._pace)
         if kind == WSMsgType.CLOSE:
             self._answer_close(transport, frame.payload)
         elif self._closing is not None or kind == WSMsgType.PONG:
@@ -283,6 +317,9 @@ class Connection(WSListener):
         if len(payload) > FRAME_BYTES:
             self._end(CloseCode.TOO_LARGE, f"a frame has at most {FRAME_BYTES} bytes")
             return
+        if self._sign_in is not None:
+            self._take_token(self._sign_in, payload)
+            return
         try:
             frame = decode(payload.decode())
         except UnicodeDecodeError:
@@ -290,7 +327,32 @@ class Connection(WSListener):
         except BadFrame as bad:
             self._owner.received_bad(self, bad)
         else:
+            if isinstance(frame, Auth):
+                self._owner.lobby.renew(self, frame.token)
             self._owner.received(self, frame)
+
+    def _take_token(self, sign_in: SignIn, payload: bytes) -> None:
+        try:
+            token = sign_in.token(payload)
+        except NotSignedIn as error:
+            self._end(CloseCode.NOT_AUTHENTICATED, str(error))
+        else:
+            self._owner.lobby.show(self, token)
+
+    def _sign_in_late(self) -> None:
+        self.close(CloseCode.NOT_AUTHENTICATED, f"no token within {SIGN_IN_SECONDS:g} s")
+
+    def _keep_pace(self, pace: Pace) -> None:
+        """A frame is taken: the next ones wait where there were too many of late."""
+        wait_seconds = pace.take(self._owner.clock.monotonic())
+        if wait_seconds and self._pace_timer is None:
+            loop = asyncio.get_running_loop()
+            self._pace_timer = loop.call_later(wait_seconds, self._pace_is_kept)
+            self._apply_reading()
+
+    def _pace_is_kept(self) -> None:
+        self._pace_timer = None
+        self._apply_reading()
 
     def _take_fragment(self, frame: _Frame) -> None:
         is_first = frame.kind == WSMsgType.TEXT
@@ -309,13 +371,7 @@ class Connection(WSListener):
 
     def _answer_close(self, transport: WSTransport, payload: bytes) -> None:
         if self._closing is None:
-            code = int.from_bytes(payload[:2], "big")
-            if not payload:
-                self._close_code, code = NO_CODE, 1000
-            elif code in _PEERS_CLOSE_CODES:
-                self._close_code = code
-            else:  # picows lets some through that must not be sent
-                self._close_code = code = int(CloseCode.PROTOCOL_ERROR)
+            self._close_code, code = answer_to(payload)
             transport.send_close(code)  # type: ignore[arg-type]  # an enum in the stub alone
         transport.disconnect()
 
@@ -342,7 +398,12 @@ class Connection(WSListener):
 
     def _is_paused(self) -> bool:
         """Say whether frames have to wait. After our goodbye they do not: one of them is theirs."""
-        return self._closing is None and (self._is_reading_paused or self._is_writing_paused)
+        return self._closing is None and (
+            self._is_reading_paused
+            or self._is_writing_paused
+            or self._pace_timer is not None
+            or (self._sign_in is not None and self._sign_in.is_checking)
+        )
 
     def _buffered(self) -> int:
         if self._transport is None:

@@ -6,7 +6,7 @@ one may come. What is not sound is answered here, and the connection ends with i
 
 import asyncio
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from email.utils import formatdate
 from enum import Enum
@@ -50,10 +50,17 @@ class Admission(Protocol):
     def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
         """Answer the upgrade and own the connection; `early` is what came behind the request."""
 
+    def withdraw(self) -> None:
+        """It is let in no more: the connection is gone, or was not sound."""
+
 
 @dataclass(frozen=True, slots=True)
 class ForTheApplication:
     """A request that the application answers."""
+
+
+# The address of a socket's other end, and its port.
+Peer = tuple[str, int]
 
 
 class Reception(Protocol):
@@ -61,14 +68,22 @@ class Reception(Protocol):
 
     runner: Runner
 
-    def decide(self, request: Request, peer: str) -> Admission | ForTheApplication:
-        """Return what becomes of a request. Raises: RequestRefused."""
+    def decide(
+        self, request: Request, peer: Peer
+    ) -> Admission | ForTheApplication | Coroutine[Any, Any, Admission]:
+        """Return what becomes of a request; a coroutine, where that has to be found out.
+
+        Raises: RequestRefused, as the coroutine does.
+        """
+
+    def whose(self, request: Request, peer: Peer) -> dict[str, str]:
+        """Return what the log says of where a request comes from."""
 
     def refused(self) -> None:
         """Count one that was sent away."""
 
-    def came(self, connection: "HttpConnection") -> None:
-        """Somebody has connected."""
+    def came(self, connection: "HttpConnection", peer: Peer) -> bool:
+        """Somebody has connected. Returns False where their address has too many connections."""
 
     def went(self, connection: "HttpConnection") -> None:
         """They are let in, or gone."""
@@ -78,6 +93,7 @@ class _Reads(Enum):
     """What is read now."""
 
     HEAD = "of the next request"
+    WAIT = "while it is found out whether the upgrade is granted"
     BODY = "of the request that the application has"
     NOTHING = "while the application answers"
     REST = "what still comes is thrown away"
@@ -89,7 +105,10 @@ class HttpConnection(asyncio.Protocol):
     def __init__(self, reception: Reception) -> None:
         self._reception = reception
         self._transport: asyncio.Transport | None = None
-        self._peer = "unknown"
+        self._peer: Peer = ("unknown", 0)
+        self._facts: dict[str, str] = {}
+        self._deciding: asyncio.Task[None] | None = None
+        self._has_ended = False
         self._reads = _Reads.HEAD
         self._received = bytearray()
         self._looked_at = 0
@@ -105,9 +124,12 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Somebody has connected."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by inheritance
-        self._peer = shown_peer(transport.get_extra_info("peername"))
-        self._wait(HANDSHAKE_SECONDS, self._time_is_up)
-        self._reception.came(self)
+        self._peer = (transport.get_extra_info("peername") or self._peer)[:2]
+        self._facts = {"peer": shown_peer(self._peer)}
+        if self._reception.came(self, self._peer):
+            self._wait(HANDSHAKE_SECONDS, self._time_is_up)
+        else:
+            self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Bytes have arrived."""
@@ -125,9 +147,14 @@ class HttpConnection(asyncio.Protocol):
         """The peer says no more. Returns whether to keep our side open: while it waits for an
         answer, which it can still read.
         """
+        self._has_ended = True
+        if self._reads is _Reads.HEAD and self._received:
+            self._go_on()  # another whole request may be there
         if self._reads is _Reads.NOTHING:
             return True
-        if self._received and self._reads is _Reads.HEAD:
+        if self._deciding is not None:
+            self._deciding.cancel()
+        if self._received.strip(b"\r\n") and self._reads is _Reads.HEAD:
             self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request is incomplete"))
         return False
 
@@ -146,6 +173,8 @@ class HttpConnection(asyncio.Protocol):
         if error is not None and self._received and self._reads is _Reads.HEAD:
             reason = "the request is incomplete: the connection was cut"
             self._note(RequestRefused(HTTPStatus.BAD_REQUEST, reason))
+        if self._deciding is not None:
+            self._deciding.cancel()
         self._leave()
         self._transport = None
         if self._exchange is not None:
@@ -169,6 +198,9 @@ class HttpConnection(asyncio.Protocol):
             self.finish()
             return
         self._reads = _Reads.HEAD
+        if self._has_ended and not self._received:
+            self.finish()
+            return
         self._wait(IDLE_SECONDS, self._time_is_up)
         if self._received:
             asyncio.get_running_loop().call_soon(self._go_on)
@@ -213,7 +245,8 @@ class HttpConnection(asyncio.Protocol):
                 self._take_body()
         except RequestRefused as refused:
             self._refuse(refused)
-        if self._reads is _Reads.NOTHING and len(self._received) > HEAD_BYTES:
+        is_busy = self._reads in (_Reads.NOTHING, _Reads.WAIT)
+        if is_busy and len(self._received) > HEAD_BYTES + EARLY_BYTES:
             self.pause_reading()
 
     def _take_head(self) -> None:
@@ -228,23 +261,39 @@ class HttpConnection(asyncio.Protocol):
         if end > HEAD_BYTES:
             raise _too_large()
         request = read_head(bytes(self._received[:end]))
+        self._facts = self._reception.whose(request, self._peer)
         decided = self._reception.decide(request, self._peer)
         if isinstance(decided, ForTheApplication):
             self._begin(request)
             del self._received[: end + len(_END)]
             self._looked_at = self._empty_lines = 0
+        elif isinstance(decided, Coroutine):
+            self._reads = _Reads.WAIT
+            self._deciding = asyncio.create_task(self._decide(decided, end + len(_END)))
         else:
-            self._admit(decided, early=bytes(self._received[end + len(_END) :]))
+            self._admit(decided, end + len(_END))
 
-    def _admit(self, admission: Admission, early: bytes) -> None:
+    async def _decide(self, decided: Coroutine[Any, Any, Admission], end: int) -> None:
+        try:
+            self._admit(await decided, end)
+        except RequestRefused as refused:
+            self._reads = _Reads.HEAD
+            self._refuse(refused)
+
+    def _admit(self, admission: Admission, end: int) -> None:
+        early = bytes(self._received[end:])
         if len(early) > EARLY_BYTES:
+            admission.withdraw()
             raise RequestRefused(
                 HTTPStatus.BAD_REQUEST, "wait for the answer before you send frames"
             )
         transport = self._transport
-        assert transport is not None, "bytes come from a connection"
+        if transport is None or transport.is_closing():
+            admission.withdraw()
+            return
         self._received.clear()
         self._leave()
+        transport.resume_reading()
         admission.take_over(transport, early)
 
     def _begin(self, request: Request) -> None:
@@ -256,9 +305,8 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is None:
             transport = self._transport
             assert transport is not None, "bytes come from a connection"
-            host, port = (transport.get_extra_info("peername") or ("unknown", 0))[:2]
             is_tls = transport.get_extra_info("ssl_object") is not None
-            self._exchange = Exchange(self._reception.runner, self, (host, port), is_tls=is_tls)
+            self._exchange = Exchange(self._reception.runner, self, self._peer, is_tls=is_tls)
         self._body_left = _CHUNKED_BYTES if self._is_chunked else length
         self._reads = _Reads.BODY
         self._wait(BODY_SECONDS, self._time_is_up)
@@ -306,6 +354,9 @@ class HttpConnection(asyncio.Protocol):
         if self._exchange is not None and self._reads is _Reads.HEAD and not self._received:
             self.finish()  # it was idle for long enough
             return
+        if self._deciding is not None:
+            self._deciding.cancel()
+            self._reads = _Reads.HEAD
         is_body = self._reads is _Reads.BODY
         seconds = BODY_SECONDS if is_body else HANDSHAKE_SECONDS
         reason = f"no complete {'body' if is_body else 'request'} within {seconds:g} s"
@@ -336,7 +387,7 @@ class HttpConnection(asyncio.Protocol):
             "upgrade_refused" if facts.pop("is_upgrade") else "request_refused",
             status=int(refused.status),
             reason=refused.reason,
-            peer=self._peer,
+            **self._facts,
             **facts,
         )
 

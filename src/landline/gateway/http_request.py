@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
 from landline.api.http import RequestRefused
 
@@ -25,6 +26,9 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # The characters of a path that need no escape (RFC 3986, section 3.3), but for `;`, which some
 # servers take for the beginning of a parameter.
 _PATH: Final = re.compile(r"/|(?:/[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
+# Names of users stand in the addresses of the interface for programs: any byte may be escaped.
+_INTERFACE: Final = "/v1/"
+_ESCAPED_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+)+/?")
 _BAD_QUERY: Final = re.compile(r"#|%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
@@ -75,11 +79,24 @@ def read_head(head: bytes) -> Request:
     request = Request(method, path, query, version, headers)
     _check_host(request)
     _check_body(request)
-    if not _PATH.fullmatch(path) or {".", ".."}.intersection(path.split("/")):
+    if not _is_plain(path) or {".", ".."}.intersection(path.split("/")):
         raise _bad("the address is not a plain path, such as /ws/chat")
     if _BAD_QUERY.search(query):
         raise _bad("the address has a query that cannot be read")
     return request
+
+
+def _is_plain(path: str) -> bool:
+    """Say whether it is a path that everybody on the way reads alike."""
+    if not path.startswith(_INTERFACE):
+        return _PATH.fullmatch(path) is not None
+    if not _ESCAPED_PATH.fullmatch(path):
+        return False
+    try:
+        unquote(path, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _headers(lines: Sequence[bytes]) -> dict[str, list[str]]:

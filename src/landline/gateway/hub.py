@@ -33,6 +33,9 @@ from landline.delivery.decisions import (
 from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.connection import Connection
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
+from landline.gateway.lobby import Lobby
 from landline.gateway.membership import Membership
 from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
@@ -86,6 +89,8 @@ class Hub:
         directory: Directory,
         bus: RoutingBus,
         sweep_interval: float,
+        gate: Gatekeeper,
+        doors: Doors,
     ) -> None:
         self.clock = clock
         self.turns = Turns(clock)
@@ -121,6 +126,8 @@ class Hub:
             happened=happened,
             repeat_seconds=REPEAT_SECONDS if delivery.has_others else 0.0,
         )
+        self._doors = doors
+        self.lobby = Lobby(gate, doors, self._spawn)
         self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened)
         self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
 
@@ -179,8 +186,9 @@ class Hub:
         self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
+        self.lobby.close_all(CloseCode.RESTARTING, f"retry_after_ms={FIRST_RETRY_MS}")
         self._happened()
-        await self._until(lambda: not self._connections, FAREWELL_SECONDS)
+        await self._until(lambda: not self._connections and not len(self.lobby), FAREWELL_SECONDS)
         for connection in list(self._connections.values()):
             connection.abort()
 
@@ -188,13 +196,20 @@ class Hub:
 
     @property
     def connection_count(self) -> int:
-        """Return how many connections are open."""
-        return len(self._connections)
+        """Return how many connections are open, those that have not signed in yet included."""
+        return len(self._connections) + len(self.lobby)
 
     def opened(self, connection: Connection) -> None:
         """A connection is open."""
         self._connections[connection.session] = connection
-        self._delivery.connect(connection.session, connection.user, auto_ack=connection.auto_ack)
+        principal = connection.principal
+        assert principal is not None, "it is known whose it is"
+        self._delivery.connect(
+            connection.session,
+            principal.user,
+            auto_ack=connection.auto_ack,
+            is_limited=not principal.is_service,
+        )
         self._happened()
 
     def closed(self, connection: Connection, code: int) -> None:
@@ -331,6 +346,7 @@ class Hub:
             self._delivery.tick()
             self._membership.forget_gone(len(self._connections))
             self._replay.forget_gone(len(self._connections))
+            self._doors.forget_idle(now)
             for connection in list(self._connections.values()):
                 connection.beat(now)
                 if connection.auto_ack:

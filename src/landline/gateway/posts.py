@@ -28,15 +28,16 @@ class Posts:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def post(self, user: str, send: Send) -> bytes:
+    async def post(self, user: str, send: Send, *, is_service: bool = False) -> bytes:
         """Send a message for a user. Returns the answer as a frame, `accepted` or `error`; always,
-        unless it is cancelled. The send goes on then.
+        unless it is cancelled. The send goes on then. `is_service`: the product itself sends it,
+        for whom no limits hold.
         """
         id = self._new_id()
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[id] = answer
         try:
-            self._delivery.post(id, user, send)
+            self._delivery.post(id, user, send, is_limited=not is_service)
             self._happened()
             async with asyncio.timeout(POST_SECONDS):
                 return await answer

@@ -4,7 +4,7 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote
 
-_SHOWN_CHARACTERS: Final = 200
+SHOWN_CHARACTERS: Final = 200
 _METHOD: Final = re.compile(r"[A-Za-z-]{1,20}")
 # People misspell the sign before a query, and libraries escape it, sometimes twice.
 _QUERY: Final = re.compile(r"[ \t?#;&]|%(?:25)*(?:3f|23|3b|26)", re.IGNORECASE)
@@ -37,7 +37,7 @@ def request_facts(head: bytes) -> dict[str, Any]:
         "user": unquote(user, errors="backslashreplace"),
     }
     facts: dict[str, Any] = {name: value for name, value in given.items() if value}
-    facts = {name: value[:_SHOWN_CHARACTERS] for name, value in facts.items()}
+    facts = {name: value[:SHOWN_CHARACTERS] for name, value in facts.items()}
     return facts | {"is_upgrade": bool(_find(r"^upgrade:[ \t]*([^\r\n]*)", text))}
 
 

@@ -56,8 +56,13 @@ class ErrorCode(StrEnum):
     )
     TOO_FAST = (
         "too_fast",
-        f"refused before the log {_RESERVED}",
-        "send again, slower",
+        "more than a user may send; refused before the log",
+        "send again after `retry_after_ms`",
+    )
+    FORBIDDEN = (
+        "forbidden",
+        "this user may not do that; a send is refused before the log",
+        "do not repeat",
     )
 
 
@@ -103,6 +108,14 @@ class CloseCode(IntEnum):
         "the server restarts; the reason says `retry_after_ms=N`",
         "yes, after N ms",
     )
-    OVERLOADED = 1013, f"overloaded {_RESERVED}", "yes, after some seconds"
-    NOT_AUTHENTICATED = 4401, f"not authenticated {_RESERVED}", "with a valid token"
+    OVERLOADED = (
+        1013,
+        "more connections than a user may have, or tokens cannot be checked now",
+        "yes, after some seconds, or the `retry_after_ms=N` of the reason",
+    )
+    NOT_AUTHENTICATED = (
+        4401,
+        "no token in time, one that is not taken, or one that has expired",
+        "with a fresh token",
+    )
     NO_PROGRESS = 4408, "no acknowledgement, or no bytes read, in time", "yes; acknowledge faster"

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from landline.gateway import connection as connections
-from landline.gateway.connection import NO_CLOSE_FRAME, NO_CODE, WRITE_LIMIT_BYTES
+from landline.gateway.connection import WRITE_LIMIT_BYTES
 from landline.gateway.fragments import FRAGMENTS
+from landline.gateway.goodbyes import NO_CLOSE_FRAME, NO_CODE
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
 from landline.protocol.client_frames import BadFrame, Ping, Send
 from landline.protocol.codes import CloseCode, ErrorCode

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from landline.gateway.asgi import Runner
-from landline.gateway.http_connection import ForTheApplication, HttpConnection
+from landline.gateway.http_connection import ForTheApplication, HttpConnection, Peer
 from landline.gateway.http_request import HEAD_BYTES, Request
 from landline.gateway.request_facts import request_facts as _facts
 from landline.gateway.request_facts import shown_peer
@@ -114,13 +114,17 @@ class Open:
     def __init__(self) -> None:
         self.taken: list[Request] = []
 
-    def decide(self, request: Request, peer: str) -> ForTheApplication:
+    def decide(self, request: Request, peer: Peer) -> ForTheApplication:
         self.taken.append(request)
         return ForTheApplication()
 
+    def whose(self, request: Request, peer: Peer) -> dict[str, str]:
+        return {}
+
     def refused(self) -> None: ...
 
-    def came(self, connection: HttpConnection) -> None: ...
+    def came(self, connection: HttpConnection, peer: Peer) -> bool:
+        return True
 
     def went(self, connection: HttpConnection) -> None: ...
 

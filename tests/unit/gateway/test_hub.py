@@ -12,10 +12,14 @@ import pytest
 from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.auth.principal import Principal
+from landline.config.limits import NO_LIMITS
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
 from landline.errors import DirectoryUnavailable, LogUnavailable
 from landline.gateway import hub as hubs
 from landline.gateway import repeats
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
 from landline.model import Appended, Position, Positions
 from landline.protocol.client_frames import Send
@@ -56,6 +60,7 @@ class Client:
     """An open connection of alice's, and what it was told."""
 
     user = "alice"
+    principal = Principal("alice")
     auto_ack = False
 
     def __init__(self, session: str) -> None:
@@ -82,6 +87,8 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
         directory=directory,
         bus=MemoryRoutingBus({}, "ws-1/run"),
         sweep_interval=0.01,
+        gate=Gatekeeper("none"),
+        doors=Doors(NO_LIMITS),
         **{**parts, **options},
     )
 

@@ -8,7 +8,7 @@ from websockets.utils import accept_key
 from landline.api.http import RequestRefused
 from landline.gateway.http_connection import ForTheApplication
 from landline.gateway.http_request import read_head
-from landline.gateway.listener import _is_same_origin
+from landline.gateway.origins import is_same_origin
 from landline.observability.metrics import series
 from landline.protocol.client_frames import Ping
 from landline.protocol.limits import SUBPROTOCOL
@@ -48,7 +48,7 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
     edge = Edge()
     edge.admit()
     with pytest.raises(RequestRefused, match=reason) as refused:
-        edge.listener.decide(read_head(head), "peer")
+        edge.listener.decide(read_head(head), ("192.0.2.1", 4711))
     assert refused.value.status == status
 
 
@@ -66,7 +66,9 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
 async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
     edge = Edge()
     edge.admit()
-    assert not isinstance(edge.listener.decide(read_head(head), "peer"), ForTheApplication)
+    assert not isinstance(
+        edge.listener.decide(read_head(head), ("192.0.2.1", 4711)), ForTheApplication
+    )
 
 
 @pytest.mark.parametrize("origin", ["https://chat.example.org", "http://127.0.0.1:8081"])
@@ -75,10 +77,10 @@ async def test_only_origins_of_the_list_are_let_in_where_there_is_one(origin: st
     edge.admit()
     head = read_head(asked(Origin=origin))
     if origin == "https://chat.example.org":
-        edge.listener.decide(head, "peer")
+        edge.listener.decide(head, ("192.0.2.1", 4711))
     else:
         with pytest.raises(RequestRefused, match="allowed-origins"):
-            edge.listener.decide(head, "peer")
+            edge.listener.decide(head, ("192.0.2.1", 4711))
 
 
 async def test_a_server_that_takes_no_clients_says_why() -> None:
@@ -99,10 +101,10 @@ async def test_a_server_that_takes_no_clients_says_why() -> None:
         (stopping, "is stopping"),
     ):
         with pytest.raises(RequestRefused, match=why) as refused:
-            each.listener.decide(read_head(asked()), "peer")
+            each.listener.decide(read_head(asked()), ("192.0.2.1", 4711))
         assert refused.value.status == 503
         assert refused.value.headers == {"Retry-After": "1"}
-        assert isinstance(each.listener.decide(page, "peer"), ForTheApplication)
+        assert isinstance(each.listener.decide(page, ("192.0.2.1", 4711)), ForTheApplication)
 
 
 # On the wire --------------------------------------------------------------------------------------
@@ -195,4 +197,4 @@ async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
     ],
 )
 def test_a_page_is_of_the_same_origin(origin: str, host: str, is_same: bool) -> None:
-    assert _is_same_origin(origin, host) is is_same
+    assert is_same_origin(origin, host) is is_same

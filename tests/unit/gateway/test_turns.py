@@ -7,7 +7,9 @@ import pytest
 from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
 
-from landline.gateway.connection import NO_CLOSE_FRAME, Connection
+from landline.auth.principal import Principal
+from landline.gateway.connection import Connection
+from landline.gateway.goodbyes import NO_CLOSE_FRAME
 from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS
 from landline.protocol.client_frames import ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode
@@ -68,7 +70,9 @@ class Socket:
 def connect(hub: Heard, session: str) -> tuple[Connection, Socket]:
     """Return an open connection."""
     sock = Socket()
-    connection = Connection(hub, session, session, auto_ack=False, peer="peer", origin=None)
+    connection = Connection(
+        hub, Principal(session), session, auto_ack=False, facts={"peer": "peer"}, place="peer"
+    )
     connection.on_ws_connected(sock)  # type: ignore[arg-type]
     return connection, sock
 
