@@ -7,12 +7,13 @@ from pathlib import Path
 
 import jwt
 import pytest
-from playwright.sync_api import FrameLocator, Page, Request, expect
+from playwright.sync_api import FrameLocator, Page, Request, WebSocket, expect
 
 from browser.conftest import OpenWindow
-from browser.scripted import Frame, ScriptedServer, message
+from browser.scripted import Frame, ScriptedServer, accepted, message
 from browser.site import Site, site
 from browser.window import Window
+from landline_stack.ports import free_port
 from support.server import ServerProcess
 
 pytestmark = pytest.mark.browser
@@ -33,9 +34,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, product: Site) -> Iterator[
     """A server that wants tokens, and lets the product's pages show its own."""
     folder = tmp_path_factory.mktemp("jwt")
     (folder / "secret").write_text(SECRET)
-    tokens = ["--auth", "jwt", "--jwt-secret-file", str(folder / "secret")]
-    server = ServerProcess(folder / "data", args=[*tokens, "--allowed-origins", product.url])
-    with server:
+    port = free_port()
+    args = ["--auth", "jwt", "--jwt-secret-file", str(folder / "secret")]
+    args += ["--public-url", f"http://127.0.0.1:{port}", "--allowed-origins", product.url]
+    with ServerProcess(folder / "data", port, args) as server:
         yield server
 
 
@@ -141,7 +143,7 @@ def test_after_the_end_of_a_pasted_token_another_one_sends_what_was_written(
     window.find_network()  # would bring back a page that waits for the network
     assert server.sessions == 1
 
-    server.on_send = lambda send: server.accept(send, 1) and None
+    server.on_send = lambda send: server.push(accepted(send, 1))
     fresh = _token()
     _paste(window, fresh)
     window.expect_state("not answered", "✓")
@@ -162,6 +164,20 @@ def test_a_new_token_may_be_somebody_elses(open_window: OpenWindow) -> None:
     expect(window.page.get_by_test_id("my-name")).to_have_text("mallory")
     window.expect_messages()
     assert len(server.of_type("send")) == 1
+
+
+def test_a_server_ends_what_a_pasted_token_began(open_window: OpenWindow) -> None:
+    window = open_window(None)
+    window.visit(f"?to=bob#token={_token(seconds=4)}")
+    window.expect_connection("Connected")
+    expect(window.page.get_by_test_id("my-name")).to_have_text("alice")
+    expect(window.page.locator("#token-problem")).to_have_text(ENDED)
+    _paste(window, _token(secret="of somebody else, though just as long as ours"))
+    expect(window.page.locator("#token-problem")).to_contain_text("does not take this token")
+    _paste(window, _token())
+    window.expect_connection("Connected")
+    window.say("hello")
+    window.expect_state("hello", "✓")
 
 
 def test_leaving_forgets_the_token(open_window: OpenWindow) -> None:
@@ -203,11 +219,12 @@ def test_who_was_closed_by_an_administrator_comes_back_by_the_button_alone(
 
 
 def test_who_is_too_fast_waits_as_long_as_the_server_says(open_window: OpenWindow) -> None:
+    window, server = _window(open_window)
+
     def slow_down(send: Frame) -> None:
         error = {"type": "error", "code": "too_fast", "message": "slow down"}
         server.push({**error, "outcome": "rejected", "ref": send["ref"], "retry_after_ms": 20_000})
 
-    window, server = _window(open_window)
     server.on_send = slow_down
     window.page.clock.install()
     window.visit(f"?to=bob#token={_token()}")
@@ -217,7 +234,7 @@ def test_who_is_too_fast_waits_as_long_as_the_server_says(open_window: OpenWindo
     window.expect_state("quick", "…")
     window.say("quicker")
     window.expect_state("quicker", "…")
-    server.on_send = lambda send: server.accept(send, len(server.received)) and None
+    server.on_send = lambda send: server.push(accepted(send, len(server.received)))
     window.page.clock.run_for(10_000)
     assert len(server.of_type("send")) == 1
     window.page.clock.run_for(11_000)
@@ -228,11 +245,12 @@ def test_who_is_too_fast_waits_as_long_as_the_server_says(open_window: OpenWindo
 
 
 def test_a_message_that_is_forbidden_is_shown_as_not_sent_and_why(open_window: OpenWindow) -> None:
+    window, server = _window(open_window)
+
     def forbid(send: Frame) -> None:
         error = {"type": "error", "code": "forbidden", "message": "bob has blocked you"}
         server.push({**error, "outcome": "rejected", "ref": send["ref"]})
 
-    window, server = _window(open_window)
     server.on_send = forbid
     window.visit(f"?to=bob#token={_token()}")
     window.expect_connection("Connected")
@@ -277,6 +295,28 @@ def test_the_page_around_it_gives_a_token_for_each_session_and_before_one_ends(
     expect(chat.get_by_role("status")).to_have_text("Connected")
     assert not any("eyJ" in address for address in asked)
     assert "eyJ" not in _kept_for_good(window.page)
+
+
+def test_a_server_goes_on_with_a_session_that_gets_a_fresh_token(
+    open_window: OpenWindow, product: Site
+) -> None:
+    window = open_window(None)
+    heard: list[str] = []
+    sockets: list[str] = []
+
+    def note(socket: WebSocket) -> None:
+        sockets.append(socket.url)
+        socket.on("framereceived", lambda text: heard.append(str(text)))
+
+    window.page.on("websocket", note)
+    # Half of its life is for whoever is slow: this machine may be.
+    tokens = json.dumps([_token(seconds=30), _token()])
+    chat = _embed(window, product, f"() => {tokens}[window.asked++]")
+    expect(chat.get_by_role("status")).to_have_text("Connected")
+    while not any("authenticated" in text for text in heard):
+        window.page.wait_for_timeout(10)
+    assert len(sockets) == 1
+    assert sockets[0].endswith("/ws/chat")
 
 
 def test_a_fresh_token_that_is_refused_ends_the_session_and_the_next_one_begins(
@@ -352,15 +392,17 @@ def test_behind_a_proxy_that_knows_its_users_there_is_no_form(
 def _window(open_window: OpenWindow) -> tuple[Window, ScriptedServer]:
     """Return a window, and a server that takes every token for alice's."""
     window = open_window(None)
-    server = ScriptedServer(window.page, on_auth=lambda frame: server.welcome())
-    return window, server
+    talk = ScriptedServer(window.page, on_auth=lambda frame: talk.welcome())
+    return window, talk
 
 
-def _token(user: str = "alice", number: int = 0) -> str:
-    """Return a token that is good for ten minutes."""
+def _token(
+    user: str = "alice", *, seconds: int = 600, number: int = 0, secret: str = SECRET
+) -> str:
+    """Return a token that is good for so long, by default ten minutes."""
     now = int(time.time())
-    claims = {"sub": user, "iat": now, "exp": now + 600, "jti": str(number)}
-    return jwt.encode(claims, SECRET, "HS256")
+    claims = {"sub": user, "iat": now, "exp": now + seconds, "jti": str(number)}
+    return jwt.encode(claims, secret, "HS256")
 
 
 def _paste(window: Window, text: str) -> None:

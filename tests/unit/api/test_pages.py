@@ -41,7 +41,9 @@ def test_the_page_and_its_modules_name_only_files_of_their_own_version() -> None
             imports = IMPORT.findall(pages[path].body)
             todo += [normpath(join(dirname(path), found.decode())) for found in imports]
         seen.add(path)
-    assert seen == set(pages) - UNVERSIONED, "every file is used, and none has an address without version"
+    assert seen == set(pages) - UNVERSIONED, (
+        "every file is used, and none has an address without version"
+    )
 
 
 @pytest.mark.parametrize("name", ["index.html", "chat.js", "style.css", "favicon.svg"])
@@ -98,11 +100,11 @@ def test_only_pages_of_origins_that_may_connect_can_show_the_page_within_them() 
 
 def test_of_all_files_other_sites_may_import_one() -> None:
     pages = load_pages()
-    shared = {
-        path for path, page in pages.items() if "Access-Control-Allow-Origin" in page.headers
-    }
+    shared = {path for path, page in pages.items() if "Access-Control-Allow-Origin" in page.headers}
     assert shared == {"/embed.js"}
-    assert not re.search(rb"^import ", pages["/embed.js"].body, re.MULTILINE), "it stands alone, in every release"
+    assert not re.search(rb"^import ", pages["/embed.js"].body, re.MULTILINE), (
+        "it stands alone, in every release"
+    )
 
 
 @pytest.mark.parametrize(
