@@ -11,12 +11,12 @@ READY := .venv/.ready-development
 READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate verify check format bench docs lock clean
+.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate verify check format bench docs lock vulnerabilities sbom clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 help: ## list these targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo 'Options go in ARGS, e.g. make run ARGS="--port 9000"; PYTHON=python3.12 picks another Python.'
 
 setup: $(READY) ## set up what is missing (the other targets do that too)
@@ -84,11 +84,21 @@ bench: $(READY) ## measure speed, idle cost, memory, and how long clients wait b
 	@$(BIN)/python -m bench.cluster
 	@$(BIN)/python -m bench.memory
 
-docs: $(READY) ## write what the pages take from the code: options, mutants, codes, limits
+docs: $(READY) ## write what the pages take from the code: options, mutants, codes, limits, controls
 	PYTHONPATH=tests $(BIN)/python -m support.generated
 
 lock: $(READY) ## resolve the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade: newest)
 	scripts/lock $(LOCK_ARGS)
+
+vulnerabilities: $(READY) ## ask for known vulnerabilities of what is locked (fails where nobody can be asked)
+	@scripts/vulnerabilities $(ARGS)
+
+SBOM := dist/sbom.json
+
+sbom: $(READY) ## list what a server consists of, with hashes, as CycloneDX: dist/sbom.json
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --spec-version 1.6 --output-file $(SBOM) requirements.lock
+	@echo 'It is in $(SBOM).'
 
 clean: ## remove everything that was made here, except the server's data
 	rm -rf .venv .tmp .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist

@@ -388,3 +388,18 @@ async def test_frames_that_come_with_the_upgrade_are_taken(server: ServerProcess
         assert [(await raw.answer())["type"] for _ in range(3)] == ["pong"] * 3
     async with dialled(server.port) as raw:
         assert (await raw.upgrade(request(server.port) + frame * 2_000)).status == 400
+
+
+async def test_a_body_that_nobody_asked_for_ends_no_connection(server: ServerProcess) -> None:
+    """The answer comes before it; then it is read, and the next request is."""
+    head = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
+    async with asyncio.timeout(WAIT_SECONDS):
+        for _ in range(3):
+            writer.write(head)
+            answer = await reader.readuntil(b"\r\n\r\n")
+            assert answer.startswith(b"HTTP/1.1 401 ")
+            length = int(answer.lower().partition(b"content-length: ")[2].split()[0])
+            await reader.readexactly(length)
+            writer.write(b"{" * 9)
+    writer.close()

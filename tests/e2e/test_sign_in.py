@@ -1,46 +1,23 @@
 """Who connects: by a token, for as long as that is good, or by the word of a proxy."""
 
-import asyncio
 import json
 import secrets
 import signal
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from websockets.asyncio.client import ClientConnection, connect
+from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
-from landline.auth.tokens import Claims, minted
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.sign_in import SIGN_IN_BYTES, SIGN_IN_SECONDS
+from support.issuer import Issuer
 from support.raw import TEXT, dialled, frame, request
+from support.saying import closed, hear, say
 from support.server import ServerProcess
-from support.waiting import WAIT_SECONDS, until
-
-Headers = dict[str, str]
-
-
-class Issuer:
-    """Makes tokens with a secret that it keeps in a file."""
-
-    def __init__(self, directory: Path) -> None:
-        self.secret = secrets.token_urlsafe(32).encode()
-        self.file = directory / "secret"
-        self.file.write_bytes(self.secret + b"\n")
-
-    def token(self, user: str = "alice", seconds: float = 3600, *, is_service: bool = False) -> str:
-        """Return a token that is good for so long."""
-        expires_at = time.time() + seconds
-        return minted(
-            self.secret, user, expires_at=expires_at, is_service=is_service, claims=Claims()
-        )
-
-    def bearer(self, user: str = "alice", seconds: float = 3600) -> Headers:
-        """Return the header with a token."""
-        return {"Authorization": f"Bearer {self.token(user, seconds)}"}
+from support.waiting import until
 
 
 @pytest.fixture
@@ -53,30 +30,9 @@ def server(tmp_path: Path, issuer: Issuer) -> Iterator[ServerProcess]:
     args = ["--auth", "jwt", "--jwt-secret-file", str(issuer.file)]
     server = ServerProcess(tmp_path / "data", args=args)
     server.start()
-    server.start()
     yield server
     server.kill()
     assert "Traceback" not in server.log()
-
-
-async def hear(client: ClientConnection, kind: str) -> dict[str, Any]:
-    """Return the next frame of this type."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        while True:
-            said: dict[str, Any] = json.loads(await client.recv())
-            if said["type"] == kind:
-                return said
-
-
-async def say(client: ClientConnection, **fields: Any) -> None:
-    await client.send(json.dumps(fields))
-
-
-async def closed(client: ClientConnection) -> tuple[int | None, str | None]:
-    """Wait for the end, and return code and reason."""
-    async with asyncio.timeout(WAIT_SECONDS):
-        await client.wait_closed()
-    return client.close_code, client.close_reason
 
 
 async def test_a_token_in_the_header_or_the_first_frame_says_who_it_is(

@@ -19,6 +19,7 @@ from landline.protocol import limits
 from landline.protocol.codes import CloseCode, ErrorCode
 from simulation.page import page as mutants
 from support.pages import ROOT, read
+from support.security import table_rows as controls
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/configuration.md": configuration,
@@ -73,6 +74,7 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
         "limits": PROTOCOL_LIMITS,
     },
     "docs/client.md": {"limits": CLIENT_LIMITS},
+    "docs/security.md": {"controls": controls()},
 }
 
 NAMES: Final = (*PAGES, *TABLES)

@@ -16,26 +16,18 @@ from landline.api import openapi
 from landline.api.backend import Backend
 from landline.api.http import Http, HttpResponse, RequestRefused, json_response, method_refused
 from landline.api.messages import post_message
-from landline.protocol import server_frames
-from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode
-
-INTERFACE: Final = "/v1/"
 
 _JSON: Final = "application/json"
-_CODES: Final = {
-    HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
-    HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
-    HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
-    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.BUSY,
-}
 
 Answer = Callable[[Request], Awaitable[HttpResponse]]
 
 
 def application(
-    http: Http, backend: Backend, note: Callable[[Request, RequestRefused], None]
+    http: Http, backend: Backend | None, note: Callable[[Request, RequestRefused], None]
 ) -> Starlette:
-    """Return the application. `note` is told of each request that is refused."""
+    """Return the application. `backend` has what programs ask for; None: here they ask nothing.
+    `note` is told of each request that is refused.
+    """
 
     async def page(request: Request) -> HttpResponse:
         return http.answer(request.method, request.scope["raw_path"].decode("ascii"))
@@ -43,25 +35,26 @@ def application(
     async def refused(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestRefused), "it is for these alone"
         note(request, error)
-        is_interface = request.url.path.startswith(INTERFACE)
-        return _response(_in_json(error) if is_interface else error.answer())
+        return _response(error.answer(request.url.path))
 
+    made = Starlette(
+        routes=[*(_interface(backend) if backend is not None else ()), Mount("/", _Endpoint(page))],
+        exception_handlers={RequestRefused: refused},
+    )
+    made.router.redirect_slashes = False  # an address has one spelling
+    return made
+
+
+def _interface(backend: Backend) -> list[Route]:
     described = json_response(HTTPStatus.OK, openapi.document())
 
     async def description(_request: Request) -> HttpResponse:
         return described
 
-    post = partial(post_message, backend=backend)
-    made = Starlette(
-        routes=[
-            Route("/v1/messages", _Resource({"POST": post})),
-            Route("/v1/openapi.json", _Resource({"GET": description})),
-            Mount("/", _Endpoint(page)),
-        ],
-        exception_handlers={RequestRefused: refused},
-    )
-    made.router.redirect_slashes = False  # an address has one spelling
-    return made
+    return [
+        Route("/v1/messages", _Resource({"POST": partial(post_message, backend=backend)})),
+        Route("/v1/openapi.json", _Resource({"GET": description})),
+    ]
 
 
 class _Endpoint:
@@ -94,14 +87,6 @@ class _Resource(_Endpoint):
                 HTTPStatus.UNSUPPORTED_MEDIA_TYPE, "send JSON, with Content-Type: application/json"
             )
         return await answer(request)
-
-
-def _in_json(refused: RequestRefused) -> HttpResponse:
-    """Return a refusal as the interface says it: the body is that of an `error` frame."""
-    code = _CODES.get(refused.status, ErrorCode.BAD_FRAME)
-    headers = {**refused.headers}
-    headers |= [FINAL_REFUSAL] if refused.status in FINAL_STATUSES else []
-    return json_response(refused.status, server_frames.error(code, refused.reason), headers)
 
 
 def _response(answer: HttpResponse) -> Response:

@@ -8,12 +8,22 @@ import orjson
 
 from landline.api.pages import Page, is_versioned, load_pages
 from landline.observability.metrics import CONTENT_TYPE
-from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode
+from landline.protocol.server_frames import error
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
+# Where the addresses of the interface for programs begin.
+INTERFACE = "/v1/"
+
+_CODES = {
+    HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
+    HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
+    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.BUSY,
+}
 
 _OTHER_RELEASE = "this file belongs to another release of the page; load the page again"
 
@@ -41,10 +51,15 @@ class RequestRefused(Exception):
         self.reason = reason
         self.headers = headers or {}
 
-    def answer(self) -> HttpResponse:
-        """Return the response with this status and sentence."""
+    def answer(self, path: str = "") -> HttpResponse:
+        """Return the response with this status and sentence: of the interface for programs, as the
+        body that an `error` frame has.
+        """
         headers = {**_PLAIN_HEADERS, **self.headers}
         headers |= [FINAL_REFUSAL] if self.status in FINAL_STATUSES else []
+        if path.startswith(INTERFACE):
+            code = _CODES.get(self.status, ErrorCode.BAD_FRAME)
+            return HttpResponse(self.status, _JSON, error(code, self.reason), headers)
         return HttpResponse(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
 
 
@@ -70,11 +85,19 @@ class Http:
         readiness: Callable[[], Readiness],
         metrics: Callable[[], bytes],
         pages: Mapping[str, Page] | None = None,
+        *,
+        is_for_operators: bool = True,
     ) -> None:
+        """Operators see metrics, and what is wrong with the server. Users see the pages: by
+        default those of the web client.
+        """
         self._readiness = readiness
         self._metrics = metrics
+        self._is_for_operators = is_for_operators
         self._pages = load_pages() if pages is None else pages
-        self._own = {"/healthz": _alive, "/readyz": self._ready, "/metrics": self._numbers}
+        self._own = {"/healthz": _alive, "/readyz": self._ready}
+        if is_for_operators:
+            self._own["/metrics"] = self._numbers
 
     def answer(self, method: str, path: str) -> HttpResponse:
         """Return the answer to a request for this path (without its query). Raises: RequestRefused.
@@ -98,7 +121,9 @@ class Http:
         now = self._readiness()
         word = "not ready" if now.problems else "degraded" if now.missing else "ready"
         status = HTTPStatus.SERVICE_UNAVAILABLE if now.problems else HTTPStatus.OK
-        body = {"status": word, "problems": {**now.problems, **now.missing}}
+        body: dict[str, object] = {"status": word}
+        if self._is_for_operators:
+            body["problems"] = {**now.problems, **now.missing}
         return _plain(status, _JSON, orjson.dumps(body))
 
     def _numbers(self) -> HttpResponse:

@@ -7,7 +7,9 @@ from contextlib import suppress
 from landline.api.http import Http, Readiness
 from landline.api.pages import load_pages
 from landline.config import Settings
+from landline.config.hosts import is_loopback
 from landline.gateway.addresses import TrustedProxies
+from landline.gateway.admin import AdminListener
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
@@ -26,7 +28,11 @@ Health = Callable[[], Mapping[str, str | None]]
 
 
 class Front:
-    """The listener and its pages, before there are parts to serve with and after they are gone."""
+    """The listeners and their pages, before there are parts to serve with and after they are gone.
+
+    Numbers and reasons are for operators: at a listener of theirs, or at the main one where only
+    this machine reaches it.
+    """
 
     def __init__(
         self, settings: Settings, new_id: Callable[[], str], gate: Gatekeeper, clock: Clock
@@ -34,11 +40,14 @@ class Front:
         self.doors = Doors(settings.limits)
         self._phase: str | None = "starting"
         self._health: Health = dict
+        has_admin = settings.admin_port is not None
+        self.admin = AdminListener(Http(self._readiness, self._metrics, pages={}))
         self.listener = Listener(
             Http(
                 self._readiness,
                 self._metrics,
                 load_pages(settings.auth, settings.allowed_origins),
+                is_for_operators=not has_admin and is_loopback(settings.host),
             ),
             new_id=new_id,
             gate=gate,
@@ -63,6 +72,11 @@ class Front:
         """Let nobody in any more. The pages stay, for probes that ask how this server is."""
         self._phase = "draining"
         self.listener.refuse_upgrades("this server is stopping; connect to another one")
+
+    def close(self) -> None:
+        """Accept no more connections; WebSockets that are open stay."""
+        self.listener.close()
+        self.admin.close()
 
     def _readiness(self) -> Readiness:
         wrong = {part: why for part, why in self._health().items() if why is not None}

@@ -6,10 +6,12 @@ refuses a client for good, and it marks that answer.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -21,6 +23,7 @@ from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
 from landline.client.address import Address
+from landline.client.credentials import Token
 from landline.client.errors import ClientError, Refused, WrongUser
 from landline.client.reasons import is_nobody, why_refused, why_unreachable
 from landline.client.reconnecting import Asked, asked_by_header
@@ -43,7 +46,8 @@ ProxyOption = str | Literal[True] | None
 
 class DialFailed(Exception):
     """A connection could not be made. `is_final`: Landline will answer the same again;
-    `is_nobody_here`: nothing listens there, and it is this machine.
+    `is_unauthenticated`: unless it gets another token; `is_nobody_here`: nothing listens there, and
+    it is this machine.
     """
 
     def __init__(
@@ -51,27 +55,42 @@ class DialFailed(Exception):
         reason: str,
         *,
         is_final: bool = False,
+        is_unauthenticated: bool = False,
         is_nobody_here: bool = False,
         asked: Asked | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_final = is_final
+        self.is_unauthenticated = is_unauthenticated
         self.is_nobody_here = is_nobody_here
         self.asked = asked
 
 
 @dataclass(frozen=True, slots=True)
 class DialTarget:
-    """Where a connection leads to, for whom, and how it gets there."""
+    """Where a connection leads to, for whom, and how it gets there. Without a `username` the token
+    says it.
+    """
 
-    username: str
+    username: str | None
     address: Address
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # they may be secret
     proxy: ProxyOption
 
 
-async def dial(target: DialTarget) -> ClientConnection:
+class _Discreet(logging.LoggerAdapter[logging.Logger]):
+    """Debugging a handshake would log the token, and debugging a session every message."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name of the logging module
+        """Say no to everything below a note for people."""
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+_wire_log = _Discreet(logging.getLogger("websockets.client"), {})
+
+
+async def dial(target: DialTarget, token: Token | None = None) -> ClientConnection:
     """Return a connection; the caller closes it, see `leaving`.
 
     Raises: DialFailed; ClientError if something on this side must be changed first.
@@ -88,7 +107,8 @@ async def dial(target: DialTarget) -> ClientConnection:
             url,
             subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             compression=None,
-            additional_headers=target.headers,
+            additional_headers={**target.headers, **_authorization(token)},
+            logger=_wire_log,
             proxy=proxy,
             open_timeout=DIAL_SECONDS,
             close_timeout=GOODBYE_SECONDS,
@@ -160,7 +180,7 @@ class _Dialer(connect):
         return exc
 
 
-def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+def check_headers(headers: Mapping[str, str], *, has_token: bool = False) -> Mapping[str, str]:
     """Return headers that a request can have. Raises: ClientError, without the values: they may
     be secret.
     """
@@ -169,9 +189,15 @@ def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
             raise ClientError(f"{name!r} cannot be the name of a header")
         if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
             raise ClientError(f"the header {name} is the WebSocket handshake's own: leave it out")
+        if has_token and name.lower() == "authorization":
+            raise ClientError(f"the header {name} is that of `token`: leave one of them out")
         if not _FIELD.fullmatch(value):
             raise ClientError(f"the value of the header {name} must be printable ASCII on one line")
     return dict(headers)
+
+
+def _authorization(token: Token | None) -> Mapping[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token.text}"}
 
 
 def _refusal(address: Address, response: Response) -> DialFailed:
@@ -185,5 +211,6 @@ def _refusal(address: Address, response: Response) -> DialFailed:
     return DialFailed(
         sentence if is_final and sentence else why_refused(address, status, sentence),
         is_final=is_final,
+        is_unauthenticated=is_final and status == HTTPStatus.UNAUTHORIZED,
         asked=asked_by_header(", ".join(response.headers.get_all("Retry-After"))),
     )

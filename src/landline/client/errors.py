@@ -4,7 +4,10 @@ ClientError
 ├── ConnectionFailed    no server answered in time; trying again later may work
 ├── Refused             the server refuses this client for good, or the address or the user name
 │   │                   is not valid
-│   └── WrongUser       the session is another user's than the one asked for
+│   ├── WrongUser       the session is another user's than the one asked for
+│   ├── TokenRefused    the token has expired or is not taken
+│   └── ClosedByAdministrator   somebody has closed this user's sessions
+├── TokenUnavailable    there is no token now; trying again later may work
 ├── MessageRejected     this message is certainly not in the log and never will be
 ├── SendTimeout         no answer yet; the client goes on sending the message
 ├── OutboxInUse         another process has the outbox file open
@@ -44,6 +47,24 @@ class WrongUser(Refused):
         )
         self.asked = asked
         self.user = user
+
+
+class TokenRefused(Refused):
+    """The token has expired or is not taken, and there is no fresh one.
+
+    A function `token` may raise it as well: the user has signed out.
+    """
+
+
+class ClosedByAdministrator(Refused):
+    """An administrator, or the product, has closed this user's sessions."""
+
+
+class TokenUnavailable(ClientError):
+    """There is no token now. A function `token` may raise it with a sentence for people.
+
+    It is asked again later, as after every error that is no ClientError.
+    """
 
 
 class MessageRejected(ClientError):

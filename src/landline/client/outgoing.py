@@ -13,7 +13,8 @@ from itertools import count
 from landline.client.errors import ClientError, MessageRejected
 from landline.client.events import Acceptance, Accepted, Event, Rejected
 from landline.client.outbox import Draft, Outbox
-from landline.client.repeats import IN_FLIGHT, RepeatLines, UnansweredSend
+from landline.client.pace import Pace
+from landline.client.repeats import RepeatLines, UnansweredSend
 from landline.client.wire import ErrorFrame, send_frame
 from landline.protocol.codes import ErrorCode, Outcome
 
@@ -50,6 +51,8 @@ class Outgoing:
         self._answered: list[str] = []  # drafts that the outbox has not forgotten yet
         self._places = count()
         self._lines = RepeatLines(self._let_through)
+        self._pace = Pace()
+        self._resuming: asyncio.TimerHandle | None = None
         self._ended: ClientError | None = None
 
     # For the program -------------------------------------------------------------------------
@@ -132,13 +135,22 @@ class Outgoing:
     async def write(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         """Write what may go out now."""
         clock = asyncio.get_running_loop().time
-        while self._unsent and len(self._in_flight) < IN_FLIGHT:
+        while self._unsent and len(self._in_flight) < self._pace.room:
+            if pause_seconds := self._pace.pause_seconds(clock()):
+                self._resume_after(pause_seconds)
+                return
             send = self._unsent.popleft()
             if self._lines.holds_back(send) or send.draft.ref not in self._sends:
                 continue
             send.sent_at = clock()
             self._in_flight[send.draft.ref] = send
             await write(send_frame(send.draft, retry=send.is_uncertain))
+
+    def _resume_after(self, seconds: float) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+        loop = asyncio.get_running_loop()
+        self._resuming = loop.call_later(seconds, self._has_work.set)
 
     def is_overdue(self, seconds: float) -> bool:
         """Say whether the oldest try has had no answer for longer than `seconds`."""
@@ -159,6 +171,7 @@ class Outgoing:
         send = self._settle(ref, is_forgotten=False)
         if send is None:
             return
+        self._pace.accepted()
         # First of all the answer: what comes after may fail, or be cancelled with the connection.
         if not send.answer.done():
             send.answer.set_result(acceptance)
@@ -175,6 +188,8 @@ class Outgoing:
         if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
             self._reject(send, refusal.code, refusal.reason)
             return
+        if refusal.code == ErrorCode.TOO_FAST:
+            self._pace.too_fast(asyncio.get_running_loop().time(), refusal.asked_seconds)
         if refusal.outcome != Outcome.REJECTED:
             send.is_uncertain = True
         del self._in_flight[send.draft.ref]
@@ -222,6 +237,8 @@ class Outgoing:
     def stop(self) -> None:
         """Try nothing again."""
         self._lines.clear()
+        if self._resuming is not None:
+            self._resuming.cancel()
 
     async def wait_for_kept(self, seconds: float) -> None:
         """Wait until the drafts that are on their way into the outbox are there."""

@@ -22,6 +22,8 @@ _BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _TEXT_CHARACTERS: Final = 256
 _SHORTEST_SECONDS: Final = 0.001
 _LONGEST_SECONDS: Final = 24 * 3600.0
+_DAY_SECONDS: Final = 24 * 3600.0
+_LIFETIME_DAYS: Final = 365
 
 
 def _port(text: str) -> int:
@@ -39,6 +41,16 @@ def _duration_seconds(text: str) -> float:
     seconds = float(match[1]) * _UNITS[match[2]]
     if not _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:
         raise UnfitValue("is out of range", "give a duration from 1ms to 24h")
+    return seconds
+
+
+def _lifetime_seconds(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if match is None:
+        raise UnfitValue("is not a lifetime", "give a number with its unit: 30s, 5m, 1h, 365d")
+    seconds = int(match[1]) * {**_UNITS, "d": _DAY_SECONDS}[match[2]]
+    if not 1.0 <= seconds <= _LIFETIME_DAYS * _DAY_SECONDS:
+        raise UnfitValue("is out of range", f"give 1s to {_LIFETIME_DAYS}d")
     return seconds
 
 
@@ -153,6 +165,7 @@ HOST = ValueKind("HOST", parse_host)
 PORT = ValueKind("PORT", _port, toml=(int, str))
 # A bare number in TOML is let through, to be told that it lacks its unit.
 SECONDS = ValueKind("DURATION", _duration_seconds, toml=(str, int, float))
+LIFETIME = ValueKind("DURATION", _lifetime_seconds)
 FLAG = ValueKind("", _flag, toml=(bool,))
 DIRECTORY = ValueKind("DIR", _path)
 FILE = ValueKind("FILE", _path)

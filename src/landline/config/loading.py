@@ -66,16 +66,26 @@ def load_for_migration(
     needed = {"postgres": settings.postgres, **({"kafka": settings.kafka} if needs_log else {})}
     for name, value in needed.items():
         if value is None:
-            option = OPTIONS[name]
             embedded = (
                 " (an embedded server, without PostgreSQL, brings its file up to date itself)"
             )
-            raise ConfigError(
-                f"{option.flag} is missing: give {option.flag} {option.kind.metavar},"
-                f" {option.variable}, or {name} in the file of --config"
-                + ("" if needs_log else embedded)
-            )
+            raise _missing(OPTIONS[name], "" if needs_log else embedded)
     return settings
+
+
+def load_for_tokens(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings for making tokens. Raises: ConfigError."""
+    settings, _given = _read(command_line, environment)
+    if settings.jwt_secret_file is None:
+        raise _missing(OPTIONS["jwt-secret-file"])
+    return settings
+
+
+def _missing(option: Option, more: str = "") -> ConfigError:
+    return ConfigError(
+        f"{option.flag} is missing: give {option.flag} {option.kind.metavar},"
+        f" {option.variable}, or {option.name} in the file of --config{more}"
+    )
 
 
 def _read(

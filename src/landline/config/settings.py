@@ -125,7 +125,8 @@ class Settings:
         ACCESS,
         kinds.ORIGINS,
         "",
-        "exact origins of pages and app shells (capacitor://localhost) that may connect; with none,"
+        "exact origins of pages and app shells (capacitor://localhost) that may connect, and show the"
+        " web client in a frame of theirs; with none,"
         " and no --public-url, only the server's own page",
     )
     authorize_url: SecretUrl | None = unset(
@@ -260,14 +261,25 @@ class Settings:
     @property
     def cautions(self) -> tuple[str, ...]:
         """Return a line for each value that can be had and weakens what is promised."""
-        if self.sweep_interval <= SWEEP_SECONDS:
-            return ()
-        caution = (
-            f"--sweep-interval is {self.sweep_interval:g} s: a message whose hint was lost may come"
-            f" later than the {PROMISED_SECONDS:g} s that are promised; give"
-            f" {SWEEP_SECONDS:g}s or less"
-        )
-        return (caution,)
+        cautions = []
+        if self.sweep_interval > SWEEP_SECONDS:
+            cautions.append(
+                f"--sweep-interval is {self.sweep_interval:g} s: a message whose hint was lost may"
+                f" come later than the {PROMISED_SECONDS:g} s that are promised; give"
+                f" {SWEEP_SECONDS:g}s or less"
+            )
+        if self.auth != "none" and not is_loopback(self.host) and not self._is_encrypted:
+            cautions.append(
+                f"--host {self.host} without TLS: tokens and messages go there in plain text; add"
+                " --tls-cert and --tls-key, or name the proxy that ends TLS in --trusted-proxies"
+            )
+        return tuple(cautions)
+
+    @property
+    def _is_encrypted(self) -> bool:
+        """Say whether clients speak TLS, with this server or with a proxy before it."""
+        is_public_secure = self.public_url is not None and self.public_url.is_secure
+        return self.tls_cert is not None or is_public_secure or bool(self.trusted_proxies)
 
     def server_name(self, port: int) -> str:
         """Return `server_id` or its default; `port` is the one really listened on, never 0."""

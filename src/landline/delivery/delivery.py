@@ -28,7 +28,7 @@ from landline.delivery.decisions import (
     Transmit,
     Unregister,
 )
-from landline.delivery.flights import Flight, ReceiptBatch
+from landline.delivery.flights import Bar, Flight, ReceiptBatch
 from landline.delivery.memory import Memory
 from landline.delivery.rates import Rates
 from landline.delivery.receipts import Receipts, Told
@@ -181,11 +181,42 @@ class Delivery:
             case _:
                 assert_never(frame)
 
-    def post(self, post_id: str, user: str, send: Send, *, is_limited: bool = True) -> None:
-        """A request has come with a message. Its answer is a `Transmit` to this id."""
+    def bar_send(self, session_id: str, send: Send, bar: Bar) -> None:
+        """A client has sent a message that must not be appended."""
+        if session := self._sessions.get(session_id):
+            session.intake.take_good()
+            self._sends.take(session, send, bar)
+
+    def hold(self, session_id: str) -> None:
+        """The connection is not read from now on: somebody is asked about a send of it."""
+        if session := self._sessions.get(session_id):
+            session.intake.is_held = True
+
+    def release(self, session_id: str, since: float) -> None:
+        """It is read again soon. The send, which follows, has waited since then."""
+        if session := self._sessions.get(session_id):
+            session.intake.is_held = False
+            session.intake.read_late(since, self._clock.monotonic())
+
+    def post(
+        self,
+        post_id: str,
+        user: str,
+        send: Send,
+        *,
+        is_limited: bool = True,
+        bar: Bar | None = None,
+        since: float | None = None,
+    ) -> None:
+        """A request has come with a message. Its answer is a `Transmit` to this id.
+
+        `bar`: why it must not be appended. `since`: it has waited since then.
+        """
         post = self._senders[post_id] = Post(post_id, user)
         post.intake.is_limited = is_limited
-        self._sends.take(post, send)
+        if since is not None:
+            post.intake.read_late(since, self._clock.monotonic())
+        self._sends.take(post, send, bar)
 
     def end_post(self, post_id: str) -> None:
         """The request is answered, or nobody waits for the answer any more. The send goes on."""

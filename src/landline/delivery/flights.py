@@ -1,14 +1,23 @@
 """What is on its way into the log: messages, and batches of receipts."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from landline.delivery.lineup import Place
 from landline.model import Appended, Message, Position
+from landline.protocol.codes import ErrorCode
 from landline.protocol.records import MessageRecord
 
 # What may be on its way to the log at once. The log bounds itself too; this bound is ours.
 FLIGHTS = 32_768
 FLIGHT_BYTES = 32 * 1024 * 1024
+
+
+class Bar(NamedTuple):
+    """Why a message must not be appended, though nothing is wrong with it."""
+
+    code: ErrorCode
+    reason: str
 
 
 @dataclass(slots=True)
@@ -26,7 +35,8 @@ class Flight:
     """A message between its send and its answer.
 
     `started_at`: when the send was taken. `appended`: the log has it, and the store has not said
-    yet whether that is the position which counts.
+    yet whether that is the position which counts. `bar`: why this repeat is looked for and not
+    appended; None where it may be.
     """
 
     record: MessageRecord
@@ -36,6 +46,7 @@ class Flight:
     waiters: list[Waiter] = field(default_factory=list)
     appended: Appended | None = None
     place: Place | None = None  # among the messages of its conversation, while it is confirmed
+    bar: Bar | None = None
 
     def message(self, position: Position, time_ms: int) -> Message:
         """Return the message, now that the log has given it a place."""

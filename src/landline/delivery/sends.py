@@ -6,7 +6,8 @@ not there it is appended, and looked for again: another server may have appended
 the meantime, and then that one's position is the message's.
 
 A client that repeats a send may have been accepted already. So a repeat is never answered
-`rejected`, only `accepted` or `unknown`.
+`rejected`, only `accepted` or `unknown`. That is so also where its sender may not write to its
+recipient any more: it is looked for, and if it is not there it is not appended, and `unknown`.
 
 Methods that say "returns what leaves" return the messages that may be pushed now, in the order of
 the log (`lineup`).
@@ -26,7 +27,7 @@ from landline.delivery.decisions import (
     ResumeReading,
     Transmit,
 )
-from landline.delivery.flights import Flight, Flights, Waiter
+from landline.delivery.flights import Bar, Flight, Flights, Waiter
 from landline.delivery.lineup import LineUps
 from landline.delivery.rates import Rates
 from landline.delivery.sender import Sender
@@ -110,8 +111,8 @@ class Sends:
 
     # To the log ------------------------------------------------------------------------------
 
-    def take(self, sender: Sender, send: Send) -> None:
-        """Somebody has sent a message."""
+    def take(self, sender: Sender, send: Send, bar: Bar | None = None) -> None:
+        """Somebody has sent a message. `bar`: why it must not be appended."""
         waiter = Waiter(sender.id, send.ref, send.retry)
         created_at = rfc3339(self._clock.wall_ms())
         record = record_of(sender.user, send, self._new_id, created_at)
@@ -121,6 +122,10 @@ class Sends:
         if sender.intake.is_limited and (wait_seconds := self._too_fast(sender.user, send)):
             self._slow_down(waiter, wait_seconds)
             return
+        if bar is not None and not send.retry:
+            self._counters.rejected += 1
+            self._answer_error(waiter, bar.code, Outcome.REJECTED, bar.reason)
+            return
         if known := self._acceptances.find(record.message_id, retry=send.retry):
             self._accept([waiter], record.message_id, known)
             return
@@ -128,11 +133,13 @@ class Sends:
             waiter.size_bytes = flight.size_bytes
             flight.waiters.append(waiter)
             flight.retry = flight.retry or waiter.retry  # then its position will be confirmed
+            if bar is None:  # it is allowed by now
+                flight.bar = None
         elif self._flights.is_full():
             self._refuse([waiter], "too many sends are in flight; send again in a moment")
             return
         else:
-            self._start(record, waiter)
+            self._start(record, waiter, bar)
         if sender.intake.begin(waiter.size_bytes):
             self._out.append(PauseReading(sender.id))
 
@@ -143,9 +150,10 @@ class Sends:
             return 0.0
         return rates.take(user, utf8_length(send.content), self._clock.monotonic())
 
-    def _start(self, record: MessageRecord, waiter: Waiter) -> None:
+    def _start(self, record: MessageRecord, waiter: Waiter, bar: Bar | None) -> None:
         value = record.encode()
-        flight = Flight(record, len(value), waiter.retry, self._clock.monotonic(), [waiter])
+        now = self._clock.monotonic()
+        flight = Flight(record, len(value), waiter.retry, now, [waiter], bar=bar)
         waiter.size_bytes = flight.size_bytes
         self._flights.start(flight)
         self._out.append(FindOriginal(flight) if waiter.retry else AppendMessage(flight, value))
@@ -187,6 +195,11 @@ class Sends:
 
     def original_found(self, flight: Flight, stored: Appended | None) -> None:
         """The store has answered a `FindOriginal`; None: there is none, so this is the original."""
+        if stored is None and flight.bar is not None:
+            self._land(flight)
+            code = ErrorCode.UNAVAILABLE if flight.bar.code is ErrorCode.BUSY else flight.bar.code
+            self._answer_unknown(flight.waiters, flight.bar.reason, code)
+            return
         if stored is None:
             self._out.append(AppendMessage(flight, flight.record.encode()))
             return
@@ -284,12 +297,14 @@ class Sends:
                 self._counters.rejected += 1
                 self._answer_error(waiter, ErrorCode.BUSY, Outcome.REJECTED, reason)
 
-    def _answer_unknown(self, waiters: list[Waiter], reason: str) -> None:
+    def _answer_unknown(
+        self, waiters: list[Waiter], reason: str, code: ErrorCode = ErrorCode.UNAVAILABLE
+    ) -> None:
         for waiter in waiters:
             # While draining, silence and the close that follows make the client repeat as well.
             if waiter.sender in self._senders and not self._is_draining:
                 self._counters.unknown += 1
-                self._answer_error(waiter, ErrorCode.UNAVAILABLE, Outcome.UNKNOWN, reason)
+                self._answer_error(waiter, code, Outcome.UNKNOWN, reason)
 
     def _slow_down(self, waiter: Waiter, wait_seconds: float) -> None:
         """Refuse what comes too early. A repeat may be in the log since an earlier try."""

@@ -134,6 +134,12 @@ class _Protocol(H11Protocol):
         super().__init__(runner.config, runner.state, {})
         self._line = line
 
+    def _should_upgrade(self) -> bool:
+        """Upgrades are made before; another page ignores the wish (RFC 9110, section 7.8). uvicorn
+        would warn of each in the log.
+        """
+        return False
+
     def on_response_complete(self) -> None:
         super().on_response_complete()
         if not self._line.is_closing():

@@ -87,6 +87,7 @@ class Connection(WSListener):
         self._closing: asyncio.TimerHandle | None = None
         self._is_writing_paused = False
         self._is_reading_paused = False
+        self._is_held = False
         # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
         self._unread_since: float | None = None
         self._read_again_at = 0.0
@@ -130,6 +131,8 @@ class Connection(WSListener):
         transport = self._transport
         if transport is None or self._closing is not None:
             return
+        if transport.underlying_transport.is_closing():  # the peer has ended TLS: it takes a while
+            return
         self._frames_out += 1
         transport.send(WSMsgType.TEXT, frame)
         if self._is_writing_paused and self._buffered() > WRITE_LIMIT_BYTES:
@@ -152,6 +155,16 @@ class Connection(WSListener):
     def resume_reading(self) -> None:
         """Take frames again, those that wait first."""
         self._is_reading_paused = False
+        self._apply_reading()
+
+    def hold(self) -> None:
+        """Take no more frames: the one before them waits for somebody's word."""
+        self._is_held = True
+        self._apply_reading()
+
+    def release(self) -> None:
+        """Take frames again, those that wait first, unless there is another reason to pause."""
+        self._is_held = False
         self._apply_reading()
 
     def take_turn(self, until: float) -> bool:
@@ -373,6 +386,9 @@ class Connection(WSListener):
         if self._closing is None:
             self._close_code, code = answer_to(payload)
             transport.send_close(code)  # type: ignore[arg-type]  # an enum in the stub alone
+            # TLS waits for the peer's goodbye.
+            loop = asyncio.get_running_loop()
+            self._closing = loop.call_later(CLOSE_WITHIN_SECONDS, self.abort)
         transport.disconnect()
 
     def _apply_reading(self) -> None:
@@ -401,6 +417,7 @@ class Connection(WSListener):
         return self._closing is None and (
             self._is_reading_paused
             or self._is_writing_paused
+            or self._is_held
             or self._pace_timer is not None
             or (self._sign_in is not None and self._sign_in.is_checking)
         )

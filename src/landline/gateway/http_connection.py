@@ -107,8 +107,10 @@ class HttpConnection(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._peer: Peer = ("unknown", 0)
         self._facts: dict[str, str] = {}
+        self._path = ""  # of the last request whose head was sound
         self._deciding: asyncio.Task[None] | None = None
-        self._has_ended = False
+        self._has_ended = False  # the peer's side
+        self._is_answered = False
         self._reads = _Reads.HEAD
         self._received = bytearray()
         self._looked_at = 0
@@ -151,7 +153,7 @@ class HttpConnection(asyncio.Protocol):
         if self._reads is _Reads.HEAD and self._received:
             self._go_on()  # another whole request may be there
         if self._reads is _Reads.NOTHING:
-            return True
+            return self._can_half_close()
         if self._deciding is not None:
             self._deciding.cancel()
         if self._received.strip(b"\r\n") and self._reads is _Reads.HEAD:
@@ -189,14 +191,18 @@ class HttpConnection(asyncio.Protocol):
 
     def write(self, data: bytes) -> None:
         """See `Line`."""
-        if self._transport is not None:
+        if self._transport is not None and not self._transport.is_closing():
             self._transport.write(data)
 
     def answered(self) -> None:
         """See `Line`."""
-        if self._reads is _Reads.BODY:  # nobody asked for it: the rest of it is not read
-            self.finish()
-            return
+        self._is_answered = True
+        if self._reads is _Reads.NOTHING:
+            self._await_next()
+        # Otherwise the rest of a body that nobody asked for comes first.
+
+    def _await_next(self) -> None:
+        """Wait for the connection's next request."""
         self._reads = _Reads.HEAD
         if self._has_ended and not self._received:
             self.finish()
@@ -213,10 +219,11 @@ class HttpConnection(asyncio.Protocol):
         self._reads = _Reads.REST
         self._received.clear()
         transport.resume_reading()
-        if transport.can_write_eof():
+        if self._can_half_close():
             transport.write_eof()
             self._wait(LINGER_SECONDS, self._hang_up, RESPONSE_SECONDS)
-        else:
+        else:  # TLS has a goodbye of its own: the peer has so long for it, and for what is unread
+            self._stop_waiting()
             transport.close()
 
     def is_closing(self) -> bool:
@@ -253,6 +260,7 @@ class HttpConnection(asyncio.Protocol):
         self._looked_at = max(0, self._looked_at - self._skip_empty_lines())
         if self._received in _NOT_BEGUN:
             return
+        self._path = ""
         end = self._received.find(_END, max(0, self._looked_at - len(_END) + 1))
         if end < 0:
             self._check_beginning(self._looked_at)
@@ -261,6 +269,7 @@ class HttpConnection(asyncio.Protocol):
         if end > HEAD_BYTES:
             raise _too_large()
         request = read_head(bytes(self._received[:end]))
+        self._path = request.path
         self._facts = self._reception.whose(request, self._peer)
         decided = self._reception.decide(request, self._peer)
         if isinstance(decided, ForTheApplication):
@@ -310,6 +319,7 @@ class HttpConnection(asyncio.Protocol):
         self._body_left = _CHUNKED_BYTES if self._is_chunked else length
         self._reads = _Reads.BODY
         self._wait(BODY_SECONDS, self._time_is_up)
+        self._is_answered = False
         self._exchange.begin(request, closes=self._is_chunked)
 
     def _take_body(self) -> None:
@@ -323,6 +333,8 @@ class HttpConnection(asyncio.Protocol):
         if exchange.has_whole_body if self._is_chunked else not self._body_left:
             self._reads = _Reads.NOTHING
             self._wait(ANSWER_SECONDS, self.abort)
+            if self._is_answered:
+                self._await_next()
         elif not self._body_left:
             raise _body_too_large()
 
@@ -376,7 +388,7 @@ class HttpConnection(asyncio.Protocol):
         elif not self._received:  # it never spoke: it may be a browser's spare connection
             self.abort()
             return
-        self.write(_response(refused.answer(), is_head=is_head))
+        self.write(_response(refused.answer(self._path), is_head=is_head))
         self.finish()
 
     def _note(self, refused: RequestRefused) -> None:
@@ -390,6 +402,10 @@ class HttpConnection(asyncio.Protocol):
             **self._facts,
             **facts,
         )
+
+    def _can_half_close(self) -> bool:
+        """Say whether the end of one side is not that of the other. TLS has no such thing."""
+        return self._transport is not None and self._transport.can_write_eof()
 
     def _hang_up(self, seconds_left: float) -> None:
         transport = self._transport
@@ -407,10 +423,13 @@ class HttpConnection(asyncio.Protocol):
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().call_later(seconds, then, *arguments)
 
-    def _leave(self) -> None:
+    def _stop_waiting(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
             self._timer = None
+
+    def _leave(self) -> None:
+        self._stop_waiting()
         self._reception.went(self)
 
 

@@ -13,7 +13,7 @@ from http import HTTPStatus
 from typing import Final
 from urllib.parse import unquote
 
-from landline.api.http import RequestRefused
+from landline.api.http import INTERFACE, RequestRefused
 
 HEAD_BYTES: Final = 16 * 1024
 HEADERS: Final = 100
@@ -27,7 +27,6 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # servers take for the beginning of a parameter.
 _PATH: Final = re.compile(r"/|(?:/[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
 # Names of users stand in the addresses of the interface for programs: any byte may be escaped.
-_INTERFACE: Final = "/v1/"
 _ESCAPED_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+)+/?")
 _BAD_QUERY: Final = re.compile(r"#|%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
@@ -88,7 +87,7 @@ def read_head(head: bytes) -> Request:
 
 def _is_plain(path: str) -> bool:
     """Say whether it is a path that everybody on the way reads alike."""
-    if not path.startswith(_INTERFACE):
+    if not path.startswith(INTERFACE):
         return _PATH.fullmatch(path) is not None
     if not _ESCAPED_PATH.fullmatch(path):
         return False

@@ -35,8 +35,10 @@ from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
+from landline.gateway.held_sends import HeldSends
 from landline.gateway.lobby import Lobby
 from landline.gateway.membership import Membership
+from landline.gateway.permissions import Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
@@ -52,7 +54,7 @@ from landline.observability.metrics import (
     series,
 )
 from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
-from landline.protocol.client_frames import BadFrame, ClientFrame
+from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
 DRAIN_SECONDS = 8.0
@@ -91,7 +93,9 @@ class Hub:
         sweep_interval: float,
         gate: Gatekeeper,
         doors: Doors,
+        authorizing: Authorizing | None = None,
     ) -> None:
+        """`authorizing`: who says who may write to whom; None: everybody may to everybody."""
         self.clock = clock
         self.turns = Turns(clock)
         self._delivery = delivery
@@ -128,7 +132,16 @@ class Hub:
         )
         self._doors = doors
         self.lobby = Lobby(gate, doors, self._spawn)
-        self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened)
+        self._permissions: Permissions | None = None
+        self._held: HeldSends | None = None
+        if authorizing is not None:
+            self._permissions = Permissions(authorizing, clock=clock, spawn=self._spawn)
+            self._held = HeldSends(
+                self._permissions, delivery=delivery, spawn=self._spawn, happened=happened
+            )
+        self.posts = Posts(
+            delivery=delivery, new_id=new_id, happened=happened, permissions=self._permissions
+        )
         self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
 
     async def listen(self) -> None:
@@ -147,6 +160,7 @@ class Hub:
                 await self._fatal
             finally:
                 self._is_over = True  # before the tasks end: a group that ends takes no more
+                self._ask_nobody()
 
     def measure(self) -> Measured:
         """Return what the metrics show of connections and deliveries."""
@@ -172,6 +186,8 @@ class Hub:
             series("landline_hints_dropped_total"): self._routing.dropped,
             series("landline_bad_frames_total"): counters.bad_frames,
         }
+        if self._permissions is not None:
+            measured |= self._permissions.measure()
         for error, count in counters.errors.items():
             measured[series("landline_errors_total", code=error)] = count
         for close, count in self._meters.closes.items():
@@ -181,8 +197,9 @@ class Hub:
     async def drain(self) -> None:
         """Answer what is in flight, then close every connection with a time to come back."""
         self._delivery.drain()
+        self._ask_nobody()
         self._happened()
-        await self._until(self._delivery.is_drained, DRAIN_SECONDS)
+        await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
         self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
@@ -223,7 +240,10 @@ class Hub:
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
         """A good frame has arrived."""
-        self._delivery.receive(connection.session, frame)
+        if self._held is not None and isinstance(frame, Send):
+            self._held.take(connection, frame)
+        else:
+            self._delivery.receive(connection.session, frame)
         self._happened()
 
     def received_bad(self, connection: Connection, bad: BadFrame) -> None:
@@ -240,6 +260,10 @@ class Hub:
         """What a connection has said until now may have waited since then."""
         if self._delivery.has_others:
             self._delivery.left_unread(connection.session, since)
+
+    def _ask_nobody(self) -> None:
+        if self._permissions is not None:
+            self._permissions.end()
 
     # Carrying out ----------------------------------------------------------------------------
 

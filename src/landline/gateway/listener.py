@@ -3,6 +3,7 @@
 import asyncio
 import re
 import socket
+import ssl
 from collections.abc import Callable, Coroutine
 from http import HTTPStatus
 from math import ceil
@@ -29,6 +30,7 @@ from landline.gateway.hub import Hub
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.origins import Origins
 from landline.gateway.request_facts import SHOWN_CHARACTERS, shown_peer
+from landline.gateway.tls import TlsServer
 from landline.gateway.upgrade import Upgrade, UpgradeAsked
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
@@ -86,14 +88,22 @@ class Listener:
         self._frame_rate = frame_rate
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: asyncio.Server | None = None
+        self._server: asyncio.Server | TlsServer | None = None
         self._http_connections: dict[HttpConnection, str | None] = {}
         self._refused = 0
         self._crowded_until = 0.0
 
-    async def open(self, sock: socket.socket) -> None:
-        """Listen on a bound socket. Raises: OSError."""
+    async def open(
+        self, sock: socket.socket, tls: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
+        """Listen on a bound socket. `tls`: what a new connection is encrypted with; None: nothing.
+
+        Raises: OSError.
+        """
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
+        if tls is not None:
+            self._server = TlsServer(sock, tls, lambda: HttpConnection(self), self.refused)
+            return
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
             lambda: HttpConnection(self), sock=sock, backlog=BACKLOG

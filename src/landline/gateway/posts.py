@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Final
 
 from landline.delivery import Delivery
+from landline.gateway.permissions import BARS, Permissions, Verdict
 from landline.protocol import server_frames
 from landline.protocol.client_frames import Send
 from landline.protocol.codes import ErrorCode, Outcome
@@ -18,10 +19,17 @@ class Posts:
     """The requests that wait. They are bounded by their connections."""
 
     def __init__(
-        self, *, delivery: Delivery, new_id: Callable[[], str], happened: Callable[[], None]
+        self,
+        *,
+        delivery: Delivery,
+        new_id: Callable[[], str],
+        happened: Callable[[], None],
+        permissions: Permissions | None = None,
     ) -> None:
+        """`permissions`: who may write to whom; None: everybody to everybody."""
         self._delivery = delivery
         self._new_id = new_id
+        self._permissions = permissions
         self._happened = happened
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
 
@@ -30,14 +38,23 @@ class Posts:
 
     async def post(self, user: str, send: Send, *, is_service: bool = False) -> bytes:
         """Send a message for a user. Returns the answer as a frame, `accepted` or `error`; always,
-        unless it is cancelled. The send goes on then. `is_service`: the product itself sends it,
-        for whom no limits hold.
+        unless it is cancelled. The send goes on then, if it had begun. `is_service`: the product
+        itself sends it, for whom no limits hold.
         """
+        since, verdict = None, Verdict.ALLOWED
+        if self._permissions is not None:
+            known = self._permissions.recall(user, send.to, is_service=is_service)
+            if known is None:
+                since = self._permissions.clock.monotonic()
+                known = await self._permissions.find_out(user, send.to)
+            verdict = known
         id = self._new_id()
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[id] = answer
         try:
-            self._delivery.post(id, user, send, is_limited=not is_service)
+            self._delivery.post(
+                id, user, send, is_limited=not is_service, bar=BARS[verdict], since=since
+            )
             self._happened()
             async with asyncio.timeout(POST_SECONDS):
                 return await answer

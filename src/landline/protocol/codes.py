@@ -62,7 +62,7 @@ class ErrorCode(StrEnum):
     FORBIDDEN = (
         "forbidden",
         "this user may not do that; a send is refused before the log",
-        "do not repeat",
+        "do not repeat; with `unknown` see [sending](#sending-without-losing)",
     )
 
 
@@ -118,4 +118,5 @@ class CloseCode(IntEnum):
         "no token in time, one that is not taken, or one that has expired",
         "with a fresh token",
     )
+    FORBIDDEN = 4403, "closed by an administrator", "no, unless a person says so"
     NO_PROGRESS = 4408, "no acknowledgement, or no bytes read, in time", "yes; acknowledge faster"

@@ -27,6 +27,7 @@ from landline.terminal.left import REASON_CHARACTERS, Left, beginning
 from landline.terminal.lines import Input, Line
 from landline.terminal.screen import Screen, harmless, time_of_day
 from landline.terminal.signals import ended_by_signals
+from landline.terminal.token_file import TokenFile
 
 # How long it goes on without any answer: after the end of the input, and if there is no room for
 # the next line of a pipe.
@@ -50,7 +51,14 @@ type a line and press Enter to send it
 {0.refused} not sent"""
 
 
-async def run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
+async def run_chat(
+    url: str,
+    username: str,
+    to: str | None,
+    outbox: Path | None,
+    *,
+    token: TokenFile | None = None,
+) -> int:
     """Chat until the input ends.
 
     Returns the exit code: 0 if everything was accepted, 1 if not, and 128 plus its number if a
@@ -58,14 +66,16 @@ async def run_chat(url: str, username: str, to: str | None, outbox: Path | None)
     """
     with ended_by_signals() as ended_by:
         try:
-            return await _run_chat(url, username, to, outbox)
+            return await _run_chat(url, username, to, outbox, token)
         except asyncio.CancelledError:
             if not ended_by:
                 raise
             return 128 + ended_by[0]
 
 
-async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
+async def _run_chat(
+    url: str, username: str, to: str | None, outbox: Path | None, token: TokenFile | None
+) -> int:
     terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr)
     loop = asyncio.get_running_loop()
     until = loop.time() + (0.0 if terminal.is_for_people else OUTBOX_SECONDS)
@@ -73,7 +83,7 @@ async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None
     try:
         while True:
             try:
-                return await _chat_once(url, username, outbox, terminal)
+                return await _chat_once(url, username, outbox, token, terminal)
             except OutboxInUse as error:
                 is_first = problem is None
                 problem = (
@@ -92,7 +102,13 @@ async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None
         raise
 
 
-async def _chat_once(url: str, username: str, outbox: Path | None, terminal: "Terminal") -> int:
+async def _chat_once(
+    url: str,
+    username: str,
+    outbox: Path | None,
+    token: TokenFile | None,
+    terminal: "Terminal",
+) -> int:
     if outbox is None:
         outbox = default_outbox(url, username)
         note = await asyncio.to_thread(take_over, url, username, outbox)
@@ -101,6 +117,7 @@ async def _chat_once(url: str, username: str, outbox: Path | None, terminal: "Te
     chat = connect(
         url,
         username=username,
+        token=token,
         outbox=outbox,
         connect_timeout=None,  # lines that are typed before there is a server go out later
         on_event=terminal.show_event,

@@ -44,8 +44,8 @@ def repeat_is_rejected() -> AbstractContextManager[Any]:
 def repeat_not_looked_up() -> AbstractContextManager[Any]:
     start = sends.Sends._start
 
-    def at_once(self: sends.Sends, record: Any, waiter: Any) -> None:
-        start(self, record, dataclasses.replace(waiter, retry=False))
+    def at_once(self: sends.Sends, record: Any, waiter: Any, bar: Any) -> None:
+        start(self, record, dataclasses.replace(waiter, retry=False), bar)
 
     return patch(sends.Sends, "_start", at_once)
 

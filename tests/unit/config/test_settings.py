@@ -50,6 +50,35 @@ def test_a_sweep_that_leaves_the_writer_no_time_is_warned_of() -> None:
     assert "10s or less" in caution
 
 
+TOKENS = {"auth": "jwt", "jwt-secret-file": "secret", "host": "0.0.0.0"}  # noqa: S104
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "chat.example.org"])  # noqa: S104
+def test_tokens_in_plain_text_beyond_this_machine_are_warned_of(host: str) -> None:
+    [caution] = load({**TOKENS, "host": host}, {}).cautions
+    assert caution.startswith(f"--host {host} without TLS: ")
+    [caution] = load({**TOKENS, "public-url": "http://chat.example.org"}, {}).cautions
+    assert "--tls-cert" in caution
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tls-cert": "c", "tls-key": "k"},
+        {"public-url": "https://chat.example.org"},
+        {"trusted-proxies": "10.0.0.0/8"},
+        {"auth": "proxy", "trusted-proxies": "10.0.0.0/8"},
+        {"host": "127.0.0.1"},
+    ],
+)
+def test_tokens_behind_tls_or_on_this_machine_are_fine(given: dict[str, str]) -> None:
+    if given.get("auth") == "proxy":
+        given = {**given, "host": "0.0.0.0"}  # noqa: S104
+        assert load(given, {}).cautions == ()
+    else:
+        assert load({**TOKENS, **given}, {}).cautions == ()
+
+
 def test_how_to_reach_kafka_without_kafka_is_refused() -> None:
     assert refusal({"kafka-config": "x"}).startswith("--kafka-config x without --kafka: ")
 

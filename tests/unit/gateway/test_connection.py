@@ -5,11 +5,11 @@ import asyncio
 import pytest
 
 from landline.gateway import connection as connections
-from landline.gateway.connection import WRITE_LIMIT_BYTES
+from landline.gateway.connection import WRITE_LIMIT_BYTES, Connection
 from landline.gateway.fragments import FRAGMENTS
 from landline.gateway.goodbyes import NO_CLOSE_FRAME, NO_CODE
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
-from landline.protocol.client_frames import BadFrame, Ping, Send
+from landline.protocol.client_frames import BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, ErrorCode
 from landline.protocol.limits import FRAME_BYTES
 from support.pair import Pair, connection_pair, on_uvloop
@@ -71,6 +71,55 @@ async def test_a_connection_that_is_paused_hears_nothing_until_it_is_resumed() -
         pair.connection.resume_reading()
         await pair.until_heard(Send("bob", "1"), Send("bob", "2"))
         assert await pair.client.read_frame() == (PONG, b"?")
+
+
+async def test_a_connection_that_is_held_and_paused_needs_both_to_end() -> None:
+    async with connection_pair() as pair:
+        pair.connection.hold()
+        pair.connection.pause_reading()
+        await pair.says(send("1"), send("2"))
+        pair.connection.resume_reading()
+        await go_round(20)
+        assert pair.heard == []
+        pair.connection.pause_reading()
+        pair.connection.release()
+        await go_round(20)
+        assert pair.heard == []
+        pair.connection.resume_reading()
+        await pair.until_heard(Send("bob", "1"), Send("bob", "2"))
+
+
+async def test_a_connection_that_is_held_after_a_frame_takes_the_next_ones_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They were read with it, and keep their order."""
+    async with connection_pair() as pair:
+        listening = pair.hub.received
+
+        def hold(connection: Connection, taken: ClientFrame) -> None:
+            connection.hold()
+            listening(connection, taken)
+
+        monkeypatch.setattr(pair.hub, "received", hold)
+        await pair.says(*(send(str(number)) for number in range(3)))
+        taken = [Send("bob", str(number)) for number in range(3)]
+        for count in (1, 2, 3):
+            await pair.until_heard(*taken[:count])
+            await go_round(20)
+            assert pair.heard == taken[:count]
+            pair.connection.release()
+
+
+async def test_a_connection_that_is_held_can_be_closed() -> None:
+    async with connection_pair() as pair:
+        pair.connection.hold()
+        await pair.says(send("1"))
+        pair.connection.close(CloseCode.RESTARTING, "bye")
+        assert await pair.client.close_code() == CloseCode.RESTARTING
+        pair.connection.release()
+        await pair.client.close()
+        await pair.until_closed(CloseCode.RESTARTING)
+        assert pair.heard == []
 
 
 # What is said -------------------------------------------------------------------------------------

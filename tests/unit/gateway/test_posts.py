@@ -1,13 +1,16 @@
 """A message that comes by request has the three answers, and one of them always."""
 
 import asyncio
+from collections.abc import Coroutine
 from typing import Any
 
 import orjson
 import pytest
 
 from landline.delivery.decisions import AppendMessage, ConfirmPosition, FindOriginal, Transmit
+from landline.errors import WebUnavailable
 from landline.gateway import posts
+from landline.gateway.permissions import Ask, Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.model import Appended, AppendResult, NotAppended, Position
 from landline.protocol.client_frames import Send
@@ -21,12 +24,26 @@ HELLO = Send("bob", "hello", "ref-1")
 class Gateway:
     """As much of a hub as posts need. What the heart asks for waits in `asked`."""
 
-    def __init__(self) -> None:
+    def __init__(self, ask: Ask | None = None) -> None:
         self.clock = Clock()
         ids = iter(f"00000000-0000-4000-8000-{number:012}" for number in range(1_000))
         self.heart = make_heart(self.clock, ids.__next__)
         self.asked: list[Any] = []
-        self.posts = Posts(delivery=self.heart, new_id=ids.__next__, happened=self.happened)
+        permissions = None
+        if ask is not None:
+            permissions = Permissions(
+                Authorizing(ask, 60.0, is_open=False), clock=self.clock, spawn=self.spawn
+            )
+        self.tasks: list[asyncio.Task[None]] = []
+        self.posts = Posts(
+            delivery=self.heart,
+            new_id=ids.__next__,
+            happened=self.happened,
+            permissions=permissions,
+        )
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        self.tasks.append(asyncio.create_task(work))
 
     def happened(self) -> None:
         for decision in self.heart.take_decisions():
@@ -118,3 +135,95 @@ async def test_at_the_end_of_the_server_nobody_is_left_waiting(gateway: Gateway)
     posting = await gateway.begin()
     gateway.posts.end()
     assert (await answer(posting))["outcome"] == "unknown"
+
+
+# Who may write to whom ------------------------------------------------------------------------
+
+
+class Product:
+    """Says yes to nobody but those who write to bob, and only once the gate is open."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+        self.gate = asyncio.Event()
+
+    async def ask(self, _sender: str, to: str) -> bool:
+        self.asked += 1
+        await self.gate.wait()
+        if to == "nobody-knows":
+            raise WebUnavailable("it answers with status 500")
+        return to == "bob"
+
+
+async def test_what_is_allowed_goes_to_the_log_and_not_before() -> None:
+    product = Product()
+    gateway = Gateway(product.ask)
+    posting = await gateway.begin()
+    await go_round(3)
+    assert not gateway.asked
+    product.gate.set()
+    await go_round(5)
+    gateway.append()
+    assert (await answer(posting))["type"] == "accepted"
+    again = await gateway.begin(Send("bob", "more", "ref-2"))
+    gateway.append()
+    assert (await answer(again))["type"] == "accepted"
+    assert product.asked == 1
+
+
+@pytest.mark.parametrize(
+    ("to", "code"), [("carol", "forbidden"), ("nobody-knows", "busy"), ("alice", None)]
+)
+async def test_what_is_not_allowed_never_reaches_the_log(to: str, code: str | None) -> None:
+    product = Product()
+    product.gate.set()
+    gateway = Gateway(product.ask)
+    posting = await gateway.begin(Send(to, "hello", "ref-1"))
+    await go_round(5)
+    if code is None:
+        gateway.append()
+        assert (await answer(posting))["type"] == "accepted"
+        return
+    said = await answer(posting)
+    assert (said["code"], said["outcome"], said["ref"]) == (code, "rejected", "ref-1")
+    assert not gateway.asked
+
+
+async def test_the_products_own_messages_are_asked_nobody_about() -> None:
+    product = Product()
+    gateway = Gateway(product.ask)
+    posting = asyncio.create_task(
+        gateway.posts.post("shop", Send("carol", "welcome", "ref-1"), is_service=True)
+    )
+    await go_round(3)
+    gateway.append()
+    assert (await answer(posting))["type"] == "accepted"
+    assert product.asked == 0
+
+
+async def test_who_has_gone_before_the_answer_has_sent_nothing() -> None:
+    product = Product()
+    gateway = Gateway(product.ask)
+    posting = await gateway.begin()
+    await go_round(3)
+    posting.cancel()
+    product.gate.set()
+    await go_round(5)
+    assert not gateway.asked
+    assert len(gateway.posts) == 0
+
+
+async def test_a_post_that_waited_for_an_answer_may_be_overtaken() -> None:
+    product = Product()
+    gateway = Gateway(product.ask)
+    posting = await gateway.begin()
+    await go_round(3)
+    gateway.clock.now += 1.0
+    product.gate.set()
+    await go_round(5)
+    gateway.append()
+    assert not posting.done()
+    confirm = gateway.pop(ConfirmPosition)
+    gateway.heart.position_confirmed(confirm.flight, Appended(Position(0, 3), 1_000))
+    gateway.happened()
+    assert (await answer(posting))["offset"] == 3

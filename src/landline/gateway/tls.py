@@ -1,0 +1,135 @@
+"""TLS before HTTP: a connection is encrypted first, and one that cannot be has a line in the log.
+
+A server of the loop's own could do it too. But that one keeps to itself whose handshake failed, and
+why.
+"""
+
+import asyncio
+import errno
+import socket
+import ssl
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from landline.gateway.http_connection import HANDSHAKE_SECONDS, RESPONSE_SECONDS
+from landline.gateway.request_facts import shown_peer
+from landline.observability.logging import get_logger
+
+# How long the peer has for its goodbye. Before that it reads what was written, which the loop does
+# not tell apart: so it is as long as without TLS for a slow reader. WebSockets are cut earlier.
+SHUTDOWN_SECONDS: Final = RESPONSE_SECONDS
+# What waits decrypted by nobody while a connection is not read; the loop reads it all the same, and
+# would let 256 KiB pile up. It is more than the largest record of TLS.
+UNREAD_BYTES: Final = 32 * 1024
+
+# Connections that are accepted in one turn of the loop: a flood of them must not stop the others.
+_ACCEPTED_AT_ONCE: Final = 32
+# The process has no file left, or the machine no memory: others have to go first.
+_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_ROOM_SECONDS: Final = 1.0
+
+_NOT_TLS: Final = "this is not TLS; connect with https:// or wss://"
+_TOO_OLD: Final = "the client speaks only versions of TLS before 1.2"
+# OpenSSL's names for what clients do wrong. What is not here is told by its name.
+_REASONS: Final = {
+    "HTTP_REQUEST": "this is HTTP without TLS; connect with https:// or wss://",
+    "HTTPS_PROXY_REQUEST": "this is a request for a proxy, without TLS",
+    "WRONG_VERSION_NUMBER": _NOT_TLS,
+    "RECORD_LAYER_FAILURE": _NOT_TLS,
+    "UNSUPPORTED_PROTOCOL": _TOO_OLD,
+    "VERSION_TOO_LOW": _TOO_OLD,
+    "NO_SHARED_CIPHER": "the client knows none of this server's ciphers",
+}
+
+log = get_logger(__name__)
+
+
+class TlsServer:
+    """Listens, and gives each connection to a protocol once its handshake is done."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        context: Callable[[], ssl.SSLContext],
+        protocol: Callable[[], asyncio.Protocol],
+        refused: Callable[[], None],
+    ) -> None:
+        """`sock` listens already. `context` is asked for each connection: its certificate may be
+        another one by then. `refused` counts those that no handshake was made with.
+        """
+        self._sock = sock
+        self._context = context
+        self._protocol = protocol
+        self._refused = refused
+        self._loop = asyncio.get_running_loop()
+        self._handshakes: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accept no more connections, and cut those whose handshake is not done."""
+        if self._sock.fileno() < 0:
+            return
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        for handshake in self._handshakes:
+            handshake.cancel()
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    raise
+                log.warning("cannot_accept", reason=error.strerror)
+                self._loop.remove_reader(self._sock.fileno())
+                self._pause = self._loop.call_later(_NO_ROOM_SECONDS, self._go_on)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._shake_hands(connection, shown_peer(address)))
+            self._handshakes.add(task)
+            task.add_done_callback(self._handshakes.discard)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+    async def _shake_hands(self, connection: socket.socket, peer: str) -> None:
+        try:
+            transport, _ = await self._loop.connect_accepted_socket(
+                self._protocol,
+                connection,
+                ssl=self._context(),
+                ssl_handshake_timeout=HANDSHAKE_SECONDS,
+                ssl_shutdown_timeout=SHUTDOWN_SECONDS,
+            )
+        except ConnectionAbortedError:
+            self._note(peer, f"no complete TLS handshake within {HANDSHAKE_SECONDS:g} s")
+        except ssl.SSLError as error:
+            self._note(peer, reason_of(error))
+        except OSError:
+            pass  # it has hung up, as a probe does: nobody was refused
+        else:
+            cast("Any", transport).set_read_buffer_limits(UNREAD_BYTES)
+
+    def _note(self, peer: str, reason: str) -> None:
+        self._refused()
+        log.info("tls_refused", reason=reason, peer=peer)
+
+
+def reason_of(error: ssl.SSLError) -> str:
+    """Return in words why no handshake could be made."""
+    name = error.reason or "no reason given"
+    if name in _REASONS:
+        return _REASONS[name]
+    words = name.lower().replace("_", " ")
+    _, is_alert, alert = words.rpartition("alert ")
+    if is_alert:  # so the client says, of our certificate in most cases
+        return f"the client has ended the handshake: {alert}"
+    return f"no handshake could be made: {words}"
