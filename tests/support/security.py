@@ -10,7 +10,6 @@ from typing import Final
 # and is still in this list; when it is taken out, the page shows its tests.
 AWAITED: Final = frozenset(
     {
-        "browser/test_sign_in.py",
         "cluster/test_revocations.py",
         "conformance/test_conformance.py",
         "e2e/test_admin_listener.py",

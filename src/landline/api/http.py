@@ -6,7 +6,7 @@ from http import HTTPStatus
 
 import orjson
 
-from landline.api.pages import is_versioned, load_pages
+from landline.api.pages import Page, is_versioned, load_pages
 from landline.observability.metrics import CONTENT_TYPE
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode
 from landline.protocol.server_frames import error
@@ -77,22 +77,24 @@ class Http:
     """The HTTP side of the listener.
 
     `readiness` says what is wrong with this server. `metrics` returns the page in Prometheus' text
-    format.
+    format. `pages` are the files of the web client by their paths.
     """
 
     def __init__(
         self,
         readiness: Callable[[], Readiness],
         metrics: Callable[[], bytes],
+        pages: Mapping[str, Page] | None = None,
         *,
         is_for_operators: bool = True,
-        is_for_users: bool = True,
     ) -> None:
-        """Operators see metrics, and what is wrong with the server. Users see the web client."""
+        """Operators see metrics, and what is wrong with the server. Users see the pages: by
+        default those of the web client.
+        """
         self._readiness = readiness
         self._metrics = metrics
         self._is_for_operators = is_for_operators
-        self._pages = load_pages() if is_for_users else {}
+        self._pages = load_pages() if pages is None else pages
         self._own = {"/healthz": _alive, "/readyz": self._ready}
         if is_for_operators:
             self._own["/metrics"] = self._numbers

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 
 from landline.api.http import Http, Readiness
+from landline.api.pages import load_pages
 from landline.config import Settings
 from landline.config.hosts import is_loopback
 from landline.gateway.addresses import TrustedProxies
@@ -40,11 +41,12 @@ class Front:
         self._phase: str | None = "starting"
         self._health: Health = dict
         has_admin = settings.admin_port is not None
-        self.admin = AdminListener(Http(self._readiness, self._metrics, is_for_users=False))
+        self.admin = AdminListener(Http(self._readiness, self._metrics, pages={}))
         self.listener = Listener(
             Http(
                 self._readiness,
                 self._metrics,
+                load_pages(settings.auth, settings.allowed_origins),
                 is_for_operators=not has_admin and is_loopback(settings.host),
             ),
             new_id=new_id,

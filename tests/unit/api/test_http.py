@@ -54,7 +54,7 @@ def test_users_hear_no_reasons_and_see_no_metrics() -> None:
 
 
 def test_operators_have_no_page_to_chat() -> None:
-    http = Http(Readiness, bytes, is_for_users=False)
+    http = Http(Readiness, bytes, pages={})
     for path in ("/healthz", "/readyz", "/metrics"):
         assert http.answer("GET", path).status == 200
     with pytest.raises(RequestRefused) as error:
