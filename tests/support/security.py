@@ -6,24 +6,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-# Modules that rows name already and that are not here yet. A test fails when one of them has come
-# and is still in this list; when it is taken out, the page shows its tests.
-AWAITED: Final = frozenset(
-    {
-        "cluster/test_revocations.py",
-        "conformance/test_conformance.py",
-        "e2e/test_admin_listener.py",
-        "e2e/test_authorize.py",
-        "e2e/test_limits.py",
-        "e2e/test_messages_over_http.py",
-        "e2e/test_tls.py",
-        "fuzz/test_fuzz.py",
-        "unit/api/test_sessions.py",
-        "unit/app/test_plaintext.py",
-        "unit/gateway/test_revocations.py",
-    }
-)
-
 
 @dataclass(frozen=True, slots=True)
 class Row:
@@ -36,13 +18,8 @@ class Row:
 
     def cells(self, number: str) -> str:
         """Return it as a line of the page's table."""
-        tests = ", ".join(f"`tests/{test}`" for test in self.there) or "none yet"
+        tests = ", ".join(f"`tests/{test}`" for test in self.tests)
         return f"| {number} | {self.attempt} | {self.rule} | {tests} | {self.figure} |"
-
-    @property
-    def there(self) -> tuple[str, ...]:
-        """Return the tests that are not awaited."""
-        return tuple(test for test in self.tests if test.partition("::")[0] not in AWAITED)
 
 
 _HANDSHAKES: Final = "e2e/test_handshakes.py"
