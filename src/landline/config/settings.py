@@ -126,12 +126,8 @@ class Settings:
         kinds.ORIGINS,
         "",
         "exact origins of pages and app shells (capacitor://localhost) that may connect, and"
-<<<<<<< HEAD
-        " show the web client in a frame; with none, and no --public-url, only the own page",
-=======
         " show the web client in a frame; with none, and no --public-url, only the server's own"
         " page",
->>>>>>> webpage
     )
     authorize_url: SecretUrl | None = unset(
         ACCESS,
