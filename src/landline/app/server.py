@@ -220,6 +220,7 @@ class Server:
             or (self._writer and self._writer.trouble)
             or self._retention.health(),
             ROUTING_PART: self._parts.directory.health() or self._parts.bus.health(),
+            **self._access.health(),
         }
 
     def _measure(self) -> Measured:

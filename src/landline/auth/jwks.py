@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from landline.auth.keys import BadKey, KeySet, published_keys
+from landline.auth.keys import PUBLISHED, BadKey, KeySet, published_keys
 from landline.auth.tokens import KeysUnavailable
 from landline.backoff import Backoff
 from landline.observability.logging import get_logger
@@ -40,11 +40,23 @@ class PublishedKeys:
 
     async def keys_for(self, algorithm: str, kid: str | None) -> KeySet:
         """See `KeySource`."""
+        if algorithm not in PUBLISHED:
+            return KeySet(())
         if self.keys is None or not self.keys.find(algorithm, kid):
             await self._ask_unless_just_asked()
         if self.keys is None:
             raise KeysUnavailable(self.trouble or "the keys were not fetched yet")
+        if self.trouble is not None and not self.keys.find(algorithm, kid):
+            raise KeysUnavailable(self.trouble)  # it may be one that was published meanwhile
         return self.keys
+
+    async def look_again(self, keys: KeySet, kid: str | None) -> KeySet | None:
+        """See `KeySource`. Where keys have names, a wrong signature is no reason to ask."""
+        if kid is not None and keys.are_named:
+            return None
+        if keys is self.keys:
+            await self._ask_unless_just_asked()
+        return None if keys is self.keys else self.keys
 
     async def run(self) -> None:
         """Keep the set fresh, for ever."""

@@ -13,7 +13,7 @@ from landline.config.hosts import is_loopback
 from landline.config.limits import NO_LIMITS, USUAL_LIMITS, Limits
 from landline.config.networks import Network
 from landline.config.option import Option, option, unset
-from landline.config.urls import PublicUrl
+from landline.config.urls import PublicUrl, is_plain_beyond_loopback
 from landline.config.values import SecretUrl
 
 LISTEN: Final = "Where the server listens"
@@ -273,6 +273,12 @@ class Settings:
                 f"--host {self.host} without TLS: tokens and messages go there in plain text; add"
                 " --tls-cert and --tls-key, or name the proxy that ends TLS in --trusted-proxies"
             )
+        for flag, url, harm in (
+            ("jwks-url", self.jwks_url, "whoever is on the way can publish keys, and be any user"),
+            ("authorize-url", self.authorize_url, "whoever is on the way can answer"),
+        ):
+            if url is not None and is_plain_beyond_loopback(url):
+                cautions.append(f"--{flag} {url} without TLS: {harm}; give an https:// address")
         return tuple(cautions)
 
     @property

@@ -10,7 +10,7 @@ from typing import Final
 
 from landline.api.http import RequestRefused
 from landline.auth.principal import Principal
-from landline.auth.tokens import BadToken, KeysUnavailable, Tokens
+from landline.auth.tokens import BadToken, KeysUnavailable, Tokens, UnknownKey
 from landline.protocol.identity import BadName, check_user_name
 
 # RFC 6750, section 3: how a client learns what is wanted here.
@@ -71,7 +71,10 @@ class Gatekeeper:
         try:
             principal = await self._tokens.check(token)
         except BadToken as error:
-            raise RequestRefused(HTTPStatus.UNAUTHORIZED, str(error), _BAD_TOKEN) from None
+            is_early = isinstance(error, UnknownKey)  # the keys are looked for again in a moment
+            raise RequestRefused(
+                HTTPStatus.UNAUTHORIZED, str(error), _BAD_TOKEN, is_passing=is_early
+            ) from None
         except KeysUnavailable:
             raise RequestRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE,

@@ -240,7 +240,7 @@ class Listener:
         )
         shown = Shown(
             asked.headers.get("username", ()),
-            request.query_params.getlist("username"),
+            (),
             asked.headers.get("authorization", ()),
             caller.is_trusted,
         )
@@ -353,7 +353,7 @@ def _upgrade_required(reason: str) -> RequestRefused:
 def _check_revoked(hub: Hub, principal: Principal) -> None:
     """Raises: RequestRefused, where an administrator has said so."""
     if hub.revocations.is_refused(principal.user):
-        raise RequestRefused(HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN.means)
+        raise RequestRefused(HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN.means, is_passing=True)
 
 
 def _unavailable(reason: str) -> RequestRefused:
