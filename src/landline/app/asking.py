@@ -14,7 +14,7 @@ from landline.gateway.permissions import ASK_SECONDS, Ask, Authorizing
 
 ANSWER_BYTES: Final = 64 * 1024
 KEYS_BYTES: Final = 1024 * 1024
-KEYS_SECONDS: Final = 5.0
+KEYS_SECONDS: Final = 3.0  # whoever waits for it has 5 s for their handshake
 
 
 class Outside:

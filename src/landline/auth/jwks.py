@@ -34,7 +34,7 @@ class PublishedKeys:
         self._fetch = fetch
         self._clock = clock
         self.keys: KeySet | None = None
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
         self._asked_at = float("-inf")
         self.trouble: str | None = None
 
@@ -62,8 +62,7 @@ class PublishedKeys:
         """Keep the set fresh, for ever."""
         backoff = Backoff(last_seconds=_LAST_BACKOFF_SECONDS)
         while True:
-            async with self._asking:
-                await self._ask()
+            await self._ask_once()
             if self.trouble is None:
                 backoff.reset()
                 await asyncio.sleep(FRESH_SECONDS)
@@ -71,10 +70,20 @@ class PublishedKeys:
                 await backoff.wait()
 
     async def _ask_unless_just_asked(self) -> None:
-        """Whoever waits while somebody asks has their answer as well."""
-        async with self._asking:
-            if self._clock.monotonic() - self._asked_at >= AGAIN_SECONDS:
-                await self._ask()
+        is_under_way = self._asking is not None
+        if is_under_way or self._clock.monotonic() - self._asked_at >= AGAIN_SECONDS:
+            await self._ask_once()
+
+    async def _ask_once(self) -> None:
+        """Whoever waits while somebody asks has their answer as well; and who asked may go."""
+        if self._asking is None:
+            self._asked_at = self._clock.monotonic()
+            self._asking = asyncio.create_task(self._ask(), name="keys")
+            self._asking.add_done_callback(self._asked)
+        await asyncio.shield(self._asking)
+
+    def _asked(self, _task: asyncio.Task[None]) -> None:
+        self._asking = None
 
     async def _ask(self) -> None:
         before = self.trouble
@@ -89,7 +98,6 @@ class PublishedKeys:
             if before is not None or self.keys is None:
                 log.info("keys_fetched", keys=len(keys))
             self.keys = keys
-        self._asked_at = self._clock.monotonic()
 
 
 def _usable(content: bytes) -> KeySet:

@@ -335,6 +335,7 @@ class Connection(WSListener):
         except NotSignedIn as error:
             self._end(CloseCode.NOT_AUTHENTICATED, str(error))
         else:
+            sign_in.cancel()  # from now on it is we who take our time
             self.pause(Pause.SIGN_IN)
             self._owner.lobby.show(self, token)
 

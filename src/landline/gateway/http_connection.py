@@ -220,6 +220,7 @@ class HttpConnection(asyncio.Protocol):
             self._begin(request)
         elif isinstance(decided, Coroutine):
             self._reads = _Reads.WAIT
+            self._wait(HANDSHAKE_SECONDS, self._time_is_up)  # from now on it is we who take it
             self._deciding = asyncio.create_task(self._decide(decided))
         else:
             self._admit(decided)

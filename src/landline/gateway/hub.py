@@ -57,6 +57,7 @@ from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
 DRAIN_SECONDS = 8.0
+ANSWERED_SECONDS = 0.5
 FAREWELL_SECONDS = 3.5
 FIRST_RETRY_MS = 200
 RETRY_STEP_MS = 5
@@ -187,6 +188,7 @@ class Hub:
         self._ask_nobody()
         self._happened()
         await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
+        await self._until(lambda: not len(self.posts), ANSWERED_SECONDS)  # answers are on their way
         self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)

@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from math import ceil
 from typing import Any, Final
@@ -87,7 +88,7 @@ class Listener:
         self._frame_rate = frame_rate
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: asyncio.Server | TlsServer | None = None
+        self._server: asyncio.Server | TlsServer[HttpConnection] | None = None
         self._http_connections: dict[HttpConnection, str | None] = {}
         self._refused = 0
         self._crowded_until = 0.0
@@ -101,7 +102,7 @@ class Listener:
         """
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
         if tls is not None:
-            self._server = TlsServer(sock, tls, lambda: HttpConnection(self), self.refused)
+            self._server = TlsServer(sock, tls, self._comes, self.went, self.refused)
             return
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
@@ -116,6 +117,13 @@ class Listener:
         """Make no more upgrades; pages are answered still."""
         self._hub = None
         self._why_not = why
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until every request is answered, but no longer than this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.runner.request_count:  # noqa: ASYNC110 - at the end, once
+                    await asyncio.sleep(0.01)
 
     def close(self) -> None:
         """Accept no more connections; WebSockets that are open stay."""
@@ -132,6 +140,8 @@ class Listener:
 
     def came(self, connection: HttpConnection, peer: Peer) -> bool:
         """See `Reception`. A trusted proxy may have any number."""
+        if connection in self._http_connections:
+            return True  # it came before its TLS handshake
         caller = self._proxies.caller(peer[0], ())
         place = None if caller.is_trusted else caller.place
         if place is not None and not self._doors.accept(place):
@@ -143,6 +153,11 @@ class Listener:
             return False
         self._http_connections[connection] = place
         return True
+
+    def _comes(self, peer: Peer) -> HttpConnection | None:
+        """Return who has a connection that has yet to be encrypted; None where it is refused."""
+        connection = HttpConnection(self)
+        return connection if self.came(connection, peer) else None
 
     def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""

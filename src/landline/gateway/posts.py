@@ -32,6 +32,7 @@ class Posts:
         self._permissions = permissions
         self._happened = happened
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
+        self._is_over = False
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -48,6 +49,8 @@ class Posts:
                 since = self._permissions.clock.monotonic()
                 known = await self._permissions.find_out(user, send.to)
             verdict = known
+        if self._is_over:
+            return _unknown(send)
         id = self._new_id()
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[id] = answer
@@ -71,7 +74,8 @@ class Posts:
             waiting.set_result(frame)
 
     def end(self) -> None:
-        """The server ends: whoever waits still hears that it is unknown."""
+        """The server ends: whoever waits still hears that it is unknown, and who comes later."""
+        self._is_over = True
         for waiting in self._waiting.values():
             if not waiting.done():
                 waiting.set_exception(TimeoutError())

@@ -9,9 +9,10 @@ import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
 from landline.gateway.http_connection import HANDSHAKE_SECONDS, RESPONSE_SECONDS
+from landline.gateway.reception import Peer
 from landline.gateway.request_facts import shown_peer
 from landline.observability.logging import get_logger
 
@@ -41,25 +42,30 @@ _REASONS: Final = {
     "NO_SHARED_CIPHER": "the client knows none of this server's ciphers",
 }
 
+P = TypeVar("P", bound=asyncio.Protocol)
+
 log = get_logger(__name__)
 
 
-class TlsServer:
+class TlsServer(Generic[P]):
     """Listens, and gives each connection to a protocol once its handshake is done."""
 
     def __init__(
         self,
         sock: socket.socket,
         context: Callable[[], ssl.SSLContext],
-        protocol: Callable[[], asyncio.Protocol],
+        came: Callable[[Peer], P | None],
+        went: Callable[[P], None],
         refused: Callable[[], None],
     ) -> None:
         """`sock` listens already. `context` is asked for each connection: its certificate may be
-        another one by then. `refused` counts those that no handshake was made with.
+        another one by then. `came` returns who has a connection once its handshake is done, None
+        where it is refused; `went` is told where that never happens, and `refused` counts it.
         """
         self._sock = sock
         self._context = context
-        self._protocol = protocol
+        self._came = came
+        self._went = went
         self._refused = refused
         self._loop = asyncio.get_running_loop()
         self._handshakes: set[asyncio.Task[None]] = set()
@@ -91,8 +97,13 @@ class TlsServer:
                 self._loop.remove_reader(self._sock.fileno())
                 self._pause = self._loop.call_later(_NO_ROOM_SECONDS, self._go_on)
                 return
+            protocol = self._came(address[:2])
+            if protocol is None:
+                connection.close()
+                continue
             connection.setblocking(False)
-            task = self._loop.create_task(self._shake_hands(connection, shown_peer(address)))
+            shaking = self._shake_hands(connection, protocol, shown_peer(address))
+            task = self._loop.create_task(shaking)
             self._handshakes.add(task)
             task.add_done_callback(self._handshakes.discard)
 
@@ -100,10 +111,11 @@ class TlsServer:
         self._pause = None
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
-    async def _shake_hands(self, connection: socket.socket, peer: str) -> None:
+    async def _shake_hands(self, connection: socket.socket, protocol: P, peer: str) -> None:
+        is_done = False
         try:
             transport, _ = await self._loop.connect_accepted_socket(
-                self._protocol,
+                lambda: protocol,
                 connection,
                 ssl=self._context(),
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
@@ -116,7 +128,11 @@ class TlsServer:
         except OSError:
             pass  # it has hung up, as a probe does: nobody was refused
         else:
+            is_done = True
             cast("Any", transport).set_read_buffer_limits(UNREAD_BYTES)
+        finally:
+            if not is_done:
+                self._went(protocol)
 
     def _note(self, peer: str, reason: str) -> None:
         self._refused()
