@@ -163,3 +163,20 @@ async def test_a_key_that_the_issuer_takes_back_is_gone_soon_and_nobody_has_to_a
         issuer.is_away = False
         await asyncio.sleep(60)  # sooner than if all had been well
         assert keys.trouble is None
+
+
+async def test_whoever_hangs_up_does_not_have_the_issuer_asked_again() -> None:
+    """A flood of made-up keys by clients that leave at once is one question in half a minute."""
+    issuer = Issuer("one")
+    issuer.is_slow = asyncio.Event()
+    clock = Clock()
+    keys = PublishedKeys(issuer.fetch, clock)
+    for number in range(20):
+        asking = asyncio.create_task(keys.keys_for("ES256", f"made up {number}"))
+        await go_round(3)
+        asking.cancel()
+        await go_round(3)
+    assert issuer.asked == 1
+    issuer.is_slow.set()
+    assert len(await keys.keys_for("ES256", "one")) == 1
+    assert issuer.asked == 1
