@@ -210,10 +210,10 @@ async def _again_and_again(kind: str, account: Account, port: int, tally: Counte
 def _outcome(line: _Line) -> str:
     """Return what became of a connection, in words."""
     if not line.status.done():
-        return "still waiting"  # they end it, or the attack is over
+        return "without an answer"  # in time, or before the attack was over
     match line.status.result():
         case 101:
-            return "let in"
+            return "upgraded"
         case 0:
             return "cut"
         case status:
