@@ -70,7 +70,7 @@ ROWS: Final = {
     "S04": Row(
         "A token is forged, changed, borrowed from another service, or too old.",
         "Four algorithms, each with keys of its own kind. Issuer, audience, `exp` and `nbf` are"
-        " checked; a clock may differ by 60 s.",
+        " checked; clocks may differ by 5 s at the end of a token and by 30 s at its beginning.",
         "73 bad tokens and 12 of another algorithm refused, good ones of all four taken",
         (
             f"{_TOKENS}::test_a_bad_token_is_refused_in_a_sentence_that_holds_nothing_of_it",

@@ -18,7 +18,8 @@ METHODS = ("GET", "HEAD")
 # Where the addresses of the interface for programs begin.
 INTERFACE = "/v1/"
 
-_CODES = {
+# The code of a refusal by its status; `bad_frame` for the others.
+CODES = {
     HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
     HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
@@ -65,7 +66,7 @@ class RequestRefused(Exception):
         headers = {**_PLAIN_HEADERS, **self.headers}
         headers |= [FINAL_REFUSAL] if self.is_final else []
         if path.startswith(INTERFACE):
-            code = _CODES.get(self.status, ErrorCode.BAD_FRAME)
+            code = CODES.get(self.status, ErrorCode.BAD_FRAME)
             outcome = Outcome.UNKNOWN if code is ErrorCode.UNAVAILABLE else None
             body = error(code, self.reason, outcome=outcome)
             return HttpResponse(self.status, _JSON, body, headers)

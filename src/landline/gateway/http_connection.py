@@ -357,7 +357,9 @@ class HttpConnection(asyncio.Protocol):
 
 
 def _response(answer: HttpResponse, *, is_head: bool) -> bytes:
-    """Return the response (RFC 9112, section 4). The connection is never used again."""
+    """Return the response to a request that is refused before the application has it (RFC 9112,
+    section 4). The connection ends with it.
+    """
     headers = {
         "Date": formatdate(usegmt=True),
         "Content-Type": answer.content_type,
