@@ -122,6 +122,48 @@ def refused_after_append() -> AbstractContextManager[Any]:
     return patch(sends.Sends, "appended", refuse)
 
 
+@mutant(
+    "a repeat that comes too early is `unknown`, never `rejected`", "delivery/sends.py", "I12 I3", 3
+)
+def too_fast_repeat_is_rejected() -> AbstractContextManager[Any]:
+    slow_down = sends.Sends._slow_down
+
+    def reject(self: sends.Sends, waiter: Any, wait_seconds: float) -> None:
+        slow_down(self, dataclasses.replace(waiter, retry=False), wait_seconds)
+
+    return patch(sends.Sends, "_slow_down", reject)
+
+
+@mutant("limits come before the log", "delivery/sends.py", "I3 I12", 12)
+def limited_after_append() -> AbstractContextManager[Any]:
+    appended = sends.Sends.appended
+    too_fast = sends.Sends._too_fast
+
+    def slow_down(self: sends.Sends, flight: Any, result: Any) -> Any:
+        is_new = isinstance(result, Appended) and not flight.retry
+        if is_new and (seconds := too_fast(self, flight.record.sender, flight.record)):
+            self._land(flight)
+            for waiter in flight.waiters:
+                self._slow_down(waiter, seconds)
+            return ()
+        return appended(self, flight, result)
+
+    @contextmanager
+    def switch() -> Iterator[None]:
+        with (
+            patch(sends.Sends, "_too_fast", lambda *_: 0.0),
+            patch(sends.Sends, "appended", slow_down),
+        ):
+            yield
+
+    return switch()
+
+
+@mutant("what comes too early is answered, never dropped", "delivery/sends.py", "I15", 3)
+def too_fast_is_dropped() -> AbstractContextManager[Any]:
+    return patch(sends.Sends, "_slow_down", lambda *_: None)
+
+
 @mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 3)
 def drain_rejects() -> AbstractContextManager[Any]:
     drain = sends.Sends.drain
