@@ -382,10 +382,12 @@ class Connection(WSListener):
         should_pause = bool(self._inbox) or self._is_paused()
         if should_pause and underlying.is_reading():
             underlying.pause_reading()
+            self._owner.reading(self, False)
             if self._unread_since is None:
                 self._unread_since = self._owner.clock.monotonic()
         elif not should_pause and not underlying.is_reading() and not underlying.is_closing():
             underlying.resume_reading()
+            self._owner.reading(self, True)
             self._read_again_at = self._owner.clock.monotonic()
 
     def _tell_unread(self) -> None:

@@ -248,6 +248,11 @@ class Hub:
         self._delivery.writable(connection.session, is_writable)
         self._happened()
 
+    def reading(self, connection: Connection, is_read: bool) -> None:
+        """Its socket is read from now on, or is not, for whatever reason."""
+        if self._delivery.has_others:
+            self._delivery.reading(connection.session, is_read)
+
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""
         if self._delivery.has_others:
@@ -367,6 +372,8 @@ class Hub:
             self._membership.forget_gone(len(self._connections))
             self._replay.forget_gone(len(self._connections))
             self._doors.forget_idle(now)
+            if self._permissions is not None:
+                self._permissions.forget_old()
             for connection in list(self._connections.values()):
                 connection.beat(now)
                 if connection.auto_ack:
