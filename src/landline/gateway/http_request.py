@@ -17,6 +17,7 @@ from landline.api.http import INTERFACE, RequestRefused
 
 HEAD_BYTES: Final = 16 * 1024
 HEADERS: Final = 100
+BODY_BYTES: Final = 64 * 1024
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE: Final = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])" % _TOKEN)
@@ -131,6 +132,13 @@ def _check_body(request: Request) -> None:
     has_body = coding is not None or int(length or "0") > 0
     if has_body and request.method in ("GET", "HEAD"):
         raise _bad(f"a {request.method} request must not have a body")
+
+
+def body_too_large() -> RequestRefused:
+    """Return the refusal of a body above the limit."""
+    return RequestRefused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_BYTES} bytes"
+    )
 
 
 def _bad(reason: str) -> RequestRefused:
