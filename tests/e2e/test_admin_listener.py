@@ -89,6 +89,10 @@ async def test_nobody_chats_there(watched: ServerProcess) -> None:
         writer.write(request(port))
         assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
     assert lines(watched, "connection_opened") == []
+    assert get(port, "/metrics&token=secret", {"Origin": "https://u:secret@page.example"})[0] == 404
+    await until(lambda: len(lines(watched, "request_refused")) == 2, "it is in the log")
+    assert lines(watched, "request_refused")[1]["path"] == "/metrics"
+    assert "secret" not in watched.log()
 
 
 def test_the_main_one_has_neither_metrics_nor_reasons_then(watched: ServerProcess) -> None:

@@ -12,7 +12,7 @@ from landline.gateway.asgi import Runner
 from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.reception import ForTheApplication, Peer
-from landline.gateway.request_facts import shown_peer
+from landline.gateway.request_facts import facts_of, shown_peer
 from landline.observability.logging import get_logger
 
 _BACKLOG: Final = 128
@@ -74,7 +74,6 @@ def _note(request: Asked, refused: RequestRefused) -> None:
         status=int(refused.status),
         reason=refused.reason,
         peer=shown_peer(request.client),
-        method=request.method,
-        path=request.url.path,
+        **facts_of(request),
         listener="admin",
     )

@@ -27,7 +27,7 @@ from landline.gateway.hub import Hub
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.origins import Origins
 from landline.gateway.reception import ForTheApplication, Peer
-from landline.gateway.request_facts import SHOWN_CHARACTERS, shown_peer
+from landline.gateway.request_facts import facts_of, shown_peer
 from landline.gateway.tls import TlsServer
 from landline.gateway.upgrade import Upgrade, UpgradeAsked
 from landline.model import OpenSession, Revocation
@@ -286,20 +286,12 @@ class Listener:
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
         self._refused += 1
-        asked = _as_read(request)
-        facts = {
-            name: shown[:SHOWN_CHARACTERS]
-            for name, header in (("origin", "origin"), ("user", "username"))
-            for shown in asked.headers.get(header, ())
-        }
         log.info(
             "request_refused",
             status=int(refused.status),
             reason=refused.reason,
-            **self.whose(asked, request.client or _UNKNOWN),
-            method=request.method[:SHOWN_CHARACTERS],
-            path=request.url.path[:SHOWN_CHARACTERS],
-            **facts,
+            **self.whose(_as_read(request), request.client or _UNKNOWN),
+            **facts_of(request),
         )
 
     # Inside ----------------------------------------------------------------------------------

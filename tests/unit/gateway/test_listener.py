@@ -1,11 +1,13 @@
 """What becomes of a request: a page, a WebSocket, or a refusal that says why."""
 
+import asyncio
 import json
 
 import pytest
 from websockets.utils import accept_key
 
 from landline.api.http import RequestRefused
+from landline.gateway import http_connection
 from landline.gateway.http_request import read_head
 from landline.gateway.origins import is_same_origin
 from landline.gateway.reception import ForTheApplication
@@ -14,7 +16,7 @@ from landline.protocol.client_frames import Ping
 from landline.protocol.codes import FINAL_STATUSES
 from landline.protocol.limits import SUBPROTOCOL
 from support.pair import Edge
-from support.raw import TEXT, dialled, frame, request
+from support.raw import TEXT, WAIT_SECONDS, dialled, frame, request
 from support.waiting import until
 
 
@@ -164,7 +166,12 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
 
 
 @pytest.mark.parametrize(
-    ("body", "status"), [(b"no size\r\n", 400), (b"fffff\r\n" + b"x" * 131_072, 413)]
+    ("body", "status"),
+    [
+        (b"no size\r\n", 400),
+        (b"fffff\r\n" + b"x" * 131_072, 413),
+        ((b"400\r\n" + b"x" * 1024 + b"\r\n") * 65 + b"0\r\n\r\n", 413),
+    ],
 )
 async def test_a_body_in_chunks_that_is_not_taken_is_answered(body: bytes, status: int) -> None:
     """While the application waits for more of it."""
@@ -173,6 +180,53 @@ async def test_a_body_in_chunks_that_is_not_taken_is_answered(body: bytes, statu
         head += b"username: alice\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert (await client.upgrade(head + body)).status == status
         await client.until_cut()
+
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+async def test_a_websocket_after_a_page_is_nothing_but_a_websocket() -> None:
+    """What has answered the page forgets the connection."""
+    async with Edge() as edge, dialled(edge.port) as client:
+        head = GET.replace(b"GET", b"HEAD") + b"\r\n"
+        assert (await client.upgrade(head)).status == 200
+        assert (await client.upgrade(request(edge.port))).status == 101
+        assert not edge.listener.runner.state.connections
+        await client.write(frame(TEXT, b'{"type":"ping"}'))
+        await until(lambda: edge.hub.of("s0") == [Ping()], "it is heard")
+
+
+async def answers(edge: Edge, data: bytes, *, ends: bool = False) -> list[bytes]:
+    """Return the statuses of the answers, until the server hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(data)
+    if ends:
+        writer.write_eof()
+    async with asyncio.timeout(WAIT_SECONDS):
+        answer = await reader.read()
+    writer.close()
+    return [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+async def test_many_requests_at_once_are_all_answered() -> None:
+    """More than are kept while one is answered: the rest is read later."""
+    one = GET + b"X: " + b"x" * 3_000 + b"\r\n\r\n"
+    last = GET + b"Connection: close\r\n\r\n"
+    async with Edge() as edge:
+        assert await answers(edge, one * 60 + last) == [b"200"] * 61
+
+
+async def test_the_beginning_of_another_request_has_no_more_time_than_a_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_connection, "HANDSHAKE_SECONDS", 0.5)
+    async with Edge() as edge:
+        assert await answers(edge, GET + b"\r\nG") == [b"200", b"408"]
+
+
+async def test_the_beginning_of_another_request_is_refused_where_nothing_follows() -> None:
+    async with Edge() as edge:
+        assert await answers(edge, GET + b"\r\nG", ends=True) == [b"200", b"400"]
 
 
 async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
