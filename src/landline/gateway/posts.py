@@ -36,10 +36,18 @@ class Posts:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def post(self, user: str, send: Send, *, is_service: bool = False) -> bytes:
+    async def post(
+        self,
+        user: str,
+        send: Send,
+        *,
+        is_service: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> bytes:
         """Send a message for a user. Returns the answer as a frame, `accepted` or `error`; always,
         unless it is cancelled. The send goes on then, if it had begun. `is_service`: the product
-        itself sends it, for whom no limits hold.
+        itself sends it, for whom no limits hold. `check` is called when nothing is waited for any
+        more before the send: what it raises is raised, and nothing is sent.
         """
         since, verdict = None, Verdict.ALLOWED
         if self._permissions is not None:
@@ -48,6 +56,7 @@ class Posts:
                 since = self._permissions.clock.monotonic()
                 known = await self._permissions.find_out(user, send.to)
             verdict = known
+        check()
         id = self._new_id()
         answer: asyncio.Future[bytes] = asyncio.get_running_loop().create_future()
         self._waiting[id] = answer

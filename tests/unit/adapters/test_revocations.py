@@ -10,7 +10,6 @@ from landline.adapters.sqlite import Database, SqliteRevocations
 from landline.adapters.sqlite import revocations as in_sqlite
 from landline.config.values import SecretUrl
 from landline.errors import StoreUnavailable
-from support.ports import unused_port
 
 
 async def test_a_file_that_is_busy_for_long_is_told(
@@ -30,7 +29,7 @@ async def test_a_file_that_is_busy_for_long_is_told(
 
 async def test_trouble_with_revocations_alone_is_none_of_the_messages() -> None:
     """They have a lane of their own, and a server whose lane is in trouble takes messages still."""
-    store = PostgresMessageStore(SecretUrl(f"postgresql://a@127.0.0.1:{unused_port()}/a"), "ws-1")
+    store = PostgresMessageStore(SecretUrl("postgresql://a@127.0.0.1:1/a"), "ws-1")
     try:
         with pytest.raises(StoreUnavailable):
             await store.revocations.standing(0)

@@ -385,7 +385,7 @@ async def test_a_look_that_has_failed_is_repeated_soon(
     two.revocations = Revocations(
         store=two.store, bus=two.bus, clock=two.clock, close_sessions=two.close, poll_seconds=60.0
     )
-    monkeypatch.setattr(revocations.asyncio, "sleep", sleep)
+    monkeypatch.setattr("landline.gateway.revocations.asyncio.sleep", sleep)
     looking = asyncio.create_task(two.revocations.run())
     await asyncio.wait({looking}, timeout=0.05)
     looking.cancel()
