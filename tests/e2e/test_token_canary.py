@@ -1,5 +1,5 @@
-"""No piece of a token is ever shown: in no answer, log or metric, whatever fails, and in no output of
-the commands or of the Python client.
+"""No piece of a token is ever shown: in no answer, log or metric, whatever fails, and in no output
+of the commands or of the Python client.
 """
 
 import asyncio
@@ -42,6 +42,8 @@ async def slow_and_broken(self, token):
 
 Tokens.check = slow_and_broken
 """
+
+RUN = [sys.executable, "-X", "dev", "-m", "landline"]
 
 
 class Canaries:
@@ -221,7 +223,7 @@ async def test_the_commands_show_no_piece_of_a_token(
         ):
             done = await asyncio.to_thread(
                 subprocess.run,
-                [sys.executable, "-X", "dev", "-m", "landline", *command, "--token-file", str(file)],
+                [*RUN, *command, "--token-file", str(file)],
                 input="hello\n", capture_output=True, check=False, text=True, timeout=WAIT_SECONDS,
                 env=chats.environment({}),
             )  # fmt: skip

@@ -114,10 +114,10 @@ class Settings:
     jwt_audience: str | None = unset(
         ACCESS, kinds.TEXT, "none", "the aud that a token must have; a token with one needs it"
     )
-    jwt_user_claim: str = option(ACCESS, kinds.TEXT, "sub", "the claim that names the user")
+    jwt_user_claim: str = option(ACCESS, kinds.CLAIM, "sub", "the claim that names the user")
     jwt_role_claim: str = option(
         ACCESS,
-        kinds.TEXT,
+        kinds.CLAIM,
         "role",
         "the claim that says service where it is the product's own backend",
     )

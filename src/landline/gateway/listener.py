@@ -20,7 +20,7 @@ from landline.gateway.addresses import Caller, TrustedProxies
 from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
-from landline.gateway.gatekeeper import Gatekeeper, Shown, claimed_name
+from landline.gateway.gatekeeper import Gatekeeper, Shown, check_expiry, claimed_name
 from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
@@ -40,6 +40,8 @@ from landline.protocol.limits import SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
 BACKLOG = 1024
+# Where a service says whose sessions end (see `api.application`).
+USERS: Final = "/v1/users/"
 
 _CROWDED: Final = "this address has too many connections that have not signed in yet"
 # What says who sends a request, and from where.
@@ -187,6 +189,7 @@ class Listener:
             raise method_refused(request.method)
         key = _upgrade_key(request)
         caller = self._caller(request, peer)
+        self._free_hub()
         self._knock(caller)
         try:
             query = parse_qs(request.query, keep_blank_values=True, errors="strict")
@@ -197,7 +200,6 @@ class Listener:
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
-        self._free_hub()
         shown = Shown(
             request.headers.get("username", ()),
             query.get("username", ()),
@@ -260,7 +262,9 @@ class Listener:
             caller.is_trusted,
         )
         principal = await self._gate.identify(shown)
-        if self._hub is not None:
+        # A service may always come back for what it has said itself of users, so of its own name.
+        is_spared = principal.is_service and asked.path.startswith(USERS)
+        if self._hub is not None and not is_spared:
             _check_revoked(self._hub, principal)
         return principal
 
@@ -275,10 +279,19 @@ class Listener:
     async def post(self, principal: Principal, sender: str, send: Send) -> bytes:
         """See `Backend`."""
         hub = self._served_by()
-        return await hub.posts.post(sender, send, is_service=principal.is_service)
+
+        def check() -> None:
+            check_expiry(principal, self._clock.wall_ms())
+            _check_revoked(hub, principal)
+
+        return await hub.posts.post(sender, send, is_service=principal.is_service, check=check)
 
     def _served_by(self) -> Hub:
-        """Return the hub. Raises: RequestRefused, where there is none now."""
+        """Return the hub. Raises: RequestRefused, where there is none, or none for clients."""
+        if not self._max_connections:
+            raise _unavailable(
+                "this server only applies the log; connect to one with the role gateway"
+            )
         if self._hub is None:
             raise _unavailable(self._why_not)
         return self._hub
@@ -306,15 +319,10 @@ class Listener:
 
     def _free_hub(self) -> Hub:
         """Return the hub, when it takes one more. Raises: RequestRefused."""
-        if not self._max_connections:
-            raise _unavailable(
-                "this server only applies the log; connect to one with the role gateway"
-            )
-        if self._hub is None:
-            raise _unavailable(self._why_not)
-        if self._hub.connection_count >= self._max_connections:
+        hub = self._served_by()
+        if hub.connection_count >= self._max_connections:
             raise _unavailable("too many connections; try again later")
-        return self._hub
+        return hub
 
 
 def _as_read(request: Asked) -> Request:

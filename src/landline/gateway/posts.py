@@ -37,10 +37,18 @@ class Posts:
     def __len__(self) -> int:
         return len(self._waiting)
 
-    async def post(self, user: str, send: Send, *, is_service: bool = False) -> bytes:
+    async def post(
+        self,
+        user: str,
+        send: Send,
+        *,
+        is_service: bool = False,
+        check: Callable[[], None] = lambda: None,
+    ) -> bytes:
         """Send a message for a user. Returns the answer as a frame, `accepted` or `error`; always,
         unless it is cancelled. The send goes on then, if it had begun. `is_service`: the product
-        itself sends it, for whom no limits hold.
+        itself sends it, for whom no limits hold. `check` is called when nothing is waited for any
+        more before the send: what it raises is raised, and nothing is sent.
         """
         if self._is_over:
             return _unknown(send)
@@ -49,7 +57,7 @@ class Posts:
         self._waiting[id] = answer
         try:
             self._delivery.begin_post(id, user, is_limited=not is_service)
-            await self._send(id, user, send, is_service=is_service)
+            await self._send(id, user, send, is_service=is_service, check=check)
             self._happened()
             async with asyncio.timeout(POST_SECONDS):
                 return await answer
@@ -59,7 +67,9 @@ class Posts:
             del self._waiting[id]
             self._delivery.end_post(id)
 
-    async def _send(self, id: str, user: str, send: Send, *, is_service: bool) -> None:
+    async def _send(
+        self, id: str, user: str, send: Send, *, is_service: bool, check: Callable[[], None]
+    ) -> None:
         """Hand it to the heart, once it is known whether it may be sent."""
         verdict: Verdict | None = Verdict.ALLOWED
         since = None
@@ -74,6 +84,7 @@ class Posts:
             finally:
                 self._delivery.let_go(held)
             since = held.since
+        check()
         self._delivery.send(id, send, BARS[verdict], since)
 
     def answer(self, id: str, frame: bytes) -> None:

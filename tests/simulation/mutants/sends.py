@@ -34,8 +34,8 @@ def timeout_is_rejection() -> AbstractContextManager[Any]:
 def repeat_is_rejected() -> AbstractContextManager[Any]:
     refuse = sends.Sends._refuse
 
-    def always(self: sends.Sends, waiters: Any, reason: str) -> None:
-        refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], reason)
+    def always(self: sends.Sends, waiters: Any, *why: Any) -> None:
+        refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], *why)
 
     return patch(sends.Sends, "_refuse", always)
 
@@ -44,8 +44,8 @@ def repeat_is_rejected() -> AbstractContextManager[Any]:
 def repeat_not_looked_up() -> AbstractContextManager[Any]:
     start = sends.Sends._start
 
-    def at_once(self: sends.Sends, record: Any, waiter: Any, bar: Any) -> None:
-        start(self, record, dataclasses.replace(waiter, retry=False), bar)
+    def at_once(self: sends.Sends, record: Any, waiter: Any, *more: Any) -> None:
+        start(self, record, dataclasses.replace(waiter, retry=False), *more)
 
     return patch(sends.Sends, "_start", at_once)
 
@@ -128,8 +128,8 @@ def refused_after_append() -> AbstractContextManager[Any]:
 def too_fast_repeat_is_rejected() -> AbstractContextManager[Any]:
     slow_down = sends.Sends._slow_down
 
-    def reject(self: sends.Sends, waiter: Any, wait_seconds: float) -> None:
-        slow_down(self, dataclasses.replace(waiter, retry=False), wait_seconds)
+    def reject(self: sends.Sends, waiter: Any, wait_seconds: float, **_: Any) -> None:
+        slow_down(self, waiter, wait_seconds, is_uncertain=False)
 
     return patch(sends.Sends, "_slow_down", reject)
 
@@ -144,7 +144,7 @@ def limited_after_append() -> AbstractContextManager[Any]:
         if is_new and (seconds := too_fast(self, flight.record.sender, flight.record)):
             self._land(flight)
             for waiter in flight.waiters:
-                self._slow_down(waiter, seconds)
+                self._slow_down(waiter, seconds, is_uncertain=waiter.retry)
             return ()
         return appended(self, flight, result)
 
