@@ -1,6 +1,5 @@
 """The one listener for WebSocket and HTTP."""
 
-import asyncio
 import re
 import socket
 import ssl
@@ -15,6 +14,7 @@ from starlette.requests import Request as Asked
 from landline.api.application import application
 from landline.api.http import METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
+from landline.gateway.acceptor import PlainServer
 from landline.gateway.addresses import Caller, TrustedProxies
 from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
@@ -87,7 +87,7 @@ class Listener:
         self._frame_rate = frame_rate
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: asyncio.Server | TlsServer | None = None
+        self._server: PlainServer | TlsServer | None = None
         self._http_connections: dict[HttpConnection, str | None] = {}
         self._refused = 0
         self._crowded_until = 0.0
@@ -103,10 +103,7 @@ class Listener:
         if tls is not None:
             self._server = TlsServer(sock, tls, lambda: HttpConnection(self), self.refused)
             return
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: HttpConnection(self), sock=sock, backlog=BACKLOG
-        )
+        self._server = PlainServer(sock, lambda: HttpConnection(self))
 
     def admit(self, hub: Hub) -> None:
         """Make upgrades from now on; the hub has their connections."""

@@ -5,12 +5,12 @@ why.
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from landline.gateway.acceptor import Acceptor
 from landline.gateway.http_connection import HANDSHAKE_SECONDS, RESPONSE_SECONDS
 from landline.gateway.request_facts import shown_peer
 from landline.observability.logging import get_logger
@@ -21,12 +21,6 @@ SHUTDOWN_SECONDS: Final = RESPONSE_SECONDS
 # What waits decrypted by nobody while a connection is not read; the loop reads it all the same, and
 # would let 256 KiB pile up. It is more than the largest record of TLS.
 UNREAD_BYTES: Final = 32 * 1024
-
-# Connections that are accepted in one turn of the loop: a flood of them must not stop the others.
-_ACCEPTED_AT_ONCE: Final = 32
-# The process has no file left, or the machine no memory: others have to go first.
-_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_NO_ROOM_SECONDS: Final = 1.0
 
 _NOT_TLS: Final = "this is not TLS; connect with https:// or wss://"
 _TOO_OLD: Final = "the client speaks only versions of TLS before 1.2"
@@ -57,50 +51,17 @@ class TlsServer:
         """`sock` listens already. `context` is asked for each connection: its certificate may be
         another one by then. `refused` counts those that no handshake was made with.
         """
-        self._sock = sock
         self._context = context
         self._protocol = protocol
         self._refused = refused
         self._loop = asyncio.get_running_loop()
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self._pause: asyncio.TimerHandle | None = None
-        sock.setblocking(False)
-        self._loop.add_reader(sock.fileno(), self._accept)
+        self._acceptor = Acceptor(sock, self._shake_hands)
 
     def close(self) -> None:
         """Accept no more connections, and cut those whose handshake is not done."""
-        if self._sock.fileno() < 0:
-            return
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
-        for handshake in self._handshakes:
-            handshake.cancel()
+        self._acceptor.close()
 
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
-            try:
-                connection, address = self._sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    raise
-                log.warning("cannot_accept", reason=error.strerror)
-                self._loop.remove_reader(self._sock.fileno())
-                self._pause = self._loop.call_later(_NO_ROOM_SECONDS, self._go_on)
-                return
-            connection.setblocking(False)
-            task = self._loop.create_task(self._shake_hands(connection, shown_peer(address)))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
-
-    def _go_on(self) -> None:
-        self._pause = None
-        self._loop.add_reader(self._sock.fileno(), self._accept)
-
-    async def _shake_hands(self, connection: socket.socket, peer: str) -> None:
+    async def _shake_hands(self, connection: socket.socket, address: Any) -> None:
         try:
             transport, _ = await self._loop.connect_accepted_socket(
                 self._protocol,
@@ -110,9 +71,11 @@ class TlsServer:
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
         except ConnectionAbortedError:
-            self._note(peer, f"no complete TLS handshake within {HANDSHAKE_SECONDS:g} s")
+            self._note(
+                shown_peer(address), f"no complete TLS handshake within {HANDSHAKE_SECONDS:g} s"
+            )
         except ssl.SSLError as error:
-            self._note(peer, reason_of(error))
+            self._note(shown_peer(address), reason_of(error))
         except OSError:
             pass  # it has hung up, as a probe does: nobody was refused
         else:
