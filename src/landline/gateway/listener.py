@@ -16,6 +16,7 @@ from starlette.requests import Request as Asked
 from landline.api.application import application
 from landline.api.http import METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
+from landline.gateway.acceptor import PlainServer
 from landline.gateway.addresses import Caller, TrustedProxies
 from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
@@ -90,7 +91,7 @@ class Listener:
         self._frame_rate = frame_rate
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: asyncio.Server | TlsServer[HttpConnection] | None = None
+        self._server: PlainServer | TlsServer[HttpConnection] | None = None
         self._http_connections: dict[HttpConnection, str | None] = {}
         self._refused = 0
         self._crowded_until = 0.0
@@ -106,10 +107,7 @@ class Listener:
         if tls is not None:
             self._server = TlsServer(sock, tls, self._comes, self.went, self.refused)
             return
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: HttpConnection(self), sock=sock, backlog=BACKLOG
-        )
+        self._server = PlainServer(sock, lambda: HttpConnection(self))
 
     def admit(self, hub: Hub) -> None:
         """Make upgrades from now on; the hub has their connections."""
@@ -124,7 +122,7 @@ class Listener:
         """Wait until every request is answered, but no longer than this."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.runner.request_count:  # noqa: ASYNC110 - at the end, once
+                while self.runner.request_count:
                     await asyncio.sleep(0.01)
 
     def close(self) -> None:
