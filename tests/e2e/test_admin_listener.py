@@ -104,8 +104,12 @@ def test_the_main_one_has_neither_metrics_nor_reasons_then(watched: ServerProces
 def test_without_it_the_main_one_has_them_where_only_this_machine_can_ask(
     tmp_path: Path,
 ) -> None:
-    for host, is_shown in (([], True), (ANYWHERE, False)):
-        with ServerProcess(tmp_path / f"data-{is_shown}", args=host) as server:
+    proxied = ["--trusted-proxies", "127.0.0.2"]
+    public = ["--public-url", "https://chat.example.org"]
+    for number, (args, is_shown) in enumerate(
+        (([], True), (ANYWHERE, False), (proxied, False), (public, False))
+    ):
+        with ServerProcess(tmp_path / f"data-{number}", args=args) as server:
             assert server.get("/metrics")[0] == (200 if is_shown else 404)
             readiness = json.loads(server.get("/readyz")[1])
             assert readiness == {"status": "ready"} | ({"problems": {}} if is_shown else {})

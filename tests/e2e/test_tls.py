@@ -264,12 +264,12 @@ async def until_refused(server: ServerProcess, reason: str, count: int = 1) -> N
 
 NO_TLS: dict[str, tuple[bytes, str]] = {
     "HTTP": (
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         "this is HTTP without TLS; connect with https:// or wss://",
     ),
     "an upgrade": (request(1), "this is HTTP without TLS; connect with https:// or wss://"),
     "another method": (
-        b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"DELETE / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         "this is not TLS; connect with https:// or wss://",
     ),
     "SSH": (b"SSH-2.0-OpenSSH_9.2p1\r\n", "this is not TLS; connect with https:// or wss://"),

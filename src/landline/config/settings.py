@@ -85,7 +85,8 @@ class Settings:
         kinds.PORT,
         "none",
         "a listener of its own for /metrics and the details of /readyz; without it they are at the"
-        " main one where that is on loopback, and nowhere where it is not",
+        " main one where that is on loopback, without --trusted-proxies and --public-url, and"
+        " nowhere otherwise",
     )
 
     auth: str = option(

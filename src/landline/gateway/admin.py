@@ -16,6 +16,8 @@ from landline.gateway.request_facts import facts_of, shown_peer
 from landline.observability.logging import get_logger
 
 _BACKLOG: Final = 128
+# Probes and a few people. Their files are set aside (`app/front.py`).
+CONNECTIONS: Final = 64
 
 log = get_logger(__name__)
 
@@ -60,6 +62,8 @@ class AdminListener:
 
     def came(self, connection: HttpConnection, _peer: Peer) -> bool:
         """See `Reception`."""
+        if len(self._connections) >= CONNECTIONS:
+            return False
         self._connections.add(connection)
         return True
 

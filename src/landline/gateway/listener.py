@@ -14,7 +14,7 @@ from urllib.parse import parse_qs
 from starlette.requests import Request as Asked
 
 from landline.api.application import application
-from landline.api.http import METHODS, Http, RequestRefused, method_refused
+from landline.api.http import INTERFACE, METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
 from landline.gateway.acceptor import PlainServer
 from landline.gateway.addresses import Caller, TrustedProxies
@@ -26,7 +26,7 @@ from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
 from landline.gateway.lobby import FULL_RETRY_MS
-from landline.gateway.origins import Origins
+from landline.gateway.origins import Origins, check_site
 from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.request_facts import facts_of, shown_peer
 from landline.gateway.tls import TlsServer
@@ -45,11 +45,13 @@ BACKLOG = 1024
 USERS: Final = "/v1/users/"
 
 _CROWDED: Final = "this address has too many connections that have not signed in yet"
+_FULL: Final = "this server has as many connections as it may have files"
 # What says who sends a request, and from where.
 _WHO: Final = (
     "authorization",
     "host",
     "origin",
+    "sec-fetch-site",
     "username",
     "x-forwarded-for",
     "x-forwarded-proto",
@@ -77,9 +79,12 @@ class Listener:
         origins: Origins,
         clock: Clock,
         max_connections: int,
+        max_sockets: int = 0,
         frame_rate: float = 0.0,
     ) -> None:
-        """`frame_rate`: how many frames a second a session may send, 0 for any."""
+        """`max_connections`: how many WebSockets; `max_sockets`: how many with those that are none
+        yet, 0 for any. `frame_rate`: how many frames a second a session may send, 0 for any.
+        """
         self.runner = Runner(application(http, self, self._note))
         self._new_id = new_id
         self._gate = gate
@@ -88,7 +93,9 @@ class Listener:
         self._origins = origins
         self._clock = clock
         self._max_connections = max_connections
+        self._max_sockets = max_sockets
         self._frame_rate = frame_rate
+        self._has_tls = False
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
         self._server: PlainServer | TlsServer[HttpConnection] | None = None
@@ -105,6 +112,7 @@ class Listener:
         """
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
         if tls is not None:
+            self._has_tls = True
             self._server = TlsServer(sock, tls, self._comes, self.went, self.refused)
             return
         self._server = PlainServer(sock, lambda: HttpConnection(self))
@@ -122,7 +130,7 @@ class Listener:
         """Wait until every request is answered, but no longer than this."""
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
-                while self.runner.request_count:
+                while self.runner.request_count:  # noqa: ASYNC110 - at the end, once
                     await asyncio.sleep(0.01)
 
     def close(self) -> None:
@@ -139,18 +147,16 @@ class Listener:
     # What a connection asks for -------------------------------------------------------------------
 
     def came(self, connection: HttpConnection, peer: Peer) -> bool:
-        """See `Reception`. A trusted proxy may have any number."""
+        """See `Reception`. Of one address a trusted proxy may have any number."""
         if connection in self._http_connections:
             return True  # it came before its TLS handshake
+        sockets = len(self._http_connections) + (self._hub.connection_count if self._hub else 0)
+        if self._max_sockets and sockets >= self._max_sockets:
+            return self._turn_away(peer, _FULL)
         caller = self._proxies.caller(peer[0], ())
         place = None if caller.is_trusted else caller.place
         if place is not None and not self._doors.accept(place):
-            self._refused += 1
-            now = self._clock.monotonic()
-            if now >= self._crowded_until:  # a flood has one line a second
-                self._crowded_until = now + 1.0
-                log.warning("connection_refused", peer=shown_peer(peer), reason=_CROWDED)
-            return False
+            return self._turn_away(peer, _CROWDED)
         self._http_connections[connection] = place
         return True
 
@@ -158,6 +164,14 @@ class Listener:
         """Return who has a connection that has yet to be encrypted; None where it is refused."""
         connection = HttpConnection(self)
         return connection if self.came(connection, peer) else None
+
+    def _turn_away(self, peer: Peer, reason: str) -> bool:
+        self._refused += 1
+        now = self._clock.monotonic()
+        if now >= self._crowded_until:  # a flood has one line a second
+            self._crowded_until = now + 1.0
+            log.warning("connection_refused", peer=shown_peer(peer), reason=reason)
+        return False
 
     def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""
@@ -181,12 +195,16 @@ class Listener:
         self, request: Request, peer: Peer
     ) -> Upgrade | ForTheApplication | Coroutine[Any, Any, Upgrade]:
         """See `Reception`."""
+        caller = self._caller(request, peer)
+        # Browsers say with all else whose page asks; and probes call this machine what they like.
+        is_private = request.path == "/metrics" or request.path.startswith(INTERFACE)
+        if is_private and not caller.is_trusted:
+            self._origins.check_host(request.header("host"))
         if request.path not in WEBSOCKET_PATHS:
             return ForTheApplication()
         if request.method not in METHODS:
             raise method_refused(request.method)
         key = _upgrade_key(request)
-        caller = self._caller(request, peer)
         self._free_hub()
         self._knock(caller)
         try:
@@ -194,7 +212,7 @@ class Listener:
         except ValueError:  # bytes that are not UTF-8 must not turn into a good name
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
         origin = request.header("origin")
-        self._origins.check(origin, request.header("host") or "", _scheme(request, caller))
+        self._origins.check(origin, request.header("host") or "", self._scheme(request, caller))
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
@@ -250,9 +268,11 @@ class Listener:
         """See `Backend`."""
         asked = _as_read(request)
         caller = self._caller(asked, request.client or _UNKNOWN)
-        self._origins.check(
-            asked.header("origin"), asked.header("host") or "", _scheme(asked, caller)
-        )
+        origin = asked.header("origin")
+        self._origins.check(origin, asked.header("host") or "", self._scheme(asked, caller))
+        # With `proxy` a browser's cookies may be what signs its user in.
+        if self._gate.auth == "proxy" and origin is None:
+            check_site(asked.header("sec-fetch-site"))
         shown = Shown(
             asked.headers.get("username", ()),
             (),
@@ -309,6 +329,15 @@ class Listener:
 
     def _caller(self, request: Request, peer: Peer) -> Caller:
         return self._proxies.caller(peer[0], request.listed("x-forwarded-for"))
+
+    def _scheme(self, request: Request, caller: Caller) -> str | None:
+        """Return how the client has asked, where that is known for sure: a proxy that is not
+        declared may have ended TLS.
+        """
+        if not caller.is_trusted:
+            return "https" if self._has_tls else None
+        given = request.listed("x-forwarded-proto")[-1:]
+        return given[0].lower() if given and given[0].lower() in ("http", "https") else None
 
     def _knock(self, caller: Caller) -> None:
         wait_seconds = self._doors.knock(caller.place, self._clock.monotonic())
@@ -376,9 +405,3 @@ def _unavailable(reason: str) -> RequestRefused:
 def _too_many(reason: str, wait_ms: int) -> RequestRefused:
     headers = {"Retry-After": str(max(1, ceil(wait_ms / 1000)))}
     return RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, f"{reason}; try again later", headers)
-
-
-def _scheme(request: Request, caller: Caller) -> str | None:
-    """Return how a request came to a trusted proxy, where that says it."""
-    given = request.listed("x-forwarded-proto") if caller.is_trusted else []
-    return given[-1].lower() if given and given[-1].lower() in ("http", "https") else None

@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+import socket
+import ssl
+from ipaddress import ip_network
 
 import pytest
 from websockets.utils import accept_key
 
 from landline.api.http import RequestRefused
 from landline.gateway import http_connection
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.http_request import read_head
 from landline.gateway.origins import is_same_origin
 from landline.gateway.reception import ForTheApplication
@@ -74,6 +78,73 @@ async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
     )
 
 
+@pytest.mark.parametrize("path", ["/metrics", "/", "/v1/messages", "/ws/chat?username=a"])
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        ("127.0.0.1:8081", True),
+        ("localhost", True),
+        ("[::1]:8081", True),
+        ("chat.example.org", True),
+        ("evil.example:8081", False),
+        ("localhost.evil.example", False),
+    ],
+)
+async def test_a_server_for_this_machine_knows_its_names(
+    path: str, host: str, *, is_ours: bool
+) -> None:
+    """On every page: one whose name was pointed here (DNS rebinding) sends no origin."""
+    head = read_head(asked(path, Host=host))
+    networks = [ip_network("192.0.2.0/24")]
+    for origins in (["https://chat.example.org"], []):
+        edge = Edge(allowed_origins=origins)
+        edge.admit()
+        proxied = Edge(proxies=networks)
+        proxied.admit()
+        proxied.listener.decide(head, ("192.0.2.1", 4711))
+        if is_ours and (origins or "example" not in host):
+            edge.listener.decide(head, ("192.0.2.1", 4711))
+            continue
+        with pytest.raises(RequestRefused, match=r"as 127\.0\.0\.1 or localhost"):
+            edge.listener.decide(head, ("192.0.2.1", 4711))
+
+
+async def test_without_a_host_it_is_no_browser() -> None:
+    head = read_head(b"GET /healthz HTTP/1.0")
+    assert isinstance(Edge().listener.decide(head, ("192.0.2.1", 4711)), ForTheApplication)
+
+
+async def test_with_tls_a_page_without_it_is_of_another_origin() -> None:
+    edge = Edge()
+    edge.admit()
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        await edge.listener.open(sock, lambda: ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+        edge.listener.decide(read_head(asked(Origin="https://127.0.0.1:8081")), ("192.0.2.1", 4711))
+        with pytest.raises(RequestRefused, match="this origin may not connect"):
+            edge.listener.decide(
+                read_head(asked(Origin="http://127.0.0.1:8081")), ("192.0.2.1", 4711)
+            )
+        edge.listener.close()
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-origin", 400)])
+async def test_behind_a_proxy_another_sites_page_sends_nothing(site: str, status: int) -> None:
+    """The browser's cookies may sign its user in. What has an origin is judged by that."""
+    networks = [ip_network("127.0.0.0/8")]
+    async with Edge(gate=Gatekeeper("proxy"), proxies=networks) as edge:
+        head = "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nusername: alice\r\n"
+        head += f"Sec-Fetch-Site: {site}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        assert await answers(edge, head.encode()) == [str(status).encode()]
+
+
+async def test_connections_that_ask_for_pages_are_counted_too() -> None:
+    async with Edge(max_sockets=2) as edge, edge.client(), dialled(edge.port) as idle:
+        assert (await idle.upgrade(GET.replace(b"GET", b"HEAD") + b"\r\n")).status == 200
+        async with dialled(edge.port) as one_too_many:
+            await one_too_many.until_cut()
+        assert edge.listener.measure() == {series("landline_upgrades_refused_total"): 1}
+
+
 async def test_a_user_whom_an_administrator_has_sent_away_is_refused_for_good() -> None:
     edge = Edge()
     edge.admit()
@@ -107,7 +178,7 @@ async def test_a_server_that_takes_no_clients_says_why() -> None:
     stopping = Edge()
     stopping.admit()
     stopping.listener.refuse_upgrades("this server is stopping")
-    page = read_head(b"GET /healthz HTTP/1.1\r\nHost: x")
+    page = read_head(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1")
     for each, why in (
         (edge, "is starting"),
         (writer, "role gateway"),
@@ -160,7 +231,7 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
     async with Edge() as edge:
         for path, status in (("/healthz", 200), ("/nothing", 404), ("/ws", 426)):
             async with dialled(edge.port) as client:
-                head = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"
+                head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
                 assert (await client.upgrade(head.encode())).status == status
         assert edge.listener.measure() == {series("landline_upgrades_refused_total"): 2}
 
@@ -176,7 +247,9 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
 async def test_a_body_in_chunks_that_is_not_taken_is_answered(body: bytes, status: int) -> None:
     """While the application waits for more of it."""
     async with Edge() as edge, dialled(edge.port) as client:
-        head = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        head = (
+            b"POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        )
         head += b"username: alice\r\nTransfer-Encoding: chunked\r\n\r\n"
         assert (await client.upgrade(head + body)).status == status
         await client.until_cut()

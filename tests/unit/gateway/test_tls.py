@@ -60,7 +60,7 @@ def test_the_goodbye_of_tls_cuts_no_answer(papers: Papers) -> None:
             papers.client().wrap_socket(plain, server_hostname=HOST) as line,
         ):
             line.settimeout(60)
-            line.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            line.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             time.sleep(1.0)
             while data := line.recv(1_000_000):
                 total += len(data)
