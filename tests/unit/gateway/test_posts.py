@@ -227,3 +227,23 @@ async def test_a_post_that_waited_for_an_answer_may_be_overtaken() -> None:
     gateway.heart.position_confirmed(confirm.flight, Appended(Position(0, 3), 1_000))
     gateway.happened()
     assert (await answer(posting))["offset"] == 3
+
+
+async def test_what_may_have_changed_is_checked_after_the_question() -> None:
+    """It takes seconds, in which an administrator may have sent the sender away."""
+    happened: list[str] = []
+
+    async def ask(*_asked: Any) -> bool:
+        happened.append("asked")
+        return True
+
+    def check() -> None:
+        happened.append("checked")
+        raise PermissionError
+
+    gateway = Gateway(ask)
+    with pytest.raises(PermissionError):
+        await gateway.posts.post("alice", HELLO, check=check)
+    assert happened == ["asked", "checked"]
+    assert gateway.asked == []
+    assert len(gateway.posts) == 0
