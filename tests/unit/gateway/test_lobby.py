@@ -90,12 +90,15 @@ async def test_whoever_has_not_signed_in_has_less_time_for_a_goodbye(
     monkeypatch.setattr(connections, "CLOSE_WITHIN_SECONDS", 3600)
     monkeypatch.setattr(connections, "UNKNOWN_WITHIN_SECONDS", 0.01)
     tokens = SlowTokens(Principal("alice"))
-    async with asyncio.timeout(60), Edge(gate=gate_with(tokens)) as edge:
-        async with raw.dialled(edge.port) as client:
-            await client.upgrade(raw.request(edge.port, "/ws/chat"))
-            await until(lambda: len(edge.hub.lobby) == 1, "it waits")
-            edge.hub.lobby.close_all(CloseCode.RESTARTING, "")
-            await client.until_cut()
+    async with (
+        asyncio.timeout(60),
+        Edge(gate=gate_with(tokens)) as edge,
+        raw.dialled(edge.port) as client,
+    ):
+        await client.upgrade(raw.request(edge.port, "/ws/chat"))
+        await until(lambda: len(edge.hub.lobby) == 1, "it waits")
+        edge.hub.lobby.close_all(CloseCode.RESTARTING, "")
+        await client.until_cut()
 
 
 async def test_a_check_that_takes_too_long_is_refused_for_now(
