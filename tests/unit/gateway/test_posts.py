@@ -282,3 +282,23 @@ async def test_what_is_on_its_way_is_joined_and_nobody_is_asked() -> None:
     assert {(await answer(each))["offset"] for each in posting} == {7}
     assert (await answer(await gateway.begin()))["offset"] == 7, "so is what was accepted"
     assert product.asked == 1
+
+
+async def test_what_may_have_changed_is_checked_after_the_question() -> None:
+    """It takes seconds, in which an administrator may have sent the sender away."""
+    happened: list[str] = []
+
+    async def ask(*_asked: Any) -> bool:
+        happened.append("asked")
+        return True
+
+    def check() -> None:
+        happened.append("checked")
+        raise PermissionError
+
+    gateway = Gateway(ask)
+    with pytest.raises(PermissionError):
+        await gateway.posts.post("alice", HELLO, check=check)
+    assert happened == ["asked", "checked"]
+    assert gateway.asked == []
+    assert len(gateway.posts) == 0

@@ -17,7 +17,7 @@ from landline.ports import RevocationStore
 from landline.protocol.hints import decode_hint
 from simulation.good_weather import ModelRevocationStores
 from support.clock import Clock
-from support.waiting import go_round, running, until
+from support.waiting import running, until
 
 SECOND_MS = 1_000
 
@@ -41,6 +41,7 @@ class Store:
     def __init__(self, rows: RevocationStore) -> None:
         self.rows = rows
         self.is_down = False
+        self.looks = 0
         self.answers = asyncio.Event()
         self.answers.set()
 
@@ -55,6 +56,7 @@ class Store:
     async def since(self, revoked_at: int, limit: int) -> Sequence[Revocation]:
         self._check()
         found = await self.rows.since(revoked_at, limit)
+        self.looks += 1
         await self.answers.wait()
         return found
 
@@ -276,7 +278,7 @@ async def test_an_answer_of_the_store_does_not_undo_what_was_heard_since_the_que
     await one.revocations.revoke("alice", None, "backend")
     two.store.answers.clear()
     reading = asyncio.create_task(two.polled())
-    await go_round()
+    await until(lambda: two.store.looks == 1, "the store has looked, and not answered yet")
     until_ms = one.clock.wall_ms() + 60 * SECOND_MS
     two.revocations.heard(await one.revocations.revoke("alice", until_ms, "backend"))
     two.store.answers.set()
