@@ -34,8 +34,8 @@ def timeout_is_rejection() -> AbstractContextManager[Any]:
 def repeat_is_rejected() -> AbstractContextManager[Any]:
     refuse = sends.Sends._refuse
 
-    def always(self: sends.Sends, waiters: Any, reason: str) -> None:
-        refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], reason)
+    def always(self: sends.Sends, waiters: Any, *why: Any) -> None:
+        refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], *why)
 
     return patch(sends.Sends, "_refuse", always)
 
@@ -44,8 +44,8 @@ def repeat_is_rejected() -> AbstractContextManager[Any]:
 def repeat_not_looked_up() -> AbstractContextManager[Any]:
     start = sends.Sends._start
 
-    def at_once(self: sends.Sends, record: Any, waiter: Any, bar: Any) -> None:
-        start(self, record, dataclasses.replace(waiter, retry=False), bar)
+    def at_once(self: sends.Sends, record: Any, waiter: Any, *facts: Any) -> None:
+        start(self, record, dataclasses.replace(waiter, retry=False), *facts)
 
     return patch(sends.Sends, "_start", at_once)
 
