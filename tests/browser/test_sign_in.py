@@ -281,9 +281,9 @@ def test_who_is_sent_away_for_a_while_stays_away_as_long_as_asked_and_somewhat_m
     asked = 20_000 if reason else 10_000
     if reason:
         window.find_network()  # brings back only a page that chose its pause itself
-    window.page.clock.run_for(int(asked * 1.2))
+    window.page.clock.run_for(asked * 12 // 10)
     assert server.sessions == 1
-    window.page.clock.run_for(int(asked * 0.1))
+    window.page.clock.run_for(asked // 10)
     window.expect_connection("Connected")
     assert server.sessions == 2
 
