@@ -1,10 +1,11 @@
-"""Keys that an issuer publishes: fetched by a real server, found anew, and kept while it is away."""
+"""Keys that an issuer publishes: fetched by a real server, found anew, kept while it is away."""
 
 import json
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import jwt
 import pytest
@@ -201,21 +202,17 @@ async def test_issuer_and_audience_are_the_ones_that_were_asked_for(
 ) -> None:
     """With everything said aloud that Python can say: no token is in it."""
     publisher.add("one")
-    here = {"iss": "https://id.example.org", "aud": "chat"}
+    here: dict[str, Any] = {"iss": "https://id.example.org", "aud": "chat"}
+    others: list[dict[str, Any]] = [{"iss": "https://id.example.com"}, {"aud": "mail"}, {"aud": []}]
+    bad: list[dict[str, Any]] = [{"exp": 1}, {"nbf": 2**33}, {"sub": ["alice"]}, {"sub": "a:b"}]
     args = ["--jwt-issuer", here["iss"], "--jwt-audience", here["aud"]]
     with opened(tmp_path, publisher, args, is_debugged=True) as door:
         assert await door.is_taken(publisher.token("one", **here))
         assert await door.is_taken(publisher.token("one", **{**here, "aud": ["mail", "chat"]}))
-        for wrong in ({"iss": "https://id.example.com"}, {"aud": "mail"}, {"aud": []}):
+        for wrong in (*others, *bad):
             token = publisher.token("one", **{**here, **wrong})
             assert await door.by_header(token) == 401
             assert await door.by_first_frame(token) == 4401
         for lacking in here:
             claims = {name: value for name, value in here.items() if name != lacking}
             assert await door.by_header(publisher.token("one", **claims)) == 401
-        before = len(door.answers)
-        for claims in ({"exp": 1}, {"nbf": 2**33}, {"sub": ["alice"]}, {"sub": "a:b"}):
-            token = publisher.token("one", **{**here, **claims})
-            assert await door.by_header(token) == 401
-            assert await door.by_first_frame(token) == 4401
-        assert len(door.answers) == before + 4 * 3
