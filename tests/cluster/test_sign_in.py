@@ -124,7 +124,7 @@ async def test_what_comes_too_fast_is_never_in_the_log_and_is_taken_when_it_was_
             await say(alice, to="bob", content=f"{number}", ref=f"{number}")
         await say(alice, to="bob", content="0", ref="0", retry=True)
         accepted: dict[str, Any] = {"0": first}
-        waits: dict[str, Any] = {}
+        waits: dict[str, int] = {}
         while len(accepted) + len(waits) < 8:
             answer = json.loads(await asyncio.wait_for(alice.recv(), WAIT_SECONDS))
             if answer["type"] == "accepted":

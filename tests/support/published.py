@@ -29,10 +29,10 @@ class Publisher:
         """Publish a key no longer. Tokens can still be made with it."""
         self._withdrawn.add(kid)
 
-    def token(self, kid: str, user: str = "alice", **claims: Any) -> str:
-        """Return a token for a user, signed with a key that was added once."""
+    def token(self, kid: str, **claims: Any) -> str:
+        """Return a token of alice, signed with a key that was added once."""
         algorithm, key = self._keys[kid]
-        said = {"sub": user, "exp": int(time.time()) + 3600, **claims}
+        said = {"sub": "alice", "exp": int(time.time()) + 3600, **claims}
         self.made.append(jwt.encode(said, key, algorithm, headers={"kid": kid}))
         return self.made[-1]
 
