@@ -57,6 +57,13 @@ class Doors:
             bucket.take(1, now)
         return wait_seconds
 
+    def seconds_until_heard(self, place: str, now: float) -> float:
+        """Return how long nobody of an address is heard, because they knocked too often; mostly
+        0.0. It counts nothing.
+        """
+        bucket = self._handshakes.get(place)
+        return bucket.seconds_until(1, now) if bucket is not None else 0.0
+
     def enter(self, place: str) -> bool:
         """A connection wants to stay. Returns False where its address has too many."""
         return _add_one(self._addresses, place, self._limits.address_connections)

@@ -46,6 +46,10 @@ USERS: Final = "/v1/users/"
 
 _CROWDED: Final = "this address has too many connections that have not signed in yet"
 _FULL: Final = "this server has as many connections as it may have files"
+# Refusals of whoever may only try: too many of them, and nobody of that address is heard.
+_STRANGERS: Final = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+)
 # What says who sends a request, and from where.
 _WHO: Final = (
     "authorization",
@@ -101,7 +105,7 @@ class Listener:
         self._server: PlainServer | TlsServer[HttpConnection] | None = None
         self._http_connections: dict[HttpConnection, str | None] = {}
         self._refused = 0
-        self._crowded_until = 0.0
+        self._told_until = 0.0
 
     async def open(
         self, sock: socket.socket, tls: Callable[[], ssl.SSLContext] | None = None
@@ -167,11 +171,17 @@ class Listener:
 
     def _turn_away(self, peer: Peer, reason: str) -> bool:
         self._refused += 1
-        now = self._clock.monotonic()
-        if now >= self._crowded_until:  # a flood has one line a second
-            self._crowded_until = now + 1.0
+        if self._may_tell():
             log.warning("connection_refused", peer=shown_peer(peer), reason=reason)
         return False
+
+    def _may_tell(self) -> bool:
+        """Say whether what is refused without a look has a line: a flood has one a second."""
+        now = self._clock.monotonic()
+        if now < self._told_until:
+            return False
+        self._told_until = now + 1.0
+        return True
 
     def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""
@@ -245,11 +255,11 @@ class Listener:
         if principal is not None:
             _check_revoked(hub, principal)
         if not self._doors.enter(asked.place):
-            raise _too_many("this address has too many connections", FULL_RETRY_MS)
+            raise _too_many("this address has too many connections", FULL_RETRY_MS / 1000)
         is_limited = principal is not None and not principal.is_service
         if principal is not None and is_limited and not self._doors.sign_in(principal.user):
             self._doors.leave(asked.place)
-            raise _too_many("this user has too many connections", FULL_RETRY_MS)
+            raise _too_many("this user has too many connections", FULL_RETRY_MS / 1000)
         connection = Connection(
             hub,
             principal,
@@ -268,6 +278,17 @@ class Listener:
         """See `Backend`."""
         asked = _as_read(request)
         caller = self._caller(asked, request.client or _UNKNOWN)
+        now = self._clock.monotonic()
+        if wait_seconds := self._doors.seconds_until_heard(caller.place, now):
+            raise _too_many("too many requests of this address were refused", wait_seconds)
+        try:
+            return await self._identify(asked, caller)
+        except RequestRefused as refused:
+            if refused.status in _STRANGERS:
+                self._doors.knock(caller.place, now)
+            raise
+
+    async def _identify(self, asked: Request, caller: Caller) -> Principal:
         origin = asked.header("origin")
         self._origins.check(origin, asked.header("host") or "", self._scheme(asked, caller))
         # With `proxy` a browser's cookies may be what signs its user in.
@@ -317,6 +338,8 @@ class Listener:
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
         self._refused += 1
+        if refused.status == HTTPStatus.TOO_MANY_REQUESTS and not self._may_tell():
+            return
         log.info(
             "request_refused",
             status=int(refused.status),
@@ -342,7 +365,7 @@ class Listener:
     def _knock(self, caller: Caller) -> None:
         wait_seconds = self._doors.knock(caller.place, self._clock.monotonic())
         if wait_seconds:
-            raise _too_many("this address connects too often", ceil(wait_seconds * 1000))
+            raise _too_many("this address connects too often", wait_seconds)
 
     def _free_hub(self) -> Hub:
         """Return the hub, when it takes one more. Raises: RequestRefused."""
@@ -402,6 +425,6 @@ def _unavailable(reason: str) -> RequestRefused:
     return RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
 
 
-def _too_many(reason: str, wait_ms: int) -> RequestRefused:
-    headers = {"Retry-After": str(max(1, ceil(wait_ms / 1000)))}
+def _too_many(reason: str, wait_seconds: float) -> RequestRefused:
+    headers = {"Retry-After": str(max(1, ceil(wait_seconds)))}
     return RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, f"{reason}; try again later", headers)
