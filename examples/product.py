@@ -12,6 +12,7 @@ the same sender, recipient, `ref` and content are the same message.
 """
 
 import os
+import re
 import secrets
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from starlette.routing import Route
 CHAT_URL = os.environ.get("CHAT_URL", "http://127.0.0.1:8081")
 SECRET = Path(os.environ["CHAT_SECRET_FILE"]).read_bytes().strip()
 SHOP = "shop"
+USER = re.compile(rf"(?!{SHOP}$)[a-z0-9]{{1,32}}")  # nobody else writes as the shop
 
 users: dict[str, str] = {}  # by session
 
@@ -49,7 +51,10 @@ async def welcome(user: str) -> None:
 
 async def sign_in(request: Request) -> Response:
     """Begin a session. A real product asks for more than a name."""
-    [user] = parse_qs((await request.body()).decode())["name"]
+    form = parse_qs((await request.body()).decode(errors="replace"))
+    user = form.get("name", [""])[0]
+    if not USER.fullmatch(user):
+        return HTMLResponse(FORM, 400)
     session = secrets.token_urlsafe()
     users[session] = user
     answer = RedirectResponse("/", 303, background=BackgroundTask(welcome, user))
@@ -68,9 +73,10 @@ async def page(request: Request) -> Response:
     return HTMLResponse(CHAT if request.cookies.get("session") in users else FORM)
 
 
-FORM = """<!doctype html><html lang="en"><title>Shop</title>
+FORM = f"""<!doctype html><html lang="en"><title>Shop</title>
 <form method="post" action="/sign-in">
   <label>Your name <input name="name" required autofocus></label> <button>Sign in</button>
+  <p>A name has small letters from a to z and digits. {SHOP} is taken.</p>
 </form>"""
 
 CHAT = f"""<!doctype html><html lang="en"><title>Shop</title>

@@ -116,6 +116,16 @@ def test_a_user_is_welcomed_once_and_a_stranger_gets_no_token(
     window.complaints = [line for line in window.complaints if "/token" not in line]
 
 
+@pytest.mark.parametrize("form", [{}, {"name": ""}, {"name": "shop"}, {"name": "a b"}])
+def test_nobody_signs_in_as_the_shop_or_by_a_name_that_is_none(
+    product: str, form: dict[str, str]
+) -> None:
+    answer = httpx.post(f"{product}/sign-in", data=form)
+    assert answer.status_code == 400
+    assert "Your name" in answer.text
+    assert "session" not in answer.cookies
+
+
 def _sign_in(window: Window, product: str, user: str) -> FrameLocator:
     """Sign in at the product; return the chat within its page."""
     page: Page = window.page

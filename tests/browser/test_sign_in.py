@@ -77,7 +77,7 @@ def test_what_is_no_token_is_not_sent(open_window: OpenWindow) -> None:
         ("alice", "three parts"),
         ("a.b", "three parts"),
         ("a.b.ü", "three parts"),
-        (f"a.{'b' * 8192}.c", "at most 8 KiB"),
+        (f"a.{'b' * 7997}.c", "at most 8,000 characters"),
     ):
         _paste(window, text)
         expect(window.page.locator("#token-problem")).to_contain_text(sentence)
@@ -261,7 +261,69 @@ def test_a_message_that_is_forbidden_is_shown_as_not_sent_and_why(open_window: O
     assert server.sessions == 1
 
 
+@pytest.mark.parametrize(
+    ("reason", "text"),
+    [
+        ("retry_after_ms=20000", "Connected in too many places, trying again"),
+        ("", "The server is overloaded, trying again"),
+    ],
+)
+def test_who_is_sent_away_for_a_while_stays_away_as_long_as_asked_and_somewhat_more(
+    open_window: OpenWindow, reason: str, text: str
+) -> None:
+    window, server = _window(open_window)
+    window.page.clock.install()
+    window.visit(f"?to=bob#token={_token()}")
+    window.expect_connection("Connected")
+    window.page.evaluate("Math.random = () => 0.5")
+    server.close(1013, reason)
+    window.expect_connection(text)
+    asked = 20_000 if reason else 10_000
+    if reason:
+        window.find_network()  # brings back only a page that chose its pause itself
+    window.page.clock.run_for(asked * 12 // 10)
+    assert server.sessions == 1
+    window.page.clock.run_for(asked // 10)
+    window.expect_connection("Connected")
+    assert server.sessions == 2
+
+
 # A token function of the page around this one -------------------------------------------------
+
+
+def test_in_another_page_no_token_counts_but_that_of_the_page(
+    open_window: OpenWindow, product: Site
+) -> None:
+    window, server = _window(open_window)
+    window.visit(f"?to=bob#token={_token('alice')}")  # this tab keeps it
+    window.expect_connection("Connected")
+    server.user = "carol"
+    carols = _token("carol")
+    chat = _embed(window, product, f"() => {json.dumps(carols)}", fragment=f"#token={_token()}")
+    expect(chat.get_by_role("status")).to_have_text("Connected")
+    expect(chat.get_by_test_id("my-name")).to_have_text("carol")
+    assert [frame["token"] for frame in server.of_type("auth")][1:] == [carols]
+
+
+@pytest.mark.parametrize("clock_is_ahead_days", [0, -3])
+def test_a_token_that_the_product_has_had_for_a_while_is_renewed_in_time(
+    open_window: OpenWindow, product: Site, clock_is_ahead_days: int
+) -> None:
+    window, server = _window(open_window)
+    now = time.time()
+    window.page.clock.install(time=now + clock_is_ahead_days * 86_400)
+    # It is good for ten minutes, and eight of them are over if the clock is right.
+    old = _token(seconds=120, age=480)
+    chat = _embed(window, product, f"() => {json.dumps([old, _token()])}[window.asked++]")
+    expect(chat.get_by_role("status")).to_have_text("Connected")
+    server.on_auth = lambda frame: server.push({"type": "authenticated", "expires": 0})
+    # With a clock that is behind only the whole life of the token counts.
+    early, late = (1, 1) if clock_is_ahead_days == 0 else (8, 2)
+    _pass(window, minutes=early)
+    assert len(server.of_type("auth")) == 1
+    _pass(window, minutes=late)
+    server.wait_for(lambda: len(server.of_type("auth")) >= 2)
+    assert server.sessions == 1
 
 
 def test_the_page_around_it_gives_a_token_for_each_session_and_before_one_ends(
@@ -397,11 +459,11 @@ def _window(open_window: OpenWindow) -> tuple[Window, ScriptedServer]:
 
 
 def _token(
-    user: str = "alice", *, seconds: int = 600, number: int = 0, secret: str = SECRET
+    user: str = "alice", *, seconds: int = 600, age: int = 0, number: int = 0, secret: str = SECRET
 ) -> str:
     """Return a token that is good for so long, by default ten minutes."""
     now = int(time.time())
-    claims = {"sub": user, "iat": now, "exp": now + seconds, "jti": str(number)}
+    claims = {"sub": user, "iat": now - age, "exp": now + seconds, "jti": str(number)}
     return jwt.encode(claims, secret, "HS256")
 
 
@@ -427,14 +489,15 @@ def _kept_for_good(page: Page) -> str:
     return kept + json.dumps(page.context.storage_state(indexed_db=True))
 
 
-def _embed(window: Window, place: Site, token: str) -> FrameLocator:
+def _embed(window: Window, place: Site, token: str, fragment: str = "") -> FrameLocator:
     """Open a page of another site that shows the chat within it; return the chat."""
     place.page = f"""<!doctype html><title>A product</title><link rel="icon" href="data:,">
         <main style="height: 600px"></main>
         <script type="module">
           import {{ start }} from "{window.url}/embed.js";
           window.asked = 0;
-          start(document.querySelector("main"), {{ token: {token}, to: "bob" }});
+          const url = "{window.url}/{fragment}";
+          start(document.querySelector("main"), {{ token: {token}, to: "bob", url }});
         </script>"""
     window.page.goto(place.url)
     return window.page.frame_locator("iframe")

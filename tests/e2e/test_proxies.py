@@ -164,9 +164,9 @@ async def in_front(
     snippet = snippet.replace("127.0.0.1:8081", f"127.0.0.1:{server.port}")
     # Seen from the directory, in which the proxy runs: its own path may hold blanks, or a `;`.
     snippet = snippet.replace(f"/etc/{name}", ".")
-    command = {"nginx": nginx, "caddy": caddy}[name](snippet, port, directory)
+    started = {"nginx": nginx, "caddy": caddy}[name](snippet, port, directory)
     proxy = Proxy(port, trust)
-    with running(command, directory) as process:
+    with running(started, directory) as process:
         await until(
             lambda: proxy.status("/") == 200 or process.poll() is not None, "the proxy serves"
         )

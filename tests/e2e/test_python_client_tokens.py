@@ -197,6 +197,18 @@ async def test_a_user_who_may_not_connect_is_not_tried_again(
     assert len(server.requests) == 1
 
 
+@pytest.mark.parametrize("said", ["closed by an administrator", "closed by an administrator: x"])
+async def test_a_user_whom_an_administrator_keeps_away_does_not_come_back(said: str) -> None:
+    """Such a refusal is not final, and says when it is over."""
+    refusal = 403, {"Retry-After": "1"}, f"{said}\n"
+    with pytest.raises(ClosedByAdministrator, match=said):
+        async with scripted_chat(
+            accept_all, lambda _seen: refusal, token=numbered(), connect_timeout=None
+        ) as (server, chat):
+            await anext(chat)
+    assert len(server.requests) == 1
+
+
 async def test_an_administrator_who_closes_the_session_ends_the_chat() -> None:
     async def script(_seen: Scripted, socket: ServerConnection) -> None:
         await welcome(socket)

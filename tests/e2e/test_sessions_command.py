@@ -58,17 +58,20 @@ async def run(
     return done.returncode, done.stdout, done.stderr
 
 
-@pytest.fixture
-def token(tmp_path: Path) -> str:
+@pytest.fixture(autouse=True)
+def token(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """The file that the environment names."""
     file = tmp_path / "service.token"
     file.write_text("canary-token\n")
+    monkeypatch.setenv("LANDLINE_TOKEN_FILE", str(file))
     return str(file)
 
 
 async def test_in_a_pipe_a_session_is_a_line_with_tabs(token: str) -> None:
     async with scripted_http(answering({"user": "Zoë", "sessions": ROWS})) as server:
         code, out, errors = await run(
-            "list", "--user", "Zoë", "--url", server.url, "--token-file", token
+            *("list", "--user", "Zoë", "--url", server.url, "--token-file", token),
+            LANDLINE_TOKEN_FILE="/nowhere",
         )
         assert (code, errors) == (0, "")
         assert out.splitlines() == [
@@ -113,7 +116,6 @@ async def test_on_a_terminal_they_are_a_table(
 async def test_without_sessions_a_pipe_gets_nothing() -> None:
     async with scripted_http(answering({"user": "a", "sessions": []})) as server:
         assert await run("list", "--user", "a", "--url", server.url) == (0, "", "")
-        assert "authorization" not in server.asked[0].headers
 
 
 @pytest.mark.parametrize(
@@ -171,12 +173,10 @@ async def test_the_time_goes_to_the_server_as_rfc_3339(until: str) -> None:
     ],
 )
 async def test_what_a_server_does_not_do_is_one_sentence(
-    answer: Any, status: int, said: str, token: str
+    answer: Any, status: int, said: str
 ) -> None:
     async with scripted_http(answering(answer, status)) as server:
-        code, out, errors = await run(
-            "list", "--user", "a", "--url", server.url, LANDLINE_TOKEN_FILE=token
-        )
+        code, out, errors = await run("list", "--user", "a", "--url", server.url)
         assert server.asked[0].headers["authorization"] == "Bearer canary-token"
     assert (code, out) == (1, "")
     assert errors.startswith(f"landline: {server.url} ")
@@ -193,6 +193,16 @@ async def test_the_address_of_the_chat_serves_too_also_below_a_prefix() -> None:
             )
             assert code == 0
         assert [asked.target for asked in server.asked] == ["/x/v1/users/a/sessions"] * 2
+
+
+async def test_without_a_token_nobody_is_asked() -> None:
+    async with scripted_http(answering({"user": "a"})) as server:
+        code, out, errors = await run(
+            "close", "--user", "a", "--url", server.url, LANDLINE_TOKEN_FILE=""
+        )
+        assert (code, out, server.asked) == (2, "", [])
+    assert errors.startswith("landline: --token-file is missing: give a file with a service token")
+    assert "--auth none knows no services" in errors
 
 
 async def test_nobody_there_is_one_sentence() -> None:

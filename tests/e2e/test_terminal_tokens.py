@@ -91,7 +91,7 @@ def test_a_file_without_a_token_is_refused_at_the_start(content: str, tmp_path: 
     file.write_text(content, encoding="latin-1")
     done = run(Chats("ws://127.0.0.1:9/ws", tmp_path / "state"), file)
     assert done.returncode == 2
-    assert done.stderr.startswith(f"landline: --token-file: the token file {file} holds no token;")
+    assert done.stderr.startswith(f"landline: --token-file: the token file {file} holds no token: ")
 
 
 @pytest.mark.parametrize("claims", [{}, {"sub": 7}, {"sub": "a b"}])

@@ -18,13 +18,8 @@ from landline.delivery.intake import SESSION_FLIGHT_BYTES, SESSION_FLIGHTS
 from landline.gateway.asgi import IDLE_SECONDS
 from landline.gateway.fragments import FRAGMENTS
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
-from landline.gateway.http_connection import (
-    BODY_BYTES,
-    BODY_SECONDS,
-    EARLY_BYTES,
-    HANDSHAKE_SECONDS,
-)
-from landline.gateway.http_request import HEAD_BYTES, HEADERS
+from landline.gateway.http_connection import BODY_SECONDS, EARLY_BYTES, HANDSHAKE_SECONDS
+from landline.gateway.http_request import BODY_BYTES, HEAD_BYTES, HEADERS
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.posts import POST_SECONDS
 from landline.gateway.sign_in import SIGN_IN_BYTES, SIGN_IN_SECONDS
@@ -79,7 +74,7 @@ pong | cut |
 | frames before the answer to the upgrade | {EARLY_BYTES // KIB} KiB | 400 |
 | a session whose token is to come | {SIGN_IN_SECONDS:g} s | {CloseCode.NOT_AUTHENTICATED} |
 | the same, in size | {SIGN_IN_BYTES // KIB} KiB | {CloseCode.TOO_LARGE} |
-| token | {TOKEN_BYTES // KIB} KiB | as a bad token |
+| token | {TOKEN_BYTES:,} bytes | as a bad token |
 | body of a request | {BODY_SECONDS:g} s, {BODY_BYTES // KIB} KiB | 408, 413 |
 | answer to a message by request | {POST_SECONDS:g} s | 503, `{ErrorCode.UNAVAILABLE}` |
 | an HTTP connection without a request | {IDLE_SECONDS:g} s | closed |

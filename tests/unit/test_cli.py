@@ -168,6 +168,7 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
             ["sessions", "list", "--user", "a", "--token-file", "/"],
             "cannot be read: is a directory",
         ),
+        (["sessions", "list", "--user", "a"], "--token-file is missing: give a file with a serv"),
         (["--port"], "landline: --port is not an option of landline: see landline --help"),
     ],
 )

@@ -78,6 +78,8 @@ def answer(frame: bytes) -> HttpResponse:
         del fields["type"]
         return json_response(HTTPStatus.OK, orjson.dumps(fields))
     status = STATUSES.get(fields["code"], HTTPStatus.BAD_REQUEST)
+    if fields.get("outcome") == Outcome.UNKNOWN and status != HTTPStatus.TOO_MANY_REQUESTS:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
     headers = {}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         wait_ms = fields.get("retry_after_ms", 1000 * _RETRY_SECONDS)

@@ -21,14 +21,16 @@ OPTION_NAMES: tuple[str, ...] = ()
 
 _DESCRIPTION = """\
 See a user's sessions, on whichever servers they are, or close them all. It asks a server over
-HTTP, with a service token. The user may connect again at once, or from --until on."""
+HTTP, with a service token: a server with --auth none knows no services, and refuses. The user may
+connect again at once, or from --until on."""
 
 _EXAMPLES = """\
 examples:
   landline token --service --jwt-secret-file secret.txt > service.token
   landline sessions list --user alice --token-file service.token
   landline sessions close --user alice --until 10m --token-file service.token
-  landline sessions list --user alice --url https://chat.example.org
+  landline sessions list --user alice --token-file <(landline token --service) \
+      --url https://chat.example.org
 
 On a terminal `list` shows a table. In a pipe it writes a line for each session, with tabs between
 session, server, time, address and origin. Exit code 0: done. 1: the server refused it, or could
@@ -65,11 +67,17 @@ def _run(arguments: argparse.Namespace) -> int:
     until = None if arguments.until is None else _until(arguments.until, datetime.now(UTC))
     if until is not None and arguments.action != "close":
         raise ConfigError("--until belongs to close: leave it out")
-    token = token_file(arguments.token_file, os.environ)
 
     from landline.terminal.sessions import Sessions, base_address  # noqa: PLC0415
 
-    sessions = Sessions(base_address("--url", arguments.url), token)
+    base = base_address("--url", arguments.url)
+    token = token_file(arguments.token_file, os.environ)
+    if token is None:
+        raise ConfigError(
+            "--token-file is missing: give a file with a service token, which landline token"
+            " --service makes; a server with --auth none knows no services"
+        )
+    sessions = Sessions(base, token)
     if arguments.action == "close":
         return sessions.close(arguments.user, until)
     return sessions.list(arguments.user)

@@ -20,7 +20,7 @@ from landline.client.errors import ClientError, Refused, TokenRefused, TokenUnav
 TokenSource = str | Callable[[], str | Awaitable[str]]
 
 TOKEN_SECONDS = 30.0  # a function that brings none for this long has failed
-TOKEN_BYTES = 8 * 1024  # no server takes a longer one
+TOKEN_BYTES = 8_000  # no server takes a longer one
 # How long fresh tokens may be refused before it is certain that more of them do not help. A server
 # asks for an issuer's new keys at most once in 30 s, and refuses their tokens until then.
 REFUSED_SECONDS = 60.0
@@ -63,10 +63,10 @@ def read_token(text: object) -> Token:
     """
     if not isinstance(text, str):
         raise TypeError(f"a token must be a str, not {type(text).__name__}")
-    if len(text) > TOKEN_BYTES or not _FIT.fullmatch(text):
-        raise ClientError(
-            f"a token has 1 to {TOKEN_BYTES:,} printable characters of ASCII and no blanks"
-        )
+    if len(text) > TOKEN_BYTES:
+        raise ClientError(f"a token has at most {TOKEN_BYTES:,} characters")
+    if not _FIT.fullmatch(text):
+        raise ClientError("a token has printable characters of ASCII alone, and no blanks")
     claims = _claims(text)
     return Token(text, _seconds(claims.get("exp")), _seconds(claims.get("iat")))
 

@@ -29,6 +29,7 @@ from landline.client.reasons import is_nobody, why_refused, why_unreachable
 from landline.client.reconnecting import Asked, asked_by_header
 from landline.client.wire import NotLandline, OtherProtocol
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
+from landline.protocol.codes import CloseCode as LandlineCode
 from landline.protocol.limits import SUBPROTOCOL
 
 DIAL_SECONDS = 10.0
@@ -46,8 +47,8 @@ ProxyOption = str | Literal[True] | None
 
 class DialFailed(Exception):
     """A connection could not be made. `is_final`: Landline will answer the same again;
-    `is_unauthenticated`: unless it gets another token; `is_nobody_here`: nothing listens there, and
-    it is this machine.
+    `is_unauthenticated`: unless it gets another token; `is_closed`: an administrator keeps this
+    user away; `is_nobody_here`: nothing listens there, and it is this machine.
     """
 
     def __init__(
@@ -56,6 +57,7 @@ class DialFailed(Exception):
         *,
         is_final: bool = False,
         is_unauthenticated: bool = False,
+        is_closed: bool = False,
         is_nobody_here: bool = False,
         asked: Asked | None = None,
     ) -> None:
@@ -63,6 +65,7 @@ class DialFailed(Exception):
         self.reason = reason
         self.is_final = is_final
         self.is_unauthenticated = is_unauthenticated
+        self.is_closed = is_closed
         self.is_nobody_here = is_nobody_here
         self.asked = asked
 
@@ -208,9 +211,14 @@ def _refusal(address: Address, response: Response) -> DialFailed:
     # Landline answers in a sentence; others may answer with any page.
     is_sentence = "\n" not in body and "<" not in body and len(body) < _REASON_CHARACTERS
     sentence = body if is_sentence else ""
+    # The refusal is not final: it ends one day. But no client should ask for it all that time.
+    is_closed = status == HTTPStatus.FORBIDDEN and body.startswith(LandlineCode.FORBIDDEN.means)
     return DialFailed(
-        sentence if is_final and sentence else why_refused(address, status, sentence),
+        sentence
+        if (is_final or is_closed) and sentence
+        else why_refused(address, status, sentence),
         is_final=is_final,
         is_unauthenticated=is_final and status == HTTPStatus.UNAUTHORIZED,
+        is_closed=is_closed,
         asked=asked_by_header(", ".join(response.headers.get_all("Retry-After"))),
     )

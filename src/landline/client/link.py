@@ -106,6 +106,10 @@ class Link:
                     longest = LAST_SECONDS_HERE
                 if failure.is_unauthenticated and self._credentials:
                     refusal = self._credentials.refused(reason, clock())
+                elif failure.is_closed:
+                    refusal = ClosedByAdministrator(
+                        f"the server does not let this user in: {reason}"
+                    )
                 elif failure.is_final:
                     refusal = Refused(f"the server refused the connection: {reason}")
             except NotLandline as error:

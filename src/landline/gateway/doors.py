@@ -47,7 +47,7 @@ class Doors:
     def knock(self, place: str, now: float) -> float:
         """Count a handshake. Returns 0.0, or how many seconds it came too early."""
         rate = self._limits.handshakes
-        if not rate:
+        if not rate or not place:
             return 0.0
         bucket = self._handshakes.get(place)
         if bucket is None:
@@ -80,7 +80,7 @@ class Doors:
 
 
 def _add_one(counts: Counter[str], name: str, most: int) -> bool:
-    if most and counts[name] >= most:
+    if most and name and counts[name] >= most:
         return False
     counts[name] += 1
     return True

@@ -57,6 +57,7 @@ from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
 DRAIN_SECONDS = 8.0
+ANSWERED_SECONDS = 0.5
 FAREWELL_SECONDS = 3.5
 FIRST_RETRY_MS = 200
 RETRY_STEP_MS = 5
@@ -187,6 +188,7 @@ class Hub:
         self._ask_nobody()
         self._happened()
         await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
+        await self._until(lambda: not len(self.posts), ANSWERED_SECONDS)  # answers are on their way
         self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
@@ -245,6 +247,11 @@ class Hub:
         """A write buffer has filled up or drained."""
         self._delivery.writable(connection.session, is_writable)
         self._happened()
+
+    def reading(self, connection: Connection, is_read: bool) -> None:
+        """Its socket is read from now on, or is not, for whatever reason."""
+        if self._delivery.has_others:
+            self._delivery.reading(connection.session, is_read)
 
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""
@@ -365,6 +372,8 @@ class Hub:
             self._membership.forget_gone(len(self._connections))
             self._replay.forget_gone(len(self._connections))
             self._doors.forget_idle(now)
+            if self._permissions is not None:
+                self._permissions.forget_old()
             for connection in list(self._connections.values()):
                 connection.beat(now)
                 if connection.auto_ack:

@@ -50,9 +50,9 @@ def base_address(flag: str, url: str) -> str:
 
 
 class Sessions:
-    """Asks the server at `base`; `token` is None for one that checks no tokens."""
+    """Asks the server at `base`."""
 
-    def __init__(self, base: str, token: TokenFile | None) -> None:
+    def __init__(self, base: str, token: TokenFile) -> None:
         self._base = base
         self._token = token
 
@@ -85,7 +85,7 @@ class Sessions:
         return 0
 
     def _ask(self, method: str, user: str, query: dict[str, str] | None = None) -> dict[str, Any]:
-        headers = {} if self._token is None else {"Authorization": f"Bearer {self._token()}"}
+        headers = {"Authorization": f"Bearer {self._token()}"}
         url = f"{self._base}/v1/users/{quote(user, safe='')}/sessions"
         is_loopback = read_address(f"ws{self._base.removeprefix('http')}/").is_loopback
         try:
@@ -116,10 +116,9 @@ class Sessions:
         answer = f"{self._base} answers with HTTP {status}{sentence}"
         match status:
             case HTTPStatus.UNAUTHORIZED | HTTPStatus.FORBIDDEN:
-                has = "give another" if self._token is not None else "give one"
                 return (
-                    f"{answer}; this needs a service token: {has} with --token-file"
-                    " (landline token --service makes one)"
+                    f"{answer}; this needs a service token: give another with --token-file"
+                    " (landline token --service makes one; a server with --auth none takes none)"
                 )
             case HTTPStatus.NOT_FOUND:
                 return f"{answer}; is this the address of a Landline server?"

@@ -1,5 +1,7 @@
 """A file with a token: read when the token is needed, so that one which is replaced counts."""
 
+import os
+import stat
 from pathlib import Path
 
 from landline.client import TokenUnavailable
@@ -12,25 +14,36 @@ _WHITE_SPACE_BYTES = 64
 
 
 class TokenFile:
-    """Brings the token of a file, as the function `token` of a chat."""
+    """Brings the token of a file, as the function `token` of a chat.
+
+    Also of a pipe, as a shell makes one of `<(landline token ...)`: that can be read only once, so
+    its token is kept.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
         self._named = f"the token file {harmless(str(path))}"
+        self._kept: str | None = None
 
     def __call__(self) -> str:
         """Return the token that is in the file now. Raises: TokenUnavailable."""
+        if self._kept is not None:
+            return self._kept
         try:
             with self._path.open("rb") as file:
                 content = file.read(TOKEN_BYTES + _WHITE_SPACE_BYTES)
+                is_regular = stat.S_ISREG(os.fstat(file.fileno()).st_mode)
         except OSError as error:
             why = (error.strerror or type(error).__name__).lower()
             raise TokenUnavailable(f"{self._named} cannot be read: {why}") from error
         try:
-            return read_token(content.decode("ascii").strip()).text
-        except (UnicodeDecodeError, ClientError):
+            token = read_token(content.decode("ascii", "replace").strip()).text
+        except ClientError as error:
             # Whoever replaces it may be writing it just now.
-            raise TokenUnavailable(f"{self._named} holds no token") from None
+            raise TokenUnavailable(f"{self._named} holds no token: {error}") from None
+        if not is_regular:
+            self._kept = token
+        return token
 
     def subject(self) -> str | None:
         """Return whom the token names, which only the server can check; None if it is nobody.

@@ -26,13 +26,20 @@ const RETRY_AFTER_CAP_MS = 60_000;
 // The page that gives tokens could not give a fresh one.
 const RENEW_AGAIN_MS = 5_000;
 
+const OVERLOADED = 1013;
+const OVERLOADED_MS = 10_000;
+// Who is sent away together is told the same time, and would return together. At most so much more.
+const OVERLOADED_JITTER = 0.5;
+
 const NOT_AUTHENTICATED = 4401;
 // Close codes after which an immediate reconnect would get the same answer.
 const FAREWELLS = {
   1008: { waitMs: 60_000, text: "Closed by the server: this page broke its rules" },
-  1013: { waitMs: 10_000, text: "The server is overloaded" },
   4403: { waitMs: Infinity, text: "Closed by an administrator" },
 };
+// The server says when to come back only where it is this user's own connections that are too many.
+const OVERLOADED_TEXT = "The server is overloaded, trying again";
+const TOO_MANY_TEXT = "Connected in too many places, trying again";
 const FAREWELL_WITHOUT_SIGN_IN = {
   waitMs: Infinity,
   text: "The server asks for a sign-in that this page does not have",
@@ -52,6 +59,7 @@ export class Connection {
   #isOpen = false;
   #failures = 0;
   #reconnect = null;
+  #askedUntil = 0;
   #startedAt = 0;
   #openedAt = 0;
   #heardAt = 0;
@@ -165,8 +173,10 @@ export class Connection {
     this.#isOpen = this.#isRenewing = false;
     this.#pingedAt = null;
     this.#renewAt = Infinity;
-    const farewell = this.#farewell(code);
-    const waitMs = farewell?.waitMs ?? retryAfterMs(reason) ?? this.#backoffMs(wasStable);
+    const askedMs = retryAfterMs(reason);
+    const farewell = this.#farewell(code, askedMs);
+    const waitMs = farewell?.waitMs ?? askedMs ?? this.#backoffMs(wasStable);
+    this.#askedUntil = performance.now() + (askedMs ?? 0);
     this.#failures = wasStable ? 1 : this.#failures + 1;
     if (waitMs !== Infinity) this.#reconnect = setTimeout(() => this.connect(), waitMs);
     // The first loss is mostly a restart, over before anybody can read "offline".
@@ -177,7 +187,8 @@ export class Connection {
     if (farewell === FAREWELL_TO_A_PASTED_TOKEN) this.#listener.signInEnded(wasOpen);
   }
 
-  #farewell(code) {
+  #farewell(code, askedMs) {
+    if (code === OVERLOADED) return overloaded(askedMs);
     if (code !== NOT_AUTHENTICATED) return FAREWELLS[code];
     if (this.#signIn === null) return FAREWELL_WITHOUT_SIGN_IN;
     return this.#signIn.isRenewable ? undefined : FAREWELL_TO_A_PASTED_TOKEN;
@@ -188,9 +199,12 @@ export class Connection {
     return Math.random() * Math.min(BACKOFF_CAP_MS, BACKOFF_FIRST_MS * 2 ** failures);
   }
 
-  /** The network is back, or the user looks at the page: do not wait for the backoff. */
+  /**
+   * The network is back, or the user looks at the page: do not wait for the backoff, but as long as
+   * the server has asked for.
+   */
   #hurry() {
-    if (this.#reconnect !== null) this.connect();
+    if (this.#reconnect !== null && performance.now() >= this.#askedUntil) this.connect();
   }
 
   // Signing in -----------------------------------------------------------------------------
@@ -241,6 +255,11 @@ export class Connection {
   #tell(phase, text) {
     this.#listener.changed({ phase, text });
   }
+}
+
+function overloaded(askedMs) {
+  const waitMs = (askedMs ?? OVERLOADED_MS) * (1 + Math.random() * OVERLOADED_JITTER);
+  return { waitMs, text: askedMs === null ? OVERLOADED_TEXT : TOO_MANY_TEXT };
 }
 
 function retryAfterMs(reason) {

@@ -10,11 +10,13 @@ import { recall, remember } from "./tab.js";
 
 // The page around this one may have to ask its own server first.
 const GIVEN_WITHIN_MS = 10_000;
-// As many bytes as the server reads of one (docs/protocol.md).
-const TOKEN_BYTES = 8 * 1024;
+// No server takes a longer one.
+const TOKEN_BYTES = 8_000;
 // A fresh token is asked for while the old one is still good for a tenth of its life, and for this
 // long at least: browsers run the timers of a hidden page once a minute.
 const SPARE_MS = 30_000;
+
+const TOO_LONG = `A token has at most ${TOKEN_BYTES.toLocaleString("en")} characters.`;
 
 /** How the server learns who somebody is: "none", "jwt" or "proxy". */
 export const AUTH = document.querySelector('meta[name="landline-auth"]').content;
@@ -62,10 +64,11 @@ export class GivenTokens {
 export function findSignIn() {
   const given = takeFragment();
   if (AUTH !== "jwt") return null;
+  // The page around this one knows who is signed in. This tab may remember somebody else's token.
+  if (isEmbedded) return new GivenTokens();
   if (given !== "") keep(given);
   const kept = recall("token");
-  if (kept !== "") return new PastedToken(kept);
-  return isEmbedded ? new GivenTokens() : null;
+  return kept === "" ? null : new PastedToken(kept);
 }
 
 /** Return a token as it was copied, without what is often copied with it. */
@@ -76,7 +79,7 @@ export function tidyToken(text) {
 /** Return why `token` is certainly none, as a sentence, or an empty string. */
 export function tokenProblem(token) {
   if (token === "") return "Please paste a token.";
-  if (token.length > TOKEN_BYTES) return `A token has at most ${TOKEN_BYTES / 1024} KiB.`;
+  if (token.length > TOKEN_BYTES) return TOO_LONG;
   if (/^[\w-]+\.[\w-]+\.[\w-]+$/.test(token)) return "";
   return "This is no token. A token has three parts with dots between them.";
 }
@@ -84,14 +87,17 @@ export function tokenProblem(token) {
 /**
  * Return in how many milliseconds to ask for the next token; Infinity if this one does not say.
  *
- * Nothing is verified here: that is the server's affair. The device's clock may be wrong by days, so
- * what counts is the time between the token's own `iat` and `exp`, if it has both.
+ * Nothing is verified here: that is the server's affair. The other page may have had the token for a
+ * while, so what counts is the time that is left. The device's clock may be wrong by days: nothing
+ * lasts longer than from the token's own `iat` to its `exp`, and a token that the server is about to
+ * take has not expired.
  */
 export function renewAfterMs(token) {
-  const { iat = Date.now() / 1000, exp } = payload(token);
-  const lifeMs = (exp - iat) * 1000;
-  if (!Number.isFinite(lifeMs)) return Infinity;
-  return lifeMs - Math.min(Math.max(lifeMs / 10, SPARE_MS), lifeMs / 2);
+  const { iat, exp } = payload(token);
+  const lives = [exp - Date.now() / 1000, exp - iat].filter((seconds) => seconds > 0);
+  if (lives.length === 0) return Infinity;
+  const leftMs = Math.min(...lives) * 1000;
+  return leftMs - Math.min(Math.max(leftMs / 10, SPARE_MS), leftMs / 2);
 }
 
 function payload(token) {

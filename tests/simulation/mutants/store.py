@@ -28,7 +28,7 @@ from simulation.weather import OUTSIDE
 # Receipts ----------------------------------------------------------------------------------------
 
 
-@mutant("a receipt that the log did not take is tried again", "F58", "I15", 16)
+@mutant("a receipt that the log did not take is tried again", "F58", "I15", 13)
 def receipts_lost() -> AbstractContextManager[Any]:
     return patch(receipts.Receipts, "not_appended", receipts.Receipts.appended)
 
