@@ -144,8 +144,8 @@ async def in_front(
 ) -> AsyncIterator[Proxy]:
     """Run the page's proxy in front of a server, and of whatever listens on the port `other`."""
     server.stop()
-    [command] = code_blocks(PAGE, "sh")
-    server.arguments = shlex.split(command)[2:]
+    [serve] = code_blocks(PAGE, "sh")
+    server.arguments = shlex.split(serve)[2:]
     server.start()
     directory = tmp_path / name
     directory.mkdir()

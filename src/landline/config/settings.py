@@ -67,7 +67,7 @@ class Settings:
         LISTEN,
         kinds.FILE,
         "none",
-        "PEM file with the certificate and its chain; read anew on SIGHUP",
+        "PEM file with the certificate and its chain; read again on SIGHUP",
     )
     tls_key: Path | None = unset(LISTEN, kinds.FILE, "none", "PEM file with the certificate's key")
     trusted_proxies: tuple[Network, ...] = option(
@@ -106,21 +106,24 @@ class Settings:
         ACCESS,
         kinds.FILE,
         "none",
-        "PEM file with the public key of who signs tokens (RS256, ES256, EdDSA)",
+        "PEM file with the public key of whoever signs tokens (RS256, ES256, EdDSA)",
     )
     jwks_url: SecretUrl | None = unset(
         ACCESS, kinds.WEB_URL, "none", "where the issuer of tokens publishes its keys"
     )
     jwt_issuer: str | None = unset(ACCESS, kinds.TEXT, "any", "the iss that a token must have")
     jwt_audience: str | None = unset(
-        ACCESS, kinds.TEXT, "none", "the aud that a token must have; a token with one needs it"
+        ACCESS,
+        kinds.TEXT,
+        "none",
+        "the aud that a token must have; without it tokens with an aud are refused",
     )
     jwt_user_claim: str = option(ACCESS, kinds.CLAIM, "sub", "the claim that names the user")
     jwt_role_claim: str = option(
         ACCESS,
         kinds.CLAIM,
         "role",
-        "the claim that says service where it is the product's own backend",
+        "the claim whose value service marks the product's own backend",
     )
     allowed_origins: frozenset[str] = option(
         ACCESS,
@@ -143,7 +146,8 @@ class Settings:
         ACCESS,
         kinds.one_of("closed", "open"),
         "closed",
-        "closed refuses the message where --authorize-url does not answer, open lets it through",
+        "what becomes of a message when --authorize-url does not answer: closed refuses it, open"
+        " lets it through",
     )
 
     limit_messages: float | None = unset(
