@@ -23,9 +23,9 @@ the log (`lineup`).
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from math import ceil
 
-from landline.delivery.acceptances import KnownAcceptance, KnownAcceptances
+from landline.delivery.acceptances import KnownAcceptances
+from landline.delivery.answers import Answers
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     AppendMessage,
@@ -34,7 +34,6 @@ from landline.delivery.decisions import (
     FindOriginal,
     PauseReading,
     ResumeReading,
-    Transmit,
 )
 from landline.delivery.flights import Bar, Flight, Flights, Held, Waiter
 from landline.delivery.lineup import LineUps
@@ -43,9 +42,8 @@ from landline.delivery.sender import Sender
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import Appended, AppendResult, Message, NotAppended
 from landline.ports import Clock
-from landline.protocol import server_frames
 from landline.protocol.client_frames import Send
-from landline.protocol.codes import ErrorCode, Outcome
+from landline.protocol.codes import ErrorCode
 from landline.protocol.identity import direct_conversation, message_id, utf8_length
 from landline.protocol.records import MessageRecord
 from landline.protocol.times import rfc3339
@@ -82,7 +80,7 @@ class Sends:
         self._out = out
         self._clock = clock
         self._new_id = new_id
-        self._counters = counters
+        self._answers = Answers(senders, out, counters)
         self._has_others = has_others
         self._rates = rates
         self._flights = Flights()
@@ -100,7 +98,7 @@ class Sends:
 
     def drain(self) -> None:
         """Take no more sends; those in flight are still answered."""
-        self._is_draining = True
+        self._is_draining = self._answers.is_draining = True
         self._refusal = "the server is restarting; send again after reconnecting"
 
     def refuse(self, reason: str | None) -> None:
@@ -168,7 +166,7 @@ class Sends:
             return
         started_at = self._clock.monotonic() if since is None else since
         if known is not None:
-            self._accept([waiter], id, known)
+            self._answers.accepted([waiter], id, known)
             return
         if flight is not None:
             waiter.size_bytes = flight.size_bytes
@@ -194,7 +192,7 @@ class Sends:
         if wait_seconds:
             is_under_way = id in self._held or self._flights.get(id) is not None
             is_known = is_under_way or self._acceptances.find(id, retry=False) is not None
-            self._slow_down(waiter, wait_seconds, is_uncertain=waiter.retry or is_known)
+            self._answers.too_fast(waiter, wait_seconds, is_uncertain=waiter.retry or is_known)
         return bool(wait_seconds)
 
     def _too_fast(self, user: str, send: Send) -> float:
@@ -322,38 +320,23 @@ class Sends:
         is_held = flight.record.message_id in self._held
         if not self._has_others and not self._may_come_late and not is_held:
             for waiter in flight.waiters:
-                self._reject(waiter, bar.code, bar.reason)
+                self._answers.rejected(waiter, bar.code, bar.reason)
             return
         code = ErrorCode.UNAVAILABLE if bar.code is ErrorCode.BUSY else bar.code
-        self._answer_unknown(flight.waiters, bar.reason, code)
+        self._answers.unknown(flight.waiters, bar.reason, code)
 
     def _accept_message(self, flight: Flight, message: Message, *, is_confirmed: bool) -> None:
         if flight.record.ref is not None:
             self._acceptances.remember(message, is_confirmed=is_confirmed)
         self._land(flight)
-        self._accept(flight.waiters, message.id, message)
-
-    def _accept(
-        self, waiters: list[Waiter], message_id: str, accepted: KnownAcceptance | Message
-    ) -> None:
-        for waiter in waiters:
-            self._counters.accepted += 1
-            if waiter.sender in self._senders:
-                frame = server_frames.accepted(
-                    ref=waiter.ref,
-                    id=message_id,
-                    conversation=accepted.conversation,
-                    offset=accepted.position.offset,
-                    time_ms=accepted.time_ms,
-                )
-                self._out.append(Transmit(waiter.sender, frame))
+        self._answers.accepted(flight.waiters, message.id, message)
 
     def _fail(self, flight: Flight, result: NotAppended) -> None:
         self._land(flight)
         if result.certain:
             self._refuse(flight.waiters, result.reason, flight.record.message_id)
         else:
-            self._answer_unknown(flight.waiters, result.reason)
+            self._answers.unknown(flight.waiters, result.reason)
 
     def _refuse(
         self, waiters: list[Waiter], reason: str, id: str, code: ErrorCode = ErrorCode.BUSY
@@ -363,48 +346,9 @@ class Sends:
         """
         for waiter in waiters:
             if waiter.retry or id in self._held:
-                self._answer_unknown([waiter], reason)
+                self._answers.unknown([waiter], reason)
             else:
-                self._reject(waiter, code, reason)
-
-    def _reject(self, waiter: Waiter, code: ErrorCode, reason: str) -> None:
-        if waiter.sender in self._senders:
-            self._counters.rejected += 1
-            self._answer_error(waiter, code, Outcome.REJECTED, reason)
-
-    def _answer_unknown(
-        self, waiters: list[Waiter], reason: str, code: ErrorCode = ErrorCode.UNAVAILABLE
-    ) -> None:
-        for waiter in waiters:
-            # While draining, silence and the close that follows make the client repeat as well.
-            if waiter.sender in self._senders and not self._is_draining:
-                self._counters.unknown += 1
-                self._answer_error(waiter, code, Outcome.UNKNOWN, reason)
-
-    def _slow_down(self, waiter: Waiter, wait_seconds: float, *, is_uncertain: bool) -> None:
-        """Refuse what comes too early. `is_uncertain`: it may be in the log since an earlier try,
-        or get there.
-        """
-        outcome = Outcome.UNKNOWN if is_uncertain else Outcome.REJECTED
-        self._counters.rejected += not is_uncertain
-        self._counters.unknown += is_uncertain
-        wait_ms = ceil(wait_seconds * 1000)
-        reason = f"this user sends too fast; send again after {wait_ms} ms"
-        self._answer_error(waiter, ErrorCode.TOO_FAST, outcome, reason, wait_ms)
-
-    def _answer_error(
-        self,
-        waiter: Waiter,
-        code: ErrorCode,
-        outcome: Outcome,
-        reason: str,
-        retry_after_ms: int | None = None,
-    ) -> None:
-        self._counters.error(code)
-        error = server_frames.error(
-            code, reason, outcome=outcome, ref=waiter.ref, retry_after_ms=retry_after_ms
-        )
-        self._out.append(Transmit(waiter.sender, error))
+                self._answers.rejected(waiter, code, reason)
 
     def _land(self, flight: Flight) -> None:
         self._flights.land(flight)
