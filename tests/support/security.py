@@ -339,7 +339,7 @@ ROWS: Final = {
     "S24": Row(
         "Strangers read the metrics.",
         "They have a listener of their own. Without one they are nowhere, unless the server is"
-        " on loopback. Labels hold no text of users.",
+        " on loopback and no option names a proxy before it. Labels hold no text of users.",
         "the listener of clients answers 404 for the metrics, and gives no reasons",
         (
             "e2e/test_admin_listener.py::test_the_main_one_has_neither_metrics_nor_reasons_then",
