@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 from landline.delivery import sends
+from landline.delivery.answers import Answers
 from landline.delivery.decisions import AppendMessage
 from landline.gateway import hub, repeats
 from landline.model import (
@@ -126,12 +127,12 @@ def refused_after_append() -> AbstractContextManager[Any]:
     "a repeat that comes too early is `unknown`, never `rejected`", "delivery/sends.py", "I12 I3", 3
 )
 def too_fast_repeat_is_rejected() -> AbstractContextManager[Any]:
-    slow_down = sends.Sends._slow_down
+    too_fast = Answers.too_fast
 
-    def reject(self: sends.Sends, waiter: Any, wait_seconds: float, **_: Any) -> None:
-        slow_down(self, waiter, wait_seconds, is_uncertain=False)
+    def reject(self: Answers, waiter: Any, wait_seconds: float, **_: Any) -> None:
+        too_fast(self, waiter, wait_seconds, is_uncertain=False)
 
-    return patch(sends.Sends, "_slow_down", reject)
+    return patch(Answers, "too_fast", reject)
 
 
 @mutant("limits come before the log", "delivery/sends.py", "I3 I12", 12)
@@ -144,7 +145,7 @@ def limited_after_append() -> AbstractContextManager[Any]:
         if is_new and (seconds := too_fast(self, flight.record.sender, flight.record)):
             self._land(flight)
             for waiter in flight.waiters:
-                self._slow_down(waiter, seconds, is_uncertain=waiter.retry)
+                self._answers.too_fast(waiter, seconds, is_uncertain=waiter.retry)
             return ()
         return appended(self, flight, result)
 
@@ -161,7 +162,7 @@ def limited_after_append() -> AbstractContextManager[Any]:
 
 @mutant("what comes too early is answered, never dropped", "delivery/sends.py", "I15", 3)
 def too_fast_is_dropped() -> AbstractContextManager[Any]:
-    return patch(sends.Sends, "_slow_down", lambda *_: None)
+    return patch(Answers, "too_fast", lambda *_, **__: None)
 
 
 @mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 2)
