@@ -44,7 +44,8 @@ frame {CloseCode.OVERLOADED} with `retry_after_ms={FULL_RETRY_MS}` | `--limit-us
 | connections of an address | {_USUAL.address_connections} | | {_FULL}. Sockets that have not said \
 what they want are counted apart: three times as many, then they are cut \
 | `--limit-address-connections` |
-| upgrade requests of an address | {_USUAL.handshakes:g} a second \
+| upgrade requests of an address, and requests below `/v1/` that are refused with \
+400, 401 or 403 | {_USUAL.handshakes:g} a second \
 | {_USUAL.handshakes * HANDSHAKES_BURST:g} | 429 with `Retry-After` | `--limit-handshakes` |"""
 
 # What is always so.

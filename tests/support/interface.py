@@ -47,6 +47,8 @@ def error_codes() -> str:
 def _statuses(code: ErrorCode) -> str:
     own = STATUSES.get(code, HTTPStatus.BAD_REQUEST)
     found = {own, *(status for status, of in CODES.items() if of is code)}
+    if code is ErrorCode.FORBIDDEN:
+        found.add(HTTPStatus.SERVICE_UNAVAILABLE)  # with `unknown`
     more = ", and every other refusal" if code is ErrorCode.BAD_FRAME else ""
     return ", ".join(str(int(status)) for status in sorted(found)) + more
 

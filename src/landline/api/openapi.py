@@ -94,7 +94,7 @@ _UNLESS: Final = ", unless outcome says unknown"
 _ERRORS: Final = {
     "400": _response("the request is not sound; rejected", Error),
     "401": _response("no token, or one that is not taken; rejected", Error),
-    "403": _response(f"this user may not do that; rejected{_UNLESS}", Error),
+    "403": _response("this user may not do that; rejected", Error),
     "408": _response("the body did not come in time; rejected", Error),
     "413": _response("the content or the body is too large; rejected", Error),
     "415": _response("the body is not application/json; rejected", Error),
