@@ -39,7 +39,7 @@ from landline.gateway.lobby import Lobby
 from landline.gateway.membership import Membership
 from landline.gateway.meters import Meters
 from landline.gateway.pauses import Pause
-from landline.gateway.permissions import Authorizing, Permissions
+from landline.gateway.permissions import NOTHING_ASKED, Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
@@ -178,9 +178,8 @@ class Hub:
             series("landline_hints_dropped_total"): self._routing.dropped,
             series("landline_revocations_total"): self.revocations.obeyed,
         }
-        if self._permissions is not None:
-            measured.update(self._permissions.measure())
-        return measured
+        asked = self._permissions.measure() if self._permissions is not None else NOTHING_ASKED
+        return {**measured, **asked}
 
     async def drain(self) -> None:
         """Answer what is in flight, then close every connection with a time to come back."""

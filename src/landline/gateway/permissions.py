@@ -110,12 +110,7 @@ class Permissions:
 
     def measure(self) -> Measured:
         """Return what the metrics show of the questions."""
-        return {
-            series("landline_authorize_asked_total"): self._asked,
-            series("landline_authorize_allowed_total"): self._allowed,
-            series("landline_authorize_refused_total"): self._refused,
-            series("landline_authorize_failed_total"): self._failed,
-        }
+        return _measured(self._asked, self._allowed, self._refused, self._failed)
 
     def recall(self, sender: str, to: str, *, is_service: bool = False) -> Verdict | None:
         """Return what holds now without a wait; None: `find_out`. Nobody is asked about the
@@ -234,3 +229,16 @@ class Permissions:
         self._known.move_to_end(pair)
         if len(self._known) > PAIRS:
             self._known.popitem(last=False)
+
+
+def _measured(asked: int, allowed: int, refused: int, failed: int) -> Measured:
+    return {
+        series("landline_authorize_asked_total"): asked,
+        series("landline_authorize_allowed_total"): allowed,
+        series("landline_authorize_refused_total"): refused,
+        series("landline_authorize_failed_total"): failed,
+    }
+
+
+# Where nobody is asked: who alerts on these finds them all the same.
+NOTHING_ASKED: Final = _measured(0, 0, 0, 0)
