@@ -81,15 +81,6 @@ def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("an end that may have come unread counts as an end", "F73", "I7", 2681)
-def unread_end_is_none() -> AbstractContextManager[Any]:
-    def sees_all(self: sends.Sends, waiters: Any) -> bool:
-        found = (self._senders.get(waiter.sender) for waiter in waiters)
-        return any(session and not session.intake.is_paused for session in found)
-
-    return patch(sends.Sends, "_are_certainly_here", sees_all)
-
-
 @mutant("a repeat waits for its own partition, no other", "gateway/repeats.py", "I12", 18)
 def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     ends = ModelEventLog.ends
