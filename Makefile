@@ -83,9 +83,12 @@ format: $(READY) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-bench: $(READY) ## measure speed, idle cost, memory, and how long clients wait beside a flood
+bench: $(READY) ## measure speed, idle cost, memory, what sign-in costs, and what others notice of attacks
 	@$(BIN)/python -m bench.speed
 	@$(BIN)/python -m bench.floods
+	@$(BIN)/python -m bench.sign_in
+	@$(BIN)/python -m bench.rates
+	@$(BIN)/python -m bench.attack
 	@$(BIN)/python -m bench.idle
 	@$(BIN)/python -m bench.cluster
 	@$(BIN)/python -m bench.memory

@@ -89,6 +89,10 @@ async def test_nobody_chats_there(watched: ServerProcess) -> None:
         writer.write(request(port))
         assert (await reader.readline()).startswith(b"HTTP/1.1 404 ")
     assert lines(watched, "connection_opened") == []
+    assert get(port, "/metrics&token=secret", {"Origin": "https://u:secret@page.example"})[0] == 404
+    await until(lambda: len(lines(watched, "request_refused")) == 2, "it is in the log")
+    assert lines(watched, "request_refused")[1]["path"] == "/metrics"
+    assert "secret" not in watched.log()
 
 
 def test_the_main_one_has_neither_metrics_nor_reasons_then(watched: ServerProcess) -> None:
@@ -100,8 +104,12 @@ def test_the_main_one_has_neither_metrics_nor_reasons_then(watched: ServerProces
 def test_without_it_the_main_one_has_them_where_only_this_machine_can_ask(
     tmp_path: Path,
 ) -> None:
-    for host, is_shown in (([], True), (ANYWHERE, False)):
-        with ServerProcess(tmp_path / f"data-{is_shown}", args=host) as server:
+    proxied = ["--trusted-proxies", "127.0.0.2"]
+    public = ["--public-url", "https://chat.example.org"]
+    for number, (args, is_shown) in enumerate(
+        (([], True), (ANYWHERE, False), (proxied, False), (public, False))
+    ):
+        with ServerProcess(tmp_path / f"data-{number}", args=args) as server:
             assert server.get("/metrics")[0] == (200 if is_shown else 404)
             readiness = json.loads(server.get("/readyz")[1])
             assert readiness == {"status": "ready"} | ({"problems": {}} if is_shown else {})

@@ -255,7 +255,7 @@ async def test_a_repeat_is_looked_for_though_it_may_not_be_sent_any_more(
         await until(lambda: "ref-1" in alice.accepted, "it is found")
         assert alice.accepted["ref-1"] == first
         await alice.repeat("bob", REFUSED, "ref-2")
-        await until(lambda: ("ref-2", "forbidden", "unknown") in answers(alice), "it is answered")
+        await until(lambda: ("ref-2", "forbidden", "rejected") in answers(alice), "it is answered")
         assert "ref-2" not in alice.accepted
 
 

@@ -34,7 +34,7 @@ async def exchange(port: int, data: bytes, *, ends: bool = True) -> bytes:
 
 
 async def ask(
-    port: int, line: str, headers: Sequence[str] = ("Host: x",), body: bytes = b""
+    port: int, line: str, headers: Sequence[str] = ("Host: 127.0.0.1",), body: bytes = b""
 ) -> tuple[int, dict[str, str], bytes]:
     """Return status, headers and body of the one answer to a request."""
     text = "\r\n".join([line, *headers, "", ""])
@@ -72,9 +72,9 @@ async def test_other_methods_are_told_which_there_are(server: ServerProcess) -> 
     methods = ["POST", "PUT", "DELETE", "OPTIONS", "TRACE", "get", "FOO"]
     for page, method in product([*PAGES, "/ws/chat", "/ws"], methods):
         for headers, body in [
-            (["Host: x"], b""),
-            (["Host: x", "Content-Length: 60000"], b"x" * 60_000),
-            (["Host: x", "Transfer-Encoding: chunked"], b"5\r\nhello\r\n0\r\n\r\n"),
+            (["Host: 127.0.0.1"], b""),
+            (["Host: 127.0.0.1", "Content-Length: 60000"], b"x" * 60_000),
+            (["Host: 127.0.0.1", "Transfer-Encoding: chunked"], b"5\r\nhello\r\n0\r\n\r\n"),
         ]:
             status, got, _ = await ask_again_if_late(
                 server.port, f"{method} {page} HTTP/1.1", headers, body
@@ -154,46 +154,47 @@ GET = b"GET /healthz HTTP/1.1\r\n"
 AMBIGUOUS = {
     "no Host": GET + b"\r\n",
     "an empty Host": GET + b"Host:\r\n\r\n",
-    "two Hosts": GET + b"Host: x\r\nHost: y\r\n\r\n",
-    "two equal Hosts": GET + b"Host: x\r\nhost: x\r\n\r\n",
+    "two Hosts": GET + b"Host: 127.0.0.1\r\nHost: y\r\n\r\n",
+    "two equal Hosts": GET + b"Host: 127.0.0.1\r\nhost: x\r\n\r\n",
     "a Host with a path": GET + b"Host: x/y\r\n\r\n",
     "a Host with a user": GET + b"Host: u@x\r\n\r\n",
     "a list as Host": GET + b"Host: x, y\r\n\r\n",
-    "two Hosts of HTTP/1.0": b"GET / HTTP/1.0\r\nHost: x\r\nHost: y\r\n\r\n",
-    "a folded header": GET + b"Host: x\r\nX: a\r\n b\r\n\r\n",
-    "a folded first header": GET + b" Host: x\r\n\r\n",
+    "two Hosts of HTTP/1.0": b"GET / HTTP/1.0\r\nHost: 127.0.0.1\r\nHost: y\r\n\r\n",
+    "a folded header": GET + b"Host: 127.0.0.1\r\nX: a\r\n b\r\n\r\n",
+    "a folded first header": GET + b" Host: 127.0.0.1\r\n\r\n",
     "a blank before the colon": GET + b"Host : x\r\n\r\n",
-    "no colon": GET + b"Host: x\r\nX\r\n\r\n",
-    "no name": GET + b"Host: x\r\n: y\r\n\r\n",
-    "a control character": GET + b"Host: x\r\nX: a\x01b\r\n\r\n",
-    "a NUL": GET + b"Host: x\r\nX: a\x00b\r\n\r\n",
-    "a bare CR": GET + b"Host: x\r\nX: a\rY: b\r\n\r\n",
-    "a bare LF": GET + b"Host: x\nX: a\r\n\r\n",
-    "LF alone": b"GET /healthz HTTP/1.1\nHost: x\n\n",
-    "a blank first": b" " + GET + b"Host: x\r\n\r\n",
-    "two blanks": b"GET  /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a tab": b"GET\t/healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-    "no version": b"GET /healthz\r\nHost: x\r\n\r\n",
-    "lower case": b"GET /healthz http/1.1\r\nHost: x\r\n\r\n",
-    "a blank last": b"GET /healthz HTTP/1.1 \r\nHost: x\r\n\r\n",
-    "a method that is none": b"G(T /healthz HTTP/1.1\r\nHost: x\r\n\r\n",
-    "a body": GET + b"Host: x\r\nContent-Length: 4\r\n\r\nbody",
-    "a chunked body": GET + b"Host: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-    "both lengths": GET + b"Host: x\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
-    "two lengths": GET + b"Host: x\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
-    "a list of lengths": GET + b"Host: x\r\nContent-Length: 0, 0\r\n\r\n",
-    "a signed length": GET + b"Host: x\r\nContent-Length: +0\r\n\r\n",
+    "no colon": GET + b"Host: 127.0.0.1\r\nX\r\n\r\n",
+    "no name": GET + b"Host: 127.0.0.1\r\n: y\r\n\r\n",
+    "a control character": GET + b"Host: 127.0.0.1\r\nX: a\x01b\r\n\r\n",
+    "a NUL": GET + b"Host: 127.0.0.1\r\nX: a\x00b\r\n\r\n",
+    "a bare CR": GET + b"Host: 127.0.0.1\r\nX: a\rY: b\r\n\r\n",
+    "a bare LF": GET + b"Host: 127.0.0.1\nX: a\r\n\r\n",
+    "LF alone": b"GET /healthz HTTP/1.1\nHost: 127.0.0.1\n\n",
+    "a blank first": b" " + GET + b"Host: 127.0.0.1\r\n\r\n",
+    "two blanks": b"GET  /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a tab": b"GET\t/healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "no version": b"GET /healthz\r\nHost: 127.0.0.1\r\n\r\n",
+    "lower case": b"GET /healthz http/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a blank last": b"GET /healthz HTTP/1.1 \r\nHost: 127.0.0.1\r\n\r\n",
+    "a method that is none": b"G(T /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+    "a body": GET + b"Host: 127.0.0.1\r\nContent-Length: 4\r\n\r\nbody",
+    "a chunked body": GET + b"Host: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    "both lengths": GET
+    + b"Host: 127.0.0.1\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
+    "two lengths": GET + b"Host: 127.0.0.1\r\nContent-Length: 0\r\nContent-Length: 0\r\n\r\n",
+    "a list of lengths": GET + b"Host: 127.0.0.1\r\nContent-Length: 0, 0\r\n\r\n",
+    "a signed length": GET + b"Host: 127.0.0.1\r\nContent-Length: +0\r\n\r\n",
     "a strange coding": GET.replace(b"GET", b"POST")
-    + b"Host: x\r\nTransfer-Encoding: xchunked\r\n\r\n",
+    + b"Host: 127.0.0.1\r\nTransfer-Encoding: xchunked\r\n\r\n",
     "both lengths of a POST": GET.replace(b"GET", b"POST")
-    + b"Host: x\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+    + b"Host: 127.0.0.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
     "TLS": b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + b"x" * 500,
 }
 
 
 async def test_what_two_readers_may_read_in_two_ways_is_refused(server: ServerProcess) -> None:
     """At once, and with one answer: nothing behind it is taken for a second request."""
-    second = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    second = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     for name, data in AMBIGUOUS.items():
         answer = await exchange(server.port, data + second)
         assert answer.startswith(b"HTTP/1.1 400 "), name
@@ -217,7 +218,7 @@ async def test_a_later_minor_version_of_http_is_read_as_ours(server: ServerProce
 
 
 async def test_empty_lines_before_a_request_are_no_part_of_it(server: ServerProcess) -> None:
-    get = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    get = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     for count in (1, 2, 8):
         assert (await exchange(server.port, b"\r\n" * count + get)).startswith(b"HTTP/1.1 200 ")
         async with dialled(server.port) as raw:
@@ -231,7 +232,7 @@ async def test_empty_lines_before_a_request_are_no_part_of_it(server: ServerProc
 
 async def test_a_connection_is_kept_for_the_next_request(server: ServerProcess) -> None:
     """Whether it comes before the answer to the last one or after it."""
-    one = b"GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n"
+    one = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     answer = await exchange(server.port, one * 3)
     assert answer.count(b"HTTP/1.1 200 ") == answer.count(b'{"status":"alive"}') == 3
     async with dialled(server.port) as raw:
@@ -246,14 +247,14 @@ async def test_a_connection_is_kept_for_the_next_request(server: ServerProcess) 
 async def test_headers_over_the_limit_are_told(server: ServerProcess) -> None:
     """Whether they end or not, in one piece or many."""
     for data in [
-        GET + b"Host: x\r\nX: " + b"x" * 17_000 + b"\r\n\r\n",
-        GET + b"Host: x\r\nX: " + b"x" * 100_000,
-        b"GET /?" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: x\r\n\r\n",
-        GET + b"Host: x\r\n" + b"X: y\r\n" * 101 + b"\r\n",
+        GET + b"Host: 127.0.0.1\r\nX: " + b"x" * 17_000 + b"\r\n\r\n",
+        GET + b"Host: 127.0.0.1\r\nX: " + b"x" * 100_000,
+        b"GET /?" + b"x" * 20_000 + b" HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
+        GET + b"Host: 127.0.0.1\r\n" + b"X: y\r\n" * 101 + b"\r\n",
         request(server.port, headers=[("X", "x" * 16_384)]),
     ]:
         assert (await exchange(server.port, data)).startswith(b"HTTP/1.1 431 ")
-    largest = GET + b"Host: x\r\nX: "
+    largest = GET + b"Host: 127.0.0.1\r\nX: "
     largest += b"x" * (16 * 1024 - len(largest)) + b"\r\n\r\n"
     assert (await exchange(server.port, largest)).startswith(b"HTTP/1.1 200 ")
     pieces = [largest[at : at + 1000] for at in range(0, len(largest), 1000)]
@@ -279,20 +280,22 @@ def refused_total(server: ServerProcess) -> int:
 
 
 REFUSALS = [
-    ("request_refused", 405, b"POST /healthz HTTP/1.1\r\nHost: x\r\n", b""),
-    ("request_refused", 400, b"GET //healthz?token=secret HTTP/1.1\r\nHost: x\r\n", b""),
-    ("request_refused", 400, b"GET http://u:secret@h/healthz HTTP/1.1\r\nHost: x\r\n", b""),
-    ("request_refused", 400, GET + b"Host: x\r\nX: a\r\n b\r\n", b""),
-    ("request_refused", 404, b"GET /nothing HTTP/1.1\r\nHost: x\r\n", b""),
-    ("request_refused", 431, GET + b"Host: x\r\n", b"X: " + b"x" * 20_000),
-    ("request_refused", 505, b"GET / HTTP/2.0\r\nHost: x\r\n", b""),
+    ("request_refused", 405, b"POST /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n", b""),
+    ("request_refused", 400, b"GET //healthz?token=secret HTTP/1.1\r\nHost: 127.0.0.1\r\n", b""),
+    ("request_refused", 400, b"GET http://u:secret@h/healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n", b""),
+    ("request_refused", 400, GET + b"Host: 127.0.0.1\r\nX: a\r\n b\r\n", b""),
+    ("request_refused", 404, b"GET /nothing HTTP/1.1\r\nHost: 127.0.0.1\r\n", b""),
+    ("request_refused", 404, b"GET /ws/chat&token=secret HTTP/1.1\r\nHost: 127.0.0.1\r\n", b""),
+    ("request_refused", 404, b"GET /nothing?token=secret HTTP/1.1\r\nHost: 127.0.0.1\r\n", b""),
+    ("request_refused", 431, GET + b"Host: 127.0.0.1\r\n", b"X: " + b"x" * 20_000),
+    ("request_refused", 505, b"GET / HTTP/2.0\r\nHost: 127.0.0.1\r\n", b""),
 ]
 
 
 async def test_each_refusal_is_counted_and_has_a_line_that_says_whose_it_was(
     server: ServerProcess,
 ) -> None:
-    who = b"Origin: https://page.example\r\nusername: mallory\r\n"
+    who = b"Origin: https://u:secret@page.example\r\nusername: mallory\r\n"
     for number, (event, status, head, rest) in enumerate(REFUSALS, 1):
         answer = await exchange(server.port, head + who + rest + b"\r\n\r\n")
         assert answer.startswith(b"HTTP/1.1 %d " % status)
@@ -302,7 +305,7 @@ async def test_each_refusal_is_counted_and_has_a_line_that_says_whose_it_was(
         assert line["peer"].startswith("127.0.0.1:")
         assert (line["status"], line["origin"], line["user"]) == (
             status,
-            "https://page.example",
+            "https://***@page.example",
             "mallory",
         )
         assert line["reason"]
@@ -392,7 +395,7 @@ async def test_frames_that_come_with_the_upgrade_are_taken(server: ServerProcess
 
 async def test_a_body_that_nobody_asked_for_ends_no_connection(server: ServerProcess) -> None:
     """The answer comes before it; then it is read, and the next request is."""
-    head = b"POST /v1/messages HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n"
+    head = b"POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n"
     reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
     async with asyncio.timeout(WAIT_SECONDS):
         for _ in range(3):

@@ -200,3 +200,25 @@ async def test_nothing_is_limited_on_a_laptop(tmp_path: Path) -> None:
             assert {each["type"] for each in await answers(alice, 200)} == {"accepted"}
         async with dialled(server.port) as raw:
             assert (await raw.upgrade(request(server.port, "/ws/chat?username=a"))).status == 101
+
+
+def test_an_address_that_tries_tokens_is_heard_no_more_for_a_while(tmp_path: Path) -> None:
+    """Neither its processor time nor the log is a stranger's to fill."""
+    issuer = Issuer(tmp_path)
+    args = [*issuer.args, "--limit-handshakes", "2"]
+    with (
+        ServerProcess(tmp_path / "data", args=args) as server,
+        httpx.Client(base_url=server.url, timeout=WAIT_SECONDS, trust_env=False) as stranger,
+    ):
+        said = [
+            stranger.post("/v1/messages", json={}, headers={"Authorization": "Bearer a.b.c"})
+            for _ in range(100)
+        ]
+        codes = Counter(each.status_code for each in said)
+        assert set(codes) == {401, 429}
+        assert codes[429] > codes[401]
+        assert all(
+            int(each.headers["Retry-After"]) >= 1 for each in said if each.status_code == 429
+        )
+        assert server.log().count("were refused") < codes[429] / 2
+        assert stranger.get("/healthz").status_code == 200

@@ -264,12 +264,12 @@ async def until_refused(server: ServerProcess, reason: str, count: int = 1) -> N
 
 NO_TLS: dict[str, tuple[bytes, str]] = {
     "HTTP": (
-        b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         "this is HTTP without TLS; connect with https:// or wss://",
     ),
     "an upgrade": (request(1), "this is HTTP without TLS; connect with https:// or wss://"),
     "another method": (
-        b"DELETE / HTTP/1.1\r\nHost: x\r\n\r\n",
+        b"DELETE / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n",
         "this is not TLS; connect with https:// or wss://",
     ),
     "SSH": (b"SSH-2.0-OpenSSH_9.2p1\r\n", "this is not TLS; connect with https:// or wss://"),
@@ -440,3 +440,21 @@ def test_one_of_the_two_alone_is_refused(papers: Papers, tmp_path: Path) -> None
             server.kill()
     assert "--tls-cert" in server.log()
     assert "add --tls-key" in server.log()
+
+
+async def test_sockets_count_before_their_handshake(tmp_path: Path, papers: Papers) -> None:
+    """Or one address would have any number of them for as long as a handshake may take."""
+    args = [*papers.arguments, "--limit-address-connections", "2"]
+    with TlsServerProcess(tmp_path / "data", args=args) as server:
+        silent = [await asyncio.open_connection(HOST, server.port) for _ in range(12)]
+
+        async def is_cut(reader: asyncio.StreamReader) -> bool:
+            with suppress(TimeoutError, ConnectionError):
+                async with asyncio.timeout(1):
+                    return await reader.read(1) == b""
+            return False
+
+        cut = await asyncio.gather(*(is_cut(reader) for reader, _ in silent))
+        assert sum(cut) == 12 - 6
+        for _, writer in silent:
+            writer.close()

@@ -26,7 +26,7 @@ KEYS: Final[Mapping[str, Any]] = {"HS256": SECRET, "RS256": RSA, "ES256": EC, "E
 def checker() -> Tokens:
     """Return what is attacked: it has a key for each of the four algorithms."""
     keys = KeySet([secret_key(SECRET), *(public_key(pem(key)) for key in (RSA, EC, ED))])
-    return Tokens(FileKeys(lambda: keys), CLAIMS, lambda: float(NOW))
+    return Tokens([FileKeys(lambda: keys)], CLAIMS, lambda: float(NOW))
 
 
 def _encoded(part: bytes) -> str:

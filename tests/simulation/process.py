@@ -5,7 +5,7 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
-from landline.config.limits import NO_LIMITS
+from landline.config.limits import NO_LIMITS, Limits
 from landline.delivery import Delivery
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
@@ -24,6 +24,8 @@ from simulation.store import ModelMessageStore
 from simulation.surroundings import Surroundings
 
 SWEEP_SECONDS = 2.0
+# A burst of happenings is more than that, and what waits is sent within a few seconds.
+LIMITS = Limits(messages=2, bytes=24)
 ACK_SECONDS = 4.0
 
 
@@ -63,6 +65,7 @@ class Process:
             durability=self.event_log.durability,
             ack_timeout=ACK_SECONDS,
             has_others=world.plan.servers > 1,
+            limits=LIMITS if "limits" in world.plan.faults else NO_LIMITS,
         )
         self.hub = self.context.run(
             lambda: Hub(

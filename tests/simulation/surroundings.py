@@ -37,6 +37,10 @@ class Surroundings:
         """Write an event into the history."""
         self.history.append({"t": self.loop.time(), "kind": kind, **fields})
 
+    def token_seconds(self) -> float | None:
+        """Return for how long a token of now is good; None: longer than the run."""
+        return 0.5 + 3 * self.rng.random() if "expiry" in self.weather.faults else None
+
     def next_name(self, prefix: str) -> str:
         """Return a name that nothing else has."""
         self._names += 1

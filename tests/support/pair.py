@@ -55,6 +55,7 @@ class Heard:
         self.frames: list[tuple[str, ClientFrame | BadFrame]] = []
         self.closes: list[tuple[str, int]] = []
         self.is_writable = True
+        self.readings: list[tuple[str, bool]] = []
         self.unread: list[tuple[str, float, int]] = []  # and how much had been heard before
 
     @property
@@ -86,6 +87,9 @@ class Heard:
 
     def writable(self, connection: Connection, is_writable: bool) -> None:
         self.is_writable = is_writable
+
+    def reading(self, connection: Connection, is_read: bool) -> None:
+        self.readings.append((connection.session, is_read))
 
     def left_unread(self, connection: Connection, since: float) -> None:
         self.unread.append((connection.session, since, len(self.frames)))

@@ -33,7 +33,7 @@ def printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
 
 async def checked(token: str, claims: Claims | None = None) -> Principal:
     keys = FileKeys(lambda: KeySet([secret_key(SECRET.encode())]))
-    return await Tokens(keys, claims or Claims(), time.time).check(token)
+    return await Tokens([keys], claims or Claims(), time.time).check(token)
 
 
 async def test_a_server_with_this_secret_takes_it(

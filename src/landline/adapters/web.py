@@ -15,7 +15,7 @@ import httpx
 import orjson
 
 from landline.config.values import SecretUrl
-from landline.errors import ConfigError, WebUnavailable
+from landline.errors import BadAnswer, ConfigError, WebUnavailable
 
 _CONNECTIONS: Final = 64
 _KEPT_CONNECTIONS: Final = 16
@@ -65,11 +65,11 @@ class Web:
         )
 
     async def get(self, page: Page, *, most_bytes: int, seconds: float) -> bytes:
-        """Return the JSON that is there. Raises: WebUnavailable."""
+        """Return the JSON that is there. Raises: WebUnavailable, BadAnswer."""
         return await self._exchange("GET", page, None, most_bytes, seconds)
 
     async def post(self, page: Page, body: bytes, *, most_bytes: int, seconds: float) -> bytes:
-        """Return the JSON that answers this JSON. Raises: WebUnavailable."""
+        """Return the JSON that answers this JSON. Raises: WebUnavailable, BadAnswer."""
         return await self._exchange("POST", page, body, most_bytes, seconds)
 
     async def close(self) -> None:
@@ -96,7 +96,7 @@ class Web:
         except TimeoutError:
             raise WebUnavailable(f"it did not answer within {seconds:g} s") from None
         except orjson.JSONDecodeError:
-            raise WebUnavailable("what it answers is not JSON") from None
+            raise BadAnswer("what it answers is not JSON") from None
         except Exception as error:  # noqa: BLE001 - whatever a driver raises, an answer is missing
             raise WebUnavailable(f"it cannot be reached: {_why(error)}") from None
         return content
@@ -104,14 +104,14 @@ class Web:
 
 async def _read(response: httpx.Response, most_bytes: int) -> bytes:
     if response.status_code != httpx.codes.OK:
-        raise WebUnavailable(f"it answers with status {response.status_code}")
+        raise BadAnswer(f"it answers with status {response.status_code}")
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise WebUnavailable("it answers compressed, and was not asked to")
+        raise BadAnswer("it answers compressed, and was not asked to")
     content = bytearray()
     async for chunk in response.aiter_raw():
         content += chunk
         if len(content) > most_bytes:
-            raise WebUnavailable(f"it answers with more than {most_bytes:,} bytes")
+            raise BadAnswer(f"it answers with more than {most_bytes:,} bytes")
     return bytes(content)
 
 

@@ -7,6 +7,7 @@ from http import HTTPStatus
 from typing import Final
 
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Mount, Route
@@ -34,13 +35,15 @@ def application(
         return http.answer(request.method, request.scope["raw_path"].decode("ascii"))
 
     async def refused(request: Request, error: Exception) -> Response:
+        if isinstance(error, HTTPException):  # Starlette's own, where no route is right
+            error = RequestRefused(HTTPStatus(error.status_code), error.detail.lower())
         assert isinstance(error, RequestRefused), "it is for these alone"
         note(request, error)
         return _response(error.answer(request.url.path))
 
     made = Starlette(
         routes=[*(_interface(backend) if backend is not None else ()), Mount("/", _Endpoint(page))],
-        exception_handlers={RequestRefused: refused},
+        exception_handlers={RequestRefused: refused, HTTPException: refused},
     )
     made.router.redirect_slashes = False  # an address has one spelling
     return made

@@ -8,7 +8,7 @@ import orjson
 
 from landline.api.pages import Page, is_versioned, load_pages
 from landline.observability.metrics import CONTENT_TYPE
-from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode, Outcome
 from landline.protocol.server_frames import error
 
 _JSON = "application/json"
@@ -18,11 +18,12 @@ METHODS = ("GET", "HEAD")
 # Where the addresses of the interface for programs begin.
 INTERFACE = "/v1/"
 
-_CODES = {
+# The code of a refusal by its status; `bad_frame` for the others.
+CODES = {
     HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
     HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
     HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
-    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.BUSY,
+    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.UNAVAILABLE,
 }
 
 _OTHER_RELEASE = "this file belongs to another release of the page; load the page again"
@@ -44,9 +45,16 @@ class RequestRefused(Exception):
     """A request that is not served: HTTP status and a sentence for the client's developer."""
 
     def __init__(
-        self, status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        reason: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_passing: bool = False,
     ) -> None:
+        """`is_passing`: the same request may be served later, whatever the status says."""
         super().__init__(reason)
+        self.is_final = status in FINAL_STATUSES and not is_passing
         self.status = status
         self.reason = reason
         self.headers = headers or {}
@@ -56,10 +64,12 @@ class RequestRefused(Exception):
         body that an `error` frame has.
         """
         headers = {**_PLAIN_HEADERS, **self.headers}
-        headers |= [FINAL_REFUSAL] if self.status in FINAL_STATUSES else []
+        headers |= [FINAL_REFUSAL] if self.is_final else []
         if path.startswith(INTERFACE):
-            code = _CODES.get(self.status, ErrorCode.BAD_FRAME)
-            return HttpResponse(self.status, _JSON, error(code, self.reason), headers)
+            code = CODES.get(self.status, ErrorCode.BAD_FRAME)
+            outcome = Outcome.UNKNOWN if code is ErrorCode.UNAVAILABLE else None
+            body = error(code, self.reason, outcome=outcome)
+            return HttpResponse(self.status, _JSON, body, headers)
         return HttpResponse(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
 
 

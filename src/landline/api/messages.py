@@ -17,7 +17,8 @@ from landline.protocol.client_frames import BadFrame, Send, read_object, read_se
 from landline.protocol.codes import ErrorCode, Outcome
 from landline.protocol.identity import BadName, check_user_name
 
-_STATUSES: Final = {
+# The status of an answer by its code; 400 for the others.
+STATUSES: Final = {
     ErrorCode.CONTENT_TOO_LARGE: HTTPStatus.REQUEST_ENTITY_TOO_LARGE,
     ErrorCode.FORBIDDEN: HTTPStatus.FORBIDDEN,
     ErrorCode.BUSY: HTTPStatus.TOO_MANY_REQUESTS,
@@ -76,7 +77,9 @@ def answer(frame: bytes) -> HttpResponse:
     if fields["type"] == "accepted":
         del fields["type"]
         return json_response(HTTPStatus.OK, orjson.dumps(fields))
-    status = _STATUSES.get(fields["code"], HTTPStatus.BAD_REQUEST)
+    status = STATUSES.get(fields["code"], HTTPStatus.BAD_REQUEST)
+    if fields.get("outcome") == Outcome.UNKNOWN and status != HTTPStatus.TOO_MANY_REQUESTS:
+        status = HTTPStatus.SERVICE_UNAVAILABLE
     headers = {}
     if status in (HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE):
         wait_ms = fields.get("retry_after_ms", 1000 * _RETRY_SECONDS)

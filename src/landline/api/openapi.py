@@ -36,12 +36,8 @@ def document() -> bytes:
             "paths": {
                 "/v1/messages": {"post": _POST_MESSAGE},
                 "/v1/users/{user}/sessions": _SESSIONS,
-                "/healthz": {"get": _page("whether the process is alive", {200: Alive})},
-                "/readyz": {
-                    "get": _page(
-                        "whether the server can do its work", {200: Readiness, 503: Readiness}
-                    )
-                },
+                "/healthz": {"get": _ALIVE},
+                "/readyz": {"get": _READINESS},
             },
             "components": {
                 "schemas": schemas,
@@ -51,7 +47,7 @@ def document() -> bytes:
                         "type": "apiKey",
                         "in": "header",
                         "name": "username",
-                        "description": "with `--auth none` alone",
+                        "description": "with `--auth none`, and from a proxy with `--auth proxy`",
                     },
                 },
             },
@@ -72,32 +68,56 @@ def _response(description: str, of: type, *, is_passing: bool = False) -> dict[s
     return response
 
 
-def _page(summary: str, answers: dict[int, type]) -> dict[str, Any]:
-    responses = {str(status): _response("how it is", of) for status, of in answers.items()}
-    return {"summary": summary, "security": [], "responses": responses}
+def _page(summary: str, responses: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "description": "Everybody, without a token.",
+        "security": [],
+        "responses": responses,
+    }
 
+
+_ALIVE: Final = _page("Say whether the process is alive", {"200": _response("it is", Alive)})
+_READINESS: Final = _page(
+    "Say whether the server can do its work",
+    {
+        "200": _response(
+            "`ready`; `degraded` where only hints for other servers are missing", Readiness
+        ),
+        "503": _response("`not ready`", Readiness),
+    },
+)
+
+# A repeat that may not be sent: an earlier try may be in the log.
+_UNLESS: Final = ", unless outcome says unknown"
 
 _ERRORS: Final = {
     "400": _response("the request is not sound; rejected", Error),
-    "401": _response("no token, or one that is not taken", Error),
+    "401": _response("no token, or one that is not taken; rejected", Error),
     "403": _response("this user may not do that; rejected", Error),
-    "408": _response("the body did not come in time", Error),
+    "408": _response("the body did not come in time; rejected", Error),
     "413": _response("the content or the body is too large; rejected", Error),
     "415": _response("the body is not application/json; rejected", Error),
-    "429": _response("too fast, or the server is busy; rejected", Error, is_passing=True),
+    "429": _response(f"too fast, or the server is busy; rejected{_UNLESS}", Error, is_passing=True),
     "503": _response("unknown: repeat with the same ref and retry", Error, is_passing=True),
 }
 
 _POST_MESSAGE: Final = {
     "operationId": "postMessage",
     "summary": "Send a message",
+    "description": "Users write in their own name. The product's own backend, with a service token,"
+    " writes in any name.",
     "requestBody": {"required": True, "content": _content(Message)},
     "responses": {"200": _response("accepted: durably in the log", Accepted), **_ERRORS},
 }
 
+_FOR_SERVICES: Final = "The product's own backend, with a service token."
+
 _SESSION_ERRORS: Final = {
     "400": _response("no user name, or until is no time; nothing was done", Error),
-    **{status: _ERRORS[status] for status in ("401", "403", "429")},
+    "401": _response("no token, or one that is not taken", Error),
+    "403": _response("this user may not do that", Error),
+    "429": _response("the server is busy", Error, is_passing=True),
     "503": _response("nobody can say now; repeat the request", Error, is_passing=True),
 }
 
@@ -113,7 +133,8 @@ _SESSIONS: Final = {
     ],
     "get": {
         "operationId": "listSessions",
-        "summary": "List the sessions of a user; for the product's own backend",
+        "summary": "List the sessions of a user",
+        "description": _FOR_SERVICES,
         "responses": {
             "200": _response("the sessions on all servers", SessionList),
             **_SESSION_ERRORS,
@@ -121,7 +142,8 @@ _SESSIONS: Final = {
     },
     "delete": {
         "operationId": "closeSessions",
-        "summary": "Close every session of a user on every server; for the product's own backend",
+        "summary": "Close every session of a user on every server",
+        "description": _FOR_SERVICES,
         "parameters": [
             {
                 "name": "until",

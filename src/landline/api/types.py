@@ -46,7 +46,7 @@ class Message(Struct):
     content: Annotated[
         str,
         Meta(
-            description=f"1 byte to {CONTENT_BYTES} bytes of UTF-8, without NUL",
+            description=f"1 to {CONTENT_BYTES:,} bytes of UTF-8, without NUL",
             extra_json_schema={"minLength": 1, "maxLength": CONTENT_BYTES},
             examples=["hello"],
         ),
@@ -75,7 +75,7 @@ class Error(Struct, omit_defaults=True):
     """Why a request was not carried out, and what became of its message."""
 
     code: ErrorCode
-    message: Annotated[str, Meta(description="a sentence for the client's developer")]
+    message: Annotated[str, Meta(description="a sentence for developers; it may change")]
     type: Literal["error"] = "error"
     outcome: (
         Annotated[

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from landline.auth.jwks import PublishedKeys
 from landline.auth.keys import BadKey, Key, KeySet, public_key, secret_key
-from landline.auth.tokens import Claims, FileKeys, KeySource, KeySources, Tokens
+from landline.auth.tokens import Claims, FileKeys, KeySource, Tokens
 from landline.config import Settings
 from landline.errors import StartupError
 from landline.gateway.gatekeeper import Gatekeeper
@@ -33,6 +33,7 @@ class Access:
         """`fetch` gets the published keys, where there are any. Raises: StartupError."""
         self.services: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {}
         self._files: FileKeys | None = None
+        self._published: PublishedKeys | None = None
         if settings.auth != "jwt":
             self.gate = Gatekeeper(settings.auth)
             return
@@ -48,6 +49,7 @@ class Access:
         if fetch is not None:
             published = PublishedKeys(fetch, clock)
             self.services["keys"] = published.run
+            self._published = published
             sources.append(published)
         claims = Claims(
             issuer=settings.jwt_issuer,
@@ -55,8 +57,18 @@ class Access:
             user=settings.jwt_user_claim,
             role=settings.jwt_role_claim,
         )
-        tokens = Tokens(KeySources(sources), claims, lambda: clock.wall_ms() / 1000)
+        tokens = Tokens(sources, claims, lambda: clock.wall_ms() / 1000)
         self.gate = Gatekeeper("jwt", tokens)
+
+    def health(self) -> Mapping[str, str | None]:
+        """Return why nobody can sign in whose key is published, where there are such keys."""
+        published = self._published
+        if published is None:
+            return {}
+        why = None
+        if published.keys is None:
+            why = f"the keys of --jwks-url: {published.trouble or 'they were not fetched yet'}"
+        return {"keys": why}
 
     def read_again(self) -> None:
         """Read key files anew. Where that fails, the keys stay as they were."""

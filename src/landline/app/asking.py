@@ -1,5 +1,6 @@
 """What this server asks the product and the issuer of its tokens, over HTTP."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
@@ -9,12 +10,12 @@ from landline.adapters.web import Page, Web
 from landline.auth.jwks import CannotFetch
 from landline.config import Settings
 from landline.config.values import SecretUrl
-from landline.errors import WebUnavailable
+from landline.errors import BadAnswer, WebUnavailable
 from landline.gateway.permissions import ASK_SECONDS, Ask, Authorizing
 
 ANSWER_BYTES: Final = 64 * 1024
 KEYS_BYTES: Final = 1024 * 1024
-KEYS_SECONDS: Final = 5.0
+KEYS_SECONDS: Final = 3.0  # whoever waits for it has 5 s for their handshake
 
 
 class Outside:
@@ -22,14 +23,15 @@ class Outside:
 
     def __init__(self, settings: Settings) -> None:
         """Raises: ConfigError."""
-        self._web = web = Web()
+        # One each: many questions to a slow product must not keep the keys from being fetched.
+        self._issuer, self._product = Web(), Web()
         url = settings.jwks_url
-        self.fetch_keys = fetches_keys(web, url) if url is not None else None
-        self.authorizing = authorizing_of(settings, web)
+        self.fetch_keys = fetches_keys(self._issuer, url) if url is not None else None
+        self.authorizing = authorizing_of(settings, self._product)
 
     async def close(self) -> None:
         """Let go of every connection."""
-        await self._web.close()
+        await asyncio.gather(self._issuer.close(), self._product.close())
 
 
 def authorizing_of(settings: Settings, web: Web) -> Authorizing | None:
@@ -45,14 +47,14 @@ def asks_product(web: Web, url: SecretUrl) -> Ask:
     page = Page("authorize-url", url)
 
     async def ask(sender: str, to: str) -> bool:
-        """See `Ask`. Raises: WebUnavailable."""
+        """See `Ask`. Raises: WebUnavailable, BadAnswer."""
         question = orjson.dumps({"sender": sender, "to": to, "kind": "message"})
         answer = orjson.loads(
             await web.post(page, question, most_bytes=ANSWER_BYTES, seconds=ASK_SECONDS)
         )
         is_allowed = answer.get("allow") if isinstance(answer, dict) else None
         if not isinstance(is_allowed, bool):
-            raise WebUnavailable('it answers neither {"allow": true} nor {"allow": false}')
+            raise BadAnswer('it answers neither {"allow": true} nor {"allow": false}')
         return is_allowed
 
     return ask

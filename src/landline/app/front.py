@@ -9,7 +9,7 @@ from landline.api.pages import load_pages
 from landline.config import Settings
 from landline.config.hosts import is_loopback
 from landline.gateway.addresses import TrustedProxies
-from landline.gateway.admin import AdminListener
+from landline.gateway.admin import CONNECTIONS, AdminListener
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
@@ -20,6 +20,8 @@ from landline.ports import Clock
 
 # Files that are not connections: the database, the log, standard streams, and a margin.
 RESERVED_FILES = 64
+# So many more may ask for a page, or hear that there is no room, when every place is taken.
+PAGE_SOCKETS = 64
 
 # The part without which messages come later, and all the same.
 ROUTING_PART = "routing"
@@ -40,14 +42,21 @@ class Front:
         self.doors = Doors(settings.limits)
         self._phase: str | None = "starting"
         self._health: Health = dict
+        # A proxy before a server on loopback brings it the world.
+        is_reached_by_others = (
+            not is_loopback(settings.host)
+            or bool(settings.trusted_proxies)
+            or settings.public_url is not None
+        )
         has_admin = settings.admin_port is not None
+        max_connections = _max_connections(CONNECTIONS if has_admin else 0)
         self.admin = AdminListener(Http(self._readiness, self._metrics, pages={}))
         self.listener = Listener(
             Http(
                 self._readiness,
                 self._metrics,
                 load_pages(settings.auth, settings.allowed_origins),
-                is_for_operators=not has_admin and is_loopback(settings.host),
+                is_for_operators=not has_admin and not is_reached_by_others,
             ),
             new_id=new_id,
             gate=gate,
@@ -55,7 +64,8 @@ class Front:
             proxies=TrustedProxies(settings.trusted_proxies),
             origins=Origins(settings.origins, is_local=settings.is_trusting),
             clock=clock,
-            max_connections=_max_connections() if "gateway" in settings.roles else 0,
+            max_connections=max_connections if "gateway" in settings.roles else 0,
+            max_sockets=max_connections + PAGE_SOCKETS,
             frame_rate=settings.limits.frames,
         )
         self._sources: list[Source] = [self.listener.measure]
@@ -89,7 +99,7 @@ class Front:
         return self._registry.render()
 
 
-def _max_connections() -> int:
+def _max_connections(admin_sockets: int) -> int:
     """Raise the limit of open files as far as allowed; what it leaves is for connections."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft < hard:
@@ -97,4 +107,4 @@ def _max_connections() -> int:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    return max(1, soft - RESERVED_FILES)
+    return max(1, soft - RESERVED_FILES - PAGE_SOCKETS - admin_sockets)

@@ -35,6 +35,7 @@ from landline.writer import Writer
 SWITCH_SECONDS = 0.000_5
 # With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
 STOP_SECONDS = 1.0
+ANSWERED_SECONDS = 1.0  # what is decided is written
 PARTS_CLOSE_SECONDS = 2.0
 
 if TYPE_CHECKING:
@@ -191,6 +192,7 @@ class Server:
         if exit_code == 0:
             log.info("draining", connections=self._hub.connection_count)
             await self._hub.drain()
+            await self._front.listener.finish(ANSWERED_SECONDS)
         self._front.close()
         ends.add(listening)
         for task in ends:
@@ -220,6 +222,7 @@ class Server:
             or (self._writer and self._writer.trouble)
             or self._retention.health(),
             ROUTING_PART: self._parts.directory.health() or self._parts.bus.health(),
+            **self._access.health(),
         }
 
     def _measure(self) -> Measured:

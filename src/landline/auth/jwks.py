@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-from landline.auth.keys import BadKey, KeySet, published_keys
+from landline.auth.keys import PUBLISHED, BadKey, KeySet, published_keys
 from landline.auth.tokens import KeysUnavailable
 from landline.backoff import Backoff
 from landline.observability.logging import get_logger
@@ -34,24 +34,35 @@ class PublishedKeys:
         self._fetch = fetch
         self._clock = clock
         self.keys: KeySet | None = None
-        self._asking = asyncio.Lock()
+        self._asking: asyncio.Task[None] | None = None
         self._asked_at = float("-inf")
         self.trouble: str | None = None
 
     async def keys_for(self, algorithm: str, kid: str | None) -> KeySet:
         """See `KeySource`."""
+        if algorithm not in PUBLISHED:
+            return KeySet(())
         if self.keys is None or not self.keys.find(algorithm, kid):
             await self._ask_unless_just_asked()
         if self.keys is None:
             raise KeysUnavailable(self.trouble or "the keys were not fetched yet")
+        if self.trouble is not None and not self.keys.find(algorithm, kid):
+            raise KeysUnavailable(self.trouble)  # it may be one that was published meanwhile
         return self.keys
+
+    async def look_again(self, keys: KeySet, kid: str | None) -> KeySet | None:
+        """See `KeySource`. Where keys have names, a wrong signature is no reason to ask."""
+        if kid is not None and keys.are_named:
+            return None
+        if keys is self.keys:
+            await self._ask_unless_just_asked()
+        return None if keys is self.keys else self.keys
 
     async def run(self) -> None:
         """Keep the set fresh, for ever."""
         backoff = Backoff(last_seconds=_LAST_BACKOFF_SECONDS)
         while True:
-            async with self._asking:
-                await self._ask()
+            await self._ask_once()
             if self.trouble is None:
                 backoff.reset()
                 await asyncio.sleep(FRESH_SECONDS)
@@ -59,10 +70,20 @@ class PublishedKeys:
                 await backoff.wait()
 
     async def _ask_unless_just_asked(self) -> None:
-        """Whoever waits while somebody asks has their answer as well."""
-        async with self._asking:
-            if self._clock.monotonic() - self._asked_at >= AGAIN_SECONDS:
-                await self._ask()
+        is_under_way = self._asking is not None
+        if is_under_way or self._clock.monotonic() - self._asked_at >= AGAIN_SECONDS:
+            await self._ask_once()
+
+    async def _ask_once(self) -> None:
+        """Whoever waits while somebody asks has their answer as well; and who asked may go."""
+        if self._asking is None:
+            self._asked_at = self._clock.monotonic()
+            self._asking = asyncio.create_task(self._ask(), name="keys")
+            self._asking.add_done_callback(self._asked)
+        await asyncio.shield(self._asking)
+
+    def _asked(self, _task: asyncio.Task[None]) -> None:
+        self._asking = None
 
     async def _ask(self) -> None:
         before = self.trouble
@@ -77,7 +98,6 @@ class PublishedKeys:
             if before is not None or self.keys is None:
                 log.info("keys_fetched", keys=len(keys))
             self.keys = keys
-        self._asked_at = self._clock.monotonic()
 
 
 def _usable(content: bytes) -> KeySet:

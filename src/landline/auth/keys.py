@@ -24,6 +24,9 @@ _RSA_BITS: Final = 2048
 # An issuer has a handful. More would only cost those who are asked which one it is.
 JWKS_KEYS: Final = 100
 
+# Whoever checks with a secret could sign with it: it is never published.
+PUBLISHED: Final = frozenset({"RS256", "ES256", "EdDSA"})
+
 _CERTIFICATE: Final = b"-----BEGIN CERTIFICATE-----"
 _PEM: Final = b"-----BEGIN "
 
@@ -54,6 +57,11 @@ class KeySet:
 
     def __len__(self) -> int:
         return len(self._keys)
+
+    @property
+    def are_named(self) -> bool:
+        """Say whether every key has a name, so that a token can say which one it means."""
+        return all(key.kid is not None for key in self._keys)
 
     @property
     def algorithms(self) -> frozenset[str]:

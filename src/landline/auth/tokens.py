@@ -21,11 +21,12 @@ from jwt.exceptions import (
 )
 from jwt.types import Options
 
-from landline.auth.keys import KeySet
+from landline.auth.keys import Key, KeySet
 from landline.auth.principal import Principal
 from landline.protocol.identity import BadName, check_user_name
 
-TOKEN_BYTES: Final = 8 * 1024
+# A frame with a token, which is the first one, has 8 KiB altogether.
+TOKEN_BYTES: Final = 8_000
 # Clocks of two machines differ. A session ends at `exp`, so what has expired longer ago than a
 # session may last beyond it is refused.
 LEEWAY_SECONDS: Final = 5.0
@@ -51,6 +52,10 @@ class BadToken(Exception):
     """A token that is not taken. `str(error)` says why, in words that hold nothing of it."""
 
 
+class UnknownKey(BadToken):
+    """A token of a key that is not known: it may have come a moment too early."""
+
+
 class KeysUnavailable(Exception):
     """Nobody can say whether a token is good: there are no keys yet."""
 
@@ -61,7 +66,12 @@ class KeySource(Protocol):
     async def keys_for(self, algorithm: str, kid: str | None) -> KeySet:
         """Return the keys that are good now; it looks again where none of them fits.
 
-        Raises: KeysUnavailable, where there never were any.
+        Raises: KeysUnavailable, where it cannot say whether there is one that fits.
+        """
+
+    async def look_again(self, keys: KeySet, kid: str | None) -> KeySet | None:
+        """None of these has signed a token. Return the keys that are good by now, where there may
+        be another one that this `kid` means; None where there is none.
         """
 
 
@@ -81,27 +91,9 @@ class FileKeys:
         """See `KeySource`."""
         return self._keys
 
-
-class KeySources:
-    """Several places at once: users' tokens of an issuer, and the backend's own, say."""
-
-    def __init__(self, sources: Sequence[KeySource]) -> None:
-        self._sources = sources
-
-    async def keys_for(self, algorithm: str, kid: str | None) -> KeySet:
-        """See `KeySource`. A place that has the key is enough; the others are not waited for."""
-        missing: KeysUnavailable | None = None
-        for source in self._sources:
-            try:
-                keys = await source.keys_for(algorithm, kid)
-            except KeysUnavailable as error:
-                missing = error
-                continue
-            if keys.find(algorithm, kid):
-                return keys
-        if missing is not None:
-            raise missing
-        return KeySet(())
+    async def look_again(self, _keys: KeySet, _kid: str | None) -> KeySet | None:
+        """See `KeySource`."""
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +114,11 @@ SERVICE_ROLE: Final = "service"
 class Tokens:
     """Checks tokens."""
 
-    def __init__(self, keys: KeySource, claims: Claims, wall_seconds: Callable[[], float]) -> None:
-        self._keys = keys
+    def __init__(
+        self, sources: Sequence[KeySource], claims: Claims, wall_seconds: Callable[[], float]
+    ) -> None:
+        """`sources`: where keys are, e.g. the backend's own in a file and those of an issuer."""
+        self._sources = sources
         self._claims = claims
         self._wall_seconds = wall_seconds
 
@@ -134,17 +129,37 @@ class Tokens:
         if not _SHAPE.fullmatch(token):
             raise BadToken("this is not a signed JSON Web Token")
         algorithm, kid = _header(token)
-        keys = (await self._keys.keys_for(algorithm, kid)).find(algorithm, kid)
-        if not keys:
-            raise BadToken("the token is signed with a key or an algorithm that is not known here")
-        return self._principal(self._verified(token, [key.material for key in keys], algorithm))
+        missing: KeysUnavailable | None = None
+        is_known = False
+        for source in self._sources:
+            try:
+                keys = await source.keys_for(algorithm, kid)
+                found = self._claims_of(token, algorithm, keys.find(algorithm, kid))
+                if found is None and (others := await source.look_again(keys, kid)) is not None:
+                    found = self._claims_of(token, algorithm, others.find(algorithm, kid))
+            except KeysUnavailable as error:  # another source may know it
+                missing = error
+                continue
+            if found is not None:
+                return self._principal(found)
+            is_known = is_known or bool(keys.find(algorithm, kid))
+        if missing is not None:
+            raise missing
+        if is_known:
+            raise BadToken("the token's signature is wrong")
+        raise UnknownKey("the token is signed with a key or an algorithm that is not known here")
 
-    def _verified(self, token: str, materials: list[Any], algorithm: str) -> Mapping[str, Any]:
-        """Return the claims of a token that one of these keys has signed. Raises: BadToken."""
-        for material in materials:
+    def _claims_of(
+        self, token: str, algorithm: str, keys: Sequence[Key]
+    ) -> Mapping[str, Any] | None:
+        """Return the claims of a token that one of these keys has signed; None where none has.
+
+        Raises: BadToken.
+        """
+        for key in keys:
             with suppress(InvalidSignatureError):
-                return self._decoded(token, material, algorithm)
-        raise BadToken("the token's signature is wrong")
+                return self._decoded(token, key.material, algorithm)
+        return None
 
     def _decoded(self, token: str, material: Any, algorithm: str) -> Mapping[str, Any]:
         try:

@@ -9,6 +9,7 @@ ClientError
 │   └── ClosedByAdministrator   somebody has closed this user's sessions
 ├── TokenUnavailable    there is no token now; trying again later may work
 ├── MessageRejected     this message is certainly not in the log and never will be
+├── MessageUncertain    given up: the server refuses it now, and an earlier try may be in the log
 ├── SendTimeout         no answer yet; the client goes on sending the message
 ├── OutboxInUse         another process has the outbox file open
 ├── ForeignOutbox       the outbox file belongs to another user or another server
@@ -75,6 +76,19 @@ class MessageRejected(ClientError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class MessageUncertain(ClientError):
+    """The server refuses a message now, and an earlier try of it may be in the log. The client has
+    given it up; whether it is sent stays unknown.
+
+    `code` is one of the protocol's error codes: `forbidden`.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}; it is unknown whether an earlier try was sent")
         self.code = code
         self.reason = reason
 

@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from landline.client.errors import ClientError, MessageRejected
+from landline.client.errors import ClientError, MessageRejected, MessageUncertain
 from landline.client.events import Acceptance, Accepted, Event, Rejected
 from landline.client.outbox import Draft, Outbox
 from landline.client.pace import Pace
@@ -23,6 +23,9 @@ NOT_KEPT = "not_kept"
 
 _log = logging.getLogger("landline.client")
 
+# Tries of what must not be repeated any more, and may be in the log. Its original has arrived by
+# then, after some seconds, if it ever does.
+_FORBIDDEN_TRIES = 5
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
 
 
@@ -81,8 +84,8 @@ class Outgoing:
         """The caller waits no longer for this answer, which may have come in the same moment."""
         send.is_awaited = False
         problem = send.answer.exception() if send.answer.done() else None
-        if isinstance(problem, MessageRejected):
-            self._tell(Rejected(send.draft.to, send.draft.content, problem.code, problem.reason))
+        if isinstance(problem, MessageRejected | MessageUncertain):
+            self._tell(_rejected(send.draft, problem))
         elif problem is not None and not send.is_kept:
             self._tell_unkept(send, problem)
 
@@ -186,8 +189,13 @@ class Outgoing:
         if send is None:
             return
         if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
-            self._reject(send, refusal.code, refusal.reason)
+            self._reject(send, MessageRejected(refusal.code, refusal.reason))
             return
+        if refusal.code == ErrorCode.FORBIDDEN:
+            send.forbidden += 1
+            if send.forbidden >= _FORBIDDEN_TRIES:
+                self._reject(send, MessageUncertain(refusal.code, refusal.reason))
+                return
         if refusal.code == ErrorCode.TOO_FAST:
             self._pace.too_fast(asyncio.get_running_loop().time(), refusal.asked_seconds)
         if refusal.outcome != Outcome.REJECTED:
@@ -196,18 +204,18 @@ class Outgoing:
         self._lines.refused(send, refusal.asked_seconds)
         self._has_work.set()
 
-    def _reject(self, send: UnansweredSend, code: str, reason: str) -> None:
-        """A draft will never be in the log. It is forgotten only if the program is told."""
+    def _reject(self, send: UnansweredSend, problem: MessageRejected | MessageUncertain) -> None:
+        """A draft is not tried any more. It is forgotten only if the program is told."""
         draft = send.draft
         if not send.is_awaited:
             if self._on_event is not None:
                 # First of all this: when it raises, the draft is still kept.
-                self._on_event(Rejected(draft.to, draft.content, code, reason))
+                self._on_event(_rejected(draft, problem))
             else:
-                _log.warning("a kept message to %r was rejected: %s: %s", draft.to, code, reason)
+                _log.warning("a kept message to %r was rejected: %s", draft.to, problem)
         self._settle(draft.ref, is_forgotten=send.is_awaited or self._on_event is not None)
         if not send.answer.done():
-            send.fail(MessageRejected(code, reason))
+            send.fail(problem)
 
     def _settle(self, ref: str | None, *, is_forgotten: bool = True) -> UnansweredSend | None:
         """A draft is answered: return its send, for the last time."""
@@ -263,3 +271,8 @@ class Outgoing:
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:
             self._on_event(event)
+
+
+def _rejected(draft: Draft, problem: MessageRejected | MessageUncertain) -> Rejected:
+    is_certain = isinstance(problem, MessageRejected)
+    return Rejected(draft.to, draft.content, problem.code, problem.reason, is_certain)

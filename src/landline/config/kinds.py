@@ -20,6 +20,7 @@ ALL_ROLES: Final = ("gateway", "writer")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
 _BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
 _TEXT_CHARACTERS: Final = 256
+_CLAIM_CHARACTERS: Final = 64
 _SHORTEST_SECONDS: Final = 0.001
 _LONGEST_SECONDS: Final = 24 * 3600.0
 _DAY_SECONDS: Final = 24 * 3600.0
@@ -105,13 +106,17 @@ def _networks(text: str) -> tuple[Network, ...]:
     return tuple(map(parse_network, _items(text)))
 
 
-def _text(text: str) -> str:
-    if not 1 <= len(text) <= _TEXT_CHARACTERS or text != text.strip():
+def _text(text: str, most: int = _TEXT_CHARACTERS) -> str:
+    if not 1 <= len(text) <= most or text != text.strip():
         raise UnfitValue(
-            "is not such a text",
-            f"give 1 to {_TEXT_CHARACTERS} characters, with no blank at either end",
+            "is not such a text", f"give 1 to {most} characters, with no blank at either end"
         )
     return text
+
+
+def _claim(text: str) -> str:
+    # It is named to clients, in a close frame that has room for so much.
+    return _text(text, _CLAIM_CHARACTERS)
 
 
 def _rate(text: str) -> float:
@@ -179,6 +184,7 @@ PUBLIC_URL = ValueKind("URL", parse_public_url)
 WEB_URL = ValueKind("URL", parse_web_url)
 NETWORKS = ValueKind("NETWORK,...", _networks, toml=(str, list))
 TEXT = ValueKind("TEXT", _text)
+CLAIM = ValueKind("TEXT", _claim)
 RATE = ValueKind("NUMBER", _rate, toml=(int, float, str))
 BYTES_RATE = ValueKind("BYTES", _bytes_rate, toml=(int, str))
 COUNT = ValueKind("NUMBER", _count, toml=(int, str))

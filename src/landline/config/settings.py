@@ -13,7 +13,7 @@ from landline.config.hosts import is_loopback
 from landline.config.limits import NO_LIMITS, USUAL_LIMITS, Limits
 from landline.config.networks import Network
 from landline.config.option import Option, option, unset
-from landline.config.urls import PublicUrl
+from landline.config.urls import PublicUrl, is_plain_beyond_loopback
 from landline.config.values import SecretUrl
 
 LISTEN: Final = "Where the server listens"
@@ -67,7 +67,7 @@ class Settings:
         LISTEN,
         kinds.FILE,
         "none",
-        "PEM file with the certificate and its chain; read anew on SIGHUP",
+        "PEM file with the certificate and its chain; read again on SIGHUP",
     )
     tls_key: Path | None = unset(LISTEN, kinds.FILE, "none", "PEM file with the certificate's key")
     trusted_proxies: tuple[Network, ...] = option(
@@ -85,7 +85,8 @@ class Settings:
         kinds.PORT,
         "none",
         "a listener of its own for /metrics and the details of /readyz; without it they are at the"
-        " main one where that is on loopback, and nowhere where it is not",
+        " main one where that is on loopback, without --trusted-proxies and --public-url, and"
+        " nowhere otherwise",
     )
 
     auth: str = option(
@@ -105,21 +106,24 @@ class Settings:
         ACCESS,
         kinds.FILE,
         "none",
-        "PEM file with the public key of who signs tokens (RS256, ES256, EdDSA)",
+        "PEM file with the public key of whoever signs tokens (RS256, ES256, EdDSA)",
     )
     jwks_url: SecretUrl | None = unset(
         ACCESS, kinds.WEB_URL, "none", "where the issuer of tokens publishes its keys"
     )
     jwt_issuer: str | None = unset(ACCESS, kinds.TEXT, "any", "the iss that a token must have")
     jwt_audience: str | None = unset(
-        ACCESS, kinds.TEXT, "none", "the aud that a token must have; a token with one needs it"
-    )
-    jwt_user_claim: str = option(ACCESS, kinds.TEXT, "sub", "the claim that names the user")
-    jwt_role_claim: str = option(
         ACCESS,
         kinds.TEXT,
+        "none",
+        "the aud that a token must have; without it tokens with an aud are refused",
+    )
+    jwt_user_claim: str = option(ACCESS, kinds.CLAIM, "sub", "the claim that names the user")
+    jwt_role_claim: str = option(
+        ACCESS,
+        kinds.CLAIM,
         "role",
-        "the claim that says service where it is the product's own backend",
+        "the claim whose value service marks the product's own backend",
     )
     allowed_origins: frozenset[str] = option(
         ACCESS,
@@ -142,7 +146,8 @@ class Settings:
         ACCESS,
         kinds.one_of("closed", "open"),
         "closed",
-        "closed refuses the message where --authorize-url does not answer, open lets it through",
+        "what becomes of a message when --authorize-url does not answer: closed refuses it, open"
+        " lets it through",
     )
 
     limit_messages: float | None = unset(
@@ -273,6 +278,12 @@ class Settings:
                 f"--host {self.host} without TLS: tokens and messages go there in plain text; add"
                 " --tls-cert and --tls-key, or name the proxy that ends TLS in --trusted-proxies"
             )
+        for flag, url, harm in (
+            ("jwks-url", self.jwks_url, "whoever is on the way can publish keys, and be any user"),
+            ("authorize-url", self.authorize_url, "whoever is on the way can answer"),
+        ):
+            if url is not None and is_plain_beyond_loopback(url):
+                cautions.append(f"--{flag} {url} without TLS: {harm}; give an https:// address")
         return tuple(cautions)
 
     @property

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from landline.config import postgres_parameters, redis_parameters
-from landline.config.hosts import is_host_and_port, is_port
+from landline.config.hosts import is_host_and_port, is_loopback, is_port
 from landline.config.origins import parse_origin
 from landline.config.values import SecretUrl, UnfitValue
 
@@ -129,6 +129,12 @@ def parse_web_url(text: str) -> SecretUrl:
     if not is_host_and_port(where.partition("/")[0], needs_port=False):
         raise _bad_place("https://host/path")
     return SecretUrl(text)
+
+
+def is_plain_beyond_loopback(url: SecretUrl) -> bool:
+    """Say whether what is asked there can be read, and changed, by others on the way."""
+    split = urlsplit(url.reveal())
+    return split.scheme == "http" and not is_loopback(split.hostname or "")
 
 
 def _split_url(text: str, *schemes: str) -> tuple[str, dict[str, list[str]]]:

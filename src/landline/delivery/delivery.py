@@ -28,7 +28,7 @@ from landline.delivery.decisions import (
     Transmit,
     Unregister,
 )
-from landline.delivery.flights import Bar, Flight, ReceiptBatch
+from landline.delivery.flights import Bar, Flight, Held, ReceiptBatch
 from landline.delivery.memory import Memory
 from landline.delivery.rates import Rates
 from landline.delivery.receipts import Receipts, Told
@@ -150,6 +150,12 @@ class Delivery:
         session.intake.resumed_at = self._clock.monotonic()
         session.resume()
 
+    def reading(self, session_id: str, is_read: bool) -> None:
+        """The connection is read from now on, or is not, for whatever reason."""
+        if session := self._sessions.get(session_id):
+            session.intake.is_unread = not is_read
+            session.intake.resumed_at = self._clock.monotonic()
+
     def left_unread(self, session_id: str, since: float) -> None:
         """What this session has sent until now may have waited since then."""
         if session := self._sessions.get(session_id):
@@ -163,15 +169,15 @@ class Delivery:
 
     # Frames ----------------------------------------------------------------------------------
 
-    def receive(self, session_id: str, frame: ClientFrame, bar: Bar | None = None) -> None:
-        """A client has sent a good frame. `bar`: why its message must not be appended."""
+    def receive(self, session_id: str, frame: ClientFrame) -> None:
+        """A client has sent a good frame."""
         session = self._sessions.get(session_id)
         if session is None:
             return
         session.intake.take_good()
         match frame:
             case Send():
-                self._sends.take(session, frame, bar)
+                self._sends.take(session, frame)
             case Ack():
                 self._acknowledge(session, frame.ids)
             case Ping():
@@ -179,36 +185,31 @@ class Delivery:
             case _:
                 assert_never(frame)
 
-    def hold(self, session_id: str) -> None:
-        """The connection is not read from now on: somebody is asked about a send of it."""
-        if session := self._sessions.get(session_id):
-            session.intake.is_held = True
+    def begin_post(self, post_id: str, user: str, *, is_limited: bool = True) -> None:
+        """A request has come with a message. Its answer is a `Transmit` to this id."""
+        self._senders[post_id] = Post(post_id, user)
+        self._senders[post_id].intake.is_limited = is_limited
 
-    def release(self, session_id: str, since: float) -> None:
-        """It is read again soon. The send, which follows, has waited since then."""
-        if session := self._sessions.get(session_id):
-            session.intake.is_held = False
-            session.intake.read_late(since, self._clock.monotonic())
-
-    def post(
-        self,
-        post_id: str,
-        user: str,
-        send: Send,
-        *,
-        is_limited: bool = True,
-        bar: Bar | None = None,
-        since: float | None = None,
-    ) -> None:
-        """A request has come with a message. Its answer is a `Transmit` to this id.
-
-        `bar`: why it must not be appended. `since`: it has waited since then.
+    def hold(self, sender_id: str, send: Send) -> Held | None:
+        """A session or a post has sent what somebody has to be asked about. Returns what to
+        `let_go` of, right before `send`; None: there is nothing to ask.
         """
-        post = self._senders[post_id] = Post(post_id, user)
-        post.intake.is_limited = is_limited
-        if since is not None:
-            post.intake.read_late(since, self._clock.monotonic())
-        self._sends.take(post, send, bar)
+        sender = self._senders.get(sender_id)
+        return None if sender is None else self._sends.hold(sender, send)
+
+    def let_go(self, held: Held) -> None:
+        """It is known whether it may be appended, or nobody waits for that any more."""
+        self._sends.let_go(held)
+
+    def send(
+        self, sender_id: str, send: Send, bar: Bar | None = None, since: float | None = None
+    ) -> None:
+        """A session or a post has sent a message. `bar`: why it must not be appended. `since`: from
+        when on it was held.
+        """
+        if sender := self._senders.get(sender_id):
+            sender.intake.take_good()
+            self._sends.take(sender, send, bar, since)
 
     def end_post(self, post_id: str) -> None:
         """The request is answered, or nobody waits for the answer any more. The send goes on."""

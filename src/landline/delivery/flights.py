@@ -13,6 +13,13 @@ FLIGHTS = 32_768
 FLIGHT_BYTES = 32 * 1024 * 1024
 
 
+class Held(NamedTuple):
+    """A send that waits until it is known whether it may be appended, and since when."""
+
+    message_id: str
+    since: float
+
+
 class Bar(NamedTuple):
     """Why a message must not be appended, though nothing is wrong with it."""
 
@@ -34,7 +41,7 @@ class Waiter:
 class Flight:
     """A message between its send and its answer.
 
-    `started_at`: when the send was taken. `appended`: the log has it, and the store has not said
+    `started_at`: when the send was read. `appended`: the log has it, and the store has not said
     yet whether that is the position which counts. `bar`: why this repeat is looked for and not
     appended; None where it may be.
     """

@@ -30,3 +30,5 @@ class Post:
         self.id = id
         self.user = user
         self.intake = Intake()
+        # That its client has left may be seen late, or never: nobody reads what else it says.
+        self.intake.is_unread = True

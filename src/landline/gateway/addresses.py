@@ -26,14 +26,22 @@ _HOST_BITS: Final = 64
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Where a request comes from. `is_trusted`: its peer is a trusted proxy, whose word counts."""
+    """Where a request comes from. `is_trusted`: its peer is a trusted proxy, whose word counts;
+    `is_silent`: and it names no client.
+    """
 
     address: Address | None
     is_trusted: bool
+    is_silent: bool = False
 
     @property
     def place(self) -> str:
-        """Return what limits count by: the address, of version 6 its network."""
+        """Return what limits count by: the address, of version 6 its network. It is empty, and
+        nothing is counted, where a trusted proxy has not said whose request it passes on: all its
+        users would share one limit.
+        """
+        if self.is_silent:
+            return ""
         if self.address is None:
             return "unknown"
         if self.address.version == 4:
@@ -63,8 +71,8 @@ class TrustedProxies:
                 break
             address = before
             if not self._trusts(before):
-                break
-        return Caller(address, is_trusted=True)
+                return Caller(address, is_trusted=True)
+        return Caller(address, is_trusted=True, is_silent=True)
 
     def _trusts(self, address: Address) -> bool:
         return any(

@@ -12,10 +12,12 @@ from landline.gateway.asgi import Runner
 from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.reception import ForTheApplication, Peer
-from landline.gateway.request_facts import shown_peer
+from landline.gateway.request_facts import facts_of, shown_peer
 from landline.observability.logging import get_logger
 
 _BACKLOG: Final = 128
+# Probes and a few people. Their files are set aside (`app/front.py`).
+CONNECTIONS: Final = 64
 
 log = get_logger(__name__)
 
@@ -60,6 +62,8 @@ class AdminListener:
 
     def came(self, connection: HttpConnection, _peer: Peer) -> bool:
         """See `Reception`."""
+        if len(self._connections) >= CONNECTIONS:
+            return False
         self._connections.add(connection)
         return True
 
@@ -74,7 +78,6 @@ def _note(request: Asked, refused: RequestRefused) -> None:
         status=int(refused.status),
         reason=refused.reason,
         peer=shown_peer(request.client),
-        method=request.method,
-        path=request.url.path,
+        **facts_of(request),
         listener="admin",
     )

@@ -18,7 +18,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.server import ServerState
 
 from landline.api.http import RequestRefused
-from landline.gateway.http_request import HEAD_BYTES, Request
+from landline.gateway.http_request import BODY_BYTES, HEAD_BYTES, Request, body_too_large
 
 Application = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]],
@@ -139,9 +139,9 @@ class Exchange:
         """The socket takes more again."""
         self._protocol.resume_writing()
 
-    def lost(self, error: Exception | None) -> None:
-        """The connection is gone: the application hears of it."""
-        self._protocol.connection_lost(error)
+    def lost(self) -> None:
+        """The connection is gone, or is no longer for requests: the application hears of it."""
+        self._protocol.connection_lost(None)  # of an error uvicorn would keep its timers
 
 
 class _Protocol(H11Protocol):
@@ -149,6 +149,7 @@ class _Protocol(H11Protocol):
 
     def __init__(self, runner: Runner, line: Line) -> None:
         super().__init__(runner.config, runner.state, {})
+        self.conn = _Bounded(h11.SERVER, runner.config.h11_max_incomplete_event_size or HEAD_BYTES)
         self._line = line
 
     def _should_upgrade(self) -> bool:
@@ -165,8 +166,28 @@ class _Protocol(H11Protocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
+        # The line has a timer of its own. This one would go off on what the line is by then: a
+        # WebSocket, or nothing.
+        self._unset_keepalive_if_required()
         if not self._line.is_closing():
             self._line.answered()
+
+
+class _Bounded(h11.Connection):
+    """Takes no body above the limit, whatever its chunks cost on the way."""
+
+    _body_bytes = 0
+
+    def next_event(self) -> Any:
+        """See h11. Raises: RequestRefused."""
+        event = super().next_event()
+        if isinstance(event, h11.Request):
+            self._body_bytes = 0
+        elif isinstance(event, h11.Data):
+            self._body_bytes += len(event.data)
+            if self._body_bytes > BODY_BYTES:
+                raise body_too_large()
+        return event
 
 
 class _Pipe:

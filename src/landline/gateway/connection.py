@@ -8,7 +8,7 @@ from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
 from landline.auth.principal import Principal
 from landline.gateway.fragments import BadFragment, Fragments, Frame
-from landline.gateway.goodbyes import NO_CLOSE_FRAME, answer_to, goodbye_heard
+from landline.gateway.goodbyes import NO_CLOSE_FRAME, answer_to, code_said, fitting, goodbye_heard
 from landline.gateway.heartbeat import Heartbeat
 from landline.gateway.owner import Owner
 from landline.gateway.pace import Pace
@@ -26,6 +26,7 @@ WRITE_LOW_BYTES = 64 * 1024
 WRITE_LIMIT_BYTES = 1024 * 1024
 
 CLOSE_WITHIN_SECONDS = 3.0
+UNKNOWN_WITHIN_SECONDS = 1.0  # it has not signed in
 
 # A socket that has been read for so long, and had nothing, was empty.
 EMPTY_AFTER_SECONDS = 0.5
@@ -92,6 +93,11 @@ class Connection(WSListener):
         """Return whose it is, once that is known."""
         assert self.principal is not None, "it has signed in"
         return self.principal.user
+
+    @property
+    def is_closing(self) -> bool:
+        """Say whether it has said goodbye, or is gone."""
+        return self._transport is None or self._closing is not None
 
     @property
     def was_open(self) -> bool:
@@ -170,9 +176,9 @@ class Connection(WSListener):
         if transport is None or self._closing is not None:
             return
         self._close_code = int(code)
-        transport.send_close(WSCloseCode(code) if code < 4000 else code, reason)  # type: ignore[arg-type]
-        loop = asyncio.get_running_loop()
-        self._closing = loop.call_later(CLOSE_WITHIN_SECONDS, self.abort)
+        transport.send_close(WSCloseCode(code) if code < 4000 else code, fitting(reason))  # type: ignore[arg-type]
+        within_seconds = CLOSE_WITHIN_SECONDS if self.principal else UNKNOWN_WITHIN_SECONDS
+        self._closing = asyncio.get_running_loop().call_later(within_seconds, self.abort)
         self._apply_reading()
 
     def abort(self) -> None:
@@ -256,10 +262,8 @@ class Connection(WSListener):
         """The socket is gone. What waits was not answered, so its sender will say it again."""
         self._transport = None
         self._inbox.clear()
-        if self._close_code == NO_CLOSE_FRAME and transport.is_close_frame_sent:
-            sent = transport.close_handshake.sent  # by picows itself: the frame was broken
-            assert sent is not None
-            self._close_code = int(sent.code)  # type: ignore[call-overload]  # an IntEnum
+        if self._close_code == NO_CLOSE_FRAME:  # or picows itself has said it: a frame was broken
+            self._close_code = code_said(transport)
         for timer in (self._closing, self._pace_timer, self._sign_in):
             if timer is not None:
                 timer.cancel()
@@ -335,6 +339,7 @@ class Connection(WSListener):
         except NotSignedIn as error:
             self._end(CloseCode.NOT_AUTHENTICATED, str(error))
         else:
+            sign_in.cancel()  # from now on it is we who take our time
             self.pause(Pause.SIGN_IN)
             self._owner.lobby.show(self, token)
 
@@ -366,8 +371,7 @@ class Connection(WSListener):
             self._close_code, code = answer_to(payload)
             transport.send_close(code)  # type: ignore[arg-type]  # an enum in the stub alone
             # TLS waits for the peer's goodbye.
-            loop = asyncio.get_running_loop()
-            self._closing = loop.call_later(CLOSE_WITHIN_SECONDS, self.abort)
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_WITHIN_SECONDS, self.abort)
         transport.disconnect()
 
     def _apply_reading(self) -> None:
@@ -381,10 +385,12 @@ class Connection(WSListener):
         should_pause = bool(self._inbox) or self._is_paused()
         if should_pause and underlying.is_reading():
             underlying.pause_reading()
+            self._owner.reading(self, False)
             if self._unread_since is None:
                 self._unread_since = self._owner.clock.monotonic()
         elif not should_pause and not underlying.is_reading() and not underlying.is_closing():
             underlying.resume_reading()
+            self._owner.reading(self, True)
             self._read_again_at = self._owner.clock.monotonic()
 
     def _tell_unread(self) -> None:

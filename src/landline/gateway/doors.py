@@ -47,7 +47,7 @@ class Doors:
     def knock(self, place: str, now: float) -> float:
         """Count a handshake. Returns 0.0, or how many seconds it came too early."""
         rate = self._limits.handshakes
-        if not rate:
+        if not rate or not place:
             return 0.0
         bucket = self._handshakes.get(place)
         if bucket is None:
@@ -56,6 +56,13 @@ class Doors:
         if not wait_seconds:
             bucket.take(1, now)
         return wait_seconds
+
+    def seconds_until_heard(self, place: str, now: float) -> float:
+        """Return how long nobody of an address is heard, because they knocked too often; mostly
+        0.0. It counts nothing.
+        """
+        bucket = self._handshakes.get(place)
+        return bucket.seconds_until(1, now) if bucket is not None else 0.0
 
     def enter(self, place: str) -> bool:
         """A connection wants to stay. Returns False where its address has too many."""
@@ -80,7 +87,7 @@ class Doors:
 
 
 def _add_one(counts: Counter[str], name: str, most: int) -> bool:
-    if most and counts[name] >= most:
+    if most and name and counts[name] >= most:
         return False
     counts[name] += 1
     return True

@@ -3,6 +3,7 @@
 The one place that decides it, for WebSockets and requests alike.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -10,9 +11,11 @@ from typing import Final
 
 from landline.api.http import RequestRefused
 from landline.auth.principal import Principal
-from landline.auth.tokens import BadToken, KeysUnavailable, Tokens
+from landline.auth.tokens import LEEWAY_SECONDS, BadToken, KeysUnavailable, Tokens, UnknownKey
 from landline.protocol.identity import BadName, check_user_name
 
+# The keys of the issuer may have to be fetched first.
+CHECK_SECONDS: Final = 10.0
 # RFC 6750, section 3: how a client learns what is wanted here.
 _CHALLENGE: Final = {"WWW-Authenticate": "Bearer"}
 _BAD_TOKEN: Final = {"WWW-Authenticate": 'Bearer error="invalid_token"'}
@@ -69,10 +72,14 @@ class Gatekeeper:
         """
         assert self._tokens is not None, "a token is looked at with jwt alone"
         try:
-            principal = await self._tokens.check(token)
+            async with asyncio.timeout(CHECK_SECONDS):
+                principal = await self._tokens.check(token)
         except BadToken as error:
-            raise RequestRefused(HTTPStatus.UNAUTHORIZED, str(error), _BAD_TOKEN) from None
-        except KeysUnavailable:
+            is_early = isinstance(error, UnknownKey)  # the keys are looked for again in a moment
+            raise RequestRefused(
+                HTTPStatus.UNAUTHORIZED, str(error), _BAD_TOKEN, is_passing=is_early
+            ) from None
+        except (KeysUnavailable, TimeoutError):
             raise RequestRefused(
                 HTTPStatus.SERVICE_UNAVAILABLE,
                 "tokens cannot be checked now; try again soon",
@@ -83,6 +90,13 @@ class Gatekeeper:
                 HTTPStatus.FORBIDDEN, "username is another one than the token's user"
             )
         return principal
+
+
+def check_expiry(principal: Principal, now_ms: int) -> None:
+    """Look at the time again, after a wait. Raises: RequestRefused, where the token has expired."""
+    expires_at = principal.expires_at
+    if expires_at is not None and now_ms >= (expires_at + LEEWAY_SECONDS) * 1000:
+        raise RequestRefused(HTTPStatus.UNAUTHORIZED, "the token has expired", _BAD_TOKEN)
 
 
 def claimed_name(shown: Shown) -> str | None:

@@ -1,4 +1,4 @@
-"""Close frames of the peer (RFC 6455, section 7.4): which code is noted, and which is answered."""
+"""Close frames (RFC 6455, section 7.4): which code is noted, which is answered, what fits in."""
 
 from typing import Final
 
@@ -12,6 +12,8 @@ _PEERS_CLOSE_CODES: Final = frozenset({*range(1000, 1004), *range(1007, 1015), *
 NO_CODE: Final = 1005
 NO_CLOSE_FRAME: Final = 1006
 _NORMAL: Final = 1000
+# A control frame has 125 bytes at the most (RFC 6455, section 5.5), and two are the code.
+_REASON_BYTES: Final = 123
 
 
 def answer_to(payload: bytes) -> tuple[int, int]:
@@ -32,3 +34,17 @@ def goodbye_heard(transport: WSTransport) -> bytes | None:
         return None
     code = int(handshake.recv.code)  # type: ignore[call-overload]  # an IntEnum; 0: it was empty
     return code.to_bytes(2, "big") if code else b""
+
+
+def code_said(transport: WSTransport) -> int:
+    """Return the code of the close frame that was sent to the peer."""
+    if not transport.is_close_frame_sent:
+        return NO_CLOSE_FRAME
+    sent = transport.close_handshake.sent
+    assert sent is not None
+    return int(sent.code)  # type: ignore[call-overload,no-any-return]  # an IntEnum
+
+
+def fitting(reason: str) -> str:
+    """Return as much of a reason as a close frame takes."""
+    return reason.encode(errors="replace")[:_REASON_BYTES].decode(errors="ignore")

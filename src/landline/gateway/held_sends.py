@@ -8,9 +8,10 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from landline.delivery import Delivery
+from landline.delivery.flights import Held
 from landline.gateway.connection import Connection
 from landline.gateway.pauses import Pause
-from landline.gateway.permissions import BARS, Permissions, Verdict
+from landline.gateway.permissions import BARS, Permissions
 from landline.protocol.client_frames import Send
 
 
@@ -41,27 +42,19 @@ class HeldSends:
         assert principal is not None, "it is known whose it is"
         verdict = self._permissions.recall(principal.user, send.to, is_service=principal.is_service)
         if verdict is not None:
-            self._pass_on(connection.session, send, verdict)
-            return
-        self._count += 1
-        connection.pause(Pause.QUESTION)
-        self._delivery.hold(connection.session)
-        self._spawn(self._find_out(connection, send))
+            self._delivery.send(connection.session, send, BARS[verdict])
+        elif (held := self._delivery.hold(connection.session, send)) is not None:
+            self._count += 1
+            connection.pause(Pause.QUESTION)
+            self._spawn(self._find_out(connection, send, held))
 
-    async def _find_out(self, connection: Connection, send: Send) -> None:
-        since = self._permissions.clock.monotonic()
+    async def _find_out(self, connection: Connection, send: Send, held: Held) -> None:
         try:
             verdict = await self._permissions.find_out(connection.user, send.to)
-            # A session that has ended meanwhile is one that the heart does not know.
-            self._delivery.release(connection.session, since)
-            self._pass_on(connection.session, send, verdict)
         finally:
             self._count -= 1
+            self._delivery.let_go(held)
+        # A session that has ended meanwhile is one that the heart does not know.
+        self._delivery.send(connection.session, send, BARS[verdict], held.since)
         connection.resume(Pause.QUESTION)
         self._happened()
-
-    def _pass_on(self, session: str, send: Send, verdict: Verdict) -> None:
-        if (bar := BARS[verdict]) is None:
-            self._delivery.receive(session, send)
-        else:
-            self._delivery.receive(session, send, bar)

@@ -14,7 +14,13 @@ from typing import Any, Final, cast
 from landline.api.http import HttpResponse, RequestRefused
 from landline.gateway.asgi import IDLE_SECONDS, Exchange
 from landline.gateway.head_reader import HeadReader
-from landline.gateway.http_request import HEAD_BYTES, Request, read_head
+from landline.gateway.http_request import (
+    BODY_BYTES,
+    HEAD_BYTES,
+    Request,
+    body_too_large,
+    read_head,
+)
 from landline.gateway.reception import Admission, ForTheApplication, Peer, Reception
 from landline.gateway.request_facts import request_facts, shown_peer
 from landline.observability.logging import get_logger
@@ -30,7 +36,6 @@ EARLY_BYTES: Final = 8 * 1024
 RESPONSE_SECONDS: Final = 30.0
 ANSWER_SECONDS: Final = 60.0
 BODY_SECONDS: Final = 10.0
-BODY_BYTES: Final = 64 * 1024
 # A body in chunks, with what stands around them.
 _CHUNKED_BYTES: Final = 2 * BODY_BYTES
 
@@ -105,8 +110,6 @@ class HttpConnection(asyncio.Protocol):
             return self._can_half_close()
         if self._deciding is not None:
             self._deciding.cancel()
-        if self._received.strip(b"\r\n") and self._reads is _Reads.HEAD:
-            self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request is incomplete"))
         return False
 
     def pause_writing(self) -> None:
@@ -129,7 +132,7 @@ class HttpConnection(asyncio.Protocol):
         self._leave()
         self._transport = None
         if self._exchange is not None:
-            self._exchange.lost(error)
+            self._exchange.lost()
 
     def abort(self) -> None:
         """Hang up at once."""
@@ -157,7 +160,9 @@ class HttpConnection(asyncio.Protocol):
         if self._has_ended and not self._received:
             self.finish()
             return
-        self._wait(IDLE_SECONDS, self._time_is_up)
+        # What has come already is the beginning of a request, which may not take as long.
+        self._wait(HANDSHAKE_SECONDS if self._received else IDLE_SECONDS, self._time_is_up)
+        self.resume_reading()
         if self._received:
             asyncio.get_running_loop().call_soon(self._go_on)
 
@@ -195,6 +200,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _go_on(self) -> None:
         """Take what has come, as far as it goes."""
+        if self._transport is None:
+            return
         try:
             if self._reads is _Reads.HEAD:
                 self._take_head()
@@ -205,6 +212,15 @@ class HttpConnection(asyncio.Protocol):
         is_busy = self._reads in (_Reads.NOTHING, _Reads.WAIT)
         if is_busy and len(self._received) > HEAD_BYTES + EARLY_BYTES:
             self.pause_reading()
+        if self._has_ended and self._reads is _Reads.HEAD and not self.is_closing():
+            self._end()
+
+    def _end(self) -> None:
+        """Nothing more comes: what is here is no whole request."""
+        if self._received.strip(b"\r\n"):
+            self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request is incomplete"))
+        else:
+            self.finish()
 
     def _take_head(self) -> None:
         self._path = ""
@@ -220,6 +236,7 @@ class HttpConnection(asyncio.Protocol):
             self._begin(request)
         elif isinstance(decided, Coroutine):
             self._reads = _Reads.WAIT
+            self._wait(HANDSHAKE_SECONDS, self._time_is_up)  # from now on it is we who take it
             self._deciding = asyncio.create_task(self._decide(decided))
         else:
             self._admit(decided)
@@ -245,6 +262,10 @@ class HttpConnection(asyncio.Protocol):
         self._received.clear()
         self._leave()
         transport.resume_reading()
+        self._transport = None  # it is the WebSocket's now
+        if self._exchange is not None:  # of requests before
+            self._exchange.lost()
+            self._exchange = None
         admission.take_over(transport, early)
 
     def _begin(self, request: Request) -> None:
@@ -252,7 +273,7 @@ class HttpConnection(asyncio.Protocol):
         self._is_chunked = request.header("transfer-encoding") is not None
         length = int(request.header("content-length") or "0")
         if length > BODY_BYTES:
-            raise _body_too_large()
+            raise body_too_large()
         if self._exchange is None:
             transport = self._transport
             assert transport is not None, "bytes come from a connection"
@@ -278,7 +299,7 @@ class HttpConnection(asyncio.Protocol):
             if self._is_answered:
                 self._await_next()
         elif not self._body_left:
-            raise _body_too_large()
+            raise body_too_large()
 
     # Ends ----------------------------------------------------------------------------------------
 
@@ -309,7 +330,7 @@ class HttpConnection(asyncio.Protocol):
             return
         self.write(_response(refused.answer(self._path), is_head=is_head))
         if self._exchange is not None:  # the application hears that nobody waits any more
-            self._exchange.lost(None)
+            self._exchange.lost()
             self._exchange = None
         self.finish()
 
@@ -356,7 +377,9 @@ class HttpConnection(asyncio.Protocol):
 
 
 def _response(answer: HttpResponse, *, is_head: bool) -> bytes:
-    """Return the response (RFC 9112, section 4). The connection is never used again."""
+    """Return the response to a request that is refused before the application has it (RFC 9112,
+    section 4). The connection ends with it.
+    """
     headers = {
         "Date": formatdate(usegmt=True),
         "Content-Type": answer.content_type,
@@ -368,9 +391,3 @@ def _response(answer: HttpResponse, *, is_head: bool) -> bytes:
     lines += [f"{name}: {value}" for name, value in headers.items()]
     head = "\r\n".join([*lines, "", ""]).encode("ascii")
     return head if is_head else head + answer.body
-
-
-def _body_too_large() -> RequestRefused:
-    return RequestRefused(
-        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_BYTES} bytes"
-    )

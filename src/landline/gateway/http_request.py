@@ -17,6 +17,7 @@ from landline.api.http import INTERFACE, RequestRefused
 
 HEAD_BYTES: Final = 16 * 1024
 HEADERS: Final = 100
+BODY_BYTES: Final = 64 * 1024
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE: Final = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])" % _TOKEN)
@@ -26,8 +27,12 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # The characters of a path that need no escape (RFC 3986, section 3.3), but for `;`, which some
 # servers take for the beginning of a parameter.
 _PATH: Final = re.compile(r"/|(?:/[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
-# Names of users stand in the addresses of the interface for programs: any byte may be escaped.
-_ESCAPED_PATH: Final = re.compile(r"(?:/(?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+)+/?")
+# A user's name is the one part of an address that may be escaped, as far as it can be a name.
+_USER_PATH: Final = re.compile(
+    rf"{INTERFACE}users/((?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{{2}})+)(/.*)?"
+)
+_CONTROL_OR_SLASH: Final = re.compile(r"[\x00-\x1f\x7f/\\]")
+_DOTS: Final = frozenset({".", ".."})
 _BAD_QUERY: Final = re.compile(r"#|%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
@@ -78,7 +83,7 @@ def read_head(head: bytes) -> Request:
     request = Request(method, path, query, version, headers)
     _check_host(request)
     _check_body(request)
-    if not _is_plain(path) or {".", ".."}.intersection(path.split("/")):
+    if not _is_plain(path) or _DOTS.intersection(path.split("/")):
         raise _bad("the address is not a plain path, such as /ws/chat")
     if _BAD_QUERY.search(query):
         raise _bad("the address has a query that cannot be read")
@@ -87,15 +92,16 @@ def read_head(head: bytes) -> Request:
 
 def _is_plain(path: str) -> bool:
     """Say whether it is a path that everybody on the way reads alike."""
-    if not path.startswith(INTERFACE):
+    match = _USER_PATH.fullmatch(path)
+    if match is None:
         return _PATH.fullmatch(path) is not None
-    if not _ESCAPED_PATH.fullmatch(path):
-        return False
+    escaped, rest = match.groups()
     try:
-        unquote(path, errors="strict")
+        name = unquote(escaped, errors="strict")
     except UnicodeDecodeError:
         return False
-    return True
+    is_name = not _CONTROL_OR_SLASH.search(name) and name not in _DOTS
+    return is_name and (rest is None or _PATH.fullmatch(rest) is not None)
 
 
 def _headers(lines: Sequence[bytes]) -> dict[str, list[str]]:
@@ -131,6 +137,13 @@ def _check_body(request: Request) -> None:
     has_body = coding is not None or int(length or "0") > 0
     if has_body and request.method in ("GET", "HEAD"):
         raise _bad(f"a {request.method} request must not have a body")
+
+
+def body_too_large() -> RequestRefused:
+    """Return the refusal of a body above the limit."""
+    return RequestRefused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_BYTES} bytes"
+    )
 
 
 def _bad(reason: str) -> RequestRefused:

@@ -39,7 +39,7 @@ from landline.gateway.lobby import Lobby
 from landline.gateway.membership import Membership
 from landline.gateway.meters import Meters
 from landline.gateway.pauses import Pause
-from landline.gateway.permissions import Authorizing, Permissions
+from landline.gateway.permissions import NOTHING_ASKED, Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
@@ -57,6 +57,7 @@ from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
 DRAIN_SECONDS = 8.0
+ANSWERED_SECONDS = 0.5
 FAREWELL_SECONDS = 3.5
 FIRST_RETRY_MS = 200
 RETRY_STEP_MS = 5
@@ -177,9 +178,8 @@ class Hub:
             series("landline_hints_dropped_total"): self._routing.dropped,
             series("landline_revocations_total"): self.revocations.obeyed,
         }
-        if self._permissions is not None:
-            measured.update(self._permissions.measure())
-        return measured
+        asked = self._permissions.measure() if self._permissions is not None else NOTHING_ASKED
+        return {**measured, **asked}
 
     async def drain(self) -> None:
         """Answer what is in flight, then close every connection with a time to come back."""
@@ -187,6 +187,7 @@ class Hub:
         self._ask_nobody()
         self._happened()
         await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
+        await self._until(lambda: not len(self.posts), ANSWERED_SECONDS)  # answers are on their way
         self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
@@ -245,6 +246,11 @@ class Hub:
         """A write buffer has filled up or drained."""
         self._delivery.writable(connection.session, is_writable)
         self._happened()
+
+    def reading(self, connection: Connection, is_read: bool) -> None:
+        """Its socket is read from now on, or is not, for whatever reason."""
+        if self._delivery.has_others:
+            self._delivery.reading(connection.session, is_read)
 
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""
@@ -365,6 +371,8 @@ class Hub:
             self._membership.forget_gone(len(self._connections))
             self._replay.forget_gone(len(self._connections))
             self._doors.forget_idle(now)
+            if self._permissions is not None:
+                self._permissions.forget_old()
             for connection in list(self._connections.values()):
                 connection.beat(now)
                 if connection.auto_ack:

@@ -5,6 +5,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from http import HTTPStatus
 from math import ceil
 from typing import Any, Final
@@ -13,20 +14,21 @@ from urllib.parse import parse_qs
 from starlette.requests import Request as Asked
 
 from landline.api.application import application
-from landline.api.http import METHODS, Http, RequestRefused, method_refused
+from landline.api.http import INTERFACE, METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
+from landline.gateway.acceptor import PlainServer
 from landline.gateway.addresses import Caller, TrustedProxies
 from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
-from landline.gateway.gatekeeper import Gatekeeper, Shown, claimed_name
+from landline.gateway.gatekeeper import Gatekeeper, Shown, check_expiry, claimed_name
 from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
 from landline.gateway.lobby import FULL_RETRY_MS
-from landline.gateway.origins import Origins
+from landline.gateway.origins import Origins, check_site
 from landline.gateway.reception import ForTheApplication, Peer
-from landline.gateway.request_facts import SHOWN_CHARACTERS, shown_peer
+from landline.gateway.request_facts import facts_of, shown_peer
 from landline.gateway.tls import TlsServer
 from landline.gateway.upgrade import Upgrade, UpgradeAsked
 from landline.model import OpenSession, Revocation
@@ -39,13 +41,21 @@ from landline.protocol.limits import SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
 BACKLOG = 1024
+# Where a service says whose sessions end (see `api.application`).
+USERS: Final = "/v1/users/"
 
 _CROWDED: Final = "this address has too many connections that have not signed in yet"
+_FULL: Final = "this server has as many connections as it may have files"
+# Refusals of whoever may only try: too many of them, and nobody of that address is heard.
+_STRANGERS: Final = frozenset(
+    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
+)
 # What says who sends a request, and from where.
 _WHO: Final = (
     "authorization",
     "host",
     "origin",
+    "sec-fetch-site",
     "username",
     "x-forwarded-for",
     "x-forwarded-proto",
@@ -73,9 +83,12 @@ class Listener:
         origins: Origins,
         clock: Clock,
         max_connections: int,
+        max_sockets: int = 0,
         frame_rate: float = 0.0,
     ) -> None:
-        """`frame_rate`: how many frames a second a session may send, 0 for any."""
+        """`max_connections`: how many WebSockets; `max_sockets`: how many with those that are none
+        yet, 0 for any. `frame_rate`: how many frames a second a session may send, 0 for any.
+        """
         self.runner = Runner(application(http, self, self._note))
         self._new_id = new_id
         self._gate = gate
@@ -84,13 +97,15 @@ class Listener:
         self._origins = origins
         self._clock = clock
         self._max_connections = max_connections
+        self._max_sockets = max_sockets
         self._frame_rate = frame_rate
+        self._has_tls = False
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: asyncio.Server | TlsServer | None = None
+        self._server: PlainServer | TlsServer[HttpConnection] | None = None
         self._http_connections: dict[HttpConnection, str | None] = {}
         self._refused = 0
-        self._crowded_until = 0.0
+        self._told_until = 0.0
 
     async def open(
         self, sock: socket.socket, tls: Callable[[], ssl.SSLContext] | None = None
@@ -101,12 +116,10 @@ class Listener:
         """
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
         if tls is not None:
-            self._server = TlsServer(sock, tls, lambda: HttpConnection(self), self.refused)
+            self._has_tls = True
+            self._server = TlsServer(sock, tls, self._comes, self.went, self.refused)
             return
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: HttpConnection(self), sock=sock, backlog=BACKLOG
-        )
+        self._server = PlainServer(sock, lambda: HttpConnection(self))
 
     def admit(self, hub: Hub) -> None:
         """Make upgrades from now on; the hub has their connections."""
@@ -116,6 +129,13 @@ class Listener:
         """Make no more upgrades; pages are answered still."""
         self._hub = None
         self._why_not = why
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until every request is answered, but no longer than this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.runner.request_count:  # noqa: ASYNC110 - at the end, once
+                    await asyncio.sleep(0.01)
 
     def close(self) -> None:
         """Accept no more connections; WebSockets that are open stay."""
@@ -131,17 +151,36 @@ class Listener:
     # What a connection asks for -------------------------------------------------------------------
 
     def came(self, connection: HttpConnection, peer: Peer) -> bool:
-        """See `Reception`. A trusted proxy may have any number."""
+        """See `Reception`. Of one address a trusted proxy may have any number."""
+        if connection in self._http_connections:
+            return True  # it came before its TLS handshake
+        sockets = len(self._http_connections) + (self._hub.connection_count if self._hub else 0)
+        if self._max_sockets and sockets >= self._max_sockets:
+            return self._turn_away(peer, _FULL)
         caller = self._proxies.caller(peer[0], ())
         place = None if caller.is_trusted else caller.place
         if place is not None and not self._doors.accept(place):
-            self._refused += 1
-            now = self._clock.monotonic()
-            if now >= self._crowded_until:  # a flood has one line a second
-                self._crowded_until = now + 1.0
-                log.warning("connection_refused", peer=shown_peer(peer), reason=_CROWDED)
-            return False
+            return self._turn_away(peer, _CROWDED)
         self._http_connections[connection] = place
+        return True
+
+    def _comes(self, peer: Peer) -> HttpConnection | None:
+        """Return who has a connection that has yet to be encrypted; None where it is refused."""
+        connection = HttpConnection(self)
+        return connection if self.came(connection, peer) else None
+
+    def _turn_away(self, peer: Peer, reason: str) -> bool:
+        self._refused += 1
+        if self._may_tell():
+            log.warning("connection_refused", peer=shown_peer(peer), reason=reason)
+        return False
+
+    def _may_tell(self) -> bool:
+        """Say whether what is refused without a look has a line: a flood has one a second."""
+        now = self._clock.monotonic()
+        if now < self._told_until:
+            return False
+        self._told_until = now + 1.0
         return True
 
     def went(self, connection: HttpConnection) -> None:
@@ -166,23 +205,27 @@ class Listener:
         self, request: Request, peer: Peer
     ) -> Upgrade | ForTheApplication | Coroutine[Any, Any, Upgrade]:
         """See `Reception`."""
+        caller = self._caller(request, peer)
+        # Browsers say with all else whose page asks; and probes call this machine what they like.
+        is_private = request.path == "/metrics" or request.path.startswith(INTERFACE)
+        if is_private and not caller.is_trusted:
+            self._origins.check_host(request.header("host"))
         if request.path not in WEBSOCKET_PATHS:
             return ForTheApplication()
         if request.method not in METHODS:
             raise method_refused(request.method)
         key = _upgrade_key(request)
-        caller = self._caller(request, peer)
+        self._free_hub()
         self._knock(caller)
         try:
             query = parse_qs(request.query, keep_blank_values=True, errors="strict")
         except ValueError:  # bytes that are not UTF-8 must not turn into a good name
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
         origin = request.header("origin")
-        self._origins.check(origin, request.header("host") or "", _scheme(request, caller))
+        self._origins.check(origin, request.header("host") or "", self._scheme(request, caller))
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
-        self._free_hub()
         shown = Shown(
             request.headers.get("username", ()),
             query.get("username", ()),
@@ -212,11 +255,11 @@ class Listener:
         if principal is not None:
             _check_revoked(hub, principal)
         if not self._doors.enter(asked.place):
-            raise _too_many("this address has too many connections", FULL_RETRY_MS)
+            raise _too_many("this address has too many connections", FULL_RETRY_MS / 1000)
         is_limited = principal is not None and not principal.is_service
         if principal is not None and is_limited and not self._doors.sign_in(principal.user):
             self._doors.leave(asked.place)
-            raise _too_many("this user has too many connections", FULL_RETRY_MS)
+            raise _too_many("this user has too many connections", FULL_RETRY_MS / 1000)
         connection = Connection(
             hub,
             principal,
@@ -235,17 +278,32 @@ class Listener:
         """See `Backend`."""
         asked = _as_read(request)
         caller = self._caller(asked, request.client or _UNKNOWN)
-        self._origins.check(
-            asked.header("origin"), asked.header("host") or "", _scheme(asked, caller)
-        )
+        now = self._clock.monotonic()
+        if wait_seconds := self._doors.seconds_until_heard(caller.place, now):
+            raise _too_many("too many requests of this address were refused", wait_seconds)
+        try:
+            return await self._identify(asked, caller)
+        except RequestRefused as refused:
+            if refused.status in _STRANGERS:
+                self._doors.knock(caller.place, now)
+            raise
+
+    async def _identify(self, asked: Request, caller: Caller) -> Principal:
+        origin = asked.header("origin")
+        self._origins.check(origin, asked.header("host") or "", self._scheme(asked, caller))
+        # With `proxy` a browser's cookies may be what signs its user in.
+        if self._gate.auth == "proxy" and origin is None:
+            check_site(asked.header("sec-fetch-site"))
         shown = Shown(
             asked.headers.get("username", ()),
-            request.query_params.getlist("username"),
+            (),
             asked.headers.get("authorization", ()),
             caller.is_trusted,
         )
         principal = await self._gate.identify(shown)
-        if self._hub is not None:
+        # A service may always come back for what it has said itself of users, so of its own name.
+        is_spared = principal.is_service and asked.path.startswith(USERS)
+        if self._hub is not None and not is_spared:
             _check_revoked(self._hub, principal)
         return principal
 
@@ -260,10 +318,19 @@ class Listener:
     async def post(self, principal: Principal, sender: str, send: Send) -> bytes:
         """See `Backend`."""
         hub = self._served_by()
-        return await hub.posts.post(sender, send, is_service=principal.is_service)
+
+        def check() -> None:
+            check_expiry(principal, self._clock.wall_ms())
+            _check_revoked(hub, principal)
+
+        return await hub.posts.post(sender, send, is_service=principal.is_service, check=check)
 
     def _served_by(self) -> Hub:
-        """Return the hub. Raises: RequestRefused, where there is none now."""
+        """Return the hub. Raises: RequestRefused, where there is none, or none for clients."""
+        if not self._max_connections:
+            raise _unavailable(
+                "this server only applies the log; connect to one with the role gateway"
+            )
         if self._hub is None:
             raise _unavailable(self._why_not)
         return self._hub
@@ -271,20 +338,14 @@ class Listener:
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
         self._refused += 1
-        asked = _as_read(request)
-        facts = {
-            name: shown[:SHOWN_CHARACTERS]
-            for name, header in (("origin", "origin"), ("user", "username"))
-            for shown in asked.headers.get(header, ())
-        }
+        if refused.status == HTTPStatus.TOO_MANY_REQUESTS and not self._may_tell():
+            return
         log.info(
             "request_refused",
             status=int(refused.status),
             reason=refused.reason,
-            **self.whose(asked, request.client or _UNKNOWN),
-            method=request.method[:SHOWN_CHARACTERS],
-            path=request.url.path[:SHOWN_CHARACTERS],
-            **facts,
+            **self.whose(_as_read(request), request.client or _UNKNOWN),
+            **facts_of(request),
         )
 
     # Inside ----------------------------------------------------------------------------------
@@ -292,22 +353,26 @@ class Listener:
     def _caller(self, request: Request, peer: Peer) -> Caller:
         return self._proxies.caller(peer[0], request.listed("x-forwarded-for"))
 
+    def _scheme(self, request: Request, caller: Caller) -> str | None:
+        """Return how the client has asked, where that is known for sure: a proxy that is not
+        declared may have ended TLS.
+        """
+        if not caller.is_trusted:
+            return "https" if self._has_tls else None
+        given = request.listed("x-forwarded-proto")[-1:]
+        return given[0].lower() if given and given[0].lower() in ("http", "https") else None
+
     def _knock(self, caller: Caller) -> None:
         wait_seconds = self._doors.knock(caller.place, self._clock.monotonic())
         if wait_seconds:
-            raise _too_many("this address connects too often", ceil(wait_seconds * 1000))
+            raise _too_many("this address connects too often", wait_seconds)
 
     def _free_hub(self) -> Hub:
         """Return the hub, when it takes one more. Raises: RequestRefused."""
-        if not self._max_connections:
-            raise _unavailable(
-                "this server only applies the log; connect to one with the role gateway"
-            )
-        if self._hub is None:
-            raise _unavailable(self._why_not)
-        if self._hub.connection_count >= self._max_connections:
+        hub = self._served_by()
+        if hub.connection_count >= self._max_connections:
             raise _unavailable("too many connections; try again later")
-        return self._hub
+        return hub
 
 
 def _as_read(request: Asked) -> Request:
@@ -353,19 +418,13 @@ def _upgrade_required(reason: str) -> RequestRefused:
 def _check_revoked(hub: Hub, principal: Principal) -> None:
     """Raises: RequestRefused, where an administrator has said so."""
     if hub.revocations.is_refused(principal.user):
-        raise RequestRefused(HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN.means)
+        raise RequestRefused(HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN.means, is_passing=True)
 
 
 def _unavailable(reason: str) -> RequestRefused:
     return RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
 
 
-def _too_many(reason: str, wait_ms: int) -> RequestRefused:
-    headers = {"Retry-After": str(max(1, ceil(wait_ms / 1000)))}
+def _too_many(reason: str, wait_seconds: float) -> RequestRefused:
+    headers = {"Retry-After": str(max(1, ceil(wait_seconds)))}
     return RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, f"{reason}; try again later", headers)
-
-
-def _scheme(request: Request, caller: Caller) -> str | None:
-    """Return how a request came to a trusted proxy, where that says it."""
-    given = request.listed("x-forwarded-proto") if caller.is_trusted else []
-    return given[-1].lower() if given and given[-1].lower() in ("http", "https") else None

@@ -13,8 +13,6 @@ from landline.gateway.gatekeeper import Gatekeeper
 from landline.protocol import server_frames
 from landline.protocol.codes import CloseCode, ErrorCode
 
-# The keys of the issuer may have to be fetched first.
-CHECK_SECONDS: Final = 10.0
 # When to come back where a user has too many connections: one of them may be dead, and noticed.
 FULL_RETRY_MS: Final = 10_000
 
@@ -26,6 +24,10 @@ class Guest(Protocol):
     place: str
     claimed: str | None
     principal: Principal | None
+
+    @property
+    def is_closing(self) -> bool:
+        """Say whether it has said goodbye, or is gone."""
 
     def signed_in(self, principal: Principal) -> None:
         """It is known who this is: the session begins."""
@@ -91,14 +93,14 @@ class Lobby:
 
     async def _sign_in(self, guest: Guest, token: str) -> None:
         try:
-            principal = await self._check(token, guest.claimed)
+            principal = await self._gate.check(token, guest.claimed)
         except RequestRefused as refused:
             is_passing = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
             code = CloseCode.OVERLOADED if is_passing else CloseCode.NOT_AUTHENTICATED
             guest.close(code, refused.reason)
             return
-        if guest.session not in self._waiting:
-            return  # it has gone meanwhile
+        if guest.session not in self._waiting or guest.is_closing:
+            return  # it has gone meanwhile, or was sent away
         if not principal.is_service and not self._doors.sign_in(principal.user):
             guest.close(CloseCode.OVERLOADED, f"retry_after_ms={FULL_RETRY_MS}")
             return
@@ -107,7 +109,7 @@ class Lobby:
 
     async def _renew(self, guest: Guest, token: str) -> None:
         try:
-            principal = await self._check(token, None)
+            principal = await self._gate.check(token, None)
         except RequestRefused as refused:
             is_passing = refused.status == HTTPStatus.SERVICE_UNAVAILABLE
             code = ErrorCode.BUSY if is_passing else ErrorCode.FORBIDDEN
@@ -125,15 +127,6 @@ class Lobby:
                 guest.transmit(server_frames.authenticated(ceil(principal.expires_at * 1000)))
         finally:
             self._renewing.discard(guest.session)
-
-    async def _check(self, token: str, name: str | None) -> Principal:
-        try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                return await self._gate.check(token, name)
-        except TimeoutError:
-            raise RequestRefused(
-                HTTPStatus.SERVICE_UNAVAILABLE, "tokens cannot be checked now; try again soon"
-            ) from None
 
 
 def _answer(guest: Guest, code: ErrorCode, reason: str) -> None:

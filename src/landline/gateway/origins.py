@@ -21,7 +21,21 @@ class Origins:
         it.
         """
         self._listed = frozenset(listed)
+        self._hosts = {
+            match[2].strip("[]") for each in listed if (match := _ORIGIN.fullmatch(each))
+        }
         self._is_local = is_local
+
+    def check_host(self, host: str | None) -> None:
+        """Refuse, with or without an origin, names that cannot mean a server for this machine:
+        a page whose name was pointed here reads what it asks for (DNS rebinding).
+
+        Raises: RequestRefused.
+        """
+        if not self._is_local or host is None or is_loopback(_host(host)):
+            return
+        if _host(host) not in self._hosts:
+            raise _not_ours()
 
     def check(self, origin: str | None, host: str, scheme: str | None) -> None:
         """Refuse other sites' pages. `scheme`: how the request came, where that is known for sure.
@@ -32,15 +46,18 @@ class Origins:
             return
         if self._is_local and not is_loopback(_host(host)):
             # A page whose name was pointed at this machine (DNS rebinding) is of its own origin.
-            raise RequestRefused(
-                HTTPStatus.FORBIDDEN,
-                "open the page as 127.0.0.1 or localhost, or set allowed-origins",
-            )
+            raise _not_ours()
         if self._listed or not is_same_origin(origin, host, scheme):
             raise RequestRefused(
                 HTTPStatus.FORBIDDEN,
                 "this origin may not connect; see public-url and allowed-origins",
             )
+
+
+def check_site(site: str | None) -> None:
+    """Refuse what another site's page has sent without an origin. Raises: RequestRefused."""
+    if site == "cross-site":
+        raise RequestRefused(HTTPStatus.FORBIDDEN, "another site's page may not ask this")
 
 
 def is_same_origin(origin: str, authority: str, scheme: str | None = None) -> bool:
@@ -60,3 +77,10 @@ def _host(authority: str) -> str:
     """Return the host of `host:port`."""
     match = _AUTHORITY.fullmatch(authority.lower())
     return match[1].removeprefix("[").removesuffix("]") if match else ""
+
+
+def _not_ours() -> RequestRefused:
+    return RequestRefused(
+        HTTPStatus.FORBIDDEN,
+        "open the page as 127.0.0.1 or localhost, or set public-url or allowed-origins",
+    )

@@ -34,5 +34,8 @@ class Owner(Protocol):
     def writable(self, connection: Connection, is_writable: bool) -> None:
         """A write buffer has filled up or drained."""
 
+    def reading(self, connection: Connection, is_read: bool) -> None:
+        """Its socket is read from now on, or is not, for whatever reason."""
+
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""

@@ -4,6 +4,8 @@ import re
 from typing import Any, Final
 from urllib.parse import unquote
 
+from starlette.requests import Request
+
 SHOWN_CHARACTERS: Final = 200
 _METHOD: Final = re.compile(r"[A-Za-z-]{1,20}")
 # People misspell the sign before a query, and libraries escape it, sometimes twice.
@@ -39,6 +41,17 @@ def request_facts(head: bytes) -> dict[str, Any]:
     facts: dict[str, Any] = {name: value for name, value in given.items() if value}
     facts = {name: value[:SHOWN_CHARACTERS] for name, value in facts.items()}
     return facts | {"is_upgrade": bool(_find(r"^upgrade:[ \t]*([^\r\n]*)", text))}
+
+
+def facts_of(request: Request) -> dict[str, Any]:
+    """Return the same of a request that has come to the application."""
+    scope = request.scope
+    target = scope["raw_path"] + (b"?" + scope["query_string"] if scope["query_string"] else b"")
+    lines = [b"%b %b HTTP/1.1" % (request.method.encode(), target)]
+    lines += [b"%b: %b" % header for header in request.headers.raw]
+    facts = request_facts(b"\r\n".join(lines))
+    del facts["is_upgrade"]
+    return facts
 
 
 def _without_credentials(target: str) -> str:

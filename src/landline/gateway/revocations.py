@@ -7,11 +7,12 @@ So no session slips through. It was open by then, or it was opened by a server t
 and `is_refused` decided about it. The price: where the hint was lost, a session that was opened
 meanwhile ends too.
 
-Only `until_ms` is compared with the server's own clock.
+Only `until_ms` is compared with the server's own clock, and a clock may be wrong for a while: a row
+is kept for a day after it has ended.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final
 
 from landline.backoff import Backoff
@@ -22,10 +23,12 @@ from landline.ports import Clock, RevocationStore, RoutingBus
 from landline.protocol.hints import encode_revocation_hint
 from landline.protocol.times import rfc3339
 
-# With the store's answer this stays below the 15 s after which no session may be left.
-POLL_SECONDS: Final = 10.0
-# Longer than the store takes to say that it does not answer.
-READ_SECONDS: Final = 8.0
+# No session may be left 15 s after its revocation, also where a look into the store has failed: one
+# interval, a failure that takes as long as it may, a pause, and an answer.
+POLL_SECONDS: Final = 9.0
+READ_SECONDS: Final = 4.0
+RETRY_SECONDS: Final = 1.0
+KEPT_MS: Final = 24 * 3600 * 1000
 _ROWS_AT_ONCE: Final = 1_000
 
 log = get_logger(__name__)
@@ -51,8 +54,10 @@ class Revocations:
         self._poll_seconds = min(poll_seconds, POLL_SECONDS)
         # Everything up to here was read from the store, and obeyed.
         self._read_up_to = 0
-        # The latest of each user: those that still refuse, and those that were not read yet.
+        # The latest of each user: those that refuse, or did of late, and those not read yet.
         self._known: dict[str, Revocation] = {}
+        # Whose came by another way since the store was last asked: the answer may lack them.
+        self._heard: set[str] = set()
         self._is_in_trouble = False
         self.obeyed = 0
 
@@ -64,9 +69,11 @@ class Revocations:
 
     async def run(self) -> None:
         """Look for what no hint has told, until cancelled. `load` was before."""
+        is_read = True
         while True:
-            await asyncio.sleep(self._poll_seconds)
-            await self._has_done(self._read)
+            pause_seconds = self._poll_seconds if is_read else RETRY_SECONDS
+            await asyncio.sleep(min(pause_seconds, self._poll_seconds))
+            is_read = await self._has_done(self._read)
 
     async def revoke(self, user: str, until_ms: int | None, by: str) -> Revocation:
         """End every session of a user; refuse new ones until then, and where that is None as long
@@ -78,7 +85,8 @@ class Revocations:
         revocation = await self._store.revoke(user, until_ms)
         until = rfc3339(revocation.until_ms) if self._refuses(revocation) else None
         log.info("user_revoked", user=user, by=by, until=until)
-        self.heard(revocation)
+        self._hear(revocation)
+        self._end_sessions(user)  # also behind a later one: that may be of a store that is gone
         self._bus.publish_to_all(encode_revocation_hint(revocation))
         return revocation if until is not None else revocation._replace(until_ms=None)
 
@@ -87,10 +95,8 @@ class Revocations:
         with a later one all sessions of this user have ended as well.
         """
         known = self._known.get(revocation.user)
-        if revocation.revoked_at <= self._read_up_to:
-            return
-        if known is None or known.revoked_at < revocation.revoked_at:
-            self._obey(revocation)
+        if revocation.revoked_at > self._read_up_to and known != revocation:
+            self._hear(revocation)
 
     def is_refused(self, user: str) -> bool:
         """Say whether this user may have no new session, and no request, now."""
@@ -99,27 +105,61 @@ class Revocations:
 
     # Inside ----------------------------------------------------------------------------------
 
+    def _hear(self, revocation: Revocation) -> None:
+        if not self._is_outdated(revocation):
+            self._heard.add(revocation.user)
+            self._obey(revocation)
+
     async def _load(self) -> None:
-        standing = await self._store.standing(self._clock.wall_ms())
-        for revocation in standing:
+        for revocation in await self._standing():
             self._known[revocation.user] = revocation
             self._read_up_to = max(self._read_up_to, revocation.revoked_at)
+
+    async def _standing(self) -> Sequence[Revocation]:
+        return await self._store.standing(self._clock.wall_ms() - KEPT_MS)
 
     async def _read(self) -> None:
         is_complete = False
         while not is_complete:
-            rows = await self._store.since(self._read_up_to, _ROWS_AT_ONCE)
+            self._heard.clear()
+            # With the last one that was read, or a later one of that user: where there is neither,
+            # the store is not what it was.
+            rows = await self._store.since(self._read_up_to - 1, _ROWS_AT_ONCE)
+            if not rows and self._read_up_to:
+                await self._read_afresh()
+                break
             is_complete = len(rows) < _ROWS_AT_ONCE
             for revocation in rows:
-                # The store is believed, whatever a hint has said about this user.
-                if self._known.get(revocation.user) != revocation:
-                    self._obey(revocation)
-                self._read_up_to = revocation.revoked_at
+                if revocation.revoked_at > self._read_up_to:
+                    self._learn(revocation)
+                    self._read_up_to = revocation.revoked_at
         self._known = {
             user: known
             for user, known in self._known.items()
-            if known.revoked_at > self._read_up_to or self._refuses(known)
+            if user in self._heard or self._refuses(known, KEPT_MS)
         }
+
+    async def _read_afresh(self) -> None:
+        """The store has gone back, to a backup perhaps: what it says now is what holds."""
+        self._heard.clear()
+        standing = await self._standing()
+        log.warning("revocations_gone_back", advice="close again whom its backup does not know of")
+        for revocation in standing:
+            self._learn(revocation)
+        users = self._heard.union(each.user for each in standing)
+        self._known = {user: known for user, known in self._known.items() if user in users}
+        self._read_up_to = max((each.revoked_at for each in standing), default=0)
+
+    def _learn(self, revocation: Revocation) -> None:
+        """A row was read. The store is believed, but for what was heard since it was asked."""
+        known = self._known.get(revocation.user)
+        is_outdated = revocation.user in self._heard and self._is_outdated(revocation)
+        if known != revocation and not is_outdated:
+            self._obey(revocation)
+
+    def _is_outdated(self, revocation: Revocation) -> bool:
+        known = self._known.get(revocation.user)
+        return known is not None and known.revoked_at > revocation.revoked_at
 
     async def _has_done(self, work: Callable[[], Awaitable[None]]) -> bool:
         """Do it, and say so; or log why not, once until it works again."""
@@ -137,9 +177,14 @@ class Revocations:
     def _obey(self, revocation: Revocation) -> None:
         self._known[revocation.user] = revocation
         self.obeyed += 1
-        count = self._close_sessions(revocation.user)
-        if count:
-            log.info("user_sessions_closed", user=revocation.user, count=count)
+        self._end_sessions(revocation.user)
 
-    def _refuses(self, revocation: Revocation) -> bool:
-        return revocation.until_ms is not None and revocation.until_ms > self._clock.wall_ms()
+    def _end_sessions(self, user: str) -> None:
+        count = self._close_sessions(user)
+        if count:
+            log.info("user_sessions_closed", user=user, count=count)
+
+    def _refuses(self, revocation: Revocation, ago_ms: int = 0) -> bool:
+        """Say whether it refuses anybody, or did so long ago."""
+        until_ms = revocation.until_ms
+        return until_ms is not None and until_ms > self._clock.wall_ms() - ago_ms

@@ -5,13 +5,14 @@ why.
 """
 
 import asyncio
-import errno
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Final, cast
+from typing import Any, Final, Generic, TypeVar, cast
 
+from landline.gateway.acceptor import Acceptor
 from landline.gateway.http_connection import HANDSHAKE_SECONDS, RESPONSE_SECONDS
+from landline.gateway.reception import Peer
 from landline.gateway.request_facts import shown_peer
 from landline.observability.logging import get_logger
 
@@ -21,12 +22,6 @@ SHUTDOWN_SECONDS: Final = RESPONSE_SECONDS
 # What waits decrypted by nobody while a connection is not read; the loop reads it all the same, and
 # would let 256 KiB pile up. It is more than the largest record of TLS.
 UNREAD_BYTES: Final = 32 * 1024
-
-# Connections that are accepted in one turn of the loop: a flood of them must not stop the others.
-_ACCEPTED_AT_ONCE: Final = 32
-# The process has no file left, or the machine no memory: others have to go first.
-_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
-_NO_ROOM_SECONDS: Final = 1.0
 
 _NOT_TLS: Final = "this is not TLS; connect with https:// or wss://"
 _TOO_OLD: Final = "the client speaks only versions of TLS before 1.2"
@@ -41,69 +36,47 @@ _REASONS: Final = {
     "NO_SHARED_CIPHER": "the client knows none of this server's ciphers",
 }
 
+P = TypeVar("P", bound=asyncio.Protocol)
+
 log = get_logger(__name__)
 
 
-class TlsServer:
+class TlsServer(Generic[P]):
     """Listens, and gives each connection to a protocol once its handshake is done."""
 
     def __init__(
         self,
         sock: socket.socket,
         context: Callable[[], ssl.SSLContext],
-        protocol: Callable[[], asyncio.Protocol],
+        came: Callable[[Peer], P | None],
+        went: Callable[[P], None],
         refused: Callable[[], None],
     ) -> None:
         """`sock` listens already. `context` is asked for each connection: its certificate may be
-        another one by then. `refused` counts those that no handshake was made with.
+        another one by then. `came` returns who has a connection once its handshake is done, None
+        where it is refused; `went` is told where that never happens, and `refused` counts it.
         """
-        self._sock = sock
         self._context = context
-        self._protocol = protocol
+        self._came = came
+        self._went = went
         self._refused = refused
         self._loop = asyncio.get_running_loop()
-        self._handshakes: set[asyncio.Task[None]] = set()
-        self._pause: asyncio.TimerHandle | None = None
-        sock.setblocking(False)
-        self._loop.add_reader(sock.fileno(), self._accept)
+        self._acceptor = Acceptor(sock, self._shake_hands)
 
     def close(self) -> None:
         """Accept no more connections, and cut those whose handshake is not done."""
-        if self._sock.fileno() < 0:
+        self._acceptor.close()
+
+    async def _shake_hands(self, connection: socket.socket, address: Any) -> None:
+        protocol = self._came(address[:2])
+        if protocol is None:
+            connection.close()
             return
-        if self._pause is not None:
-            self._pause.cancel()
-        self._loop.remove_reader(self._sock.fileno())
-        self._sock.close()
-        for handshake in self._handshakes:
-            handshake.cancel()
-
-    def _accept(self) -> None:
-        for _ in range(_ACCEPTED_AT_ONCE):
-            try:
-                connection, address = self._sock.accept()
-            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
-                return
-            except OSError as error:
-                if error.errno not in _NO_ROOM:
-                    raise
-                log.warning("cannot_accept", reason=error.strerror)
-                self._loop.remove_reader(self._sock.fileno())
-                self._pause = self._loop.call_later(_NO_ROOM_SECONDS, self._go_on)
-                return
-            connection.setblocking(False)
-            task = self._loop.create_task(self._shake_hands(connection, shown_peer(address)))
-            self._handshakes.add(task)
-            task.add_done_callback(self._handshakes.discard)
-
-    def _go_on(self) -> None:
-        self._pause = None
-        self._loop.add_reader(self._sock.fileno(), self._accept)
-
-    async def _shake_hands(self, connection: socket.socket, peer: str) -> None:
+        peer = shown_peer(address)
+        is_done = False
         try:
             transport, _ = await self._loop.connect_accepted_socket(
-                self._protocol,
+                lambda: protocol,
                 connection,
                 ssl=self._context(),
                 ssl_handshake_timeout=HANDSHAKE_SECONDS,
@@ -116,7 +89,11 @@ class TlsServer:
         except OSError:
             pass  # it has hung up, as a probe does: nobody was refused
         else:
+            is_done = True
             cast("Any", transport).set_read_buffer_limits(UNREAD_BYTES)
+        finally:
+            if not is_done:
+                self._went(protocol)
 
     def _note(self, peer: str, reason: str) -> None:
         self._refused()

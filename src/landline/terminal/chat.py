@@ -16,6 +16,7 @@ from landline.client import (
     Disconnected,
     Event,
     MessageRejected,
+    MessageUncertain,
     OutboxInUse,
     Rejected,
     connect,
@@ -222,7 +223,8 @@ class Terminal:
                 if len(self._ticks) > REMEMBERED_LINES:
                     del self._ticks[next(iter(self._ticks))]
             case Rejected(to=to, content=content, code=code, reason=reason):
-                why = f"of an earlier time, to {to}: {code}: {reason}"
+                doubt = "" if event.is_certain else " (or sent already)"
+                why = f"of an earlier time, to {to}: {code}: {reason}{doubt}"
                 self._refuse(Line(0, content), why)
                 self._news.set()
             case Delivered(ids=ids):
@@ -311,7 +313,7 @@ class Terminal:
         problem = send.answer.exception()
         if problem is None:
             return True
-        if send.is_kept and not isinstance(problem, MessageRejected):
+        if send.is_kept and not isinstance(problem, MessageRejected | MessageUncertain):
             return False  # the chat has ended; the next one sends it
         self._refuse(line, str(problem))
         return True

@@ -10,13 +10,16 @@ import pytest
 import trustme
 
 from landline.adapters.web import Page, Web
-from landline.app.asking import KEYS_BYTES, asks_product, fetches_keys
+from landline.app.asking import KEYS_BYTES, Outside, asks_product, fetches_keys
 from landline.auth.jwks import CannotFetch, PublishedKeys
+from landline.config import Settings
 from landline.config.values import SecretUrl
-from landline.errors import ConfigError, WebUnavailable
+from landline.errors import BadAnswer, ConfigError, WebUnavailable
+from landline.gateway.permissions import QUESTIONS
 from support.clock import Clock
 from support.keys import jwk, published
 from support.product import HttpServer, Request, response
+from support.waiting import until
 
 SECRET = "sw0rdfish"
 SLOW_SECONDS = 0.05
@@ -173,8 +176,44 @@ async def test_the_product_is_asked_about_a_pair(web: Web, is_allowed: bool) -> 
 async def test_another_answer_is_none(web: Web, answer: object) -> None:
     async with HttpServer(says(response(answer))) as server:
         ask = asks_product(web, SecretUrl(server.url()))
-        with pytest.raises(WebUnavailable, match="neither"):
+        with pytest.raises(BadAnswer, match="neither"):
             await ask("alice", "bob")
+
+
+@pytest.mark.parametrize(
+    "answer", [response({}, "404 No"), response(b"<html>"), response({}, "503 Busy"), None]
+)
+async def test_a_bad_answer_is_told_from_none(web: Web, answer: bytes | None) -> None:
+    async with HttpServer(says(answer or b"")) as server:
+        if answer is None:
+            await server.stop()
+        with pytest.raises(WebUnavailable) as caught:
+            await web.post(page_of(server), b"{}", most_bytes=1_000, seconds=60)
+    assert isinstance(caught.value, BadAnswer) == (answer is not None)
+
+
+async def test_a_product_that_does_not_answer_keeps_no_keys_from_being_fetched() -> None:
+    gate = asyncio.Event()
+
+    async def wait(_request: Request) -> bytes:
+        await gate.wait()
+        return response({"allow": True})
+
+    async with HttpServer(wait) as product, HttpServer(says(response({"keys": []}))) as issuer:
+        outside = Outside(
+            Settings(authorize_url=SecretUrl(product.url()), jwks_url=SecretUrl(issuer.url()))
+        )
+        assert outside.authorizing is not None
+        assert outside.fetch_keys is not None
+        questions = [
+            asyncio.ensure_future(outside.authorizing.ask("alice", f"user{number}"))
+            for number in range(QUESTIONS)
+        ]
+        await until(lambda: len(product.requests) == QUESTIONS, "all connections are in use")
+        assert await outside.fetch_keys() == b'{"keys": []}'
+        gate.set()
+        await asyncio.gather(*questions, return_exceptions=True)
+        await outside.close()
 
 
 # The keys ------------------------------------------------------------------------------------

@@ -82,7 +82,8 @@ async def test_while_the_issuer_is_away_the_last_keys_stay() -> None:
     await keys.keys_for("ES256", "one")
     issuer.is_away = True
     clock.now += AGAIN_SECONDS
-    assert len(await keys.keys_for("ES256", "two")) == 1
+    with pytest.raises(KeysUnavailable):  # it may have been published meanwhile: nobody can say
+        await keys.keys_for("ES256", "two")
     assert keys.trouble == "nobody answers at https://id.example/keys"
     assert (await keys.keys_for("ES256", "one")).find("ES256", "one")
 
@@ -107,8 +108,42 @@ async def test_a_set_without_a_usable_key_does_not_take_the_place_of_a_good_one(
     await keys.keys_for("ES256", "one")
     issuer.names.clear()
     clock.now += AGAIN_SECONDS
-    assert len(await keys.keys_for("ES256", "two")) == 1
+    with pytest.raises(KeysUnavailable):
+        await keys.keys_for("ES256", "two")
+    assert len(await keys.keys_for("ES256", "one")) == 1
     assert keys.trouble == "what was fetched has no key that could be used here"
+
+
+async def test_a_secret_is_never_looked_for_among_published_keys() -> None:
+    issuer = Issuer("one")
+    keys = PublishedKeys(issuer.fetch, Clock())
+    assert len(await keys.keys_for("HS256", None)) == issuer.asked == 0
+
+
+@pytest.mark.parametrize("has_names", [True, False], ids=["names", "no names"])
+async def test_a_key_that_has_changed_without_a_name_is_noticed_by_the_wrong_signature(
+    has_names: bool,
+) -> None:
+    """Where keys have names, a bad signature is no reason to ask."""
+    entries = [jwk("ES256", kid="one" if has_names else None)]
+    asked = 0
+
+    async def fetch() -> bytes:
+        nonlocal asked
+        asked += 1
+        return published(*entries)
+
+    clock = Clock()
+    keys = PublishedKeys(fetch, clock)
+    before = await keys.keys_for("ES256", "one")
+    clock.now += AGAIN_SECONDS
+    again = await keys.look_again(before, "one")
+    assert (again is None) == has_names
+    assert asked == (1 if has_names else 2)
+    if not has_names:
+        assert await keys.look_again(before, "one") is again, "another one waited for it"
+        assert await keys.look_again(again, "one") is None, "and it was just asked"  # type: ignore[arg-type]
+        assert asked == 2
 
 
 @in_virtual_time
@@ -128,3 +163,20 @@ async def test_a_key_that_the_issuer_takes_back_is_gone_soon_and_nobody_has_to_a
         issuer.is_away = False
         await asyncio.sleep(60)  # sooner than if all had been well
         assert keys.trouble is None
+
+
+async def test_whoever_hangs_up_does_not_have_the_issuer_asked_again() -> None:
+    """A flood of made-up keys by clients that leave at once is one question in half a minute."""
+    issuer = Issuer("one")
+    issuer.is_slow = asyncio.Event()
+    clock = Clock()
+    keys = PublishedKeys(issuer.fetch, clock)
+    for number in range(20):
+        asking = asyncio.create_task(keys.keys_for("ES256", f"made up {number}"))
+        await go_round(3)
+        asking.cancel()
+        await go_round(3)
+    assert issuer.asked == 1
+    issuer.is_slow.set()
+    assert len(await keys.keys_for("ES256", "one")) == 1
+    assert issuer.asked == 1

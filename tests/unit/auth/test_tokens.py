@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from landline.auth.keys import KeySet, public_key, secret_key
 from landline.auth.principal import Principal
@@ -58,7 +59,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def tokens(algorithm: str = "HS256", claims: Claims = CLAIMS) -> Tokens:
-    return Tokens(FileKeys(SIGNERS[algorithm][1]), claims, lambda: NOW)
+    return Tokens([FileKeys(SIGNERS[algorithm][1])], claims, lambda: NOW)
 
 
 def signed(
@@ -229,7 +230,7 @@ async def test_without_an_audience_of_its_own_a_server_takes_tokens_for_nobody_e
 async def test_keys_that_are_read_again_are_the_ones_that_count() -> None:
     secrets = [SECRET]
     keys = FileKeys(lambda: KeySet(map(secret_key, secrets)))
-    checker = Tokens(keys, CLAIMS, lambda: NOW)
+    checker = Tokens([keys], CLAIMS, lambda: NOW)
     new = b"the next secret of thirty-two bytes, or more"
     token = by_hand(HEADER, GOOD, new)
     with pytest.raises(BadToken, match="signature"):
@@ -242,6 +243,28 @@ async def test_keys_that_are_read_again_are_the_ones_that_count() -> None:
     keys.read_again()
     with pytest.raises(BadToken, match="signature"):
         await checker.check(signed(GOOD))
+
+
+async def test_keys_of_several_places_are_all_tried() -> None:
+    """The backend's own key in a file, and an issuer's: each signs with an algorithm of its own, or
+    both with the same one.
+    """
+    other = ec.generate_private_key(ec.SECP256R1())
+    places = [
+        FileKeys(lambda: KeySet([secret_key(SECRET), public_key(pem(other))])),
+        FileKeys(SIGNERS["ES256"][1]),
+    ]
+    checker = Tokens(places, CLAIMS, lambda: NOW)
+    for token in (
+        signed(GOOD),
+        signed(GOOD, "ES256"),
+        jwt.encode(dict(GOOD), other, "ES256"),
+    ):
+        assert (await checker.check(token)).user == "alice"
+    with pytest.raises(BadToken, match="signature"):
+        await checker.check(
+            jwt.encode(dict(GOOD), ec.generate_private_key(ec.SECP256R1()), "ES256")
+        )
 
 
 def test_the_clock_of_the_tests_is_not_the_one_on_the_wall() -> None:

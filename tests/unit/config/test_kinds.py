@@ -46,6 +46,8 @@ BAD_VALUES = [
     ),
     ("jwt-issuer", " x", "not such a text"),
     ("jwt-issuer", "", "not such a text"),
+    ("jwt-user-claim", "a" * 65, "not such a text"),
+    ("jwt-role-claim", "a" * 65, "not such a text"),
     *(("limit-messages", each, "not a rate") for each in ("", "-1", "nan", "1e3", "1/s", "20.")),
     *(("limit-bytes", each, "not a number of bytes") for each in ("", "-1", "1kB", "1.5", "KiB")),
     *(("limit-user-connections", each, "not a number") for each in ("", "-1", "1.5", "many")),

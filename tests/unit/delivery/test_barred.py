@@ -4,15 +4,19 @@ from typing import Any
 
 import pytest
 
+from landline.config.limits import MESSAGES_BURST, Limits
 from landline.delivery import decisions as d
 from landline.delivery.flights import Bar
 from landline.delivery.sends import SLOW_SECONDS
+from landline.model import NotAppended
 from landline.protocol.client_frames import Send
 from landline.protocol.codes import ErrorCode
 from support.bench import APPENDS, Bench, alice_and_bob
 
 FORBIDDEN = Bar(ErrorCode.FORBIDDEN, "you may not")
 UNANSWERED = Bar(ErrorCode.BUSY, "nobody knows")
+# What a user may send at once, where a message a second is the limit.
+BURST = int(MESSAGES_BURST)
 
 
 @pytest.fixture
@@ -21,7 +25,7 @@ def bench() -> Bench:
 
 
 def bar(bench: Bench, why: Bar = FORBIDDEN, **fields: Any) -> None:
-    bench.heart.receive("a", Send("bob", "text", "r", **fields), why)
+    bench.heart.send("a", Send("bob", "text", "r", **fields), why)
     bench.take()
 
 
@@ -104,19 +108,93 @@ def test_a_send_that_waited_for_an_answer_may_be_overtaken(
     bench: Bench, waited_seconds: float
 ) -> None:
     """Its sender may have repeated it meanwhile through another server."""
-    since = bench.clock.monotonic()
-    bench.heart.hold("a")
+    send = Send("bob", "text", "r")
+    held = bench.heart.hold("a", send)
+    assert held is not None
     bench.wait(waited_seconds)
-    bench.heart.release("a", since)
-    bench.deliver("a", "bob", ref="r")
+    bench.heart.let_go(held)
+    bench.clock.now += 0.001  # some time goes by between two calls, always
+    bench.heart.send("a", send, None, held.since)
+    bench.append()
     assert bench.has(d.ConfirmPosition) == bool(waited_seconds)
 
 
-def test_a_session_that_is_held_is_not_certainly_there(bench: Bench) -> None:
+def test_a_session_that_is_not_read_is_not_certainly_there(bench: Bench) -> None:
     """Its end would not be read. So while the store is away the sweep pushes, not we."""
     bench.deliver("a", "bob", ref="r", seconds=SLOW_SECONDS + 0.1)
-    bench.heart.hold("a")
+    bench.heart.reading("a", False)
     bench.confirm(None)
     bench.take()
     assert bench.of("a", "accepted")
+    assert not bench.of("b", "message")
+
+
+@pytest.mark.parametrize(("why", "code"), [(FORBIDDEN, "forbidden"), (UNANSWERED, "busy")])
+def test_without_others_a_repeat_that_is_not_there_never_will_be(why: Bar, code: str) -> None:
+    bench = alice_and_bob(has_others=False)
+    bar(bench, why, retry=True)
+    bench.find(None)
+    assert said(bench) == [(code, "rejected", "r")]
+    assert bench.heart.flight_count == 0
+
+
+def test_without_others_too_an_append_without_an_answer_may_come_late() -> None:
+    bench = alice_and_bob(has_others=False)
+    bench.send("a", "bob", ref="r")
+    bench.append(NotAppended(False, "the disk hangs"))
+    bar(bench, retry=True)
+    bench.find(None)
+    assert said(bench)[-1] == ("forbidden", "unknown", "r")
+
+
+def test_without_others_too_what_is_held_may_be_appended_yet() -> None:
+    """It may not be known yet whether it may, while an older answer forbids the same message."""
+    bench = alice_and_bob(has_others=False)
+    assert bench.heart.hold("a", Send("bob", "text", "r"))
+    bar(bench)
+    bar(bench, retry=True)
+    bench.find(None)
+    assert [outcome for _, outcome, _ in said(bench)] == ["unknown", "unknown"]
+
+
+def test_what_is_on_its_way_or_accepted_is_never_called_rejected(bench: Bench) -> None:
+    """Though the same message comes again without `retry`, and its sender may not write by now."""
+    bench.send("a", "bob", ref="r")
+    bar(bench)
+    bench.append()
+    bar(bench)
+    bench.heart.refuse_sends("the log is away")
+    bench.send("a", "bob", ref="r")
+    assert not said(bench)
+    assert bench.got("a", "offset", "accepted") == [0, 0, 0, 0]
+
+
+def test_who_is_too_fast_with_what_is_on_its_way_is_not_told_that_it_is_rejected() -> None:
+    bench = alice_and_bob(limits=Limits(messages=1))
+    for _ in range(BURST + 1):
+        bench.send("a", "bob", ref="r")
+    bench.append()
+    bench.send("a", "bob", ref="r")
+    bench.send("a", "bob", ref="another")
+    too_fast = [("too_fast", "unknown", "r")] * 2 + [("too_fast", "rejected", "another")]
+    assert said(bench) == too_fast
+    assert len(bench.of("a", "accepted")) == BURST
+
+
+def test_a_barred_repeat_is_not_allowed_by_one_that_nobody_has_asked_about(bench: Bench) -> None:
+    bar(bench, retry=True)
+    assert bench.heart.hold("a", Send("bob", "text", "r"))
+    bench.find(None)
+    assert not bench.has(APPENDS)
+    assert said(bench) == [("forbidden", "unknown", "r")]
+
+
+def test_a_request_is_never_certainly_here(bench: Bench) -> None:
+    """That its client has left may not be seen. So while the store is away the sweep pushes."""
+    bench.heart.begin_post("p", "alice")
+    bench.heart.send("p", Send("bob", "text", "r"))
+    bench.wait(SLOW_SECONDS + 0.1)
+    bench.append()
+    bench.confirm(None)
+    assert bench.of("p", "accepted")
     assert not bench.of("b", "message")

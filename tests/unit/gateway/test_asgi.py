@@ -12,7 +12,7 @@ from starlette.routing import Route
 from landline.api.http import RequestRefused
 from landline.gateway.asgi import Exchange, Runner
 from landline.gateway.http_request import read_head
-from support.waiting import until
+from support.waiting import go_round, until
 
 
 class Wire:
@@ -95,7 +95,20 @@ async def test_one_request_after_the_other(runner: Runner) -> None:
         assert f"POST /echo?n={number} 192.0.2.1 hello".encode() in wire.said
     assert not wire.is_closed
     assert runner.request_count == 0
-    it.lost(None)
+    it.lost()
+
+
+async def test_a_connection_that_waits_has_no_timer_of_uvicorn(runner: Runner) -> None:
+    """It would end what the connection is by then: a WebSocket."""
+    runner.config.timeout_keep_alive = 0
+    wire, it = exchange(runner)
+    for number in (1, 2):
+        it.begin(head("GET /echo HTTP/1.1"), closes=False)
+        await until(lambda: wire.count == number, "it is answered")  # noqa: B023
+        await go_round()
+        assert not wire.is_closed
+    it.lost()
+    assert not runner.state.connections
 
 
 async def test_a_chunked_body_says_itself_where_it_ends(runner: Runner) -> None:
@@ -119,7 +132,7 @@ async def test_a_body_that_cannot_be_read_is_refused_and_the_application_has_no_
     it.begin(head(f"POST {path} HTTP/1.1", "Transfer-Encoding: chunked"), closes=True)
     with pytest.raises(RequestRefused, match="cannot be read"):
         it.take(b"no size\r\n")
-    it.lost(None)
+    it.lost()
     await until(lambda: not runner.request_count, "the application has ended")
     assert wire.said == b""
     assert "Traceback" not in caplog.text
@@ -150,5 +163,5 @@ async def test_who_goes_in_the_middle_leaves_nothing_behind(runner: Runner) -> N
     it.begin(head("POST /echo HTTP/1.1", "Content-Length: 5"), closes=False)
     await asyncio.sleep(0)
     assert runner.request_count == 1
-    it.lost(ConnectionResetError())
+    it.lost()
     await until(lambda: runner.request_count == 0, "the application has heard of it")

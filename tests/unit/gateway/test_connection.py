@@ -90,6 +90,19 @@ async def test_a_connection_that_is_held_and_paused_needs_both_to_end() -> None:
         await pair.until_heard(Send("bob", "1"), Send("bob", "2"))
 
 
+@pytest.mark.parametrize("why", Pause)
+async def test_the_owner_knows_whether_a_connection_is_read(why: Pause) -> None:
+    """Whatever the reason is: what has come unread may be the end of the connection."""
+    async with connection_pair() as pair:
+        session = pair.connection.session
+        pair.connection.pause(why)
+        pair.connection.pause(Pause.FLIGHTS)
+        assert pair.hub.readings == [(session, False)]
+        pair.connection.resume(Pause.FLIGHTS)
+        pair.connection.resume(why)
+        assert pair.hub.readings == [(session, False), (session, True)]
+
+
 async def test_a_connection_that_is_held_after_a_frame_takes_the_next_ones_later(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -8,11 +8,12 @@ from typing import Any
 
 import pytest
 
-from landline.errors import WebUnavailable
+from landline.errors import BadAnswer, WebUnavailable
 from landline.gateway import permissions as module
 from landline.gateway.permissions import (
     FAILED_SECONDS,
     FAILURES_IN_A_ROW,
+    OPEN_QUESTIONS_OF_ONE,
     PAUSE_SECONDS,
     Authorizing,
     Permissions,
@@ -33,6 +34,7 @@ class Product:
         self.open = 0
         self.most_open = 0
         self.word: bool | None = True  # None: it fails
+        self.failure = WebUnavailable("connection refused")
         self.gate = asyncio.Event()
         self.gate.set()
 
@@ -45,7 +47,7 @@ class Product:
         finally:
             self.open -= 1
         if self.word is None:
-            raise WebUnavailable("it answers with status 500")
+            raise self.failure
         return self.word
 
 
@@ -64,9 +66,9 @@ class Asking:
         self.tasks.add(task)
         return task
 
-    async def verdict(self, to: str = "bob") -> Verdict:
-        known = self.permissions.recall("alice", to)
-        return known if known is not None else await self.permissions.find_out("alice", to)
+    async def verdict(self, to: str = "bob", sender: str = "alice") -> Verdict:
+        known = self.permissions.recall(sender, to)
+        return known if known is not None else await self.permissions.find_out(sender, to)
 
     def counted(self) -> tuple[float, ...]:
         measured = self.permissions.measure()
@@ -128,7 +130,7 @@ async def test_only_so_many_are_asked_at_once(
 ) -> None:
     monkeypatch.setattr(module, "OPEN_QUESTIONS", 100)
     asking.product.gate.clear()
-    waiting = [asyncio.create_task(asking.verdict(f"user{number}")) for number in range(101)]
+    waiting = [asyncio.create_task(asking.verdict("bob", f"user{number}")) for number in range(101)]
     await go_round(3)
     assert asking.product.open == module.QUESTIONS
     assert await waiting[-1] is Verdict.UNANSWERED, "one too many does not wait"
@@ -206,3 +208,61 @@ async def test_at_the_end_nobody_waits_and_nobody_is_asked(is_open: bool) -> Non
     assert asking.permissions.recall("alice", "carol") is Verdict.UNANSWERED
     asking.product.gate.set()
     await asyncio.gather(*asking.tasks)
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_one_user_keeps_nobody_else_from_being_asked(is_open: bool) -> None:
+    """Open or not: what was never asked about is not let through, for the product answers."""
+    asking = Asking(is_open=is_open)
+    asking.product.gate.clear()
+    waiting = [asyncio.create_task(asking.verdict(f"user{number}")) for number in range(300)]
+    waiting.append(asyncio.create_task(asking.verdict("bob", "dave")))
+    await go_round(3)
+    assert asking.product.open == OPEN_QUESTIONS_OF_ONE + 1
+    asking.product.gate.set()
+    verdicts = await asyncio.gather(*waiting)
+    assert verdicts.count(Verdict.UNANSWERED) == 300 - OPEN_QUESTIONS_OF_ONE
+    assert verdicts[-1] is Verdict.ALLOWED
+    assert await asking.verdict("user299") is Verdict.ALLOWED
+    assert not asking.permissions._open_of
+
+
+async def test_a_product_that_answers_badly_is_not_down(asking: Asking) -> None:
+    """It may do so for pairs that somebody has chosen."""
+    asking.product.failure = BadAnswer("it answers with status 500")
+    asking.product.word = None
+    for number in range(3 * FAILURES_IN_A_ROW):
+        assert await asking.verdict(f"bad{number}") is Verdict.UNANSWERED
+    asking.product.word = True
+    assert await asking.verdict("good") is Verdict.ALLOWED
+
+
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_what_found_no_place_is_not_let_through(
+    is_open: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A question that is not asked in time is none, and no failure of the product either."""
+    asking = Asking(is_open=is_open)
+    monkeypatch.setattr(module, "ASK_SECONDS", 0.01)
+    monkeypatch.setattr(asking.permissions, "_places", asyncio.Semaphore(0))
+    for number in range(FAILURES_IN_A_ROW + 1):
+        assert await asking.verdict(f"user{number}") is Verdict.UNANSWERED
+    assert not asking.product.asked
+    assert asking.counted()[3] == FAILURES_IN_A_ROW + 1
+
+
+async def test_old_answers_are_forgotten_a_few_at_a_time(
+    asking: Asking, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "FORGOTTEN_TOGETHER", 3)
+    for number in range(5):
+        await asking.verdict(f"user{number}")
+    asking.clock.now += TTL_SECONDS - 1
+    asking.permissions.forget_old()
+    assert len(asking.permissions._known) == 5
+    await asking.verdict("new")
+    asking.clock.now += 1
+    for left in (3, 1, 1):
+        asking.permissions.forget_old()
+        assert len(asking.permissions._known) == left
+    assert asking.permissions.recall("alice", "new") is Verdict.ALLOWED

@@ -7,6 +7,7 @@ from typing import Any
 import orjson
 import pytest
 
+from landline.config.limits import MESSAGES_BURST, NO_LIMITS, Limits
 from landline.delivery.decisions import AppendMessage, ConfirmPosition, FindOriginal, Transmit
 from landline.errors import WebUnavailable
 from landline.gateway import posts
@@ -19,15 +20,17 @@ from support.clock import Clock
 from support.waiting import go_round
 
 HELLO = Send("bob", "hello", "ref-1")
+# What a user may send at once, where a message a second is the limit.
+BURST = int(MESSAGES_BURST)
 
 
 class Gateway:
     """As much of a hub as posts need. What the heart asks for waits in `asked`."""
 
-    def __init__(self, ask: Ask | None = None) -> None:
+    def __init__(self, ask: Ask | None = None, limits: Limits = NO_LIMITS) -> None:
         self.clock = Clock()
         ids = iter(f"00000000-0000-4000-8000-{number:012}" for number in range(1_000))
-        self.heart = make_heart(self.clock, ids.__next__)
+        self.heart = make_heart(self.clock, ids.__next__, limits=limits)
         self.asked: list[Any] = []
         permissions = None
         if ask is not None:
@@ -214,8 +217,10 @@ async def test_who_has_gone_before_the_answer_has_sent_nothing() -> None:
 
 
 async def test_a_post_that_waited_for_an_answer_may_be_overtaken() -> None:
+    """And that is known to the moment: time goes by between two calls as well."""
     product = Product()
     gateway = Gateway(product.ask)
+    gateway.clock.step = 0.001
     posting = await gateway.begin()
     await go_round(3)
     gateway.clock.now += 1.0
@@ -227,3 +232,73 @@ async def test_a_post_that_waited_for_an_answer_may_be_overtaken() -> None:
     gateway.heart.position_confirmed(confirm.flight, Appended(Position(0, 3), 1_000))
     gateway.happened()
     assert (await answer(posting))["offset"] == 3
+
+
+async def test_who_sends_too_fast_has_nobody_asked() -> None:
+    """What a user may send is counted before the question, once, and not again after it."""
+    product = Product()
+    gateway = Gateway(product.ask, Limits(messages=1))
+    sends = [Send(f"user{number}", "hello", str(number)) for number in range(20)]
+    posting = [await gateway.begin(send) for send in sends]
+    await go_round(5)
+    assert product.asked == BURST
+    product.gate.set()
+    await go_round(5)
+    said = [await answer(each) for each in posting]
+    codes = [each["code"] for each in said]
+    assert codes == ["forbidden"] * BURST + ["too_fast"] * (20 - BURST)
+    assert {each["outcome"] for each in said} == {"rejected"}
+
+
+async def test_who_is_too_fast_with_what_waits_for_an_answer_is_not_told_it_is_rejected() -> None:
+    product = Product()
+    gateway = Gateway(product.ask, Limits(messages=1))
+    posting = [await gateway.begin() for _ in range(BURST + 1)]
+    await go_round(3)
+    said = await answer(posting.pop())
+    assert (said["code"], said["outcome"]) == ("too_fast", "unknown")
+    posting.pop(0).cancel()
+    product.gate.set()
+    await go_round(5)
+    gateway.append()
+    assert {(await answer(each))["type"] for each in posting} == {"accepted"}
+    assert not gateway.heart._sends._held, "nothing is kept of those that were asked about"
+
+
+async def test_what_is_on_its_way_is_joined_and_nobody_is_asked() -> None:
+    product = Product()
+    product.gate.set()
+    gateway = Gateway(product.ask)
+    posting = [await gateway.begin()]
+    await go_round(5)
+    gateway.clock.now += 3_600.0
+    product.gate.clear()
+    posting.append(await gateway.begin())
+    gateway.append()
+    gateway.heart.position_confirmed(
+        gateway.pop(ConfirmPosition).flight, Appended(Position(0, 7), 1_000)
+    )
+    gateway.happened()
+    assert {(await answer(each))["offset"] for each in posting} == {7}
+    assert (await answer(await gateway.begin()))["offset"] == 7, "so is what was accepted"
+    assert product.asked == 1
+
+
+async def test_what_may_have_changed_is_checked_after_the_question() -> None:
+    """It takes seconds, in which an administrator may have sent the sender away."""
+    happened: list[str] = []
+
+    async def ask(*_asked: Any) -> bool:
+        happened.append("asked")
+        return True
+
+    def check() -> None:
+        happened.append("checked")
+        raise PermissionError
+
+    gateway = Gateway(ask)
+    with pytest.raises(PermissionError):
+        await gateway.posts.post("alice", HELLO, check=check)
+    assert happened == ["asked", "checked"]
+    assert gateway.asked == []
+    assert len(gateway.posts) == 0

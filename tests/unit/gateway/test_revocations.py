@@ -39,22 +39,24 @@ class Store:
     """Rows that everybody shares, behind a line that can fail, or hold up an answer."""
 
     def __init__(self, rows: RevocationStore) -> None:
-        self._rows = rows
+        self.rows = rows
         self.is_down = False
+        self.looks = 0
         self.answers = asyncio.Event()
         self.answers.set()
 
     async def revoke(self, user: str, until_ms: int | None) -> Revocation:
         self._check()
-        return await self._rows.revoke(user, until_ms)
+        return await self.rows.revoke(user, until_ms)
 
     async def standing(self, now_ms: int) -> Sequence[Revocation]:
         self._check()
-        return await self._rows.standing(now_ms)
+        return await self.rows.standing(now_ms)
 
     async def since(self, revoked_at: int, limit: int) -> Sequence[Revocation]:
         self._check()
-        found = await self._rows.since(revoked_at, limit)
+        found = await self.rows.since(revoked_at, limit)
+        self.looks += 1
         await self.answers.wait()
         return found
 
@@ -263,10 +265,135 @@ async def test_what_is_over_is_forgotten(servers: list[Server]) -> None:
     for number in range(50):
         until_ms = one.clock.wall_ms() + SECOND_MS if number % 2 else None
         two.revocations.heard(await one.revocations.revoke(f"user{number}", until_ms, "backend"))
-    one.clock.now += 2
+    one.clock.now += 2 + revocations.KEPT_MS / SECOND_MS
     for server in (one, two):
         await server.polled()
         assert server.revocations._known == {}
+
+
+async def test_an_answer_of_the_store_does_not_undo_what_was_heard_since_the_question(
+    servers: list[Server],
+) -> None:
+    one, two, _ = servers
+    await one.revocations.revoke("alice", None, "backend")
+    two.store.answers.clear()
+    reading = asyncio.create_task(two.polled())
+    await until(lambda: two.store.looks == 1, "the store has looked, and not answered yet")
+    until_ms = one.clock.wall_ms() + 60 * SECOND_MS
+    two.revocations.heard(await one.revocations.revoke("alice", until_ms, "backend"))
+    two.store.answers.set()
+    await reading
+    assert two.revocations.is_refused("alice")
+    await two.polled()
+    assert two.revocations.is_refused("alice")
+
+
+async def test_a_row_that_is_older_than_a_hint_from_before_the_question_is_believed(
+    servers: list[Server],
+) -> None:
+    """Whoever can write hints alone can neither let anybody in nor keep anybody out for long."""
+    one, two, _ = servers
+    until_ms = one.clock.wall_ms() + 60 * SECOND_MS
+    two.revocations.heard(Revocation("alice", 1_000_000, 0))
+    two.revocations.heard(Revocation("bob", 1_000_000, None))
+    await one.revocations.revoke("alice", until_ms, "backend")
+    await two.polled()
+    assert two.revocations.is_refused("alice")
+    assert two.revocations._known.keys() == {"alice"}
+
+
+async def test_a_clock_that_was_ahead_for_a_while_has_lifted_nothing_for_good(
+    servers: list[Server],
+) -> None:
+    one, two, _ = servers
+    until_ms = one.clock.wall_ms() + 60 * SECOND_MS
+    two.revocations.heard(await one.revocations.revoke("alice", until_ms, "backend"))
+    one.clock.now += 3600
+    again = Server(one.clock, one.store)
+    await again.revocations.load()
+    for server in (one, two, again):
+        await server.polled()
+        assert not server.revocations.is_refused("alice")
+    one.clock.now -= 3600
+    for server in (one, two, again):
+        assert server.revocations.is_refused("alice")
+
+
+async def restored(*servers: Server) -> None:
+    """Put the store back to a time before there was any revocation, and its clock with it."""
+    rows = await ModelRevocationStores().revocations()
+    for server in servers:
+        server.store.rows = rows
+
+
+async def test_behind_a_store_that_has_gone_back_a_revocation_is_obeyed_where_it_was_made_and_read(
+    servers: list[Server],
+) -> None:
+    one, two, _ = servers
+    for user in ("alice", "bob", "carol"):
+        await one.revocations.revoke(user, one.clock.wall_ms() + 60 * SECOND_MS, "backend")
+    await one.revocations.revoke("alice", 0, "backend")
+    await one.polled()
+    await two.polled()
+    await restored(one, two)
+    one.open("alice")
+    two.open("alice")
+    await one.revocations.revoke("alice", one.clock.wall_ms() + 60 * SECOND_MS, "backend")
+    assert not one.sessions
+    with structlog.testing.capture_logs() as lines:
+        for server in (one, two):
+            await server.polled()
+            assert not server.sessions
+            assert server.revocations.is_refused("alice")
+            assert not server.revocations.is_refused("bob"), "the store does not say so any more"
+            await server.polled()
+    assert [line["event"] for line in lines].count("revocations_gone_back") == 2
+    two.open("carol")
+    two.revocations.heard(await one.revocations.revoke("carol", None, "backend"))
+    assert not two.sessions, "hints mean something again"
+
+
+async def test_of_the_row_in_the_last_one_s_place_nothing_is_inferred(
+    servers: list[Server],
+) -> None:
+    """The last user who was read of is revoked once more: the store has not gone back."""
+    one, two, _ = servers
+    await one.revocations.revoke("alice", None, "backend")
+    await two.polled()
+    await one.revocations.revoke("alice", None, "backend")
+    with structlog.testing.capture_logs() as lines:
+        await two.polled()
+        await two.polled()
+    assert {line["event"] for line in lines} <= {"user_sessions_closed"}
+    assert two.revocations.obeyed == 2
+
+
+async def test_a_look_that_has_failed_is_repeated_soon(
+    servers: list[Server], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else one failure alone takes the time that all servers have."""
+    one, two, _ = servers
+    two.open("alice")
+    pauses: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        if not pauses:
+            await one.revocations.revoke("alice", None, "backend")
+        pauses.append(seconds)
+        two.store.is_down = len(pauses) == 1
+        if not two.sessions:
+            await asyncio.Event().wait()
+
+    two.revocations = Revocations(
+        store=two.store, bus=two.bus, clock=two.clock, close_sessions=two.close, poll_seconds=60.0
+    )
+    monkeypatch.setattr("landline.gateway.revocations.asyncio.sleep", sleep)
+    looking = asyncio.create_task(two.revocations.run())
+    await asyncio.wait({looking}, timeout=0.05)
+    looking.cancel()
+    assert not two.sessions
+    assert sum(pauses[:2]) + revocations.READ_SECONDS < 15
+    assert pauses[:2] == [revocations.POLL_SECONDS, revocations.RETRY_SECONDS]
 
 
 @pytest.mark.parametrize("seed", range(20))

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from landline.api.http import Http, Readiness
 from landline.app.certificates import Certificate
-from landline.gateway import tls
+from landline.gateway import acceptor
 from landline.gateway.admin import AdminListener
 from landline.gateway.http_connection import HttpConnection
 from landline.gateway.tls import UNREAD_BYTES, TlsServer, reason_of
@@ -38,12 +38,14 @@ async def listening(papers: Papers) -> AsyncIterator[int]:
     sock = socket.create_server((HOST, 0))
     port = sock.getsockname()[1]
     context = Certificate(papers.certificate, papers.key).context
-    server = TlsServer(sock, context, lambda: HttpConnection(reception), reception.refused)
+    server = TlsServer(
+        sock, context, lambda _peer: HttpConnection(reception), reception.went, reception.refused
+    )
     yield port
     server.close()
     server.close()  # a second time does no harm
     reception.close()
-    await until(lambda: not server._handshakes, "no handshake is left")
+    await until(lambda: not server._acceptor._taking, "no handshake is left")
     with pytest.raises(OSError, match=r"[Cc]onnect"):
         await asyncio.open_connection(HOST, port)
 
@@ -58,7 +60,7 @@ def test_the_goodbye_of_tls_cuts_no_answer(papers: Papers) -> None:
             papers.client().wrap_socket(plain, server_hostname=HOST) as line,
         ):
             line.settimeout(60)
-            line.sendall(b"GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+            line.sendall(b"GET /metrics HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
             time.sleep(1.0)
             while data := line.recv(1_000_000):
                 total += len(data)
@@ -89,7 +91,7 @@ def test_a_listener_that_is_closed_cuts_handshakes(papers: Papers) -> None:
 async def test_a_process_without_files_accepts_again_later(
     papers: Papers, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(tls, "_NO_ROOM_SECONDS", 0.01)
+    monkeypatch.setattr(acceptor, "_NO_ROOM_SECONDS", 0.01)
     context = Certificate(papers.certificate, papers.key).context
 
     class Full(socket.socket):
@@ -105,7 +107,9 @@ async def test_a_process_without_files_accepts_again_later(
     sock.bind((HOST, 0))
     sock.listen()
     with capture_logs() as lines:
-        server = TlsServer(sock, context, asyncio.Protocol, lambda: None)
+        server = TlsServer(
+            sock, context, lambda _peer: asyncio.Protocol(), lambda _gone: None, lambda: None
+        )
         _, writer = await asyncio.open_connection(HOST, sock.getsockname()[1], ssl=papers.client())
     assert [line["event"] for line in lines] == ["cannot_accept"] * 2
     writer.close()
@@ -126,9 +130,9 @@ def test_what_waits_of_a_connection_that_is_not_read_is_little(papers: Papers) -
     async def go() -> None:
         sock = socket.create_server((HOST, 0))
         context = Certificate(papers.certificate, papers.key).context
-        server = TlsServer(sock, context, Silent, lambda: None)
+        server = TlsServer(sock, context, lambda _peer: Silent(), lambda _gone: None, lambda: None)
         _, writer = await asyncio.open_connection(HOST, sock.getsockname()[1], ssl=papers.client())
-        await until(lambda: bool(made) and not server._handshakes, "it is connected")
+        await until(lambda: bool(made) and not server._acceptor._taking, "it is connected")
         assert made[0].get_read_buffer_limits()[1] == UNREAD_BYTES
         writer.close()
         await asyncio.wait_for(writer.wait_closed(), 60)

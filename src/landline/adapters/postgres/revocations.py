@@ -15,10 +15,12 @@ _STANDING: Final = statement("postgres", "revocations_standing")
 _SINCE: Final = statement("postgres", "revocations_since")
 # Arbitrary, as those in `migrations`: whoever holds it chooses the next `revoked_at`.
 _REVOKE_KEY: Final = 0x4C414E445245564F  # "LANDREVO"
+# Below the lane's deadline: whoever holds the lock for long costs an answer, not the connection.
+_LOCK_TIMEOUT: Final = "SET LOCAL lock_timeout = '2s'"
 
 
 class Run(Protocol):
-    """The message store's lane for short questions."""
+    """The message store's lane for revocations."""
 
     async def __call__(self, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
         """Return what `work` returns. Raises: StoreUnavailable, Unstorable."""
@@ -35,6 +37,7 @@ class PostgresRevocations:
 
         async def work(connection: PostgresConnection) -> Sequence[Any]:
             async with connection.transaction():
+                await connection.execute(_LOCK_TIMEOUT)
                 # By itself: what the statement below reads is seen as of its own beginning.
                 await connection.execute("SELECT pg_advisory_xact_lock($1)", _REVOKE_KEY)
                 return await connection.fetch(_REVOKE, user, until_ms)

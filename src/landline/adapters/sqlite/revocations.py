@@ -1,5 +1,6 @@
 """Revocations in SQLite."""
 
+import asyncio
 import sqlite3
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -10,8 +11,11 @@ from landline.errors import StoreUnavailable
 from landline.model import Revocation
 
 _REVOKE: Final = statement("sqlite", "revoke")
+_REVOCATION: Final = statement("sqlite", "revocation")
 _STANDING: Final = statement("sqlite", "revocations_standing")
 _SINCE: Final = statement("sqlite", "revocations_since")
+# As long as a disk may need that is busy, and below what a client waits for an answer.
+WRITE_SECONDS: Final = 8.0
 
 
 class SqliteRevocations:
@@ -22,11 +26,16 @@ class SqliteRevocations:
 
     async def revoke(self, user: str, until_ms: int | None) -> Revocation:
         """Write the user's row in the next commit."""
-        asked = {"user": user, "until": until_ms}
+
+        def work(connection: sqlite3.Connection) -> Sequence[Any]:
+            connection.execute(_REVOKE, {"user": user, "until": until_ms})
+            return connection.execute(_REVOCATION, {"user": user}).fetchall()
+
         try:
-            [row] = await self._database.write(
-                lambda connection: connection.execute(_REVOKE, asked).fetchall()
-            )
+            async with asyncio.timeout(WRITE_SECONDS):
+                [row] = await self._database.write(work)
+        except TimeoutError:
+            raise StoreUnavailable("the store does not answer in time") from None
         except WriteFailed as error:
             raise StoreUnavailable(error.reason) from error
         return Revocation(*row)

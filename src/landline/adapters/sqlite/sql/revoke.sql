@@ -6,4 +6,3 @@ VALUES (:user,
 ON CONFLICT (user_name) DO UPDATE
 SET revoked_at = excluded.revoked_at,
     refused_until = coalesce(excluded.refused_until, refused_until)
-RETURNING user_name, revoked_at, refused_until
