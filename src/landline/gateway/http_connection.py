@@ -247,6 +247,10 @@ class HttpConnection(asyncio.Protocol):
         except RequestRefused as refused:
             self._reads = _Reads.HEAD
             self._refuse(refused)
+        except Exception:  # a defect: it ends this connection alone
+            log.exception("connection_failed")
+            self._reads = _Reads.HEAD
+            self._refuse(RequestRefused(HTTPStatus.INTERNAL_SERVER_ERROR, "internal error"))
 
     def _admit(self, admission: Admission) -> None:
         early = bytes(self._received)

@@ -4,6 +4,7 @@ import asyncio
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from landline.gateway.asgi import Runner
 from landline.gateway.http_connection import HttpConnection
@@ -11,6 +12,7 @@ from landline.gateway.http_request import HEAD_BYTES, Request
 from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.request_facts import request_facts as _facts
 from landline.gateway.request_facts import shown_peer
+from support.waiting import until
 
 SECRET = "hunter2"
 
@@ -166,3 +168,26 @@ async def test_the_limit_of_a_head_is_the_same_however_its_bytes_come(excess: in
         assert wire.said.startswith(b"HTTP/1.1 431 " if excess else b"")
         assert len(reception.taken) == (0 if excess else 1)
         connection.connection_lost(None)
+
+
+class Defective(Open):
+    """A reception that trips while it finds something out."""
+
+    def decide(self, request: Request, peer: Peer) -> Any:
+        async def trip() -> None:
+            raise ZeroDivisionError
+
+        return trip()
+
+
+async def test_a_defect_while_a_token_is_looked_at_ends_that_connection_alone() -> None:
+    """With an answer, and a line in the log: or its client would wait, and nobody would know."""
+    wire = Wire()
+    connection = HttpConnection(Defective())
+    with capture_logs() as lines:
+        connection.connection_made(wire)
+        connection.data_received(b"GET /ws/chat HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: bool(wire.said), "it is answered")
+    assert wire.said.startswith(b"HTTP/1.1 500 ")
+    assert "connection_failed" in {line["event"] for line in lines}
+    connection.connection_lost(None)
