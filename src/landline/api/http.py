@@ -17,6 +17,7 @@ _TEXT = "text/plain; charset=utf-8"
 METHODS = ("GET", "HEAD")
 # Where the addresses of the interface for programs begin.
 INTERFACE = "/v1/"
+MESSAGES = "/v1/messages"
 
 # The code of a refusal by its status; `bad_frame` for the others.
 CODES = {
@@ -67,7 +68,8 @@ class RequestRefused(Exception):
         headers |= [FINAL_REFUSAL] if self.is_final else []
         if path.startswith(INTERFACE):
             code = CODES.get(self.status, ErrorCode.BAD_FRAME)
-            outcome = Outcome.UNKNOWN if code is ErrorCode.UNAVAILABLE else None
+            is_message = path == MESSAGES and code is ErrorCode.UNAVAILABLE
+            outcome = Outcome.UNKNOWN if is_message else None
             body = error(code, self.reason, outcome=outcome)
             return HttpResponse(self.status, _JSON, body, headers)
         return HttpResponse(self.status, _TEXT, f"{self.reason}\n".encode(), headers)

@@ -63,7 +63,7 @@ class Access:
     def health(self) -> Mapping[str, str | None]:
         """Return why nobody can sign in whose key is published, where there are such keys."""
         published = self._published
-        if published is None:
+        if published is None or self._files is not None:
             return {}
         why = None
         if published.keys is None:

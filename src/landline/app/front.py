@@ -22,6 +22,7 @@ from landline.ports import Clock
 RESERVED_FILES = 64
 # So many more may ask for a page, or hear that there is no room, when every place is taken.
 PAGE_SOCKETS = 64
+_ENOUGH_FILES = 1024
 
 # The part without which messages come later, and all the same.
 ROUTING_PART = "routing"
@@ -65,7 +66,7 @@ class Front:
             origins=Origins(settings.origins, is_local=settings.is_trusting),
             clock=clock,
             max_connections=max_connections if "gateway" in settings.roles else 0,
-            max_sockets=max_connections + PAGE_SOCKETS,
+            max_sockets=max_connections + _page_sockets(),
             frame_rate=settings.limits.frames,
         )
         self._sources: list[Source] = [self.listener.measure]
@@ -107,4 +108,12 @@ def _max_connections(admin_sockets: int) -> int:
         with suppress(ValueError, OSError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
             soft = wanted
-    return max(1, soft - RESERVED_FILES - PAGE_SOCKETS - admin_sockets)
+    # Where there are few, the reserve has to do for pages as well.
+    pages = PAGE_SOCKETS + admin_sockets if soft >= _ENOUGH_FILES else 0
+    return max(1, soft - RESERVED_FILES - pages)
+
+
+def _page_sockets() -> int:
+    """Return how many connections for pages there may be beyond those for clients."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return PAGE_SOCKETS if files >= _ENOUGH_FILES else PAGE_SOCKETS // 4

@@ -50,6 +50,10 @@ class PublishedKeys:
             raise KeysUnavailable(self.trouble)  # it may be one that was published meanwhile
         return self.keys
 
+    def may_get_more(self, algorithm: str) -> bool:
+        """See `KeySource`."""
+        return algorithm in PUBLISHED
+
     async def look_again(self, keys: KeySet, kid: str | None) -> KeySet | None:
         """See `KeySource`. Where keys have names, a wrong signature is no reason to ask."""
         if kid is not None and keys.are_named:

@@ -69,6 +69,9 @@ class KeySource(Protocol):
         Raises: KeysUnavailable, where it cannot say whether there is one that fits.
         """
 
+    def may_get_more(self, algorithm: str) -> bool:
+        """Say whether keys for this algorithm may come without anybody's doing here."""
+
     async def look_again(self, keys: KeySet, kid: str | None) -> KeySet | None:
         """None of these has signed a token. Return the keys that are good by now, where there may
         be another one that this `kid` means; None where there is none.
@@ -90,6 +93,10 @@ class FileKeys:
     async def keys_for(self, _algorithm: str, _kid: str | None) -> KeySet:
         """See `KeySource`."""
         return self._keys
+
+    def may_get_more(self, _algorithm: str) -> bool:
+        """See `KeySource`."""
+        return False
 
     async def look_again(self, _keys: KeySet, _kid: str | None) -> KeySet | None:
         """See `KeySource`."""
@@ -147,7 +154,9 @@ class Tokens:
             raise missing
         if is_known:
             raise BadToken("the token's signature is wrong")
-        raise UnknownKey("the token is signed with a key or an algorithm that is not known here")
+        reason = "the token is signed with a key or an algorithm that is not known here"
+        may_come = any(source.may_get_more(algorithm) for source in self._sources)
+        raise UnknownKey(reason) if may_come else BadToken(reason)
 
     def _claims_of(
         self, token: str, algorithm: str, keys: Sequence[Key]

@@ -11,7 +11,7 @@ recipient any more: it is looked for, and if it is not there it is not appended,
 a server without others knows then that it never will be in the log, and says `rejected`.
 
 A send that says no `retry` may be a repeat all the same. So what is accepted or under way here is
-joined before anything refuses it, and a user who is too fast is told `unknown` of it.
+joined before anything but the rate refuses it, and a user who is too fast is told `unknown`.
 
 Where somebody has to be asked whether a send may be appended, it is held first (`hold`), and taken
 once that is known. What a user may send is counted before the question, so nobody has more

@@ -57,7 +57,7 @@ class Acceptor:
                 return
             except OSError as error:
                 if error.errno not in _NO_ROOM:
-                    raise
+                    return  # the network's trouble with that one connection (accept(2))
                 log.warning("cannot_accept", reason=error.strerror)
                 self._loop.remove_reader(self._sock.fileno())
                 self._pause = self._loop.call_later(_NO_ROOM_SECONDS, self._go_on)

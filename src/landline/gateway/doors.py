@@ -20,13 +20,14 @@ class Doors:
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self._handshakes: dict[str, Bucket] = {}
+        self._strangers: dict[str, Bucket] = {}
         self._sockets: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
 
     def __len__(self) -> int:
         counts = (self._sockets, self._addresses, self._users)
-        return len(self._handshakes) + sum(len(each) for each in counts)
+        return len(self._handshakes) + len(self._strangers) + sum(len(each) for each in counts)
 
     # Sockets, of which nothing is known but the address ------------------------------------------
 
@@ -46,23 +47,30 @@ class Doors:
 
     def knock(self, place: str, now: float) -> float:
         """Count a handshake. Returns 0.0, or how many seconds it came too early."""
+        return self._take(self._handshakes, place, now)
+
+    def _take(self, buckets: dict[str, Bucket], place: str, now: float) -> float:
         rate = self._limits.handshakes
         if not rate or not place:
             return 0.0
-        bucket = self._handshakes.get(place)
+        bucket = buckets.get(place)
         if bucket is None:
-            bucket = self._handshakes[place] = Bucket(rate, rate * HANDSHAKES_BURST, now)
+            bucket = buckets[place] = Bucket(rate, rate * HANDSHAKES_BURST, now)
         wait_seconds = bucket.seconds_until(1, now)
         if not wait_seconds:
             bucket.take(1, now)
         return wait_seconds
 
     def seconds_until_heard(self, place: str, now: float) -> float:
-        """Return how long nobody of an address is heard, because they knocked too often; mostly
-        0.0. It counts nothing.
+        """Return how long nobody of an address is heard, because too many who sent requests were
+        strangers; mostly 0.0. It counts nothing.
         """
-        bucket = self._handshakes.get(place)
+        bucket = self._strangers.get(place)
         return bucket.seconds_until(1, now) if bucket is not None else 0.0
+
+    def was_stranger(self, place: str, now: float) -> None:
+        """Count a request of somebody who could not say who they are."""
+        self._take(self._strangers, place, now)
 
     def enter(self, place: str) -> bool:
         """A connection wants to stay. Returns False where its address has too many."""
@@ -82,8 +90,9 @@ class Doors:
 
     def forget_idle(self, now: float) -> None:
         """Forget addresses that may knock as if they never had."""
-        for place in [place for place, each in self._handshakes.items() if each.is_full(now)]:
-            del self._handshakes[place]
+        for buckets in (self._handshakes, self._strangers):
+            for place in [place for place, each in buckets.items() if each.is_full(now)]:
+                del buckets[place]
 
 
 def _add_one(counts: Counter[str], name: str, most: int) -> bool:

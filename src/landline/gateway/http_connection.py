@@ -154,7 +154,8 @@ class HttpConnection(asyncio.Protocol):
         # Otherwise the rest of a body that nobody asked for comes first.
 
     def _await_next(self) -> None:
-        """Wait for the connection's next request."""
+        """Wait for the connection's next request, which may be somebody else's."""
+        self._facts = {"peer": shown_peer(self._peer)}
         self._reads = _Reads.HEAD
         self._head = b""
         if self._has_ended and not self._received:

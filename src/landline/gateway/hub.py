@@ -56,7 +56,7 @@ from landline.ports import Clock, Directory, EventLog, MessageStore, RevocationS
 from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
-DRAIN_SECONDS = 8.0
+DRAIN_SECONDS = 6.5
 ANSWERED_SECONDS = 0.5
 FAREWELL_SECONDS = 3.5
 FIRST_RETRY_MS = 200

@@ -47,9 +47,7 @@ USERS: Final = "/v1/users/"
 _CROWDED: Final = "this address has too many connections that have not signed in yet"
 _FULL: Final = "this server has as many connections as it may have files"
 # Refusals of whoever may only try: too many of them, and nobody of that address is heard.
-_STRANGERS: Final = frozenset(
-    {HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}
-)
+_STRANGERS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
 # What says who sends a request, and from where.
 _WHO: Final = (
     "authorization",
@@ -285,7 +283,7 @@ class Listener:
             return await self._identify(asked, caller)
         except RequestRefused as refused:
             if refused.status in _STRANGERS:
-                self._doors.knock(caller.place, now)
+                self._doors.was_stranger(caller.place, self._clock.monotonic())
             raise
 
     async def _identify(self, asked: Request, caller: Caller) -> Principal:
