@@ -84,8 +84,8 @@ print(simulate(Plan.of({seed})).history)
     assert elsewhere.stdout == f"{simulate(Plan.of(seed)).history}\n"
 
 
-# What no schedule does: messages by request, questions to the product, lists of sessions. Others try
-# them: unit/delivery/test_barred.py, unit/gateway/test_posts.py, e2e/test_authorize.py.
+# What no schedule does: messages by request, questions to the product, lists of sessions. They are
+# tried by unit/delivery/test_barred.py, unit/gateway/test_posts.py, e2e/test_authorize.py.
 NOT_SCHEDULED = {
     *("Delivery.begin_post", "Delivery.end_post", "Delivery.send", "Post.__init__"),
     *("Delivery.hold", "Delivery.let_go", "Sends.hold", "Sends.let_go", "Sends._answer_barred"),
