@@ -15,10 +15,12 @@ from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import InvalidStatus
 
 from landline.config.limits import FRAMES_BURST, HANDSHAKES_BURST, MESSAGES_BURST
+from landline.gateway.http_connection import HANDSHAKE_SECONDS
 from support.issuer import Issuer
 from support.raw import TEXT, dialled, frame, opened, request
 from support.saying import hear, say
 from support.server import ServerProcess
+from support.sockets import cut_at_once
 from support.waiting import WAIT_SECONDS, until
 
 
@@ -126,23 +128,10 @@ async def test_an_address_has_so_many_connections_and_handshakes(tmp_path: Path)
 
 async def test_sockets_that_say_nothing_are_counted_by_their_address(tmp_path: Path) -> None:
     with limited(tmp_path, "--limit-address-connections", "2") as server:
-        silent = [await asyncio.open_connection("127.0.0.1", server.port) for _ in range(12)]
-
-        async def is_cut(reader: asyncio.StreamReader) -> bool:
-            try:
-                async with asyncio.timeout(1):
-                    return await reader.read(1) == b""
-            except TimeoutError:
-                return False
-            except ConnectionError:
-                return True
-
-        cut = await asyncio.gather(*(is_cut(reader) for reader, _ in silent))
-        assert sum(cut) == 12 - 6
+        cut = await cut_at_once("127.0.0.1", server.port, 12, 12 - 6, HANDSHAKE_SECONDS)
+        assert cut == 12 - 6
         async with connect(f"{server.ws_url}?username=a", local_addr=("127.0.0.2", 0)) as other:
             await hear(other, "welcome")
-        for _, writer in silent:
-            writer.close()
 
 
 async def test_behind_a_trusted_proxy_the_client_is_counted_and_nobody_can_pretend(

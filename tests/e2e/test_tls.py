@@ -23,12 +23,14 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 import landline
+from landline.gateway.http_connection import HANDSHAKE_SECONDS
 from landline.gateway.tls import SHUTDOWN_SECONDS
 from landline_stack.ports import free_port
 from support.papers import HOST, Papers, TlsServerProcess
 from support.peer import Peer
 from support.raw import BINARY, CLOSE, TEXT, WAIT_SECONDS, RawSocket, dialled, frame, request
 from support.server import ServerProcess
+from support.sockets import cut_at_once
 from support.waiting import until
 
 PING = frame(TEXT, b'{"type":"ping"}')
@@ -446,15 +448,4 @@ async def test_sockets_count_before_their_handshake(tmp_path: Path, papers: Pape
     """Or one address would have any number of them for as long as a handshake may take."""
     args = [*papers.arguments, "--limit-address-connections", "2"]
     with TlsServerProcess(tmp_path / "data", args=args) as server:
-        silent = [await asyncio.open_connection(HOST, server.port) for _ in range(12)]
-
-        async def is_cut(reader: asyncio.StreamReader) -> bool:
-            with suppress(TimeoutError, ConnectionError):
-                async with asyncio.timeout(1):
-                    return await reader.read(1) == b""
-            return False
-
-        cut = await asyncio.gather(*(is_cut(reader) for reader, _ in silent))
-        assert sum(cut) == 12 - 6
-        for _, writer in silent:
-            writer.close()
+        assert await cut_at_once(HOST, server.port, 12, 12 - 6, HANDSHAKE_SECONDS) == 12 - 6
