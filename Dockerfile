@@ -1,5 +1,7 @@
 # The server in an image: docker build -t landline . && docker run --rm landline --version
 # How it is meant to be run: docs/deploy.md, and compose.yaml for all of it on one machine.
+# It listens for everybody, so it starts only when it is told how it knows who somebody is, such as
+# LANDLINE_AUTH=jwt and LANDLINE_JWT_SECRET_FILE=/run/secrets/jwt-secret.
 
 FROM python:3.11-slim-bookworm AS build
 WORKDIR /build
@@ -33,8 +35,9 @@ VOLUME /var/lib/landline
 EXPOSE 8081
 # SIGTERM drains, which takes up to 15 s: stop with a grace of 20 s.
 STOPSIGNAL SIGTERM
-# Ignores the proxies of the environment. Reads the port from LANDLINE_PORT, not from arguments.
+# Ignores the proxies of the environment. Reads the port from LANDLINE_PORT, not from arguments. With
+# LANDLINE_TLS_CERT it asks by TLS, whoever the certificate is for: it is the same machine.
 HEALTHCHECK --interval=10s --timeout=5s --start-period=30s \
-    CMD ["python", "-c", "import os, urllib.request as u; port = os.environ.get('LANDLINE_PORT', ''); u.build_opener(u.ProxyHandler({})).open('http://127.0.0.1:' + (port if port.isdecimal() else '8081') + '/healthz', timeout=4)"]
+    CMD ["python", "-c", "import os, ssl, urllib.request as u; port = os.environ.get('LANDLINE_PORT', ''); tls = os.environ.get('LANDLINE_TLS_CERT'); u.build_opener(u.ProxyHandler({}), u.HTTPSHandler(context=ssl._create_unverified_context())).open(('https' if tls else 'http') + '://127.0.0.1:' + (port if port.isdecimal() else '8081') + '/healthz', timeout=4)"]
 ENTRYPOINT ["landline"]
 CMD ["serve"]

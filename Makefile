@@ -11,12 +11,12 @@ READY := .venv/.ready-development
 READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate verify check format bench docs lock clean
+.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate conformance fuzz verify check format bench docs lock vulnerabilities sbom clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
 help: ## list these targets
-	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk 'BEGIN { FS = ":.*## " } /^[a-z-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' Makefile
 	@echo 'Options go in ARGS, e.g. make run ARGS="--port 9000"; PYTHON=python3.12 picks another Python.'
 
 setup: $(READY) ## set up what is missing (the other targets do that too)
@@ -64,6 +64,12 @@ simulate: $(READY) ## run the deterministic simulation: SEEDS=0:2000 JOBS=2, or 
 	@PYTHONPATH=tests $(BIN)/python -m simulation $(if $(SEED),--seed $(SEED) --plan '$(PLAN)',\
 		--seeds $(or $(SEEDS),0:2000) --jobs $(or $(JOBS),1)) $(ARGS)
 
+conformance: $(READY) ## run Autobahn's cases of RFC 6455 over the listener, and write their reports
+	@PYTHONPATH=tests $(BIN)/python -m conformance
+
+fuzz: $(READY) ## send mutated frames, handshakes, requests and tokens: SEED=1 COUNT=1000000
+	@PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
+
 verify: $(READY) ## run the long fault runs; SEEDS="1 2 3" FOR=60s for fewer and shorter ones
 	@scripts/verify "$(or $(SEEDS),1 2 3 4 5 6 7 8 9 10)" $(FOR)
 
@@ -77,18 +83,31 @@ format: $(READY) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix-only --quiet
 	$(BIN)/ruff format
 
-bench: $(READY) ## measure speed, idle cost, memory, and how long clients wait beside a flood
+bench: $(READY) ## measure speed, idle cost, memory, what sign-in costs, and what others notice of attacks
 	@$(BIN)/python -m bench.speed
 	@$(BIN)/python -m bench.floods
+	@$(BIN)/python -m bench.sign_in
+	@$(BIN)/python -m bench.rates
+	@$(BIN)/python -m bench.attack
 	@$(BIN)/python -m bench.idle
 	@$(BIN)/python -m bench.cluster
 	@$(BIN)/python -m bench.memory
 
-docs: $(READY) ## write what the pages take from the code: options, mutants, codes, limits
+docs: $(READY) ## write what the pages take from the code: options, mutants, codes, limits, controls
 	PYTHONPATH=tests $(BIN)/python -m support.generated
 
 lock: $(READY) ## resolve the dependencies of pyproject.toml again (LOCK_ARGS=--upgrade: newest)
 	scripts/lock $(LOCK_ARGS)
+
+vulnerabilities: $(READY) ## ask for known vulnerabilities of what is locked (fails where nobody can be asked)
+	@scripts/vulnerabilities $(ARGS)
+
+SBOM := dist/sbom.json
+
+sbom: $(READY) ## list what a server consists of, with hashes, as CycloneDX: dist/sbom.json
+	@mkdir -p $(dir $(SBOM))
+	@$(BIN)/python -W ignore -m cyclonedx_py requirements --pyproject pyproject.toml --output-reproducible --spec-version 1.6 --output-file $(SBOM) requirements.lock
+	@echo 'It is in $(SBOM).'
 
 clean: ## remove everything that was made here, except the server's data
 	rm -rf .venv .tmp .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache dist

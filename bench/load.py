@@ -4,7 +4,7 @@ import argparse
 import asyncio
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from uuid import uuid4
@@ -13,6 +13,7 @@ import orjson
 import psutil
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
+from bench.signing import no_headers
 from landline_stack import LandlineServer
 
 
@@ -165,10 +166,12 @@ async def measure(
     servers: Sequence[LandlineServer],
     load: Load,
     count_stored: Callable[[], Awaitable[int]] | None = None,
+    *,
+    headers: Callable[[str], Mapping[str, str]] = no_headers,
 ) -> Measured:
     """Put the load on running servers, for `load.seconds` after the warm-up.
 
-    `count_stored` returns how many messages the store has.
+    `count_stored` returns how many messages the store has; `headers` what a user shows to get in.
     """
     tally = _Tally()
     run = uuid4().hex[:8]
@@ -179,6 +182,7 @@ async def measure(
         transport, chatter = await ws_connect(
             partial(_Chatter, names, load, tally),
             f"{servers[number % len(servers)].ws_url}?username={names[0]}",
+            extra_headers=headers(names[0]),
         )
         assert isinstance(chatter, _Chatter)
         transports.append(transport)

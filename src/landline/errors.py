@@ -7,7 +7,9 @@
     ├── Unavailable                 a dependency does not answer now; asking again later may work
     │   ├── LogUnavailable
     │   ├── StoreUnavailable
-    │   └── DirectoryUnavailable
+    │   ├── DirectoryUnavailable
+    │   └── WebUnavailable
+    │       └── BadAnswer           it does answer, with something else than was asked for
     ├── LogLost                     the log does not hold what it held: a person must decide
     └── Unstorable                  a record that can never be stored, however often it is tried
 
@@ -46,6 +48,16 @@ class StoreUnavailable(Unavailable):
 
 class DirectoryUnavailable(Unavailable):
     """The directory cannot be asked now."""
+
+
+class WebUnavailable(Unavailable):
+    """What another server has over HTTP cannot be had now. `str(error)` says why, and shows no
+    part of an address.
+    """
+
+
+class BadAnswer(WebUnavailable):
+    """Another server answers over HTTP, but not with what it was asked for."""
 
 
 class LogLost(LandlineError):

@@ -130,6 +130,33 @@ class Receipt(NamedTuple):
     delivered_at: str
 
 
+class Revocation(NamedTuple):
+    """Every session of `user` that is open has to end.
+
+    `revoked_at`: milliseconds since the Unix epoch, by the store's clock, and later than that of
+    any revocation before it. So it says which of two is newer, whatever the clocks say.
+    `until_ms`: no new session before this time, milliseconds since the Unix epoch; None: at once.
+    """
+
+    user: str
+    revoked_at: int
+    until_ms: int | None
+
+
+class OpenSession(NamedTuple):
+    """A session, with what is known of it where it was asked.
+
+    `opened_ms` is milliseconds since the Unix epoch. It and `address` are known of a server's own
+    sessions alone; `origin` is what a browser said, which others do not.
+    """
+
+    server: str
+    session: str
+    opened_ms: int | None = None
+    address: str | None = None
+    origin: str | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Quarantined:
     """A record that can never be applied, with its bytes and the reason in words."""

@@ -14,6 +14,7 @@ from landline.model import (
     Pending,
     PendingQuery,
     Positions,
+    Revocation,
     Stretch,
 )
 
@@ -25,7 +26,9 @@ class Clock(Protocol):
         """Return seconds that never go back; only differences mean anything."""
 
     def wall_ms(self) -> int:
-        """Return milliseconds since the Unix epoch, UTC. Decoration: nothing is ordered by it."""
+        """Return milliseconds since the Unix epoch, UTC. Nothing is ordered by it: it is shown, and
+        compared with dates that somebody has given.
+        """
 
 
 class LogReader(Protocol):
@@ -140,6 +143,32 @@ class MessageStore(Protocol):
         """Let go of every resource."""
 
 
+class RevocationStore(Protocol):
+    """Whose sessions were to end, for the servers that did not hear of it: one row for each user.
+
+    What `revoke` has returned survives what an applied message survives.
+    """
+
+    async def revoke(self, user: str, until_ms: int | None) -> Revocation:
+        """Enter a revocation, and return it as it is then.
+
+        Order: a revocation becomes visible only after every one whose `revoked_at` is lower.
+        `until_ms` takes the place of the one that this user had; None leaves that as it was.
+        Raises: StoreUnavailable (it may have been entered; entering it again does no harm).
+        """
+
+    async def standing(self, now_ms: int) -> Sequence[Revocation]:
+        """Return those whose `until_ms` is later than `now_ms`, and the latest of all.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def since(self, revoked_at: int, limit: int) -> Sequence[Revocation]:
+        """Return those after `revoked_at` in their order, at most `limit`. Of a user there is only
+        the latest. Raises: StoreUnavailable.
+        """
+
+
 class Directory(Protocol):
     """Which servers a user has sessions on. Hints: wrong or empty answers cost latency only."""
 
@@ -159,6 +188,12 @@ class Directory(Protocol):
         Raises: DirectoryUnavailable.
         """
 
+    async def sessions(self, user: str) -> Collection[tuple[str, str]]:
+        """Return (server id, session) pairs of the user's sessions on *other* servers.
+
+        Raises: DirectoryUnavailable, also where only the sessions of this server are known.
+        """
+
     def health(self) -> str | None:
         """Return None when lookups can succeed, otherwise the reason in words."""
 
@@ -171,6 +206,9 @@ class RoutingBus(Protocol):
 
     def publish(self, address: str, hint: bytes) -> None:
         """Send a hint to one run of a server. Never blocks, never raises for trouble outside."""
+
+    def publish_to_all(self, hint: bytes) -> None:
+        """Send a hint to every server that listens, this one too. As for `publish`."""
 
     async def listen(self, receive: Callable[[bytes], None]) -> None:
         """Hand every hint addressed to this server from now on to `receive`."""

@@ -90,7 +90,7 @@ def verify_with_faults(
     hang_up_with_terminal()
     print(f"Starting servers of our own ({kind}) ...", flush=True)
     equipment = {each.fault.needs for each in plan if each.fault.needs is not None}
-    with opened(kind, equipment) as deployment:
+    with opened(kind, equipment, asked.tokens) as deployment:
         options = replace(
             asked,
             urls=deployment.urls,

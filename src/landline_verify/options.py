@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from landline_stack.ports import is_listening
 from landline_verify.errors import VerifyError
+from landline_verify.tokens import TokenMaker
 
 # Landline's default; what a message may be late by where a hint was lost.
 SWEEP_SECONDS = 10.0
@@ -22,7 +23,7 @@ class Options:
     `data_dir` is that of an embedded server, `kafka` and `postgres` are those of a cluster.
     `heal_seconds` and `final_seconds` are deadlines, not durations. When nobody has had a
     connection for `give_up_seconds` the load ends. `flood` is the kind of flood that the first
-    server has to stand.
+    server has to stand. `tokens` makes those of the users, where the servers check them.
     """
 
     urls: Sequence[str]
@@ -37,6 +38,7 @@ class Options:
     final_seconds: float = SWEEP_SECONDS + 3
     give_up_seconds: float = 10.0
     flood: str | None = None
+    tokens: TokenMaker | None = None
 
     def public(self) -> dict[str, Any]:
         """Return them for the history: there may be a password in the store's address."""
@@ -47,6 +49,7 @@ class Options:
             "log": self.kafka is not None or self.data_dir is not None,
             "store": self.postgres is not None or self.data_dir is not None,
             **({} if self.flood is None else {"flood": self.flood}),
+            **({} if self.tokens is None else {"auth": "jwt"}),
         }
 
 

@@ -94,7 +94,7 @@ class Runner:
     async def run(self) -> None:
         """Make the history. Raises: VerifyError, when the run cannot begin; BadHistory."""
         for url in self._options.urls:
-            await check_server(url, f"{self._run_id}-probe")
+            await check_server(url, f"{self._run_id}-probe", self._options.tokens)
         async with opened(self._options.kafka, self._options.postgres) as (log, store):
             if (file := self._options.data_dir) is not None:
                 self._file_start = await asyncio.to_thread(log_end, file)
@@ -255,7 +255,7 @@ class Runner:
         if not any(each.fault.name == "user-flood" for each in plan):
             return None
         flooder, flooded = (
-            User(f"{self._run_id}-{life}", life, self._recorder, random.Random(chance.random()))  # noqa: S311 - likewise
+            self._make(life, life, random.Random(chance.random()))  # noqa: S311 - likewise
             for life in FLOOD_LIVES
         )
         return flooder, flooded
@@ -270,13 +270,20 @@ class Runner:
         if options.flood is not None:
             # It is no user of the run: its answers and messages are not judged.
             name, seconds = f"flood-{self._run_id}", options.duration_seconds - 2 * CALM_SECONDS
-            floods.append(flood(options.flood, options.urls[0], name, seconds, self._recorder))
+            token = None if options.tokens is None else options.tokens.make(name)
+            floods.append(
+                flood(options.flood, options.urls[0], name, seconds, self._recorder, token=token)
+            )
         return floods
 
     def _make_user(self, number: int, chance: random.Random) -> User:
-        behaviour = behaviour_of(number)
-        name = f"{self._run_id}-{number}"
-        return User(name, behaviour, self._recorder, chance, acks_by_itself=behaviour != "plain")
+        return self._make(str(number), behaviour_of(number), chance)
+
+    def _make(self, name: str, behaviour: str, chance: random.Random) -> User:
+        return User(
+            f"{self._run_id}-{name}", behaviour, self._recorder, chance,
+            acks_by_itself=behaviour != "plain", tokens=self._options.tokens,
+        )  # fmt: skip
 
     def _note(self, name: str, phase: Literal["start", "stop"], victim: str) -> None:
         self._recorder.record(FaultEvent(self._recorder.now(), name, phase, victim))

@@ -1,6 +1,7 @@
 """A server that does what a test tells it: for answers that a healthy server hardly ever gives."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any
 from uuid import uuid4
@@ -17,19 +18,27 @@ DAY = "2026-03-01"
 class ScriptedServer:
     """Takes the place of the WebSocket of one page; files still come from the real server.
 
-    `on_send(frame)` is called for every send. `received` holds all frames of all sessions.
+    `on_send(frame)` is called for every send, `on_auth(frame)` for every `auth`: a server with one
+    begins a session when that says so. `received` holds all frames of all sessions.
     """
 
-    def __init__(self, page: Page, on_send: Callable[[Frame], None] | None = None) -> None:
+    def __init__(
+        self,
+        page: Page,
+        on_send: Callable[[Frame], None] | None = None,
+        on_auth: Callable[[Frame], None] | None = None,
+    ) -> None:
         self.received: list[Frame] = []
         self.sessions = 0
         self.answers_pings = True
         # Who the server says this is; None: it says nothing until `welcome` is called.
         self.user: str | None = "alice"
         self.on_send = on_send or (lambda frame: None)
+        self.on_auth = on_auth
         self._page = page
         self._socket: WebSocketRoute | None = None
-        page.route_web_socket("**/ws/chat?*", self._connected)
+        # A frame within it counts as part of the page.
+        page.route_web_socket(re.compile(r"/ws/chat(\?|$)"), self._connected)
 
     def push(self, *frames: Frame) -> None:
         """Send frames to the page."""
@@ -71,7 +80,7 @@ class ScriptedServer:
         self._socket = socket
         self.sessions += 1
         socket.on_message(self._take)
-        if self.user is not None:
+        if self.user is not None and self.on_auth is None:
             self.welcome()
 
     def welcome(self) -> None:
@@ -85,6 +94,8 @@ class ScriptedServer:
             self.push({"type": "pong"})
         elif frame["type"] == "send":
             self.on_send(frame)
+        elif frame["type"] == "auth" and self.on_auth is not None:
+            self.on_auth(frame)
 
 
 def accepted(send: Frame, offset: int, time: str = f"{DAY}T10:00:00.000Z") -> Frame:

@@ -95,6 +95,21 @@ async def test_all_servers_of_a_user_are_found(cluster: DirectoryCluster, one: D
     assert await one.lookup(["alice"]) == {"alice": {f"other-{number}/x" for number in range(5)}}
 
 
+async def test_the_sessions_of_a_user_on_other_servers_are_listed(
+    cluster: DirectoryCluster, one: Directory, two: Directory
+) -> None:
+    three = await cluster.join("ws-3", "run-3")
+    await one.register([("alice", "phone"), ("alice", "laptop"), ("bob", "phone")])
+    await two.register([("alice", "tablet")])
+    await three.register([("alice", "here")])
+    elsewhere = {("ws-1", "phone"), ("ws-1", "laptop"), ("ws-2", "tablet")}
+    assert set(await three.sessions("alice")) == elsewhere
+    await one.unregister([("alice", "laptop")])
+    await two.close()
+    assert set(await three.sessions("alice")) == {("ws-1", "phone")}
+    assert not await three.sessions("nobody")
+
+
 async def test_a_session_that_leaves_takes_no_other_with_it(
     cluster: DirectoryCluster, one: Directory, two: Directory
 ) -> None:

@@ -3,7 +3,7 @@ hint arrives. Another adapter joins with a line in `buses`.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -71,6 +71,18 @@ class Ear:
         """Listen from now on."""
         await self.bus.listen(self.heard.append)
 
+    async def until_heard_by_all(self, ears: Sequence["Ear"], hint: bytes) -> None:
+        """Publish a hint to all, again while it is lost, until each of them has it."""
+
+        def have_all() -> bool:
+            return all(hint in ear.heard for ear in ears)
+
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not have_all():
+                self.bus.publish_to_all(hint)
+                with suppress(AssertionError):
+                    await until(have_all, "it has come", 5.0)
+
     async def until_heard(self, sender: RoutingBus, address: str, hints: Iterable[bytes]) -> None:
         """Have `sender` publish hints to us, those that were lost again, until all have come."""
         wanted = missing = set(hints)
@@ -137,6 +149,13 @@ async def test_a_hint_is_for_one_run_of_one_server(buses: Buses) -> None:
     assert sender.heard == []
 
 
+async def test_a_hint_for_all_reaches_each_server_and_each_run(buses: Buses) -> None:
+    names = [f"ws-{number}/{run}" for number in range(6) for run in ("a", "b")]
+    ears = [await listening(buses, name) for name in names]
+    await ears[0].until_heard_by_all(ears, b"leave")
+    assert {hint for ear in ears for hint in ear.heard} == {b"leave"}
+
+
 async def test_no_hint_is_too_odd(buses: Buses) -> None:
     """Bytes are carried as they are: what they mean is not the bus's business."""
     one, two = await listening(buses, "ws-1/a"), await listening(buses, "ws-2/b")
@@ -152,6 +171,7 @@ async def test_publishing_never_raises_and_ill_hints_do_not_stop_the_others(buse
             one.bus.publish(address, hint)  # lost or not, both is fine
     for number in range(50_000):
         one.bus.publish("nobody/x", str(number).encode())
+    one.bus.publish_to_all(bytes(5_000_000))
     await two.until_heard(one.bus, "ws-2/b", [b"as ever"])
 
 
@@ -176,6 +196,7 @@ async def test_a_closed_bus_publishes_nothing_and_raises_nothing(buses: Buses) -
     one, two = await listening(buses, "ws-1/a"), await listening(buses, "ws-2/b")
     await one.bus.close()
     one.bus.publish("ws-2/b", b"anything")
+    one.bus.publish_to_all(b"anything")
     await one.bus.close()
     assert two.bus.health() is None
 

@@ -12,13 +12,16 @@ import pytest
 import landline
 from support.pages import ROOT, code_blocks, read
 from support.peer import Peer, until_caught_up
+from support.scripted import accept_all, scripted
+from support.scripted_http import Answer, scripted_http
 from support.server import ServerProcess
 from support.waiting import until
 
 URL = "ws://127.0.0.1:8081/ws/chat"
+TOKENS_URL = "http://127.0.0.1:8000"
 WAIT_SECONDS = 60.0
 
-TEN_LINES, ERRORS, ECHO, OUTBOX = code_blocks(read("docs/client.md"), "python")
+TEN_LINES, TOKENS, ERRORS, ECHO, OUTBOX = code_blocks(read("docs/client.md"), "python")
 
 
 class Program:
@@ -42,12 +45,12 @@ class Program:
 
 
 @asynccontextmanager
-async def running(code: str, server: ServerProcess, directory: Path) -> AsyncIterator[Program]:
-    """Run a program of the page against `server`; killed at the end if it has none itself."""
+async def running(code: str, url: str, directory: Path) -> AsyncIterator[Program]:
+    """Run a program of the page against a server; killed at the end if it has none itself."""
     assert URL in code
     process = await asyncio.create_subprocess_exec(
         sys.executable,
-        *("-u", "-W", "error", "-c", code.replace(URL, server.ws_url)),
+        *("-u", "-W", "error", "-c", code.replace(URL, url)),
         cwd=directory,
         stdout=asyncio.subprocess.PIPE,
     )
@@ -74,7 +77,10 @@ def test_every_program_passes_mypy_in_strict_mode(tmp_path: Path) -> None:
 
 @pytest.mark.e2e
 async def test_the_ten_lines_send_and_receive(server: ServerProcess, tmp_path: Path) -> None:
-    async with Peer(server.ws_url, "bob") as bob, running(TEN_LINES, server, tmp_path) as program:
+    async with (
+        Peer(server.ws_url, "bob") as bob,
+        running(TEN_LINES, server.ws_url, tmp_path) as program,
+    ):
         assert (await program.line()).startswith("accepted at offset ")
         await until(lambda: bool(bob.messages), "bob has the message")
         assert [(m["sender"], m["content"]) for m in bob.messages] == [("alice", "hello")]
@@ -82,9 +88,22 @@ async def test_the_ten_lines_send_and_receive(server: ServerProcess, tmp_path: P
         assert await program.line() == "bob hi, alice"
 
 
+async def test_the_function_brings_the_token_of_the_product(tmp_path: Path) -> None:
+    assert TOKENS_URL in TOKENS
+    async with (
+        scripted_http(lambda _asked: Answer('{"token": "t"}')) as product,
+        scripted(accept_all) as server,
+        running(TOKENS.replace(TOKENS_URL, product.url), server.url, tmp_path) as program,
+    ):
+        assert await program.end() == ["signed in as a"]
+        assert [asked.target for asked in product.asked] == ["/chat-token"]
+        assert [each.headers.get("Authorization") for each in server.requests] == ["Bearer t"]
+        assert [frame["content"] for frame in server.frames] == ["hello"]
+
+
 @pytest.mark.e2e
 async def test_the_errors_are_those_of_the_page(server: ServerProcess, tmp_path: Path) -> None:
-    async with running(ERRORS, server, tmp_path) as program:
+    async with running(ERRORS, server.ws_url, tmp_path) as program:
         assert await program.end() == ["never sent: bad_recipient"]
     async with Peer(server.ws_url, "bob") as bob:
         await until_caught_up(bob)
@@ -97,7 +116,7 @@ async def test_the_echo_answers_once_and_stops(server: ServerProcess, tmp_path: 
     async with Peer(server.ws_url, "alice") as alice:
         for content in ("one", "two", "stop"):
             await alice.send_and_wait("echo", content)
-        async with running(ECHO, server, tmp_path) as program:
+        async with running(ECHO, server.ws_url, tmp_path) as program:
             await program.end()
         await until(lambda: len(alice.messages) == 3, "every message is answered")
         assert [message["content"] for message in alice.messages] == [
@@ -115,10 +134,10 @@ async def test_the_outbox_is_sent_by_the_next_process(
     server: ServerProcess, tmp_path: Path
 ) -> None:
     server.kill()
-    async with running(OUTBOX, server, tmp_path) as program:
+    async with running(OUTBOX, server.ws_url, tmp_path) as program:
         assert await program.end() == ["left from last time: 0", "kept for the next time"]
     server.start()
-    async with running(OUTBOX, server, tmp_path) as program:
+    async with running(OUTBOX, server.ws_url, tmp_path) as program:
         assert await program.line() == "left from last time: 1"
         assert "sent: it will get there" in await program.end()
     outbox = tmp_path / "alice.outbox"

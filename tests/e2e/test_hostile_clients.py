@@ -256,13 +256,17 @@ async def test_no_ack_of_anybody_else_makes_a_message_delivered(server: ServerPr
         assert alice.statuses == [sent]
 
 
-async def test_a_content_never_appears_in_logs_or_metrics(tmp_path: Path) -> None:
+@pytest.mark.parametrize("environment", [{}, {"PYTHONDEVMODE": "1"}], ids=["plain", "development"])
+async def test_a_content_never_appears_in_logs_or_metrics(
+    environment: dict[str, str], tmp_path: Path
+) -> None:
     """Whatever fails: bad frames, broken sockets, a record that cannot be applied, a refused
-    upgrade. Looks at standard output, the log file and the metrics.
+    upgrade. Looks at standard output, the log file and the metrics. In Python's development mode
+    asyncio tells which callbacks were slow, with their arguments.
     """
     canary = f"canary{uuid.uuid4().hex}"
     logs = tmp_path / "logs"
-    server = ServerProcess(tmp_path / "data", args=["--log-dir", str(logs)])
+    server = ServerProcess(tmp_path / "data", args=["--log-dir", str(logs)], env=environment)
     server.start()
     pages = []
     try:

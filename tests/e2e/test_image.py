@@ -8,19 +8,24 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from zipfile import ZipFile
 
+import jwt
 import pytest
 
 from landline_stack.ports import free_port
 from support.pages import ROOT, read
+from support.papers import Papers
 from support.peer import Peer
+from support.raw import dialled, request
 from support.waiting import until
 
 DOCKERFILE = read("Dockerfile").replace("\\\n", " ")
+SECRET = b"a secret of thirty-two bytes, or more"
 NOBODY = "http://127.0.0.1:9"  # nobody listens there
 PROXIES = dict.fromkeys(("http_proxy", "HTTP_PROXY", "https_proxy", "all_proxy"), NOBODY)
 
@@ -147,12 +152,26 @@ async def test_it_starts_is_healthy_and_stops(
     assert all(json.loads(line)["port"] == port for line in output.splitlines())
 
 
+async def test_it_is_healthy_with_tls_too(package: Path, tmp_path: Path) -> None:
+    """Its certificate is for the name that clients know, not for the machine itself."""
+    papers = Papers.made(tmp_path / "papers")
+    variables = environment(
+        tmp_path,
+        package,
+        LANDLINE_PORT=str(free_port()),
+        LANDLINE_TLS_CERT=str(papers.certificate),
+        LANDLINE_TLS_KEY=str(papers.key),
+    )
+    with container(variables, tmp_path):
+        await until(lambda: is_healthy(variables), "the health check succeeds")
+
+
 @pytest.mark.parametrize("port", ["", "tcp://10.0.0.1:80"])
 def test_a_port_that_is_none_is_the_default(port: str, package: Path, tmp_path: Path) -> None:
     """Empty, or what Kubernetes sets for a service that is called landline."""
     program = words("HEALTHCHECK")
     assert program[:2] == ["python", "-c"]
-    shown = program[2].replace("u.build_opener(u.ProxyHandler({})).open(", "print(")
+    shown = re.sub(r"u\.build_opener\(.*\)\)\.open\(", "print(", program[2])
     shown = shown.replace(", timeout=4", "")
     done = subprocess.run(
         [*program[:2], shown],
@@ -165,10 +184,51 @@ def test_a_port_that_is_none_is_the_default(port: str, package: Path, tmp_path: 
     assert done.stdout == "http://127.0.0.1:8081/healthz\n"
 
 
-def test_it_asks_for_somebody_who_takes_responsibility(package: Path, tmp_path: Path) -> None:
-    variables = environment(tmp_path, package, LANDLINE_HOST="0.0.0.0")  # noqa: S104 - it is refused
+TOKENS = {"LANDLINE_AUTH": "jwt", "LANDLINE_JWT_SECRET_FILE": "jwt-secret"}
+
+
+@pytest.mark.parametrize(
+    ("given", "missing"),
+    [
+        ({}, ["--auth jwt --jwt-secret-file FILE", "--insecure"]),
+        ({"LANDLINE_AUTH": "jwt"}, ["LANDLINE_AUTH=jwt", "--jwt-secret-file FILE"]),
+        ({"LANDLINE_JWT_SECRET_FILE": "jwt-secret"}, ["LANDLINE_JWT_SECRET_FILE", "--auth jwt"]),
+        (TOKENS, ["--jwt-secret-file", "jwt-secret"]),
+    ],
+    ids=["nothing", "no secret", "a secret alone", "no file"],
+)
+def test_it_says_what_is_missing(
+    given: dict[str, str], missing: list[str], package: Path, tmp_path: Path
+) -> None:
+    variables = environment(tmp_path, package, LANDLINE_HOST="0.0.0.0", **given)  # noqa: S104 - it is refused
     with container(variables, tmp_path) as process:
         output, _ = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert b"--insecure" in output
+    assert all(each.encode() in output for each in missing), output
     assert output.count(b"\n") <= 2
+
+
+async def test_it_starts_with_a_secret_for_tokens(package: Path, tmp_path: Path) -> None:
+    """As it is meant to be run: on every address, with a secret that was mounted."""
+    (tmp_path / "jwt-secret").write_bytes(SECRET + b"\n")
+    port = free_port()
+    variables = environment(
+        tmp_path,
+        package,
+        LANDLINE_HOST="0.0.0.0",  # noqa: S104 - whoever comes needs a token
+        LANDLINE_PORT=str(port),
+        **TOKENS,
+    )
+    with container(variables, tmp_path) as process:
+        await until(lambda: is_healthy(variables), "the health check succeeds")
+        token = jwt.encode({"sub": "alice", "exp": time.time() + 60}, SECRET, "HS256")
+        wrong = jwt.encode({"sub": "alice", "exp": time.time() + 60}, SECRET * 2, "HS256")
+        for shown, status in ((token, 101), (wrong, 401)):
+            async with dialled(port) as raw:
+                headers = [("Authorization", f"Bearer {shown}")]
+                assert (await raw.upgrade(request(port, "/ws/chat", headers))).status == status
+        process.terminate()
+        output, _ = process.communicate(timeout=60)
+        assert process.returncode == 0
+    assert SECRET not in output
+    assert token.encode() not in output

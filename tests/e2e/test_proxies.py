@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import os
+import shlex
 import shutil
 import ssl
 import subprocess
@@ -26,6 +27,8 @@ PAGE = read("docs/proxies.md")
 NAME = "chat.example.org"
 ORIGIN = f"https://{NAME}"
 PASSWORD = "secret"
+CLIENT = "127.0.0.2"  # another address than the proxy's
+FORGED = "192.0.2.7"
 BINARIES = ROOT / ".tmp/proxies"
 
 pytestmark = pytest.mark.e2e
@@ -45,7 +48,12 @@ class Proxy:
             port=self.port,
             ssl=self.trust,
             origin=origin,  # type: ignore[arg-type]
-            additional_headers={"Authorization": f"Basic {secret}", "username": "mallory"},
+            additional_headers={
+                "Authorization": f"Basic {secret}",
+                "username": "mallory",
+                "X-Forwarded-For": FORGED,
+            },
+            local_addr=(CLIENT, 0),
             proxy=None,
         )
 
@@ -136,7 +144,8 @@ async def in_front(
 ) -> AsyncIterator[Proxy]:
     """Run the page's proxy in front of a server, and of whatever listens on the port `other`."""
     server.stop()
-    server.arguments = ["--allowed-origins", ORIGIN]
+    [serve] = code_blocks(PAGE, "sh")
+    server.arguments = shlex.split(serve)[2:]
     server.start()
     directory = tmp_path / name
     directory.mkdir()
@@ -155,9 +164,9 @@ async def in_front(
     snippet = snippet.replace("127.0.0.1:8081", f"127.0.0.1:{server.port}")
     # Seen from the directory, in which the proxy runs: its own path may hold blanks, or a `;`.
     snippet = snippet.replace(f"/etc/{name}", ".")
-    command = {"nginx": nginx, "caddy": caddy}[name](snippet, port, directory)
+    started = {"nginx": nginx, "caddy": caddy}[name](snippet, port, directory)
     proxy = Proxy(port, trust)
-    with running(command, directory) as process:
+    with running(started, directory) as process:
         await until(
             lambda: proxy.status("/") == 200 or process.poll() is not None, "the proxy serves"
         )
@@ -179,6 +188,23 @@ async def test_a_user_is_the_one_whom_the_proxy_names(query: str, proxy: Proxy) 
         assert (await hear(socket, "welcome"))["user"] == "alice"
         await socket.send(json.dumps({"type": "send", "to": "alice", "content": "hi", "ref": "1"}))
         assert (await hear(socket, "message"))["content"] == "hi"
+
+
+async def test_the_log_has_the_address_of_the_client(proxy: Proxy, server: ServerProcess) -> None:
+    """Not that of the proxy, and not the one that the client has made up."""
+    async with proxy.socket() as socket:
+        await hear(socket, "welcome")
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    [line] = [line for line in lines if line["event"] == "connection_opened"]
+    assert (line["user"], line["peer"]) == ("alice", CLIENT)
+    assert line["proxy"].startswith("127.0.0.1:")
+    assert FORGED not in server.log()
+
+
+async def test_nobody_comes_past_the_proxy(proxy: Proxy, server: ServerProcess) -> None:
+    with pytest.raises(InvalidStatus, match="403"):
+        async with connect(f"{server.ws_url}?username=alice", local_addr=(CLIENT, 0)):
+            pass
 
 
 async def test_the_page_is_passed_on_and_what_is_for_operators_is_not(proxy: Proxy) -> None:

@@ -51,6 +51,11 @@ class ModelRoutingBus:
                 at += LATE_SECONDS * weather.rng.random()
             self._loop.call_at(at, self._arrive, address, hint, context=OUTSIDE)
 
+    def publish_to_all(self, hint: bytes) -> None:
+        """Send it to everybody who listens now."""
+        for address in list(self._exchange.ears):
+            self.publish(address, hint)
+
     def _arrive(self, address: str, hint: bytes) -> None:
         ear = self._exchange.ears.get(address)
         if ear is not None:

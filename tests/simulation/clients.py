@@ -5,12 +5,13 @@ stores what it receives and then acknowledges. Everything it sees goes into the 
 """
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from typing import Any
 
 from landline.protocol.client_frames import Ack, BadFrame, Ping, Send
-from landline.protocol.codes import ErrorCode, Outcome
+from landline.protocol.codes import CloseCode, ErrorCode, Outcome
 from simulation.link import Link
 from simulation.process import Process
 from simulation.surroundings import Surroundings
@@ -18,6 +19,8 @@ from simulation.weather import OUTSIDE
 
 # A client that sips acknowledges one message in so many seconds.
 SIP_SECONDS = 0.25
+# Ends after which a client comes back at once, and with another token.
+_SIGN_IN_AGAIN = (CloseCode.NOT_AUTHENTICATED, CloseCode.FORBIDDEN)
 
 
 def digest(content: str) -> str:
@@ -34,6 +37,7 @@ class Outgoing:
     ref: str
     tries: int = 0
     link: Link | None = None
+    not_before: float = 0.0  # when the server wants to hear of it again
 
 
 @dataclass
@@ -42,6 +46,7 @@ class Client:
 
     world: Surroundings
     user: str
+    come_back: Callable[["Client"], None]
     is_auto: bool = False
     outbox: dict[str, Outgoing] = field(default_factory=dict)
     answered: list[Outgoing] = field(default_factory=list)
@@ -86,8 +91,10 @@ class Client:
         links = self.open_links()
         if not links:
             return
+        now = asyncio.get_running_loop().time()
         for outgoing in self.outbox.values():
-            if outgoing.link is None or not outgoing.link.is_open:
+            is_under_way = outgoing.link is not None and outgoing.link.is_open
+            if not is_under_way and outgoing.not_before <= now:
                 self.send(self.world.rng.choice(links), outgoing)
 
     def send(self, link: Link, outgoing: Outgoing) -> None:
@@ -119,9 +126,13 @@ class Client:
         )
         link.send(Send(to, content))
 
-    def lost(self, link: Link) -> None:
+    def lost(self, link: Link, code: int | None) -> None:
         """A connection is gone: repeat elsewhere."""
         self.links.remove(link)
+        if code in _SIGN_IN_AGAIN:
+            self.world.happened[f"closed with {code}"] += 1
+            delay = self.world.weather.delay()
+            asyncio.get_running_loop().call_later(delay, self.come_back, self, context=OUTSIDE)
         self.repeat()
 
     def receive(self, link: Link, frame: dict[str, Any]) -> None:
@@ -166,7 +177,21 @@ class Client:
             began=link.began,
         )
         link.is_welcome = True
+        self._renew_later(link)
         self.repeat()
+
+    def _renew_later(self, link: Link) -> None:
+        """Some clients see to it that their session goes on. A few of these do it too late."""
+        expires_at = link.principal.expires_at
+        if expires_at is not None and self.world.rng.random() < 0.5:
+            loop = asyncio.get_running_loop()
+            later = (expires_at - loop.time()) * self.world.rng.random() * 1.2
+            loop.call_later(later, self._renew, link, context=OUTSIDE)
+
+    def _renew(self, link: Link) -> None:
+        if link.is_open:
+            self.world.happened["renewed"] += 1
+            link.renew()
 
     def _take_caught_up(self, link: Link, frame: dict[str, Any]) -> None:
         link.is_live = True
@@ -244,12 +269,24 @@ class Client:
             )
             return
         self.world.note(outcome, user=self.user, c=link.session, ref=ref, code=frame["code"])
-        if outcome == "rejected":
+        if frame["code"] == ErrorCode.TOO_FAST:
+            self._wait_as_told(outgoing, outcome, frame["retry_after_ms"] / 1000)
+        elif outcome == "rejected":
             del self.outbox[outgoing.ref]
         else:
             outgoing.link = None
             later = self.world.rng.random()
             asyncio.get_running_loop().call_later(later, self.repeat, context=OUTSIDE)
+
+    def _wait_as_told(self, outgoing: Outgoing, outcome: str, seconds: float) -> None:
+        """Send again, and not too early. What was rejected is then as if it had never been sent."""
+        self.world.happened[f"too fast, {outcome}"] += 1
+        loop = asyncio.get_running_loop()
+        outgoing.link = None
+        outgoing.not_before = loop.time() + seconds
+        if outcome == "rejected":
+            outgoing.tries = 0
+        loop.call_at(outgoing.not_before, self.repeat, context=OUTSIDE)
 
     def _take_pong(self, link: Link, frame: dict[str, Any]) -> None:
         """It lives."""

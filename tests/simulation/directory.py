@@ -75,6 +75,19 @@ class ModelDirectory:
 
         return await self._weather.ask("directory", DirectoryUnavailable, look)
 
+    async def sessions(self, user: str) -> Collection[tuple[str, str]]:
+        """Return the sessions on other servers."""
+
+        def look() -> Collection[tuple[str, str]]:
+            found = sorted(self._registry.registrations.get(user, ()))
+            return [
+                (address.partition("/")[0], session)
+                for address, session in found
+                if address != self._address
+            ]
+
+        return await self._weather.ask("directory", DirectoryUnavailable, look)
+
     def health(self) -> str | None:
         """Return nothing: the weather is not announced."""
         return None

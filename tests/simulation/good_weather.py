@@ -2,10 +2,11 @@
 
 import random
 
-from landline.ports import Directory, EventLog, RoutingBus
+from landline.ports import Directory, EventLog, RevocationStore, RoutingBus
 from simulation.bus import Exchange, ModelRoutingBus
 from simulation.directory import ModelDirectory, Registry
 from simulation.log import Log, ModelEventLog
+from simulation.revocations import ModelRevocations, RevocationTable
 from simulation.weather import Weather
 
 
@@ -42,6 +43,20 @@ class ModelCluster:
     async def join(self, server_id: str, incarnation: str) -> Directory:
         """Return a directory on the shared registry."""
         return ModelDirectory(self._registry, f"{server_id}/{incarnation}")
+
+    async def close(self) -> None:
+        """Nothing is held."""
+
+
+class ModelRevocationStores:
+    """Stores of several servers on the same rows, which last."""
+
+    def __init__(self) -> None:
+        self._table = RevocationTable(good_weather(), random.Random(1))
+
+    async def revocations(self) -> RevocationStore:
+        """Return one more."""
+        return ModelRevocations(self._table)
 
     async def close(self) -> None:
         """Nothing is held."""

@@ -2,7 +2,9 @@
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 
+from landline.errors import StoreUnavailable
 from landline.protocol.identity import message_id
 from simulation.clients import BAD, EMPTY, PING, Outgoing
 from simulation.process import Process
@@ -47,6 +49,8 @@ class Happenings:
             "directory": [(self._flush_directory, 3)],
             "bad_frames": [(self._send_bad_frames, 4), (self._forge_ack, 4)],
             "retention": [(self._age_log, 3)],
+            "limits": [(self._burst, 6), (self._repeat_answered, 3)],
+            "revocation": [(self._revoke, 4)],
         }
         for fault, more in offered.items():
             if fault in faults:
@@ -247,6 +251,18 @@ class Happenings:
         if link and owed:
             self._world.happened["forged ack"] += 1
             link.client.send_ack(link, (self._rng.choice(owed),))
+
+    def _revoke(self) -> None:
+        if process := self._a_process():
+            self._world.in_background(self._end_sessions(process, self._world.somebody().user))
+
+    async def _end_sessions(self, process: Process, user: str) -> None:
+        """Have a server end all sessions of a user, everywhere. It may not live to do it."""
+        healed = self._world.strike("revocation", user)
+        revoke = process.hub.revocations.revoke(user, None, "the product")
+        with suppress(StoreUnavailable):
+            await self._loop.create_task(revoke, context=process.context)
+        healed()
 
     def _age_log(self) -> None:
         if not self._log.is_aged:

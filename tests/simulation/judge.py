@@ -144,8 +144,7 @@ class Judge:
             return
         send = self._sends.setdefault((event["ref"], *sent), Send(*sent, event["t"]))
         self._latest[event["user"], event["ref"]] = send
-        send.tries += 1 + event["retry"]
-        send.sessions.append(event["c"])
+        send.tried(event["t"], event["c"], is_repeat=event["retry"])
 
     def _on_ok(self, event: Event) -> None:
         id = event["id"]
@@ -278,13 +277,12 @@ class Judge:
     def _judge_origin(self, logged: Mapping[str, Event]) -> None:
         """I3: what is in the log was sent, and its sender was not told that it is not there."""
         rejected = {
-            (send.user, send.to, send.digest)
-            for send in self._sends.values()
-            if send.is_rejected and send.tries == 1
+            send.said for send in self._sends.values() if send.is_rejected and send.tries == 1
         }
+        anew = {each.said: each.anew_at or 0.0 for each in self._sends.values()}
         for id, record in logged.items():
             key = record["sender"], record["recipients"][0], record["digest"]
-            if key in rejected:
+            if key in rejected or record["appended_at"] < anew.get(key, 0.0):
                 self._violate("I3", id, "rejected, and in the log")
             if key not in self._sent:
                 self._violate("I3", id, "in the log, but never sent")

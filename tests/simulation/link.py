@@ -8,8 +8,10 @@ from typing import Any, Protocol
 
 import orjson
 
+from landline.auth.principal import Principal
 from landline.gateway.connection import Connection
 from landline.gateway.hub import Hub
+from landline.gateway.pauses import Pause
 from landline.protocol.client_frames import BadFrame, ClientFrame
 from landline.protocol.codes import CloseCode
 from simulation.surroundings import Surroundings
@@ -28,7 +30,7 @@ class Holder(Protocol):
     user: str
     is_auto: bool
 
-    def lost(self, link: "Link") -> None:
+    def lost(self, link: "Link", code: int | None) -> None:
         """A connection has ended, as the client sees it."""
 
     def receive(self, link: "Link", frame: dict[str, Any]) -> None:
@@ -60,6 +62,7 @@ class Link:
         self.process = process
         self.session = session
         self.user = client.user
+        self.principal = self._principal()
         self.auto_ack = client.is_auto
         self.began = self._loop.time()
         self.behaviour = "steady"  # `silent`: it acknowledges nothing; `sipping`: slowly
@@ -104,13 +107,13 @@ class Link:
         """Say whether everything has left the process."""
         return not self._is_closing and not self._down
 
-    def pause_reading(self) -> None:
+    def pause(self, _why: Pause) -> None:
         """Take no more frames from the client."""
         self._is_server_reading = False
         if self._unread_since is None:
             self._unread_since = self.process.hub.clock.monotonic()
 
-    def resume_reading(self) -> None:
+    def resume(self, _why: Pause) -> None:
         """Take frames again."""
         self._is_server_reading = True
         self._move_up()
@@ -118,7 +121,10 @@ class Link:
             self._later_at_server(0.0, self._read_end, self._end)
 
     def beat(self, now: float) -> None:
-        """A black hole is noticed by itself, see `fall_into_black_hole`."""
+        """End it with its token. A black hole is noticed by itself, see `fall_into_black_hole`."""
+        expires_at = self.principal.expires_at
+        if expires_at is not None and self.process.hub.clock.wall_ms() >= expires_at * 1000:
+            self.close(CloseCode.NOT_AUTHENTICATED, "the token has expired")
 
     # What happens to it ---------------------------------------------------------------------------
 
@@ -127,6 +133,12 @@ class Link:
         if self.is_open and not self._is_black_hole:
             self._up.append(frame)
             self._move_up()
+
+    def renew(self) -> None:
+        """The client shows a fresh token, where the one that it has shown will end."""
+        is_needed = self.principal.expires_at is not None
+        if is_needed and self.is_open and not self._is_black_hole:
+            self._later_at_server(self._weather.delay(), self._renewed, self._principal())
 
     def read(self, is_reading: bool) -> None:
         """The client stops reading, or reads again."""
@@ -146,13 +158,21 @@ class Link:
         self.is_open = False
         self._down.clear()
         self._world.note("disconnect", user=self.user, c=self.session, code=code, by=by)
-        self.client.lost(self)
+        self.client.lost(self, code)
         if not self._is_black_hole:
             is_cut = by != "client" or self._weather.strikes("network", 0.5)
             if is_cut:
                 self._up.clear()
             close = self._close_at_server if is_cut else self._read_end
             self._later_at_server(self._weather.delay(), self._end_comes, close, code or 1006)
+
+    def _principal(self) -> Principal:
+        seconds = self._world.token_seconds()
+        expires_at = None if seconds is None else self._loop.time() + seconds
+        return Principal(self.user, expires_at=expires_at)
+
+    def _renewed(self, principal: Principal) -> None:
+        self.principal = principal
 
     def _end_comes(self, close: Callable[[int], None], code: int) -> None:
         """The client's end has reached the server."""

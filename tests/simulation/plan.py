@@ -34,6 +34,14 @@ LATER_FAULTS = (
 )
 
 
+# What comes with sign-in, in a quarter of the schedules, of a chance of its own as well.
+SIGNED_IN_FAULTS = (
+    "expiry",  # tokens end soon; some clients renew theirs, others come back with another
+    "limits",  # users may send so much, and clients wait as they are told
+    "revocation",  # all sessions of a user are ended
+)
+
+
 @dataclass(frozen=True)
 class Plan:
     """One schedule's size and faults. `PLAN` of the command line overrides any of it."""
@@ -57,6 +65,11 @@ class Plan:
         away = {_AWAY} if seed % 5 == 3 else set()
         later = random.Random(f"later {seed}")
         more = {each for each in reversed(LATER_FAULTS) if later.random() < 0.2 and not is_fair}
+        signed_in = random.Random(f"signed in {seed}")
+        if signed_in.random() < 0.25 and not is_fair:
+            more |= {*signed_in.sample(SIGNED_IN_FAULTS, signed_in.randint(1, 3))}
+        if "flood" in more:
+            more -= {"limits"}  # nobody floods then
         return cls(
             seed=seed,
             servers=servers,

@@ -5,8 +5,11 @@ from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any, cast
 
+from landline.config.limits import NO_LIMITS, Limits
 from landline.delivery import Delivery
 from landline.gateway.connection import Connection
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
@@ -16,10 +19,13 @@ from simulation.directory import ModelDirectory
 from simulation.link import Link
 from simulation.log import ModelEventLog
 from simulation.loop import lane_context
+from simulation.revocations import ModelRevocations
 from simulation.store import ModelMessageStore
 from simulation.surroundings import Surroundings
 
 SWEEP_SECONDS = 2.0
+# A burst of happenings is more than that, and what waits is sent within a few seconds.
+LIMITS = Limits(messages=2, bytes=24)
 ACK_SECONDS = 4.0
 
 
@@ -59,16 +65,21 @@ class Process:
             durability=self.event_log.durability,
             ack_timeout=ACK_SECONDS,
             has_others=world.plan.servers > 1,
+            limits=LIMITS if "limits" in world.plan.faults else NO_LIMITS,
         )
         self.hub = self.context.run(
             lambda: Hub(
                 delivery=self.delivery,
                 clock=clock,
+                new_id=self._new_id,
                 event_log=self.event_log,
                 store=store,
+                revocations=ModelRevocations(world.revocations),
                 directory=self.directory,
                 bus=self.bus,
                 sweep_interval=SWEEP_SECONDS,
+                gate=Gatekeeper("none"),
+                doors=Doors(NO_LIMITS),
             )
         )
         self.writer = Writer(self.event_log, store)

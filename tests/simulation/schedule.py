@@ -76,6 +76,7 @@ class Schedule:
             for link in list(client.links):
                 link.behaviour = "steady"
                 link.read(True)
+                link.renew()
                 client.acknowledge(link)
 
     async def _miss_store(self) -> None:

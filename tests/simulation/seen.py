@@ -42,3 +42,17 @@ class Send:
     is_rejected: bool = False
     id: str | None = None
     ok_at: float | None = None
+    anew_at: float | None = None  # sent as a first try again: each one before was rejected
+
+    @property
+    def said(self) -> tuple[str, str, str]:
+        """Return sender, recipient and digest: what a record says of it."""
+        return self.user, self.to, self.digest
+
+    def tried(self, at: float, session: str, *, is_repeat: bool) -> None:
+        """It is sent."""
+        if self.is_rejected and not is_repeat:
+            self.is_rejected, self.tries = False, 0
+            self.first_at = self.anew_at = at
+        self.tries += 1 + is_repeat
+        self.sessions.append(session)

@@ -9,6 +9,7 @@ from simulation.directory import Registry
 from simulation.log import Log
 from simulation.loop import SimulatedLoop
 from simulation.plan import Plan
+from simulation.revocations import RevocationTable
 from simulation.store import Store
 from simulation.weather import Weather
 
@@ -27,6 +28,7 @@ class Surroundings:
         self.log = Log(self.weather, plan.partitions)
         self.store = Store(self.weather)
         self.store.watch = lambda applied: self.note("sample", what="applied", value=applied)
+        self.revocations = RevocationTable(self.weather, random.Random(plan.seed))
         self.registry = Registry(self.weather)
         self.exchange = Exchange(self.weather, plan.seed)
         self._names = 0
@@ -34,6 +36,10 @@ class Surroundings:
     def note(self, kind: str, **fields: Any) -> None:
         """Write an event into the history."""
         self.history.append({"t": self.loop.time(), "kind": kind, **fields})
+
+    def token_seconds(self) -> float | None:
+        """Return for how long a token of now is good; None: longer than the run."""
+        return 0.5 + 3 * self.rng.random() if "expiry" in self.weather.faults else None
 
     def next_name(self, prefix: str) -> str:
         """Return a name that nothing else has."""

@@ -19,9 +19,9 @@ class World(Surroundings):
     def __init__(self, plan: Plan, loop: SimulatedLoop, rng: random.Random) -> None:
         super().__init__(plan, loop, rng)
         self.processes: dict[str, Process] = {}
-        self.clients = [Client(self, f"user{n}") for n in range(plan.users)]
+        self.clients = [Client(self, f"user{n}", self.connect) for n in range(plan.users)]
         if plan.has_auto:
-            self.clients.append(Client(self, "auto", is_auto=True))
+            self.clients.append(Client(self, "auto", self.connect, is_auto=True))
         self.background: set[asyncio.Task[None]] = set()
 
     def owed_to(self, client: Client) -> list[str]:

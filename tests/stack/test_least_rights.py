@@ -1,20 +1,31 @@
-"""The rights that docs/deploy.md gives are enough for a server and for an audit: tried for real."""
+"""The rights that docs/deploy.md gives are enough for a server and for an audit, and no more than
+that: tried for real.
+"""
 
 import asyncio
 from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
+import asyncpg
 import pytest
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 from confluent_kafka.admin import (
     AclBinding,
     AclOperation,
     AclPermissionType,
     AdminClient,
+    AlterConfigOpType,
+    ConfigEntry,
+    ConfigResource,
+    NewTopic,
     ResourcePatternType,
     ResourceType,
 )
 from redis import Redis
+from redis.exceptions import ResponseError
 
 import landline
 from landline.adapters.postgres.migrations import load_migrations
@@ -66,6 +77,9 @@ def guarded() -> Iterator[Stack]:
     [plain] = stack.brokers
     stack.brokers = [GuardedNode(1, plain.directory, plain._java)]
     with stack:
+        asyncio.run(grant_postgres(stack))
+        grant_kafka(stack)
+        grant_redis(stack)
         yield stack
 
 
@@ -148,9 +162,6 @@ def modest_server(stack: Stack, config: Path) -> LandlineServer:
 
 
 async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path) -> None:
-    await grant_postgres(guarded)
-    await asyncio.to_thread(grant_kafka, guarded)
-    await asyncio.to_thread(grant_redis, guarded)
     with modest_server(guarded, kafka_config(tmp_path / "server", "landline")) as server:
         url = f"ws://127.0.0.1:{server.port}/ws/chat"
         async with (
@@ -179,3 +190,98 @@ async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path)
     assert "NOPERM" not in said
     waits = [line for line in said.splitlines() if "writer_waits" in line]
     assert all("in time" in line for line in waits), waits  # a busy machine, not a right
+
+
+FORBIDDEN_SQL = {
+    "landline_server": (
+        "DELETE FROM messages",
+        "DELETE FROM deliveries",
+        "TRUNCATE quarantine",
+        "DROP TABLE messages",
+        "ALTER TABLE messages ADD x text",
+        "CREATE TABLE x (y text)",
+        "UPDATE landline_schema SET version = 0",
+        "CREATE ROLE x",
+        "COPY messages TO PROGRAM 'cat'",
+        "SELECT * FROM pg_authid",
+    ),
+    "landline_audit": (
+        "INSERT INTO applied VALUES (0, 0)",
+        "UPDATE messages SET content = 'x'",
+        "DELETE FROM messages",
+        "CREATE TABLE x (y text)",
+    ),
+}
+FORBIDDEN_REDIS = (
+    "FLUSHALL", "KEYS *", "CONFIG GET *", "ACL LIST", "CLIENT LIST", "GET other", "SET other x",
+    "DEL other", "EVAL return(redis.call('GET','other')) 0",
+)  # fmt: skip
+
+
+async def test_the_rights_of_the_page_are_no_more_than_needed(
+    guarded: Stack, tmp_path: Path
+) -> None:
+    """Whoever has taken a server over cannot delete a message, nor use what belongs to others."""
+    for user, statements in FORBIDDEN_SQL.items():
+        for statement in statements:
+            with pytest.raises(asyncpg.InsufficientPrivilegeError):
+                await execute(with_user(guarded, user), statement)
+    await asyncio.to_thread(redis_forbids, guarded)
+    with modest_server(guarded, kafka_config(tmp_path / "server", "landline")):
+        pass  # it makes the topics
+    await asyncio.to_thread(kafka_forbids, guarded)
+
+
+def redis_forbids(stack: Stack) -> None:
+    with Redis.from_url(stack.redis_url, username="landline", password=PASSWORD) as redis:
+        redis.set("landline:x", "mine")
+        for command in FORBIDDEN_REDIS:
+            with pytest.raises(ResponseError, match=r"permission|can't access"):
+                redis.execute_command(*command.split(" "))
+
+
+def kafka_forbids(stack: Stack) -> None:
+    topic = "CHAT-MESSAGES"
+    ours, strangers = (AdminClient(client_of(stack, user)) for user in ("landline", "stranger"))
+    change = ConfigEntry("retention.ms", "1", incremental_operation=AlterConfigOpType.SET)
+    resource = ConfigResource(ConfigResource.Type.TOPIC, topic, incremental_configs=[change])
+    tries: list[dict[Any, Future[Any]]] = [
+        ours.delete_topics([topic]),
+        ours.delete_records([TopicPartition(topic, 0, 1)]),
+        ours.incremental_alter_configs([resource]),
+        ours.create_topics([NewTopic("other", 1)]),
+        strangers.delete_topics([topic]),
+    ]
+    for futures in tries:
+        for future in futures.values():
+            with pytest.raises(KafkaException) as refused:
+                future.result(KAFKA_SECONDS)
+            assert refused.value.args[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    for user in ("landline-audit", "stranger"):
+        assert produce_error(stack, user, topic) == KafkaError.TOPIC_AUTHORIZATION_FAILED
+
+
+def client_of(stack: Stack, user: str) -> dict[str, str | int | float | bool]:
+    [node] = stack.brokers
+    assert isinstance(node, GuardedNode)
+    return {
+        "bootstrap.servers": f"127.0.0.1:{node.client_port}",
+        "security.protocol": "SASL_PLAINTEXT",
+        "sasl.mechanism": "PLAIN",
+        "sasl.username": user,
+        "sasl.password": PASSWORD,
+    }
+
+
+def produce_error(stack: Stack, user: str, topic: str) -> int | None:
+    """Return why a record of this user is not in the log."""
+    codes: list[int | None] = []
+
+    def delivered(error: KafkaError | None, _: object) -> None:
+        codes.append(None if error is None else error.code())
+
+    producer = Producer(client_of(stack, user))
+    producer.produce(topic, b"forged", on_delivery=delivered)
+    producer.flush(KAFKA_SECONDS)
+    [code] = codes
+    return code

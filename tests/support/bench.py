@@ -6,6 +6,7 @@ from typing import Any
 import orjson
 
 from landline import ports
+from landline.config.limits import NO_LIMITS, Limits
 from landline.delivery import Delivery
 from landline.delivery import decisions as d
 from landline.delivery.unread import PULSE_SECONDS
@@ -23,6 +24,7 @@ def make_heart(
     *,
     ack_timeout: float = 60.0,
     has_others: bool = True,
+    limits: Limits = NO_LIMITS,
 ) -> Delivery:
     """Return a heart with nobody connected."""
     return Delivery(
@@ -32,16 +34,17 @@ def make_heart(
         durability="model",
         ack_timeout=ack_timeout,
         has_others=has_others,
+        limits=limits,
     )
 
 
 class Bench:
     """A heart with its decisions sorted: frames per session, and the rest in order."""
 
-    def __init__(self, *, has_others: bool = True) -> None:
+    def __init__(self, *, has_others: bool = True, limits: Limits = NO_LIMITS) -> None:
         self.clock = Clock()
         ids = iter(f"00000000-0000-4000-8000-{n:012}" for n in range(10_000))
-        self.heart = make_heart(self.clock, lambda: next(ids), has_others=has_others)
+        self.heart = make_heart(self.clock, lambda: next(ids), has_others=has_others, limits=limits)
         self.frames: dict[str, list[dict[str, Any]]] = {}
         self.asked: list[d.Decision] = []
         self.end = 0
@@ -151,9 +154,9 @@ def message(number: int, to: str = "bob") -> Message:
     return Message(id, f"dm:alice:{to}", "alice", (to,), f"m{number}", Position(0, number), 0)
 
 
-def alice_and_bob(*, has_others: bool = True) -> Bench:
+def alice_and_bob(*, has_others: bool = True, limits: Limits = NO_LIMITS) -> Bench:
     """Return a heart with a live session of each, `a` and `b`."""
-    bench = Bench(has_others=has_others)
+    bench = Bench(has_others=has_others, limits=limits)
     bench.join("a", "alice")
     bench.join("b", "bob")
     return bench

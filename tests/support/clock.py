@@ -6,9 +6,11 @@ class Clock:
 
     def __init__(self) -> None:
         self.now = 1_000.0
+        self.step = 0.0  # so much it goes on by, each time somebody looks
 
     def monotonic(self) -> float:
         """Return virtual seconds."""
+        self.now += self.step
         return self.now
 
     def wall_ms(self) -> int:

@@ -1,4 +1,4 @@
-"""What the code writes into the documentation: two pages, and tables between markers in others.
+"""What the code writes into the documentation: two pages, and what stands at markers in others.
 
 `make docs` writes them, a test compares them.
 """
@@ -8,17 +8,13 @@ from itertools import dropwhile
 from typing import Final
 
 from landline.client import chat, dialing, link, outbox, reconnecting, repeats
-from landline.config import Settings
 from landline.config.page import page as configuration
-from landline.delivery.delivery import WRITE_TIMEOUT_SECONDS
-from landline.delivery.intake import SESSION_FLIGHT_BYTES, SESSION_FLIGHTS
-from landline.gateway.fragments import FRAGMENTS
-from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
-from landline.gateway.http_connection import HANDSHAKE_SECONDS
 from landline.protocol import limits
 from landline.protocol.codes import CloseCode, ErrorCode
 from simulation.page import page as mutants
+from support import bounds, interface
 from support.pages import ROOT, read
+from support.security import table_rows as controls
 
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "docs/configuration.md": configuration,
@@ -30,27 +26,6 @@ ERROR_CODES = "\n".join(f"| `{code}` | {code.means} | {code.advice} |" for code 
 CLOSE_CODES = "\n".join(f"| {code} | {code.means} | {code.advice} |" for code in CloseCode)
 CLOSE_CODES += """
 | none (1006) | the connection was cut: network, `kill -9`, no pong | yes, with backoff |"""
-
-PROTOCOL_LIMITS = f"""\
-| frame | {limits.FRAME_BYTES:,} bytes, all fragments together | {CloseCode.TOO_LARGE} |
-| fragments of a frame | {FRAGMENTS} | {CloseCode.TOO_LARGE} |
-| `content` | {limits.CONTENT_BYTES:,} bytes of UTF-8 | `{ErrorCode.CONTENT_TOO_LARGE}`. Escapes \
-count for the frame: content that needs more than a frame as JSON cannot be sent |
-| user name | {limits.NAME_BYTES} bytes | 400, `{ErrorCode.BAD_RECIPIENT}` |
-| `ref` | {limits.REF_BYTES} bytes | `{ErrorCode.BAD_REF}` |
-| `ids` in one `ack` | {limits.ACK_IDS} | `{ErrorCode.BAD_FRAME}` |
-| nesting of JSON | {limits.JSON_DEPTH} levels | `{ErrorCode.BAD_FRAME}` |
-| unacknowledged messages of a session | {limits.WINDOW} | the rest waits in the store |
-| unanswered sends of a session | {SESSION_FLIGHTS} | the connection is not read |
-| bytes of a session's unanswered sends | {SESSION_FLIGHT_BYTES:,} | the connection is not read |
-| bytes beside the fields of this page | {limits.UNKNOWN_BYTES:,} | `{ErrorCode.BAD_FRAME}` |
-| bad frames in a row | {limits.BAD_FRAMES_IN_A_ROW} | {CloseCode.POLICY} |
-| no acknowledgement while messages are outstanding | {Settings().ack_timeout:g} s \
-(`--ack-timeout`) | {CloseCode.NO_PROGRESS} |
-| no bytes read by the client while some wait | {WRITE_TIMEOUT_SECONDS:g} s \
-| {CloseCode.NO_PROGRESS} |
-| silence | a ping after {PING_AFTER_SECONDS:g} s; {PONG_WITHIN_SECONDS:g} s for its pong | cut |
-| upgrade | {HANDSHAKE_SECONDS:g} s | cut |"""
 
 CLIENT_LIMITS = f"""\
 | `content` | {limits.CONTENT_BYTES:,} bytes of UTF-8 |
@@ -70,9 +45,20 @@ TABLES: Final[Mapping[str, Mapping[str, str]]] = {
     "docs/protocol.md": {
         "error codes": ERROR_CODES,
         "close codes": CLOSE_CODES,
-        "limits": PROTOCOL_LIMITS,
+        "limits that can be set": bounds.SHARES,
+        "limits": bounds.ALWAYS,
+    },
+    "docs/http.md": {
+        "fields of an error": interface.error_fields(),
+        "error codes": interface.error_codes(),
     },
     "docs/client.md": {"limits": CLIENT_LIMITS},
+    "docs/security.md": {"controls": controls()},
+}
+
+# Page -> what the two markers say -> what stands between them.
+SECTIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "docs/http.md": {"requests": interface.requests()},
 }
 
 NAMES: Final = (*PAGES, *TABLES)
@@ -90,6 +76,13 @@ def text(name: str) -> str:
         head, rule, *lines = after.splitlines(keepends=True)
         rest = dropwhile(lambda line: line.startswith("|"), lines)
         page = "".join([before, marker, head, rule, rows, "\n", *rest])
+    for what, section in SECTIONS.get(name, {}).items():
+        begin, end = (f"<!-- {each} the code: {what} -->\n" for each in ("from", "end of"))
+        before, found, after = page.partition(begin)
+        _, found_end, after = after.partition(end)
+        assert found, f"{name} has no {begin}"
+        assert found_end, f"{name} has no {end}"
+        page = f"{before}{begin}\n{section}\n\n{end}{after}"
     return page
 
 

@@ -2,7 +2,7 @@
 
 import asyncio
 import socket
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from functools import wraps
 from typing import Any, Self, cast
@@ -10,9 +10,16 @@ from typing import Any, Self, cast
 import uvloop
 
 from landline.api.http import Http, Readiness
+from landline.config.limits import NO_LIMITS, Limits
+from landline.config.networks import Network
+from landline.gateway.addresses import TrustedProxies
 from landline.gateway.connection import Connection
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
 from landline.gateway.listener import Listener
+from landline.gateway.lobby import Lobby
+from landline.gateway.origins import Origins
 from landline.gateway.turns import Turns
 from landline.ports import Clock
 from landline.protocol.client_frames import BadFrame, ClientFrame
@@ -22,16 +29,33 @@ from support.raw import RawSocket
 from support.waiting import until
 
 
+class Refused(set[str]):
+    """In the place of the hub's revocations: users who are refused."""
+
+    def is_refused(self, user: str) -> bool:
+        """See `Revocations`."""
+        return user in self
+
+
 class Heard:
     """In the place of the hub: notes what connections tell, in order."""
 
-    def __init__(self, clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        clock: Clock | None = None,
+        gate: Gatekeeper | None = None,
+        doors: Doors | None = None,
+    ) -> None:
         self.clock: Any = clock or StillClock()
+        self.tasks: set[asyncio.Task[None]] = set()
+        self.lobby = Lobby(gate or Gatekeeper("none"), doors or Doors(NO_LIMITS), self.spawn)
         self.turns = Turns(self.clock)
+        self.revocations = Refused()
         self.open: list[Connection] = []
         self.frames: list[tuple[str, ClientFrame | BadFrame]] = []
         self.closes: list[tuple[str, int]] = []
         self.is_writable = True
+        self.readings: list[tuple[str, bool]] = []
         self.unread: list[tuple[str, float, int]] = []  # and how much had been heard before
 
     @property
@@ -39,12 +63,20 @@ class Heard:
         """See `Hub`."""
         return len(self.open)
 
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """See `Hub`."""
+        task = asyncio.create_task(work)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+        return task
+
     def opened(self, connection: Connection) -> None:
         """See `landline.gateway.connection.Owner`, as for the methods below."""
         self.open.append(connection)
 
     def closed(self, connection: Connection, code: int) -> None:
-        self.open.remove(connection)
+        if connection in self.open:  # it had signed in
+            self.open.remove(connection)
         self.closes.append((connection.session, code))
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
@@ -55,6 +87,9 @@ class Heard:
 
     def writable(self, connection: Connection, is_writable: bool) -> None:
         self.is_writable = is_writable
+
+    def reading(self, connection: Connection, is_read: bool) -> None:
+        self.readings.append((connection.session, is_read))
 
     def left_unread(self, connection: Connection, since: float) -> None:
         self.unread.append((connection.session, since, len(self.frames)))
@@ -96,15 +131,28 @@ class Pair:
 class Edge:
     """A listener on a port of loopback, and what it tells its hub."""
 
-    def __init__(self, **options: Any) -> None:
+    def __init__(
+        self,
+        *,
+        gate: Gatekeeper | None = None,
+        limits: Limits = NO_LIMITS,
+        proxies: Sequence[Network] = (),
+        allowed_origins: Collection[str] = (),
+        **options: Any,
+    ) -> None:
         """`options` are those of `Listener` that are not the usual ones."""
-        self.hub = Heard()
+        self.gate = gate or Gatekeeper("none")
+        self.doors = Doors(limits)
+        self.hub = Heard(gate=self.gate, doors=self.doors)
         self.sessions = iter(f"s{number}" for number in range(1_000))
         usual: dict[str, Any] = {
             "new_id": lambda: next(self.sessions),
-            "allowed_origins": (),
+            "gate": self.gate,
+            "doors": self.doors,
+            "proxies": TrustedProxies(proxies),
+            "origins": Origins(allowed_origins, is_local=True),
+            "clock": self.hub.clock,
             "max_connections": 100,
-            "is_local": True,
         }
         self.listener = Listener(Http(Readiness, lambda: b"# metrics\n"), **usual | options)
         self.port = 0

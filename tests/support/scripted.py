@@ -6,6 +6,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from websockets.asyncio.server import ServerConnection, serve
+from websockets.http11 import Request, Response
 
 import landline
 from landline.client import Chat
@@ -15,10 +16,11 @@ ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
 
 
 class Scripted:
-    """What a scripted server saw: each session's frames."""
+    """What a scripted server saw: each request to connect, and each session's frames."""
 
     def __init__(self) -> None:
         self.url = ""
+        self.requests: list[Request] = []
         self.sessions: list[list[Frame]] = []
 
     async def hear(self, socket: ServerConnection) -> AsyncIterator[Frame]:
@@ -34,12 +36,27 @@ class Scripted:
 
 
 Script = Callable[[Scripted, ServerConnection], Awaitable[None]]
+# Returns a status with more headers and a body for a request that is refused.
+Door = Callable[[Scripted], tuple[int, dict[str, str], str] | None]
 
 
 @asynccontextmanager
-async def scripted(script: Script, port: int = 0) -> AsyncIterator[Scripted]:
-    """Serve `script` for each connection."""
+async def scripted(
+    script: Script, port: int = 0, door: Door | None = None
+) -> AsyncIterator[Scripted]:
+    """Serve `script` for each connection that `door` lets in."""
     seen = Scripted()
+
+    def answer(socket: ServerConnection, request: Request) -> Response | None:
+        seen.requests.append(request)
+        refused = None if door is None else door(seen)
+        if refused is None:
+            return None
+        status, headers, body = refused
+        response = socket.respond(status, body)
+        for name, value in headers.items():
+            response.headers[name] = value
+        return response
 
     async def handle(socket: ServerConnection) -> None:
         seen.sessions.append([])
@@ -51,6 +68,7 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[Scripted]:
         "subprotocols": ["landline.v1"],
         # Behind a full queue a script that has closed would not hear the client's goodbye.
         "max_queue": None,
+        "process_request": answer,
     }
     async with serve(handle, "127.0.0.1", port, **options) as server:
         port = next(iter(server.sockets)).getsockname()[1]
@@ -59,11 +77,13 @@ async def scripted(script: Script, port: int = 0) -> AsyncIterator[Scripted]:
 
 
 @asynccontextmanager
-async def scripted_chat(script: Script, **options: Any) -> AsyncIterator[tuple[Scripted, Chat]]:
+async def scripted_chat(
+    script: Script, door: Door | None = None, **options: Any
+) -> AsyncIterator[tuple[Scripted, Chat]]:
     """Serve `script` for a chat of a user called `a`, which has these options."""
     async with (
-        scripted(script) as server,
-        landline.connect(server.url, username="a", **options) as chat,
+        scripted(script, door=door) as server,
+        landline.connect(server.url, **{"username": "a", **options}) as chat,
     ):
         yield server, chat
 

@@ -4,10 +4,10 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from landline.adapters.postgres import PostgresMessageStore, migrate
-from landline.adapters.sqlite import Database, SqliteMessageStore
+from landline.adapters.sqlite import Database, SqliteMessageStore, SqliteRevocations
 from landline.config.values import SecretUrl
 from landline.model import LogIdentity
-from landline.ports import MessageStore
+from landline.ports import MessageStore, RevocationStore
 from support.postgres import fetch
 
 
@@ -18,6 +18,9 @@ class Stores(Protocol):
 
     async def open(self) -> MessageStore:
         """Return one more store on the data."""
+
+    async def revocations(self) -> RevocationStore:
+        """Return one more of these on the data."""
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         """Look into the tables, as an operator would."""
@@ -37,6 +40,9 @@ class SqliteStores:
 
     async def open(self) -> MessageStore:
         return SqliteMessageStore(self._file())
+
+    async def revocations(self) -> RevocationStore:
+        return SqliteRevocations(self._file())
 
     async def rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await self._file().read(lambda connection: connection.execute(sql).fetchall())
@@ -62,6 +68,12 @@ class PostgresStores:
         self._opened: list[PostgresMessageStore] = []
 
     async def open(self) -> MessageStore:
+        return await self._open()
+
+    async def revocations(self) -> RevocationStore:
+        return (await self._open()).revocations
+
+    async def _open(self) -> PostgresMessageStore:
         await migrate(self._url)
         store = PostgresMessageStore(self._url, f"ws-{len(self._opened) + 1}")
         self._opened.append(store)

@@ -24,6 +24,7 @@ from landline import (
     ForeignOutbox,
     Message,
     MessageRejected,
+    MessageUncertain,
     OutboxInUse,
     Refused,
     Rejected,
@@ -112,7 +113,7 @@ async def use() -> None:
 def explain(error: ClientError) -> str:
     """Every error is a ClientError, and its facts have types."""
     match error:
-        case MessageRejected():
+        case MessageRejected() | MessageUncertain():
             assert_type((error.code, error.reason), tuple[str, str])
         case WrongUser():
             assert_type((error.asked, error.user), tuple[str, str])

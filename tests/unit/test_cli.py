@@ -1,6 +1,7 @@
 """The commands: what they start, what they refuse, and how light they are to start."""
 
 import asyncio
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -49,7 +50,10 @@ def chats(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str | None]]:
     """Return the chats that were started."""
     started: list[tuple[str, str, str | None]] = []
 
-    async def run_chat(url: str, username: str, to: str | None, outbox: object) -> int:
+    async def run_chat(
+        url: str, username: str, to: str | None, outbox: object, token: object
+    ) -> int:
+        del outbox, token
         await asyncio.sleep(0)
         started.append((url, username, to))
         return 0
@@ -97,7 +101,8 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
         (["serve", "now"], "now is not an option of landline serve"),
         (["serve", "--port"], "argument --port: expected one argument\nSee landline serve --help."),
         (["sevre"], "invalid choice: 'sevre'"),
-        (["chat"], "the following arguments are required: --as\nSee landline chat --help."),
+        (["chat"], "--as is missing: give --as NAME, or --token-file FILE with a token that"),
+        (["chat", "--token-file", "/nowhere/t"], "--token-file: the token file /nowhere/t cannot"),
         (["chat", "--as", "a b"], "landline: --as a b: a user name must not contain white space"),
         (["chat", "--as", ""], "landline: --as '': a user name must have 1 to 64 bytes"),
         (
@@ -125,6 +130,45 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
         (["audit", "--limit", "-1"], "--limit -1 is not a number from 0 up: give e.g. 100"),
         (["audit", "--limit", "many"], "--limit many is not a number from 0 up: give e.g. 100"),
         (["audit", "--data-dri", "x"], "did you mean --data-dir?"),
+        (["token"], "--user is missing: give --user NAME, or --service"),
+        (["token", "--user", "a"], "--jwt-secret-file is missing: give --jwt-secret-file FILE,"),
+        (["token", "--user", "a b"], "--user a b: a user name must not contain white space"),
+        (["token", "--user", "a", "--expires", "0s"], "--expires 0s is out of range: give 1s to"),
+        (["token", "--user", "a", "--expires", "366d"], "--expires 366d is out of range: give"),
+        (["token", "--user", "a", "--expires", "1"], "--expires 1 is not a lifetime: give a num"),
+        (
+            ["token", "--user", "a", "--jwt-secret-file", "/nowhere/s"],
+            "there is no such file;\nmake one: openssl rand -base64 32 > /nowhere/s",
+        ),
+        (["token", "--user", "a", "--jwt-secret-file", "/"], "it cannot be read (Is a directory)"),
+        (
+            ["token", "--user", "a", "--jwt-secret-file", "/dev/null"],
+            "it holds 0 bytes, and a secret has 32 or more;\nmake one: openssl rand -base64 32",
+        ),
+        (["token", "--jwt-secret-fil", "x"], "did you mean --jwt-secret-file?"),
+        (["sessions"], "the following arguments are required: action, --user"),
+        (["sessions", "list", "--user", "a/b"], "--user a/b: a user name must not contain ':'"),
+        (["sessions", "show", "--user", "a"], "invalid choice: 'show'"),
+        (["sessions", "list", "--user", "a", "--until", "1h"], "--until belongs to close"),
+        (["sessions", "close", "--user", "a", "--until", "400d"], "--until 400d is out of range"),
+        (["sessions", "close", "--user", "a", "--until", "soon"], "--until soon is not a lifetime"),
+        (["sessions", "close", "--user", "a", "--until", "12"], "--until 12 is no time: give how"),
+        (
+            ["sessions", "close", "--user", "a", "--until", "9999-12-31T23:59:59-12:00"],
+            "is no time: give how long, e.g. 10m, or a time like",
+        ),
+        (
+            ["sessions", "close", "--user", "a", "--until", "2020-01-01T00:00:00Z"],
+            "--until 2020-01-01T00:00:00Z is over: give a time to come, or leave it out",
+        ),
+        (["sessions", "list", "--user", "a", "--url", "h:1"], "--url h:1 is no address of a ser"),
+        (["sessions", "list", "--user", "a", "--url", "http://h:x"], "is its port a number"),
+        (["sessions", "list", "--user", "a", "--url", "http://u:p@h"], "leave out its query, user"),
+        (
+            ["sessions", "list", "--user", "a", "--token-file", "/"],
+            "cannot be read: is a directory",
+        ),
+        (["sessions", "list", "--user", "a"], "--token-file is missing: give a file with a serv"),
         (["--port"], "landline: --port is not an option of landline: see landline --help"),
     ],
 )
@@ -214,6 +258,16 @@ def test_the_help_of_verify_says_how_long_a_run_has_to_be(
     [
         ("migrate", {"postgres", "kafka", "kafka-config", "allow-unsafe"}),
         ("audit", {"data-dir", "kafka", "kafka-config", "postgres"}),
+        (
+            "token",
+            {
+                "jwt-secret-file",
+                "jwt-issuer",
+                "jwt-audience",
+                "jwt-user-claim",
+                "jwt-role-claim",
+            },
+        ),
     ],
 )
 def test_the_help_of_other_commands_has_the_options_that_concern_them(
@@ -221,7 +275,7 @@ def test_the_help_of_other_commands_has_the_options_that_concern_them(
 ) -> None:
     text = help_of([command], capsys)
     assert {name for name, option in OPTIONS.items() if f"[{option.variable}]" in text} == its_own
-    assert f"landline {command} --config landline.toml" in text
+    assert re.search(f"landline {command} .*--config landline.toml", text)
 
 
 def test_a_server_s_environment_and_file_serve_the_other_commands(
@@ -278,6 +332,9 @@ def at_empty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ("audit", "--metrics"),
         ("audit", "--kafka-config"),
         ("audit", "--config"),
+        ("token", "--jwt-secret-file"),
+        ("token", "--config"),
+        ("chat", "--token-file"),
         ("verify", "--data-dir"),
         ("verify", "--report"),
         ("verify", "--history"),
@@ -303,7 +360,8 @@ def test_a_path_that_cannot_be_meant_is_refused_by_every_command(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     command, flag = option
-    assert cli.main([command, flag, path]) == 2
+    needed = {"token": ["--service"], "chat": ["--as", "a"]}.get(command, [])
+    assert cli.main([command, *needed, flag, path]) == 2
     shown = capsys.readouterr().err
     assert shown.startswith(f"landline: {flag} ")
     assert problem in shown

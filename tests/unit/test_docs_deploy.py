@@ -2,6 +2,7 @@
 
 import re
 import shlex
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -18,6 +19,7 @@ from landline.observability.metrics import AUDIT_METRICS, METRICS
 from landline_stack.jars import KAFKA_VERSION
 from support.pages import ROOT, code_blocks, read, table
 
+TOKENS = {"LANDLINE_AUTH": "jwt", "LANDLINE_JWT_SECRET_FILE": "/run/secrets/jwt-secret"}
 COMPOSE: dict[str, Any] = yaml.safe_load(read("compose.yaml"))
 SERVICES: dict[str, Any] = COMPOSE["services"]
 INSTRUCTIONS = [
@@ -73,14 +75,33 @@ def test_the_image_runs_as_nobody_special_and_is_pinned() -> None:
     )
 
 
-def test_the_image_starts_the_server_only_when_somebody_takes_responsibility() -> None:
+def test_the_image_starts_the_server_only_when_it_knows_who_somebody_is() -> None:
     assert instructions("ENTRYPOINT") == ['["landline"]']
     assert instructions("CMD") == ['["serve"]']
     given = {name: value for name, value in image_environment().items() if name != "PATH"}
     assert set(given) <= {option.variable for option in OPTIONS.values()}
-    with pytest.raises(ConfigError, match="--insecure"):
+    with pytest.raises(ConfigError, match=r"--jwt-secret-file FILE.*--insecure"):
         load({}, given)
-    assert load({}, {**given, "LANDLINE_INSECURE": "true"}).port == int(instructions("EXPOSE")[0])
+    for more in ({"LANDLINE_INSECURE": "true"}, TOKENS):
+        assert load({}, {**given, **more}).port == int(instructions("EXPOSE")[0])
+
+
+def test_the_page_runs_the_image_as_it_can_be_run() -> None:
+    """With a secret that is mounted where the server looks for it; or without sign-in."""
+    given = {name: value for name, value in image_environment().items() if name != "PATH"}
+    blocks = "\n".join(code_blocks(read("docs/deploy.md"), "sh")).replace("\\\n", " ")
+    runs = [shlex.split(line) for line in blocks.splitlines() if line.startswith("docker run ")]
+    assert len(runs) == 2
+    found = []
+    for words in runs:
+        pairs = list(pairwise(words))
+        variables = dict(value.split("=", 1) for flag, value in pairs if flag == "--env")
+        settings = load({}, {**given, **variables})
+        found.append((settings.auth, settings.insecure))
+        mounts = "".join(value for flag, value in pairs if flag == "--mount")
+        assert settings.auth == "none" or f"target={settings.jwt_secret_file}," in mounts
+        assert ("--publish", f"127.0.0.1:8081:{settings.port}") in pairs
+    assert found == [("jwt", False), ("none", True)]
 
 
 def test_the_health_check_asks_a_page_that_is_there() -> None:
@@ -88,7 +109,7 @@ def test_the_health_check_asks_a_page_that_is_there() -> None:
     [program] = re.findall(r'"(import .*)"\]$', check)
     compile(program, "HEALTHCHECK", "exec")
     [path] = re.findall(r"\+ '(/\w+)'", program)
-    assert Http(Readiness, bytes).answer("GET", path).status == 200
+    assert Http(Readiness, bytes, is_for_operators=False).answer("GET", path).status == 200
 
 
 # --- compose.yaml --------------------------------------------------------------------------------
@@ -111,8 +132,14 @@ def test_servers_get_settings_that_are_good() -> None:
         assert settings.kafka == tuple(f"{broker}:9092" for broker in brokers)
         assert str(settings.postgres) == "postgresql://landline:***@postgres:5432/landline"
         assert str(settings.redis) == "redis://redis:6379/0"
-        [port] = service["ports"]
+        assert (settings.auth, settings.insecure) == ("jwt", False)
+        [secret] = service["secrets"]
+        assert str(settings.jwt_secret_file) == f"/run/secrets/{secret['source']}"
+        assert secret["mode"] & 0o004, "the server's user is not root"
+        assert COMPOSE["secrets"][secret["source"]] == {"environment": "JWT_SECRET"}
+        port, admin = service["ports"]
         assert re.fullmatch(rf"127\.0\.0\.1:808\d:{settings.port}", port)
+        assert re.fullmatch(rf"127\.0\.0\.1:908\d:{settings.admin_port}", admin)
 
 
 def test_the_schema_is_migrated_before_servers_start() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from landline.model import Message, Position
 from landline.protocol import server_frames
-from landline.protocol.client_frames import Ack, BadFrame, Ping, Send, decode
+from landline.protocol.client_frames import Ack, Auth, BadFrame, Ping, Send, decode
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome
 from support.pages import ROOT, code_blocks, read
 
@@ -17,7 +17,7 @@ PAGE = read("docs/protocol.md")
 EXAMPLES: list[dict[str, Any]] = [json.loads(block) for block in code_blocks(PAGE, "json")]
 ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
 MESSAGE = Message(ID, "dm:alice:bob", "alice", ("bob",), "hello", Position(0, 42), 0)
-CLIENT_TYPES = {"send", "ack", "ping"}
+CLIENT_TYPES = {"send", "ack", "ping", "auth"}
 
 # Every frame that the server can make, with every combination of fields that may be absent.
 SERVER_FRAMES: list[dict[str, Any]] = [
@@ -33,6 +33,10 @@ SERVER_FRAMES: list[dict[str, Any]] = [
         server_frames.error(ErrorCode.BUSY, "why", outcome=Outcome.REJECTED, ref="r"),
         server_frames.error(ErrorCode.BAD_REF, "why", outcome=Outcome.REJECTED),
         server_frames.error(ErrorCode.UNKNOWN_TYPE, "why"),
+        server_frames.error(
+            ErrorCode.TOO_FAST, "why", outcome=Outcome.REJECTED, ref="r", retry_after_ms=1
+        ),
+        server_frames.authenticated(0),
         server_frames.PONG,
     )
 ]
@@ -52,7 +56,7 @@ def is_from_client(example: dict[str, Any]) -> bool:
 
 def test_every_example_of_a_client_frame_is_taken() -> None:
     taken = [decode(json.dumps(example)) for example in EXAMPLES if is_from_client(example)]
-    assert {type(frame) for frame in taken} == {Send, Ack, Ping}
+    assert {type(frame) for frame in taken} == {Send, Ack, Ping, Auth}
 
 
 def test_every_example_of_a_server_frame_is_one_that_the_server_makes() -> None:
@@ -85,7 +89,8 @@ def test_the_errors_in_the_page_are_those_that_such_frames_get() -> None:
         bad = caught.value
         answer = server_frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
         errors.append(orjson.loads(answer))
-    assert [example for example in EXAMPLES if example.get("type") == "error"] == errors
+    examples = [example for example in EXAMPLES if example.get("type") == "error"]
+    assert [example for example in examples if example["code"] != ErrorCode.TOO_FAST] == errors
 
 
 # Where the server decides what to say.

@@ -62,7 +62,9 @@ def test_a_server_asks_for_what_a_server_needs(checkout: Path) -> None:
     assert "development" not in commands
 
 
-@pytest.mark.parametrize("target", ["test", "check", "cluster", "simulate", "bench", "lock"])
+@pytest.mark.parametrize(
+    "target", ["test", "check", "cluster", "simulate", "bench", "lock", "sbom"]
+)
 def test_everything_else_asks_for_all(checkout: Path, target: str) -> None:
     assert 'scripts/setup development "python3"' in make(checkout, target)
     set_up(checkout, "server")

@@ -1,19 +1,31 @@
 """Answers plain requests, GET and HEAD."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import orjson
 
-from landline.api.pages import is_versioned, load_pages
+from landline.api.pages import Page, is_versioned, load_pages
 from landline.observability.metrics import CONTENT_TYPE
-from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
+from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES, ErrorCode, Outcome
+from landline.protocol.server_frames import error
 
 _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
+# Where the addresses of the interface for programs begin.
+INTERFACE = "/v1/"
+MESSAGES = "/v1/messages"
+
+# The code of a refusal by its status; `bad_frame` for the others.
+CODES = {
+    HTTPStatus.UNAUTHORIZED: ErrorCode.FORBIDDEN,
+    HTTPStatus.FORBIDDEN: ErrorCode.FORBIDDEN,
+    HTTPStatus.TOO_MANY_REQUESTS: ErrorCode.BUSY,
+    HTTPStatus.SERVICE_UNAVAILABLE: ErrorCode.UNAVAILABLE,
+}
 
 _OTHER_RELEASE = "this file belongs to another release of the page; load the page again"
 
@@ -34,17 +46,32 @@ class RequestRefused(Exception):
     """A request that is not served: HTTP status and a sentence for the client's developer."""
 
     def __init__(
-        self, status: HTTPStatus, reason: str, headers: Mapping[str, str] | None = None
+        self,
+        status: HTTPStatus,
+        reason: str,
+        headers: Mapping[str, str] | None = None,
+        *,
+        is_passing: bool = False,
     ) -> None:
+        """`is_passing`: the same request may be served later, whatever the status says."""
         super().__init__(reason)
+        self.is_final = status in FINAL_STATUSES and not is_passing
         self.status = status
         self.reason = reason
         self.headers = headers or {}
 
-    def answer(self) -> HttpResponse:
-        """Return the response with this status and sentence."""
+    def answer(self, path: str = "") -> HttpResponse:
+        """Return the response with this status and sentence: of the interface for programs, as the
+        body that an `error` frame has.
+        """
         headers = {**_PLAIN_HEADERS, **self.headers}
-        headers |= [FINAL_REFUSAL] if self.status in FINAL_STATUSES else []
+        headers |= [FINAL_REFUSAL] if self.is_final else []
+        if path.startswith(INTERFACE):
+            code = CODES.get(self.status, ErrorCode.BAD_FRAME)
+            is_message = path == MESSAGES and code is ErrorCode.UNAVAILABLE
+            outcome = Outcome.UNKNOWN if is_message else None
+            body = error(code, self.reason, outcome=outcome)
+            return HttpResponse(self.status, _JSON, body, headers)
         return HttpResponse(self.status, _TEXT, f"{self.reason}\n".encode(), headers)
 
 
@@ -62,14 +89,27 @@ class Http:
     """The HTTP side of the listener.
 
     `readiness` says what is wrong with this server. `metrics` returns the page in Prometheus' text
-    format.
+    format. `pages` are the files of the web client by their paths.
     """
 
-    def __init__(self, readiness: Callable[[], Readiness], metrics: Callable[[], bytes]) -> None:
+    def __init__(
+        self,
+        readiness: Callable[[], Readiness],
+        metrics: Callable[[], bytes],
+        pages: Mapping[str, Page] | None = None,
+        *,
+        is_for_operators: bool = True,
+    ) -> None:
+        """Operators see metrics, and what is wrong with the server. Users see the pages: by
+        default those of the web client.
+        """
         self._readiness = readiness
         self._metrics = metrics
-        self._pages = load_pages()
-        self._own = {"/healthz": _alive, "/readyz": self._ready, "/metrics": self._numbers}
+        self._is_for_operators = is_for_operators
+        self._pages = load_pages() if pages is None else pages
+        self._own = {"/healthz": _alive, "/readyz": self._ready}
+        if is_for_operators:
+            self._own["/metrics"] = self._numbers
 
     def answer(self, method: str, path: str) -> HttpResponse:
         """Return the answer to a request for this path (without its query). Raises: RequestRefused.
@@ -93,7 +133,9 @@ class Http:
         now = self._readiness()
         word = "not ready" if now.problems else "degraded" if now.missing else "ready"
         status = HTTPStatus.SERVICE_UNAVAILABLE if now.problems else HTTPStatus.OK
-        body = {"status": word, "problems": {**now.problems, **now.missing}}
+        body: dict[str, object] = {"status": word}
+        if self._is_for_operators:
+            body["problems"] = {**now.problems, **now.missing}
         return _plain(status, _JSON, orjson.dumps(body))
 
     def _numbers(self) -> HttpResponse:
@@ -104,13 +146,20 @@ def _alive() -> HttpResponse:
     return _plain(HTTPStatus.OK, _JSON, b'{"status":"alive"}')
 
 
-def method_refused(method: str) -> RequestRefused:
-    """Return the refusal of a method other than GET and HEAD."""
+def method_refused(method: str, allowed: Sequence[str] = METHODS) -> RequestRefused:
+    """Return the refusal of a method other than those that are allowed."""
     return RequestRefused(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"{method[:20]} is not supported here; use GET or HEAD",
-        {"Allow": ", ".join(METHODS)},
+        f"{method[:20]} is not supported here; use {' or '.join(allowed)}",
+        {"Allow": ", ".join(allowed)},
     )
+
+
+def json_response(
+    status: HTTPStatus, body: bytes, headers: Mapping[str, str] | None = None
+) -> HttpResponse:
+    """Return a response with this JSON, which nobody keeps."""
+    return HttpResponse(status, _JSON, body, {**_PLAIN_HEADERS, **(headers or {})})
 
 
 def _plain(status: HTTPStatus, content_type: str, body: bytes) -> HttpResponse:

@@ -23,6 +23,7 @@ from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.postgres import PostgresMessageStore
 from landline.adapters.redis import RedisDirectory
 from landline.app.parts import Parts
+from landline.app.plaintext import plaintext_cautions
 from landline.config import Settings
 from landline.errors import LogLost, LogUnavailable, StartupError, StoreUnavailable
 from landline.model import LogIdentity
@@ -41,6 +42,8 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
     """
     assert settings.postgres is not None, "config.loading sees to it"
     server_id, _, incarnation = address.partition("/")
+    for line in plaintext_cautions(settings, _kafka_security(settings)):
+        log.warning("unsafe_setting", setting=line)
     cluster = kafka_cluster(settings, server_id)
     topic = await look_at_kafka(settings, cluster)
     broken = [*topic.broken, *await postgres.check(settings.postgres)]
@@ -81,6 +84,7 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
     return Parts(
         event_log=event_log,
         store=store,
+        revocations=store.revocations,
         directory=directory,
         bus=bus,
         close=close,
@@ -93,8 +97,7 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
 def kafka_cluster(settings: Settings, client: str) -> KafkaCluster:
     """Return the way to reach Kafka. Raises: StartupError for a file that is none."""
     assert settings.kafka is not None, "config.loading sees to it"
-    security = read_security(settings.kafka_config) if settings.kafka_config else {}
-    return KafkaCluster(settings.kafka, f"landline-{client}", security)
+    return KafkaCluster(settings.kafka, f"landline-{client}", _kafka_security(settings))
 
 
 async def look_at_kafka(settings: Settings, cluster: KafkaCluster) -> Topic:
@@ -106,6 +109,10 @@ async def look_at_kafka(settings: Settings, cluster: KafkaCluster) -> Topic:
             f"--kafka {','.join(settings.kafka or ())}: {cluster.complaint or error};"
             " start Kafka, correct the addresses, or see --kafka-config for TLS and users"
         ) from error
+
+
+def _kafka_security(settings: Settings) -> Mapping[str, str]:
+    return read_security(settings.kafka_config) if settings.kafka_config else {}
 
 
 def is_same_log(identity: LogIdentity, topic: Topic) -> bool:
@@ -175,7 +182,7 @@ async def _open_directory(
             effect="messages to users on other servers arrive with the sweep, not at once",
             sweep_interval_seconds=settings.sweep_interval,
         )
-        return MemoryDirectory({}, f"{server_id}/{incarnation}")
+        return MemoryDirectory({}, f"{server_id}/{incarnation}", has_all=False)
     await redis.check(settings.redis.reveal())
     directory = RedisDirectory(settings.redis.reveal(), server_id, incarnation)
     try:

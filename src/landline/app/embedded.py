@@ -3,7 +3,12 @@
 import asyncio
 
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
-from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.adapters.sqlite import (
+    Database,
+    SqliteEventLog,
+    SqliteMessageStore,
+    SqliteRevocations,
+)
 from landline.app.parts import Parts
 from landline.config import Settings
 from landline.observability.logging import get_logger
@@ -30,6 +35,7 @@ async def open_embedded(settings: Settings, address: str) -> Parts:
     return Parts(
         event_log=event_log,
         store=store,
+        revocations=SqliteRevocations(database),
         directory=MemoryDirectory({}, address),
         bus=MemoryRoutingBus({}, address),
         close=close,

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from landline.ports import Directory, EventLog, MessageStore, RoutingBus
+from landline.ports import Directory, EventLog, MessageStore, RevocationStore, RoutingBus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -18,6 +18,7 @@ class Parts:
 
     event_log: EventLog
     store: MessageStore
+    revocations: RevocationStore
     directory: Directory
     bus: RoutingBus
     close: Callable[[], Awaitable[None]]

@@ -1,33 +1,31 @@
 """One run of a server: start, serve, drain, stop."""
 
 import asyncio
-import errno
 import os
-import signal
-import socket
 import sys
-from collections.abc import Mapping
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING, Any
 
 import uvloop
 
 from landline.adapters.clock import SystemClock
-from landline.adapters.sqlite.opening import process_of
+from landline.app.access import Access
+from landline.app.binding import Place, admin_place, bind, cannot_listen, main_place
+from landline.app.certificates import open_certificate
 from landline.app.embedded import open_embedded
 from landline.app.front import ROUTING_PART, Front
+from landline.app.hangup import Hangup
 from landline.app.parts import Parts
 from landline.app.stopping import Stop
 from landline.config import Settings
 from landline.delivery import Delivery
-from landline.errors import LogLost, StartupError
+from landline.errors import LogLost
 from landline.gateway.hub import Hub
-from landline.observability.logging import (
-    configure_logging,
-    get_logger,
-    reopen_log_files,
-)
+from landline.gateway.permissions import Authorizing
+from landline.observability.logging import configure_logging, get_logger
 from landline.observability.metrics import Measured, Series, Value, series
+from landline.ports import Clock
 from landline.protocol.identity import uuid_text
 from landline.retention import RetentionWatch
 from landline.writer import Writer
@@ -37,12 +35,11 @@ from landline.writer import Writer
 SWITCH_SECONDS = 0.000_5
 # With the drain (gateway/hub.py) these stay below the 15 s after which SIGTERM has ended us.
 STOP_SECONDS = 1.0
+ANSWERED_SECONDS = 1.0  # what is decided is written
 PARTS_CLOSE_SECONDS = 2.0
 
-# An address that no interface has, or of a kind that the machine lacks.
-_NOT_HERE = frozenset(
-    {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EINVAL, errno.ENODEV, errno.ENXIO}
-)
+if TYPE_CHECKING:
+    from landline.app.asking import Outside
 
 log = get_logger(__name__)
 
@@ -50,13 +47,11 @@ log = get_logger(__name__)
 def run(settings: Settings) -> int:
     """Serve until told to stop. Returns the exit code. Raises: StartupError."""
     sys.setswitchinterval(SWITCH_SECONDS)
-    # Not by the loop: SIGHUP must not kill the process before the loop runs or after it is closed.
-    signal.signal(signal.SIGHUP, lambda *_: reopen_log_files())
-    signal.siginterrupt(signal.SIGHUP, False)
+    hangup = Hangup()
     try:
-        return uvloop.run(_serve(settings))
+        return uvloop.run(_serve(settings, hangup))
     finally:
-        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until the process has ended
+        hangup.ignore()  # until the process has ended
 
 
 def new_id() -> str:
@@ -64,31 +59,60 @@ def new_id() -> str:
     return uuid_text(os.urandom(16), version=4)
 
 
-async def _serve(settings: Settings) -> int:
+async def _serve(settings: Settings, hangup: Hangup) -> int:
     stop = Stop()
-    host, port = settings.host, settings.port
-    sock = await stop.unless_asked(asyncio.to_thread(_bind, settings))  # a name may take long
+    certificate = open_certificate(settings)
+    main, admin = main_place(settings), admin_place(settings)
+    # In a thread: to look up a name may take long.
+    sock = await stop.unless_asked(asyncio.to_thread(bind, settings, main))
+    admin_sock = None
+    if admin is not None:
+        admin_sock = await stop.unless_asked(asyncio.to_thread(bind, settings, admin))
     port = sock.getsockname()[1]
     server_id = settings.server_name(port)
     configure_logging(settings.log_format, settings.log_dir, server_id, port)
     for line in settings.cautions:
         log.warning("unsafe_setting", setting=line)
     address = f"{server_id}/{new_id()}"  # of this run: another one of the same id is another server
-    front = Front(settings, new_id)
+    clock = SystemClock()
+    outside = _outside(settings)
+    access = Access(settings, clock, outside.fetch_keys if outside is not None else None)
+    hangup.add(access.read_again)
+    front = Front(settings, new_id, access.gate, clock)
+    if certificate is not None:
+        certificate.warn()
+        hangup.add(certificate.read_again)
     try:
-        await front.listener.open(sock)
-    except OSError as error:  # somebody took the port after all, though we are bound to it
-        sock.close()
-        raise _cannot_listen(settings, error) from error
-    try:
+        with _listening(settings, main):
+            await front.listener.open(sock, certificate.context if certificate else None)
+        if admin is not None and admin_sock is not None:
+            with _listening(settings, admin):
+                await front.admin.open(admin_sock)
+            log.info("admin_listening", url=_url("http", admin.host, admin_sock.getsockname()[1]))
         # Until here and until `admit` it says that it is starting: nobody is let in before the
         # preflight is done and everything can be used.
         parts = await stop.unless_asked(_open(settings, address))
     except BaseException:
-        front.listener.close()
+        front.close()
         raise
-    server = Server(settings, server_id, parts, front)
-    return await server.serve(f"http://{_shown(host)}:{port}/", stop)
+    authorizing = outside.authorizing if outside is not None else None
+    server = Server(
+        settings, server_id, parts, front, access=access, clock=clock, authorizing=authorizing
+    )
+    scheme = "http" if certificate is None else "https"
+    try:
+        return await server.serve(_url(scheme, settings.host, port), stop)
+    finally:
+        if outside is not None:
+            await outside.close()
+
+
+def _outside(settings: Settings) -> "Outside | None":
+    if settings.authorize_url is None and settings.jwks_url is None:
+        return None
+    from landline.app.asking import Outside  # noqa: PLC0415 - its library takes a while to load
+
+    return Outside(settings)
 
 
 async def _open(settings: Settings, address: str) -> Parts:
@@ -99,64 +123,45 @@ async def _open(settings: Settings, address: str) -> Parts:
     return await open_cluster(settings, address)
 
 
-def _bind(settings: Settings) -> socket.socket:
-    host, port = settings.host, settings.port
-    try:
-        # A name with both kinds of address is listened on by IPv4; an address has its zone.
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-        family, *_, place = min(found, key=lambda each: each[0] != socket.AF_INET)
-    except (OSError, UnicodeError) as error:
-        raise _cannot_listen(settings, error) from error
-    sock = socket.socket(family, socket.SOCK_STREAM)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        sock.bind(place)
-    except OSError as error:
-        sock.close()
-        raise _cannot_listen(settings, error) from error
-    return sock
-
-
-def _cannot_listen(settings: Settings, error: OSError | UnicodeError) -> StartupError:
-    host, port = settings.host, settings.port
-    why = getattr(error, "strerror", None) or str(error)
-    if isinstance(error, socket.gaierror | UnicodeError) or error.errno in _NOT_HERE:
-        remedy = "give a --host of this machine, such as 127.0.0.1, or 0.0.0.0 for all it has"
-    elif error.errno in (errno.EACCES, errno.EPERM):
-        remedy = "choose a --port above 1023, or let this user have it"
-    elif settings.kafka is None and (pid := process_of(settings.data_dir)) is not None:
-        # It goes on when its terminal is closed, and an operator may not know that.
-        remedy = (
-            f"the server with this --data-dir ({settings.data_dir}) runs already, as process {pid}:"
-            f" use that one, or stop it (kill {pid})"
-        )
-    else:
-        remedy = "choose another --port, or stop what uses it"
-    return StartupError(f"--host {host} --port {port}: cannot listen there ({why}); {remedy}")
-
-
 class Server:
     """A gateway, a writer or both over the parts that it is given."""
 
-    def __init__(self, settings: Settings, server_id: str, parts: Parts, front: Front) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        server_id: str,
+        parts: Parts,
+        front: Front,
+        *,
+        access: Access,
+        clock: Clock,
+        authorizing: Authorizing | None = None,
+    ) -> None:
         self._parts = parts
         self._front = front
+        self._access = access
         self._delivery = Delivery(
-            clock=(clock := SystemClock()),
+            clock=clock,
             new_id=new_id,
             server_id=server_id,
             durability=parts.event_log.durability,
             ack_timeout=settings.ack_timeout,
             has_others=settings.kafka is not None,
+            limits=settings.limits,
         )
         self._hub = Hub(
             delivery=self._delivery,
             clock=clock,
+            new_id=new_id,
             event_log=parts.event_log,
             store=parts.store,
+            revocations=parts.revocations,
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
+            gate=access.gate,
+            doors=front.doors,
+            authorizing=authorizing,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._retention = RetentionWatch(
@@ -187,7 +192,8 @@ class Server:
         if exit_code == 0:
             log.info("draining", connections=self._hub.connection_count)
             await self._hub.drain()
-        self._front.listener.close()
+            await self._front.listener.finish(ANSWERED_SECONDS)
+        self._front.close()
         ends.add(listening)
         for task in ends:
             task.cancel()
@@ -199,7 +205,12 @@ class Server:
         return exit_code
 
     def _start_services(self) -> list[asyncio.Task[None]]:
-        runs = {"hub": self._hub.run, "retention": self._retention.run, **self._parts.services}
+        runs = {
+            "hub": self._hub.run,
+            "retention": self._retention.run,
+            **self._parts.services,
+            **self._access.services,
+        }
         if self._writer is not None:
             runs["writer"] = self._writer.run
         return [asyncio.create_task(run(), name=name) for name, run in runs.items()]
@@ -211,6 +222,7 @@ class Server:
             or (self._writer and self._writer.trouble)
             or self._retention.health(),
             ROUTING_PART: self._parts.directory.health() or self._parts.bus.health(),
+            **self._access.health(),
         }
 
     def _measure(self) -> Measured:
@@ -237,5 +249,14 @@ def _log_unhandled(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) ->
     log.error("unhandled_exception", detail=context["message"], exc_info=context.get("exception"))
 
 
-def _shown(host: str) -> str:
-    return f"[{host}]" if ":" in host else host
+@contextmanager
+def _listening(settings: Settings, place: Place) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:  # somebody took the port after all, though we are bound to it
+        raise cannot_listen(settings, place, error) from error
+
+
+def _url(scheme: str, host: str, port: int) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{scheme}://{shown}:{port}/"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 from typing import NoReturn
 
-from landline.cli import audit, chat, migrate, serve, verify
+from landline.cli import audit, chat, migrate, serve, sessions, token, verify
 from landline.cli.arguments import SHAPE
 from landline.config.loading import printable
 from landline.config.settings import OPTIONS
@@ -17,7 +17,15 @@ from landline.errors import ConfigError, LandlineError, StartupError
 # What a shell reports for a program that Ctrl-C ended.
 INTERRUPTED = 130
 
-COMMANDS = {"serve": serve, "chat": chat, "migrate": migrate, "audit": audit, "verify": verify}
+COMMANDS = {
+    "serve": serve,
+    "chat": chat,
+    "token": token,
+    "sessions": sessions,
+    "migrate": migrate,
+    "audit": audit,
+    "verify": verify,
+}
 
 _DESCRIPTION = """\
 A chat server and client. A message that was acknowledged to its sender reaches

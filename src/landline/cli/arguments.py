@@ -1,18 +1,23 @@
 """Arguments of the commands: options of the server's table, and checks of other values."""
 
 import argparse
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from landline.config.kinds import FILE, FLAG
 from landline.config.loading import printable
-from landline.config.settings import CONFIG_FILE, Option
+from landline.config.option import Option
+from landline.config.settings import CONFIG_FILE
 from landline.config.values import T, UnfitValue, ValueKind, check_characters
 from landline.errors import ConfigError
 from landline.protocol.identity import BadName, check_user_name
 
+if TYPE_CHECKING:
+    from landline.terminal.token_file import TokenFile
+
 DEFAULT_URL = "ws://127.0.0.1:8081/ws/chat"
+TOKEN_FILE_VARIABLE = "LANDLINE_TOKEN_FILE"  # noqa: S105 - the name of a variable
 
 # What every parser of ours has in common.
 SHAPE: dict[str, Any] = {
@@ -68,6 +73,25 @@ def value(flag: str, text: str, kind: ValueKind[T]) -> T:
 def path_of(flag: str) -> Callable[[str], Path]:
     """Return a reader for an option that is a path."""
     return lambda text: value(flag, text, FILE)
+
+
+def token_file(path: str | None, environment: Mapping[str, str]) -> "TokenFile | None":
+    """Return the file that brings a token, None without one. Raises: ConfigError."""
+    flag, text = "--token-file", path
+    if path is None:
+        flag, text = TOKEN_FILE_VARIABLE, environment.get(TOKEN_FILE_VARIABLE)
+        if not text:
+            return None
+    assert text is not None
+    from landline.client.errors import TokenUnavailable  # noqa: PLC0415 - only what is needed
+    from landline.terminal.token_file import TokenFile  # noqa: PLC0415
+
+    file = TokenFile(value(flag, text, FILE))
+    try:
+        file()
+    except TokenUnavailable as error:
+        raise ConfigError(f"{flag}: {error}; landline token makes one for development") from None
+    return file
 
 
 def number(flag: str, text: str, least: int, most: int, more: str = "") -> int:

@@ -1,9 +1,18 @@
 """`landline chat`: chat from a terminal."""
 
 import argparse
+import os
 from typing import Any
 
-from landline.cli.arguments import DEFAULT_URL, SHAPE, check_name, check_url
+from landline.cli.arguments import (
+    DEFAULT_URL,
+    SHAPE,
+    TOKEN_FILE_VARIABLE,
+    check_name,
+    check_url,
+    token_file,
+)
+from landline.errors import ConfigError
 
 OPTION_NAMES: tuple[str, ...] = ()
 
@@ -23,7 +32,11 @@ _EXAMPLES = """\
 examples:
   landline chat --as alice --to bob
   landline chat --as bob --url ws://192.0.2.7:8081/ws/chat
-  uptime | landline chat --as watch --to alice"""
+  uptime | landline chat --as watch --to alice
+  landline chat --token-file alice.token --to bob
+
+The token file is read for each connection, so a fresh token in it counts. With one, --as is
+needed only if the token does not name you in its claim sub."""
 
 
 def add(commands: Any) -> None:
@@ -36,19 +49,32 @@ def add(commands: Any) -> None:
         **SHAPE,
     )
     parser.set_defaults(run=_run)
-    parser.add_argument("--as", dest="username", metavar="NAME", required=True, help="your name")
+    parser.add_argument("--as", dest="username", metavar="NAME", help="your name")
     parser.add_argument("--to", metavar="NAME", help="whom to write to at first")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
+    parser.add_argument(
+        "--token-file", metavar="FILE", help=f"file with your token [{TOKEN_FILE_VARIABLE}]"
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    check_name("--as", arguments.username)
+    username = arguments.username
+    if username is not None:
+        check_name("--as", username)
     if arguments.to is not None:
         check_name("--to", arguments.to)
     check_url(arguments.url)
+    token = token_file(arguments.token_file, os.environ)
+    if username is None:
+        username = None if token is None else token.subject()
+    if username is None:
+        raise ConfigError(
+            "--as is missing: give --as NAME, or --token-file FILE with a token that names you"
+            " in its claim sub"
+        )
 
     import asyncio  # noqa: PLC0415
 
     from landline.terminal import run_chat  # noqa: PLC0415
 
-    return asyncio.run(run_chat(arguments.url, arguments.username, arguments.to, outbox=None))
+    return asyncio.run(run_chat(arguments.url, username, arguments.to, outbox=None, token=token))

@@ -19,11 +19,13 @@ from landline.errors import ConfigError, LandlineError, StartupError
 
 if TYPE_CHECKING:
     from landline_verify.options import Options
+    from landline_verify.tokens import TokenMaker
 
 OPTION_NAMES: tuple[str, ...] = ()
 
 # A user that gets more than this every second is slow because it is busy, which proves nothing.
 RATE_PER_USER = 50
+_CLAIMS = ("jwt-issuer", "jwt-audience", "jwt-user-claim")
 # The kinds of `landline_verify.clients.flooder`, which is imported only where it is needed.
 FLOODS = ("junk", "acks", "bad", "sends", "pings", "fragments")
 
@@ -40,6 +42,8 @@ examples:
       --report report.html --history run.jsonl
   landline verify --check run.jsonl --report report.html
   landline verify --faults cluster --for 2m --seed 7
+  landline verify --faults embedded --auth jwt --for 2m
+  landline verify --jwt-secret-file secret.txt --users 20 --rate 50
   landline verify --flood junk --duration 30s
 
 Exit code 0: all promises were kept. 1: one was broken, and the page tells the story.
@@ -87,6 +91,19 @@ def add(commands: Any) -> None:
         help="let a client send the first server as much of this as its socket takes, for at most"
         " 20 s, and check that the others are still answered (default: off)",
     )
+    add(
+        "--auth",
+        choices=("none", "jwt"),
+        help="with --faults: jwt starts servers that check tokens (default: none)",
+    )
+    add(
+        "--jwt-secret-file",
+        metavar="FILE",
+        type=path_of("--jwt-secret-file"),
+        help="the secret of the servers, where they check tokens (HS256): each user gets one",
+    )
+    for flag, metavar in (("issuer", "TEXT"), ("audience", "TEXT"), ("user-claim", "NAME")):
+        add(f"--jwt-{flag}", metavar=metavar, help="as the servers have it, if they do")
     add(
         "--flood-anywhere",
         action="store_true",
@@ -198,7 +215,35 @@ def _options(arguments: argparse.Namespace, urls: list[str]) -> "Options":
         postgres=arguments.postgres,
         data_dir=arguments.data_dir,
         flood=arguments.flood,
+        tokens=_tokens(arguments),
     )
+
+
+def _tokens(arguments: argparse.Namespace) -> "TokenMaker | None":
+    """Return what makes the users' tokens, None if nobody checks them. Raises: ConfigError."""
+    from landline_verify.tokens import (  # noqa: PLC0415 - see above
+        SECRET_BYTES,
+        TokenMaker,
+        read_secret,
+    )
+
+    has_own_servers = arguments.faults is not None
+    if arguments.auth is not None and not has_own_servers:
+        raise ConfigError(
+            "--auth goes with --faults, which starts servers: for others give --jwt-secret-file"
+        )
+    if arguments.jwt_secret_file is not None and arguments.auth != "none":
+        secret = read_secret(arguments.jwt_secret_file)
+    elif arguments.auth == "jwt":
+        secret = secrets.token_hex(SECRET_BYTES).encode()
+    else:
+        for name in ("jwt-secret-file", *_CLAIMS):
+            if getattr(arguments, destination(name)) is not None:
+                wanted = "--auth jwt" if has_own_servers else "--jwt-secret-file"
+                raise ConfigError(f"--{name} goes with {wanted}: add that, or leave it out")
+        return None
+    issuer, audience, user_claim = (getattr(arguments, destination(each)) for each in _CLAIMS)
+    return TokenMaker(secret, issuer, audience, user_claim or "sub")
 
 
 def _check_flood(arguments: argparse.Namespace) -> None:

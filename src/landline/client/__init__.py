@@ -5,15 +5,20 @@ from os import PathLike
 from typing import Literal
 
 from landline.client.chat import CONNECT_TIMEOUT_SECONDS, Chat
+from landline.client.credentials import TokenSource
 from landline.client.errors import (
     ChatClosed,
     ClientError,
+    ClosedByAdministrator,
     ConnectionFailed,
     ForeignOutbox,
     MessageRejected,
+    MessageUncertain,
     OutboxInUse,
     Refused,
     SendTimeout,
+    TokenRefused,
+    TokenUnavailable,
     WrongUser,
 )
 from landline.client.events import (
@@ -35,6 +40,7 @@ __all__ = [
     "Chat",
     "ChatClosed",
     "ClientError",
+    "ClosedByAdministrator",
     "Connected",
     "ConnectionFailed",
     "Delivered",
@@ -44,10 +50,13 @@ __all__ = [
     "ForeignOutbox",
     "Message",
     "MessageRejected",
+    "MessageUncertain",
     "OutboxInUse",
     "Refused",
     "Rejected",
     "SendTimeout",
+    "TokenRefused",
+    "TokenUnavailable",
     "UnansweredSend",
     "WrongUser",
     "connect",
@@ -57,7 +66,8 @@ __all__ = [
 def connect(
     url: str,
     *,
-    username: str,
+    username: str | None = None,
+    token: TokenSource | None = None,
     outbox: str | PathLike[str] | None = None,
     connect_timeout: float | None = CONNECT_TIMEOUT_SECONDS,
     on_event: Callable[[Event], None] | None = None,
@@ -67,6 +77,9 @@ def connect(
     """Return a chat to be used with `async with`.
 
     `url`: e.g. `ws://127.0.0.1:8081/ws/chat`.
+    `username`: who this is. It may be left out if a token says it; then see `Chat.username`.
+    `token`: a JSON Web Token, or a function without arguments, async or not, that returns one. It
+    is called for each connection, and before a token expires.
     `outbox`: a file that keeps unanswered sends when the process ends; without it they are kept in
     memory. The file belongs to one user at one server.
     `connect_timeout`: seconds for the first connection, or None not to wait for it at all. A lost
@@ -77,12 +90,13 @@ def connect(
     `proxy`: the URL of a proxy, None for none, or True for the one that the environment names. That
     one is never used for a server on this machine.
 
-    Raises: Refused if `url` or `username` cannot be one; ClientError for headers that cannot be
-    sent; TypeError and ValueError, with the name of the parameter, for anything else.
+    Raises: Refused if `url` or `username` cannot be one; ClientError for headers or a token that
+    cannot be sent; TypeError and ValueError, with the name of the parameter, for anything else.
     """
     return Chat(
         url,
         username=username,
+        token=token,
         outbox=outbox,
         connect_timeout=connect_timeout,
         on_event=on_event,

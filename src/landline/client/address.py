@@ -27,8 +27,10 @@ class Address:
     server: str
     is_loopback: bool
 
-    def dialled_as(self, username: str) -> str:
-        """Return the URL for a session of this user."""
+    def dialled_as(self, username: str | None) -> str:
+        """Return the URL for a session of this user, or of the one whom a token names."""
+        if username is None:
+            return self.url
         # The query may also be there and empty.
         _, has_query, query = self.url.partition("?")
         separator = "?" if not has_query else "&" if query and not query.endswith("&") else ""

@@ -49,6 +49,12 @@ def check_outbox(value: object) -> Path | None:
     return Path(path)
 
 
+def check_token_type(value: object) -> None:
+    """Raises: TypeError."""
+    if value is not None and not isinstance(value, str) and not callable(value):
+        raise TypeError(f"`token` must be a str, a function or None, not {_kind(value)}")
+
+
 def check_listener(value: object) -> None:
     """Raises: TypeError."""
     if value is not None and not callable(value):

@@ -21,7 +21,9 @@ from landline.client.arguments import (
     check_proxy_type,
     check_seconds,
     check_text,
+    check_token_type,
 )
+from landline.client.credentials import Credentials, TokenSource
 from landline.client.dialing import (
     GOODBYE_SECONDS,
     DialTarget,
@@ -49,7 +51,8 @@ class Chat:
         self,
         url: str,
         *,
-        username: str,
+        username: str | None = None,
+        token: TokenSource | None = None,
         outbox: str | PathLike[str] | None = None,
         connect_timeout: float | None = CONNECT_TIMEOUT_SECONDS,
         on_event: Callable[[Event], None] | None = None,
@@ -57,16 +60,20 @@ class Chat:
         proxy: ProxyOption = True,
     ) -> None:
         check_text("url", url)
-        check_text("username", username)
+        if username is not None:
+            check_text("username", username)
+        check_token_type(token)
+        if username is None and token is None:
+            raise TypeError("`username` must be given, or `token`, which says who you are")
         path = check_outbox(outbox)
         check_seconds("connect_timeout", connect_timeout)
         check_listener(on_event)
         check_header_types(headers)
         check_proxy_type(proxy)
         self._target = DialTarget(
-            username=_checked(username),
+            username=None if username is None else _checked(username),
             address=read_address(url),
-            headers=check_headers(headers or {}),
+            headers=check_headers(headers or {}, has_token=token is not None),
             proxy=proxy,
         )
         self._outbox: Outbox = (
@@ -78,7 +85,15 @@ class Chat:
         has_work = asyncio.Event()
         self._inbox = Inbox(self._outbox, has_work)
         self._outgoing = Outgoing(self._outbox, on_event, self._fail, has_work)
-        self._link = Link(self._target, self._inbox, self._outgoing, on_event, has_work)
+        self._link = Link(
+            self._target,
+            Credentials(token),
+            self._outbox,
+            self._inbox,
+            self._outgoing,
+            on_event=on_event,
+            has_work=has_work,
+        )
         self._has_work = has_work
         self._ended: ClientError | None = None
         self._task: asyncio.Task[None] | None = None
@@ -118,7 +133,7 @@ class Chat:
         if not self._link.is_up:
             raise self._ended or ConnectionFailed(
                 f"cannot reach {self._target.address.server}: {self._link.last_problem}"
-            )
+            ) from self._link.last_error
 
     async def __aexit__(self, *_exc: object) -> None:
         """Leave: acknowledge what was finished, then close."""
@@ -176,6 +191,11 @@ class Chat:
         self._outbox.begin_to_close()
         self._inbox.let_go()
         self._outgoing.let_go()
+
+    @property
+    def username(self) -> str | None:
+        """Return whose chat this is; None before the first session if only a token says it."""
+        return self._link.user
 
     # Sending ---------------------------------------------------------------------------------
 
@@ -290,6 +310,7 @@ class Chat:
         """End for good: all that wait for an answer or a message get the problem."""
         self._ended = self._ended or problem
         self._inbox.wake()
+        self._outbox.disclaim(self._ended)
         self._outgoing.end(self._ended)
 
     def _check_open(self) -> None:

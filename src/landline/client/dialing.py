@@ -6,10 +6,12 @@ refuses a client for good, and it marks that answer.
 """
 
 import asyncio
+import logging
 import re
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from http import HTTPStatus
 from typing import Literal
 from urllib.parse import urlsplit
 
@@ -21,11 +23,13 @@ from websockets.proxy import get_proxy, parse_proxy
 from websockets.uri import parse_uri
 
 from landline.client.address import Address
+from landline.client.credentials import Token
 from landline.client.errors import ClientError, Refused, WrongUser
 from landline.client.reasons import is_nobody, why_refused, why_unreachable
 from landline.client.reconnecting import Asked, asked_by_header
 from landline.client.wire import NotLandline, OtherProtocol
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
+from landline.protocol.codes import CloseCode as LandlineCode
 from landline.protocol.limits import SUBPROTOCOL
 
 DIAL_SECONDS = 10.0
@@ -43,7 +47,8 @@ ProxyOption = str | Literal[True] | None
 
 class DialFailed(Exception):
     """A connection could not be made. `is_final`: Landline will answer the same again;
-    `is_nobody_here`: nothing listens there, and it is this machine.
+    `is_unauthenticated`: unless it gets another token; `is_closed`: an administrator keeps this
+    user away; `is_nobody_here`: nothing listens there, and it is this machine.
     """
 
     def __init__(
@@ -51,27 +56,44 @@ class DialFailed(Exception):
         reason: str,
         *,
         is_final: bool = False,
+        is_unauthenticated: bool = False,
+        is_closed: bool = False,
         is_nobody_here: bool = False,
         asked: Asked | None = None,
     ) -> None:
         super().__init__(reason)
         self.reason = reason
         self.is_final = is_final
+        self.is_unauthenticated = is_unauthenticated
+        self.is_closed = is_closed
         self.is_nobody_here = is_nobody_here
         self.asked = asked
 
 
 @dataclass(frozen=True, slots=True)
 class DialTarget:
-    """Where a connection leads to, for whom, and how it gets there."""
+    """Where a connection leads to, for whom, and how it gets there. Without a `username` the token
+    says it.
+    """
 
-    username: str
+    username: str | None
     address: Address
-    headers: Mapping[str, str]
+    headers: Mapping[str, str] = field(repr=False)  # they may be secret
     proxy: ProxyOption
 
 
-async def dial(target: DialTarget) -> ClientConnection:
+class _Discreet(logging.LoggerAdapter[logging.Logger]):
+    """Debugging a handshake would log the token, and debugging a session every message."""
+
+    def isEnabledFor(self, level: int) -> bool:  # noqa: N802 - the name of the logging module
+        """Say no to everything below a note for people."""
+        return level > logging.DEBUG and super().isEnabledFor(level)
+
+
+_wire_log = _Discreet(logging.getLogger("websockets.client"), {})
+
+
+async def dial(target: DialTarget, token: Token | None = None) -> ClientConnection:
     """Return a connection; the caller closes it, see `leaving`.
 
     Raises: DialFailed; ClientError if something on this side must be changed first.
@@ -88,7 +110,8 @@ async def dial(target: DialTarget) -> ClientConnection:
             url,
             subprotocols=[SUBPROTOCOL],  # type: ignore[list-item]  # a NewType of str
             compression=None,
-            additional_headers=target.headers,
+            additional_headers={**target.headers, **_authorization(token)},
+            logger=_wire_log,
             proxy=proxy,
             open_timeout=DIAL_SECONDS,
             close_timeout=GOODBYE_SECONDS,
@@ -160,7 +183,7 @@ class _Dialer(connect):
         return exc
 
 
-def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
+def check_headers(headers: Mapping[str, str], *, has_token: bool = False) -> Mapping[str, str]:
     """Return headers that a request can have. Raises: ClientError, without the values: they may
     be secret.
     """
@@ -169,9 +192,15 @@ def check_headers(headers: Mapping[str, str]) -> Mapping[str, str]:
             raise ClientError(f"{name!r} cannot be the name of a header")
         if name.lower() in _OURS or name.lower().startswith("sec-websocket-"):
             raise ClientError(f"the header {name} is the WebSocket handshake's own: leave it out")
+        if has_token and name.lower() == "authorization":
+            raise ClientError(f"the header {name} is that of `token`: leave one of them out")
         if not _FIELD.fullmatch(value):
             raise ClientError(f"the value of the header {name} must be printable ASCII on one line")
     return dict(headers)
+
+
+def _authorization(token: Token | None) -> Mapping[str, str]:
+    return {} if token is None else {"Authorization": f"Bearer {token.text}"}
 
 
 def _refusal(address: Address, response: Response) -> DialFailed:
@@ -182,8 +211,14 @@ def _refusal(address: Address, response: Response) -> DialFailed:
     # Landline answers in a sentence; others may answer with any page.
     is_sentence = "\n" not in body and "<" not in body and len(body) < _REASON_CHARACTERS
     sentence = body if is_sentence else ""
+    # The refusal is not final: it ends one day. But no client should ask for it all that time.
+    is_closed = status == HTTPStatus.FORBIDDEN and body.startswith(LandlineCode.FORBIDDEN.means)
     return DialFailed(
-        sentence if is_final and sentence else why_refused(address, status, sentence),
+        sentence
+        if (is_final or is_closed) and sentence
+        else why_refused(address, status, sentence),
         is_final=is_final,
+        is_unauthenticated=is_final and status == HTTPStatus.UNAUTHORIZED,
+        is_closed=is_closed,
         asked=asked_by_header(", ".join(response.headers.get_all("Retry-After"))),
     )

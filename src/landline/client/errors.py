@@ -4,8 +4,12 @@ ClientError
 ├── ConnectionFailed    no server answered in time; trying again later may work
 ├── Refused             the server refuses this client for good, or the address or the user name
 │   │                   is not valid
-│   └── WrongUser       the session is another user's than the one asked for
+│   ├── WrongUser       the session is another user's than the one asked for
+│   ├── TokenRefused    the token has expired or is not taken
+│   └── ClosedByAdministrator   somebody has closed this user's sessions
+├── TokenUnavailable    there is no token now; trying again later may work
 ├── MessageRejected     this message is certainly not in the log and never will be
+├── MessageUncertain    given up: the server refuses it now, and an earlier try may be in the log
 ├── SendTimeout         no answer yet; the client goes on sending the message
 ├── OutboxInUse         another process has the outbox file open
 ├── ForeignOutbox       the outbox file belongs to another user or another server
@@ -46,6 +50,24 @@ class WrongUser(Refused):
         self.user = user
 
 
+class TokenRefused(Refused):
+    """The token has expired or is not taken, and there is no fresh one.
+
+    A function `token` may raise it as well: the user has signed out.
+    """
+
+
+class ClosedByAdministrator(Refused):
+    """An administrator, or the product, has closed this user's sessions."""
+
+
+class TokenUnavailable(ClientError):
+    """There is no token now. A function `token` may raise it with a sentence for people.
+
+    It is asked again later, as after every error that is no ClientError.
+    """
+
+
 class MessageRejected(ClientError):
     """The server refused a message: it is certainly not in the log and never will be.
 
@@ -54,6 +76,19 @@ class MessageRejected(ClientError):
 
     def __init__(self, code: str, reason: str) -> None:
         super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class MessageUncertain(ClientError):
+    """The server refuses a message now, and an earlier try of it may be in the log. The client has
+    given it up; whether it is sent stays unknown.
+
+    `code` is one of the protocol's error codes: `forbidden`.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}; it is unknown whether an earlier try was sent")
         self.code = code
         self.reason = reason
 

@@ -72,6 +72,7 @@ class Rejected:
     """A draft is certainly not in the log and never will be, and no `send` waits for its answer.
 
     It is of an earlier process, or its `send` gave up; every other `send` raises MessageRejected.
+    Where `is_certain` is False, an earlier try may be in the log: see MessageUncertain.
     `code` is one of the protocol's, or `not_kept` if the outbox could not take it, and no server
     has seen it.
     """
@@ -80,6 +81,7 @@ class Rejected:
     content: str
     code: str
     reason: str
+    is_certain: bool = True
 
 
 Event = Connected | Disconnected | Accepted | Rejected | Delivered

@@ -2,16 +2,18 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection
+from collections.abc import Awaitable, Callable, Collection
 from contextlib import suppress
 
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
+from landline.client.credentials import Credentials, Token
 from landline.client.dialing import DialFailed, DialTarget, dial, leaving
-from landline.client.errors import Refused, WrongUser
+from landline.client.errors import ClosedByAdministrator, Refused, TokenUnavailable, WrongUser
 from landline.client.events import Connected, Delivered, Disconnected, Event, Message
 from landline.client.inbox import Inbox
+from landline.client.outbox import Outbox
 from landline.client.outgoing import Outgoing
 from landline.client.reasons import why_closed
 from landline.client.reconnecting import (
@@ -21,16 +23,25 @@ from landline.client.reconnecting import (
     ReconnectDelays,
     asked_by_reason,
 )
+from landline.client.renewal import Renewal
 from landline.client.tries import Tries
-from landline.client.wire import AcceptedFrame, ErrorFrame, NotLandline, read_frame, read_welcome
+from landline.client.wire import (
+    AcceptedFrame,
+    Authenticated,
+    ErrorFrame,
+    NotLandline,
+    Welcome,
+    read_frame,
+    read_welcome,
+)
 from landline.protocol.codes import CloseCode
 
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
 
-FATAL_CLOSES = {CloseCode.POLICY, CloseCode.NOT_AUTHENTICATED, CloseCode.UNSUPPORTED}
 # What only Landline's servers say. The others may also be a proxy's, before there is a session.
-_OWN_CLOSES = {CloseCode.NOT_AUTHENTICATED}
+_OWN_CLOSES = {CloseCode.NOT_AUTHENTICATED, CloseCode.FORBIDDEN}
+FATAL_CLOSES = {CloseCode.POLICY, CloseCode.UNSUPPORTED, *_OWN_CLOSES}
 
 _log = logging.getLogger("landline.client")
 
@@ -41,12 +52,17 @@ class Link:
     def __init__(
         self,
         target: DialTarget,
+        credentials: Credentials,
+        outbox: Outbox,
         inbox: Inbox,
         outgoing: Outgoing,
+        *,
         on_event: Callable[[Event], None] | None,
         has_work: asyncio.Event,
     ) -> None:
         self._target = target
+        self._credentials = credentials
+        self._outbox = outbox
         self._inbox = inbox
         self._outgoing = outgoing
         self._on_event = on_event
@@ -54,7 +70,9 @@ class Link:
         self._delays = ReconnectDelays()
         self._tries = Tries()
         self._is_welcome = asyncio.Event()
+        self.user = target.username  # if a token says it, that of the first session
         self.last_problem = "nobody answered"
+        self.last_error: Exception | None = None
 
     @property
     def is_up(self) -> bool:
@@ -75,15 +93,24 @@ class Link:
         Raises: Refused, and any other ClientError after which trying again does not help; anything
         that `on_event` raises.
         """
+        clock = asyncio.get_running_loop().time
         while True:
-            refusal, longest = None, LAST_SECONDS
+            refusal, longest, self.last_error = None, LAST_SECONDS, None
             try:
                 reason, asked, refusal = await self._session()
+            except TokenUnavailable as error:
+                reason, asked, self.last_error = str(error), None, error
             except DialFailed as failure:
                 reason, asked = failure.reason, failure.asked
                 if failure.is_nobody_here:
                     longest = LAST_SECONDS_HERE
-                if failure.is_final:
+                if failure.is_unauthenticated and self._credentials:
+                    refusal = self._credentials.refused(reason, clock())
+                elif failure.is_closed:
+                    refusal = ClosedByAdministrator(
+                        f"the server does not let this user in: {reason}"
+                    )
+                elif failure.is_final:
                     refusal = Refused(f"the server refused the connection: {reason}")
             except NotLandline as error:
                 # Not certainly the server: also a proxy that answers for it meanwhile.
@@ -102,7 +129,8 @@ class Link:
     async def _session(self) -> tuple[str, Asked | None, Refused | None]:
         """Serve one connection. Returns what `_farewell` does."""
         clock = asyncio.get_running_loop().time
-        socket = await dial(self._target)
+        token = await self._credentials.token()
+        socket = await dial(self._target, token)
         async with leaving(socket):
             try:
                 async with asyncio.timeout(WELCOME_SECONDS):
@@ -112,42 +140,56 @@ class Link:
                 await socket.close(CloseCode.NO_PROGRESS, reason)
                 return reason, None, None
             except ConnectionClosed:
-                return _farewell(socket, _OWN_CLOSES)
-            if welcome.user != self._target.username:
-                raise WrongUser(self._target.username, welcome.user)
+                return self._farewell(socket, _OWN_CLOSES)
+            await self._begin(welcome)
             began = clock()
             self._is_welcome.set()
             self._tell(Connected(welcome.server, welcome.session))
             self._outgoing.connected()
             try:
-                await self._serve(socket)
+                await self._serve(socket, token)
             finally:
                 self._is_welcome.clear()
                 self._outgoing.disconnected()
                 self._inbox.disconnected()
                 self._delays.session_ended(clock() - began)
-        return _farewell(socket, FATAL_CLOSES)
+        return self._farewell(socket, FATAL_CLOSES)
 
-    async def _serve(self, socket: ClientConnection) -> None:
-        """Write and read until one of them ends."""
-        both = {asyncio.create_task(self._write(socket)), asyncio.create_task(self._read(socket))}
-        try:
-            await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in both:
-                task.cancel()
-            await asyncio.wait(both)
-        for task in both:
-            problem = None if task.cancelled() else task.exception()
-            if problem is not None and not isinstance(problem, ConnectionClosed):
-                raise problem
+    async def _begin(self, welcome: Welcome) -> None:
+        """Make sure that a session is that of the one user of this chat, before it is used."""
+        self._credentials.taken()
+        if self.user is not None and self.user != welcome.user:
+            raise WrongUser(self.user, welcome.user)
+        await self._outbox.claim(welcome.user)
+        self.user = welcome.user
 
-    async def _write(self, socket: ClientConnection) -> None:
-        """Write acknowledgements and sends; end when an answer does not come in time."""
+    async def _serve(self, socket: ClientConnection, token: Token | None) -> None:
+        """Write and read until one of them ends; renew the session meanwhile."""
 
         async def write(frame: bytes) -> None:
             await socket.send(frame, text=True)
 
+        renewal = Renewal(self._credentials, token, write)
+        tasks = {
+            asyncio.create_task(self._write(socket, write)),
+            asyncio.create_task(self._read(socket, renewal)),
+            asyncio.create_task(_until_it_fails(renewal)),
+        }
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
+        for task in tasks:
+            problem = None if task.cancelled() else task.exception()
+            if problem is not None and not isinstance(problem, ConnectionClosed):
+                raise problem
+
+    async def _write(
+        self, socket: ClientConnection, write: Callable[[bytes], Awaitable[None]]
+    ) -> None:
+        """Write acknowledgements and sends; end when an answer does not come in time."""
         self._has_work.set()
         with suppress(ConnectionClosed):
             while True:
@@ -164,15 +206,19 @@ class Link:
                     await socket.close(CloseCode.NO_PROGRESS, reason)
                     return
 
-    async def _read(self, socket: ClientConnection) -> None:
+    async def _read(self, socket: ClientConnection, renewal: Renewal) -> None:
         async for text in socket:
             match read_frame(text):
                 case Message() as message:
                     self._inbox.take(message)
                 case AcceptedFrame(ref, acceptance):
                     self._outgoing.accepted(ref, acceptance)
+                case ErrorFrame(ref=None, outcome=None):
+                    renewal.answered(is_taken=False)
                 case ErrorFrame() as refusal:
                     self._outgoing.refused(refusal)
+                case Authenticated():
+                    renewal.answered(is_taken=True)
                 case Delivered() as delivered:
                     self._tell(delivered)
 
@@ -180,13 +226,25 @@ class Link:
         if self._on_event is not None:
             self._on_event(event)
 
+    def _farewell(
+        self, socket: ClientConnection, final: Collection[int]
+    ) -> tuple[str, Asked | None, Refused | None]:
+        """Return why a connection ended, the time that the server asks for, and, if its code is one
+        of `final`, the error that ends the chat.
+        """
+        code, said = socket.close_code, socket.close_reason or ""
+        refusal = None
+        if code == CloseCode.NOT_AUTHENTICATED:
+            now = asyncio.get_running_loop().time()
+            refusal = self._credentials.refused(said or "not authenticated", now)
+        elif code == CloseCode.FORBIDDEN:
+            refusal = ClosedByAdministrator(f"an administrator closed the connection: {said}")
+        elif code in final:
+            refusal = Refused(f"the server closed the connection: {said}")
+        return why_closed(code, said), asked_by_reason(said), refusal
 
-def _farewell(
-    socket: ClientConnection, final: Collection[int]
-) -> tuple[str, Asked | None, Refused | None]:
-    """Return why a connection ended, the time that the server asks for, and, if its code is one of
-    `final`, the error that ends the chat.
-    """
-    code, said = socket.close_code, socket.close_reason or ""
-    refusal = Refused(f"the server closed the connection: {said}") if code in final else None
-    return why_closed(code, said), asked_by_reason(said), refusal
+
+async def _until_it_fails(renewal: Renewal) -> None:
+    """Renew; the session goes on if there is nothing to renew."""
+    await renewal.run()
+    await asyncio.Event().wait()

@@ -40,6 +40,12 @@ class Outbox(Protocol):
     async def open(self) -> tuple[Sequence[Draft], Iterable[str]]:
         """Return what an earlier process left: drafts in order, and handed ids, oldest first."""
 
+    async def claim(self, user: str) -> None:
+        """Say whose session has begun; called before anything is sent in it."""
+
+    def disclaim(self, why: Exception) -> None:
+        """Say that no session begins any more."""
+
     async def add(self, draft: Draft) -> None:
         """Keep a draft; called before its first try."""
 
@@ -62,6 +68,12 @@ class MemoryOutbox:
     async def open(self) -> tuple[Sequence[Draft], Iterable[str]]:
         """Return nothing: there was nothing before."""
         return [], []
+
+    async def claim(self, user: str) -> None:
+        """The chat itself knows its user."""
+
+    def disclaim(self, why: Exception) -> None:
+        """The chat itself holds the drafts."""
 
     async def add(self, draft: Draft) -> None:
         """The chat itself holds the draft."""
@@ -93,9 +105,12 @@ class FileOutbox:
 
     The file belongs to one user at one server. Another user's drafts would be sent in the wrong
     name, and another server's to the wrong place. Nobody else on this machine can read it.
+
+    Without a `user` it is not known yet whose it is to be. Then drafts wait for the first session,
+    and are in the file from then on.
     """
 
-    def __init__(self, path: Path, user: str, server: str) -> None:
+    def __init__(self, path: Path, user: str | None, server: str) -> None:
         self._path = path.absolute()  # also for a name like ":memory:", which is a file here
         self._user = user
         self._server = server
@@ -103,6 +118,10 @@ class FileOutbox:
         self._connection: sqlite3.Connection | None = None
         self._waiting: deque[_Change] = deque()
         self._closing: asyncio.Future[None] | None = None
+        self._is_claimed = asyncio.Event()
+        self._unclaimed: Exception | None = None
+        if user is not None:
+            self._is_claimed.set()
 
     async def open(self) -> tuple[Sequence[Draft], Iterable[str]]:
         """Open or make the file. Raises: OutboxInUse, ForeignOutbox, ClientError."""
@@ -126,8 +145,29 @@ class FileOutbox:
                 "file in a directory that you can write to (for landline chat: XDG_STATE_HOME)"
             ) from error
 
+    async def claim(self, user: str) -> None:
+        """Make it this user's, unless it has one. Raises: ForeignOutbox, ClientError."""
+        if self._user is None and self._closing is None:
+            try:
+                await self._run(self._claim, user)
+            except sqlite3.Error as error:
+                raise ClientError(f"cannot write the outbox {self._path}: {error}") from error
+            self._user = user
+            self._is_claimed.set()
+
+    def disclaim(self, why: Exception) -> None:
+        """Keep no draft that waits for the first session."""
+        if self._user is None:
+            self._unclaimed = self._unclaimed or why
+            self._is_claimed.set()
+
     async def add(self, draft: Draft) -> None:
         """Write the draft and sync. Raises: ClientError."""
+        await self._is_claimed.wait()
+        if self._user is None:
+            raise ClientError(
+                f"not kept: no session has said whose outbox {self._path} is: {self._unclaimed}"
+            ) from self._unclaimed
         if self._closing is not None:
             raise ClientError(f"the outbox {self._path} is closed")
         await self._write(
@@ -180,7 +220,10 @@ class FileOutbox:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")
             connection.execute("PRAGMA synchronous = FULL")
             connection.executescript(f"BEGIN EXCLUSIVE; {SCHEMA} COMMIT;")
-            self._check_owner(connection)
+            if self._user is None:
+                self._check_server(connection)
+            else:
+                self._claim(self._user)
             drafts = connection.execute(
                 "SELECT ref, recipient, content FROM outbox ORDER BY place"
             ).fetchall()
@@ -190,20 +233,27 @@ class FileOutbox:
             raise
         return [Draft(*row) for row in drafts], [row[0] for row in handed]
 
-    def _check_owner(self, connection: sqlite3.Connection) -> None:
+    def _claim(self, asked: str) -> None:
         """Take a file without an owner: a new one, or one of a version that did not note it.
 
         Raises: ForeignOutbox.
         """
-        connection.execute(
+        assert self._connection is not None
+        self._connection.execute(
             "INSERT INTO owner VALUES (1, ?, ?) ON CONFLICT (only) DO NOTHING",
-            (self._user, self._server),
+            (asked, self._server),
         )
-        user, server = connection.execute("SELECT user, server FROM owner").fetchone()
-        if (user, server) != (self._user, self._server):
-            raise ForeignOutbox(
-                self._path, user=user, server=server, asked=(self._user, self._server)
-            )
+        user, server = self._connection.execute("SELECT user, server FROM owner").fetchone()
+        if (user, server) != (asked, self._server):
+            raise ForeignOutbox(self._path, user=user, server=server, asked=(asked, self._server))
+
+    def _check_server(self, connection: sqlite3.Connection) -> None:
+        """Raises: ForeignOutbox, if it is known already that the file belongs elsewhere."""
+        for user, server in connection.execute("SELECT user, server FROM owner"):
+            if server != self._server:
+                raise ForeignOutbox(
+                    self._path, user=user, server=server, asked=(user, self._server)
+                )
 
     def _apply_waiting(self) -> None:
         """Make all changes that wait in one transaction: only the sync at its end is slow."""

@@ -10,10 +10,11 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from landline.client.errors import ClientError, MessageRejected
+from landline.client.errors import ClientError, MessageRejected, MessageUncertain
 from landline.client.events import Acceptance, Accepted, Event, Rejected
 from landline.client.outbox import Draft, Outbox
-from landline.client.repeats import IN_FLIGHT, RepeatLines, UnansweredSend
+from landline.client.pace import Pace
+from landline.client.repeats import RepeatLines, UnansweredSend
 from landline.client.wire import ErrorFrame, send_frame
 from landline.protocol.codes import ErrorCode, Outcome
 
@@ -22,6 +23,9 @@ NOT_KEPT = "not_kept"
 
 _log = logging.getLogger("landline.client")
 
+# Tries of what must not be repeated any more, and may be in the log. Its original has arrived by
+# then, after some seconds, if it ever does.
+_FORBIDDEN_TRIES = 5
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
 
 
@@ -50,6 +54,8 @@ class Outgoing:
         self._answered: list[str] = []  # drafts that the outbox has not forgotten yet
         self._places = count()
         self._lines = RepeatLines(self._let_through)
+        self._pace = Pace()
+        self._resuming: asyncio.TimerHandle | None = None
         self._ended: ClientError | None = None
 
     # For the program -------------------------------------------------------------------------
@@ -78,8 +84,8 @@ class Outgoing:
         """The caller waits no longer for this answer, which may have come in the same moment."""
         send.is_awaited = False
         problem = send.answer.exception() if send.answer.done() else None
-        if isinstance(problem, MessageRejected):
-            self._tell(Rejected(send.draft.to, send.draft.content, problem.code, problem.reason))
+        if isinstance(problem, MessageRejected | MessageUncertain):
+            self._tell(_rejected(send.draft, problem))
         elif problem is not None and not send.is_kept:
             self._tell_unkept(send, problem)
 
@@ -132,13 +138,22 @@ class Outgoing:
     async def write(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         """Write what may go out now."""
         clock = asyncio.get_running_loop().time
-        while self._unsent and len(self._in_flight) < IN_FLIGHT:
+        while self._unsent and len(self._in_flight) < self._pace.room:
+            if pause_seconds := self._pace.pause_seconds(clock()):
+                self._resume_after(pause_seconds)
+                return
             send = self._unsent.popleft()
             if self._lines.holds_back(send) or send.draft.ref not in self._sends:
                 continue
             send.sent_at = clock()
             self._in_flight[send.draft.ref] = send
             await write(send_frame(send.draft, retry=send.is_uncertain))
+
+    def _resume_after(self, seconds: float) -> None:
+        if self._resuming is not None:
+            self._resuming.cancel()
+        loop = asyncio.get_running_loop()
+        self._resuming = loop.call_later(seconds, self._has_work.set)
 
     def is_overdue(self, seconds: float) -> bool:
         """Say whether the oldest try has had no answer for longer than `seconds`."""
@@ -159,6 +174,7 @@ class Outgoing:
         send = self._settle(ref, is_forgotten=False)
         if send is None:
             return
+        self._pace.accepted()
         # First of all the answer: what comes after may fail, or be cancelled with the connection.
         if not send.answer.done():
             send.answer.set_result(acceptance)
@@ -173,26 +189,33 @@ class Outgoing:
         if send is None:
             return
         if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
-            self._reject(send, refusal.code, refusal.reason)
+            self._reject(send, MessageRejected(refusal.code, refusal.reason))
             return
+        if refusal.code == ErrorCode.FORBIDDEN:
+            send.forbidden += 1
+            if send.forbidden >= _FORBIDDEN_TRIES:
+                self._reject(send, MessageUncertain(refusal.code, refusal.reason))
+                return
+        if refusal.code == ErrorCode.TOO_FAST:
+            self._pace.too_fast(asyncio.get_running_loop().time(), refusal.asked_seconds)
         if refusal.outcome != Outcome.REJECTED:
             send.is_uncertain = True
         del self._in_flight[send.draft.ref]
         self._lines.refused(send, refusal.asked_seconds)
         self._has_work.set()
 
-    def _reject(self, send: UnansweredSend, code: str, reason: str) -> None:
-        """A draft will never be in the log. It is forgotten only if the program is told."""
+    def _reject(self, send: UnansweredSend, problem: MessageRejected | MessageUncertain) -> None:
+        """A draft is not tried any more. It is forgotten only if the program is told."""
         draft = send.draft
         if not send.is_awaited:
             if self._on_event is not None:
                 # First of all this: when it raises, the draft is still kept.
-                self._on_event(Rejected(draft.to, draft.content, code, reason))
+                self._on_event(_rejected(draft, problem))
             else:
-                _log.warning("a kept message to %r was rejected: %s: %s", draft.to, code, reason)
+                _log.warning("a kept message to %r was rejected: %s", draft.to, problem)
         self._settle(draft.ref, is_forgotten=send.is_awaited or self._on_event is not None)
         if not send.answer.done():
-            send.fail(MessageRejected(code, reason))
+            send.fail(problem)
 
     def _settle(self, ref: str | None, *, is_forgotten: bool = True) -> UnansweredSend | None:
         """A draft is answered: return its send, for the last time."""
@@ -222,6 +245,8 @@ class Outgoing:
     def stop(self) -> None:
         """Try nothing again."""
         self._lines.clear()
+        if self._resuming is not None:
+            self._resuming.cancel()
 
     async def wait_for_kept(self, seconds: float) -> None:
         """Wait until the drafts that are on their way into the outbox are there."""
@@ -246,3 +271,8 @@ class Outgoing:
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:
             self._on_event(event)
+
+
+def _rejected(draft: Draft, problem: MessageRejected | MessageUncertain) -> Rejected:
+    is_certain = isinstance(problem, MessageRejected)
+    return Rejected(draft.to, draft.content, problem.code, problem.reason, is_certain)

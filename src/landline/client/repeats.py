@@ -30,8 +30,8 @@ class UnansweredSend:
     """A draft and how far it has come.
 
     `place`: its place in the order of the calls. `is_uncertain`: some try may have reached the log.
-    `is_awaited`: a caller waits for the answer. `is_kept`: it is in the outbox, so a later chat
-    sends it if this one ends.
+    `forbidden`: how often it was refused so. `is_awaited`: a caller waits for the answer.
+    `is_kept`: it is in the outbox, so a later chat sends it if this one ends.
     """
 
     draft: Draft
@@ -40,6 +40,7 @@ class UnansweredSend:
     is_uncertain: bool = False
     is_awaited: bool = False
     is_kept: bool = False
+    forbidden: int = 0
     sent_at: float | None = None
 
     def fail(self, problem: BaseException) -> None:

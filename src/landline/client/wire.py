@@ -42,6 +42,11 @@ class ErrorFrame:
     asked_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Authenticated:
+    """The server has taken a fresh token for this session."""
+
+
 class NotLandline(Exception):
     """The answer is not Landline's protocol. It may be a proxy's, or another program may have the
     address while the server is being replaced. So it passes.
@@ -76,7 +81,10 @@ def read_welcome(text: str | bytes) -> Welcome:
     return Welcome(user, server, session)
 
 
-def read_frame(text: str | bytes) -> Message | AcceptedFrame | ErrorFrame | Delivered | None:
+ServerFrame = Message | AcceptedFrame | ErrorFrame | Delivered | Authenticated
+
+
+def read_frame(text: str | bytes) -> ServerFrame | None:
     """Return what a frame of a session says; None if this client has no use for it.
 
     Raises: NotLandline.
@@ -92,6 +100,8 @@ def read_frame(text: str | bytes) -> Message | AcceptedFrame | ErrorFrame | Deli
             return AcceptedFrame(_ref(frame), _acceptance(frame))
         case {"type": "error"}:
             return _refusal(frame)
+        case {"type": "authenticated"}:
+            return Authenticated()
         case {"type": "status", "ids": [*ids], "user": str(user)} if _are_texts(*ids):
             return Delivered(tuple(ids), user)
         case {"type": str(kind)} if kind != "status":

@@ -6,14 +6,25 @@ from pathlib import Path
 from typing import Final
 
 from landline.config.hosts import is_host_and_port, parse_host
+from landline.config.networks import Network, parse_network
 from landline.config.origins import parse_origin
-from landline.config.urls import parse_postgres_url, parse_redis_url
+from landline.config.urls import (
+    parse_postgres_url,
+    parse_public_url,
+    parse_redis_url,
+    parse_web_url,
+)
 from landline.config.values import UnfitValue, ValueKind
 
 ALL_ROLES: Final = ("gateway", "writer")
 _UNITS: Final = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0}
+_BYTES: Final = {"B": 1, "KiB": 1024, "MiB": 1024 * 1024}
+_TEXT_CHARACTERS: Final = 256
+_CLAIM_CHARACTERS: Final = 64
 _SHORTEST_SECONDS: Final = 0.001
 _LONGEST_SECONDS: Final = 24 * 3600.0
+_DAY_SECONDS: Final = 24 * 3600.0
+_LIFETIME_DAYS: Final = 365
 
 
 def _port(text: str) -> int:
@@ -31,6 +42,16 @@ def _duration_seconds(text: str) -> float:
     seconds = float(match[1]) * _UNITS[match[2]]
     if not _SHORTEST_SECONDS <= seconds <= _LONGEST_SECONDS:
         raise UnfitValue("is out of range", "give a duration from 1ms to 24h")
+    return seconds
+
+
+def _lifetime_seconds(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,9})([smhd])", text)
+    if match is None:
+        raise UnfitValue("is not a lifetime", "give a number with its unit: 30s, 5m, 1h, 365d")
+    seconds = int(match[1]) * {**_UNITS, "d": _DAY_SECONDS}[match[2]]
+    if not 1.0 <= seconds <= _LIFETIME_DAYS * _DAY_SECONDS:
+        raise UnfitValue("is out of range", f"give 1s to {_LIFETIME_DAYS}d")
     return seconds
 
 
@@ -81,6 +102,46 @@ def _servers(text: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(servers))
 
 
+def _networks(text: str) -> tuple[Network, ...]:
+    return tuple(map(parse_network, _items(text)))
+
+
+def _text(text: str, most: int = _TEXT_CHARACTERS) -> str:
+    if not 1 <= len(text) <= most or text != text.strip():
+        raise UnfitValue(
+            "is not such a text", f"give 1 to {most} characters, with no blank at either end"
+        )
+    return text
+
+
+def _claim(text: str) -> str:
+    # It is named to clients, in a close frame that has room for so much.
+    return _text(text, _CLAIM_CHARACTERS)
+
+
+def _rate(text: str) -> float:
+    if not re.fullmatch(r"[0-9]{1,9}(?:\.[0-9]{1,3})?", text):
+        raise UnfitValue(
+            "is not a rate", "give how many in a second, e.g. 20 or 0.5; 0 is no limit"
+        )
+    return float(text)
+
+
+def _bytes_rate(text: str) -> float:
+    match = re.fullmatch(r"([0-9]{1,12})(B|KiB|MiB)?", text)
+    if match is None:
+        raise UnfitValue(
+            "is not a number of bytes", "give how many in a second, e.g. 128KiB; 0 is no limit"
+        )
+    return float(int(match[1]) * _BYTES[match[2] or "B"])
+
+
+def _count(text: str) -> int:
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise UnfitValue("is not a number", "give how many, e.g. 100; 0 is no limit")
+    return int(text)
+
+
 def _origins(text: str) -> frozenset[str]:
     return frozenset(map(parse_origin, _items(text)))
 
@@ -99,8 +160,6 @@ def one_of(*choices: str) -> ValueKind[str]:
 
     def parse(text: str) -> str:
         if text not in choices:
-            if len(choices) == 1:
-                raise UnfitValue("is not in this version yet", f"the only value is {choices[0]}")
             raise UnfitValue("is none of its values", f"give one of: {', '.join(choices)}")
         return text
 
@@ -111,6 +170,7 @@ HOST = ValueKind("HOST", parse_host)
 PORT = ValueKind("PORT", _port, toml=(int, str))
 # A bare number in TOML is let through, to be told that it lacks its unit.
 SECONDS = ValueKind("DURATION", _duration_seconds, toml=(str, int, float))
+LIFETIME = ValueKind("DURATION", _lifetime_seconds)
 FLAG = ValueKind("", _flag, toml=(bool,))
 DIRECTORY = ValueKind("DIR", _path)
 FILE = ValueKind("FILE", _path)
@@ -120,3 +180,11 @@ SERVERS = ValueKind("HOST:PORT,...", _servers, toml=(str, list))
 ORIGINS = ValueKind("ORIGIN,...", _origins, toml=(str, list))
 POSTGRES_URL = ValueKind("URL", parse_postgres_url)
 REDIS_URL = ValueKind("URL", parse_redis_url)
+PUBLIC_URL = ValueKind("URL", parse_public_url)
+WEB_URL = ValueKind("URL", parse_web_url)
+NETWORKS = ValueKind("NETWORK,...", _networks, toml=(str, list))
+TEXT = ValueKind("TEXT", _text)
+CLAIM = ValueKind("TEXT", _claim)
+RATE = ValueKind("NUMBER", _rate, toml=(int, float, str))
+BYTES_RATE = ValueKind("BYTES", _bytes_rate, toml=(int, str))
+COUNT = ValueKind("NUMBER", _count, toml=(int, str))

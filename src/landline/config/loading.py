@@ -2,19 +2,23 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final
 
-from landline.config.hosts import is_loopback
-from landline.config.kinds import ALL_ROLES, FLAG, PORT
+from landline.config.checks import (
+    check_access,
+    check_belongings,
+    check_roles,
+    check_storage,
+    check_sweep,
+)
+from landline.config.given import Given
+from landline.config.kinds import FLAG, PORT
+from landline.config.option import Option
 from landline.config.settings import (
     CONFIG_FILE,
     OPTIONS,
-    PROMISED_SECONDS,
-    SWEEP_SECONDS,
-    Option,
     Settings,
 )
 from landline.config.values import UnfitValue, check_characters, mask
@@ -32,14 +36,6 @@ _DECIMAL_BITS: Final = 4_096
 _LINES: Final = 'correct it: each line is an option and its value, e.g. host = "::1"'
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
-    """A value as somebody gave it; `shown` is its form in that place, fit to be printed."""
-
-    text: str
-    shown: str
-
-
 def load(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
     """Return the settings of a server. Both mappings hold text; `command_line` by the options'
     names.
@@ -47,17 +43,18 @@ def load(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Set
     Raises: ConfigError, one or two lines that name the option in the form in which it was given.
     """
     settings, given = _read(command_line, environment)
-    _check_storage(settings, given)
-    _check_roles(settings, given)
-    _check_sweep(settings, given)
-    _check_access(settings, given)
+    check_storage(settings, given)
+    check_roles(settings, given)
+    check_sweep(settings, given)
+    check_belongings(settings, given)
+    check_access(settings, given)
     return settings
 
 
 def load_for_audit(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
     """Return the settings for an audit of log and store. Raises: ConfigError."""
     settings, given = _read(command_line, environment)
-    _check_storage(settings, given)
+    check_storage(settings, given)
     return settings
 
 
@@ -69,16 +66,26 @@ def load_for_migration(
     needed = {"postgres": settings.postgres, **({"kafka": settings.kafka} if needs_log else {})}
     for name, value in needed.items():
         if value is None:
-            option = OPTIONS[name]
             embedded = (
                 " (an embedded server, without PostgreSQL, brings its file up to date itself)"
             )
-            raise ConfigError(
-                f"{option.flag} is missing: give {option.flag} {option.kind.metavar},"
-                f" {option.variable}, or {name} in the file of --config"
-                + ("" if needs_log else embedded)
-            )
+            raise _missing(OPTIONS[name], "" if needs_log else embedded)
     return settings
+
+
+def load_for_tokens(command_line: Mapping[str, str], environment: Mapping[str, str]) -> Settings:
+    """Return the settings for making tokens. Raises: ConfigError."""
+    settings, _given = _read(command_line, environment)
+    if settings.jwt_secret_file is None:
+        raise _missing(OPTIONS["jwt-secret-file"])
+    return settings
+
+
+def _missing(option: Option, more: str = "") -> ConfigError:
+    return ConfigError(
+        f"{option.flag} is missing: give {option.flag} {option.kind.metavar},"
+        f" {option.variable}, or {option.name} in the file of --config{more}"
+    )
 
 
 def _read(
@@ -250,52 +257,3 @@ def _example(option: Option) -> str:
     if bool in option.kind.toml:
         return f"{option.name} = true or {option.name} = false"
     return f'{option.name} = "{option.kind.metavar}"'
-
-
-# --- what no single option can be blamed for ------------------------------------------------------
-
-
-def _check_storage(settings: Settings, given: Mapping[str, Given]) -> None:
-    if settings.kafka is None and settings.kafka_config is not None:
-        raise ConfigError(
-            f"{given['kafka-config'].shown} without --kafka: it says how to reach Kafka;"
-            " add --kafka, or leave this option out"
-        )
-    cluster = [given[name].shown for name in ("kafka", "postgres", "redis") if name in given]
-    remedy = "Leave out --kafka, --postgres and --redis to run the embedded server."
-    if settings.kafka is not None and settings.postgres is not None:
-        return
-    if cluster:
-        missing = [
-            f"--{name}"
-            for name, value in (("kafka", settings.kafka), ("postgres", settings.postgres))
-            if value is None
-        ]
-        raise ConfigError(
-            f"{cluster[0]} without {' and '.join(missing)}: a cluster needs both.\n{remedy}"
-        )
-
-
-def _check_roles(settings: Settings, given: Mapping[str, Given]) -> None:
-    if settings.kafka is None and settings.roles != frozenset(ALL_ROLES):
-        raise ConfigError(
-            f"{given['roles'].shown}: the embedded server is one process and needs both roles; "
-            "leave this option out"
-        )
-
-
-def _check_sweep(settings: Settings, given: Mapping[str, Given]) -> None:
-    if settings.sweep_interval > PROMISED_SECONDS and not settings.allow_unsafe:
-        raise ConfigError(
-            f"{given['sweep-interval'].shown}: a message whose hint was lost comes with the"
-            f" sweep, and {PROMISED_SECONDS:g} s are promised.\n"
-            f"Give {SWEEP_SECONDS:g}s or less, or accept it with --allow-unsafe."
-        )
-
-
-def _check_access(settings: Settings, given: Mapping[str, Given]) -> None:
-    if settings.auth == "none" and not settings.insecure and not is_loopback(settings.host):
-        raise ConfigError(
-            f"{given['host'].shown}: with --auth none, anybody who reaches this address can "
-            "write in any user's name.\nGive a loopback host such as 127.0.0.1, or add --insecure."
-        )

@@ -1,6 +1,7 @@
 """The page docs/configuration.md, from the options. `make docs` writes it."""
 
-from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS, Option
+from landline.config.option import Option
+from landline.config.settings import CONFIG_FILE, OPTIONS, SECTIONS
 
 _INTRODUCTION = """\
 # Configuration

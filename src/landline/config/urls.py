@@ -2,10 +2,12 @@
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
 from landline.config import postgres_parameters, redis_parameters
-from landline.config.hosts import is_host_and_port, is_port
+from landline.config.hosts import is_host_and_port, is_loopback, is_port
+from landline.config.origins import parse_origin
 from landline.config.values import SecretUrl, UnfitValue
 
 
@@ -91,6 +93,48 @@ def parse_redis_url(text: str) -> SecretUrl:
     if mistake is not None:
         raise UnfitValue(*mistake)
     return SecretUrl(text)
+
+
+@dataclass(frozen=True, slots=True)
+class PublicUrl:
+    """How browsers reach a server: `origin` as they send it, `path` without a slash at its end."""
+
+    origin: str
+    path: str
+
+    @property
+    def is_secure(self) -> bool:
+        """Say whether nobody on the way can read along."""
+        return self.origin.startswith("https:")
+
+    def __str__(self) -> str:
+        return f"{self.origin}{self.path}/"
+
+
+def parse_public_url(text: str) -> PublicUrl:
+    """Return the address of a server as browsers know it. Raises: UnfitValue."""
+    where, query = _split_url(text, "https", "http")
+    authority, slash, path = where.partition("/")
+    if query or "?" in text or "@" in text or not re.fullmatch(r"[A-Za-z0-9._~/%-]*", path):
+        raise UnfitValue(
+            "is more than scheme, host and path", "give e.g. https://chat.example.org/x"
+        )
+    origin = parse_origin(f"{text.partition('://')[0]}://{authority}")
+    return PublicUrl(origin, (slash + path).rstrip("/"))
+
+
+def parse_web_url(text: str) -> SecretUrl:
+    """Return an address that a server asks over HTTP. Raises: UnfitValue."""
+    where, _query = _split_url(text, "https", "http")
+    if not is_host_and_port(where.partition("/")[0], needs_port=False):
+        raise _bad_place("https://host/path")
+    return SecretUrl(text)
+
+
+def is_plain_beyond_loopback(url: SecretUrl) -> bool:
+    """Say whether what is asked there can be read, and changed, by others on the way."""
+    split = urlsplit(url.reveal())
+    return split.scheme == "http" and not is_loopback(split.hostname or "")
 
 
 def _split_url(text: str, *schemes: str) -> tuple[str, dict[str, list[str]]]:

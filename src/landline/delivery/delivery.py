@@ -16,6 +16,7 @@ Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 from collections.abc import Callable, Iterable
 from typing import assert_never
 
+from landline.config.limits import NO_LIMITS, Limits
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     Close,
@@ -27,9 +28,11 @@ from landline.delivery.decisions import (
     Transmit,
     Unregister,
 )
-from landline.delivery.flights import Flight, ReceiptBatch
+from landline.delivery.flights import Bar, Flight, Held, ReceiptBatch
 from landline.delivery.memory import Memory
+from landline.delivery.rates import Rates
 from landline.delivery.receipts import Receipts, Told
+from landline.delivery.sender import Post, Sender
 from landline.delivery.sends import Sends
 from landline.delivery.session import Session
 from landline.model import Appended, AppendResult, Message, Pending, PendingQuery, Positions
@@ -56,6 +59,7 @@ class Delivery:
         durability: str,
         ack_timeout: float,
         has_others: bool,
+        limits: Limits = NO_LIMITS,
     ) -> None:
         """`has_others`: whether other servers share the log, whose sessions are to be told."""
         self._clock = clock
@@ -65,18 +69,20 @@ class Delivery:
         self.has_others = has_others
         self._out: list[Decision] = []
         self._sessions: dict[str, Session] = {}
+        self._senders: dict[str, Sender] = {}  # sessions, and requests with one message
         self._users: dict[str, dict[str, Session]] = {}
         self._receipts = Receipts(self._out, clock)
         self._told = Told(clock)
         self.counters = Counters()
         self.memory = Memory()
         self._sends = Sends(
-            sessions=self._sessions,
+            senders=self._senders,
             out=self._out,
             clock=clock,
             new_id=new_id,
             counters=self.counters,
             has_others=has_others,
+            rates=Rates(limits),
         )
 
     def end_turn(self) -> None:
@@ -93,7 +99,9 @@ class Delivery:
 
     # Sessions --------------------------------------------------------------------------------
 
-    def connect(self, session_id: str, user: str, *, auto_ack: bool) -> None:
+    def connect(
+        self, session_id: str, user: str, *, auto_ack: bool, is_limited: bool = True
+    ) -> None:
         """A session begins. From here on it is in the local map."""
         session = Session(
             session_id,
@@ -104,7 +112,8 @@ class Delivery:
             memory=self.memory,
             counters=self.counters,
         )
-        self._sessions[session_id] = session
+        session.intake.is_limited = is_limited
+        self._sessions[session_id] = self._senders[session_id] = session
         self._users.setdefault(user, {})[session_id] = session
         self.counters.sessions_opened += 1
         welcome = server_frames.welcome(
@@ -123,6 +132,7 @@ class Delivery:
         session = self._sessions.pop(session_id, None)
         if session is None:
             return
+        del self._senders[session_id]
         session.leave()
         siblings = self._users[session.user]
         del siblings[session_id]
@@ -136,8 +146,15 @@ class Delivery:
         if session is None:
             return
         session.window.set_writable(is_writable)
-        session.intake.resumed_at = self._clock.monotonic()  # while it is full it is not read
+        session.intake.is_blocked = not is_writable
+        session.intake.resumed_at = self._clock.monotonic()
         session.resume()
+
+    def reading(self, session_id: str, is_read: bool) -> None:
+        """The connection is read from now on, or is not, for whatever reason."""
+        if session := self._sessions.get(session_id):
+            session.intake.is_unread = not is_read
+            session.intake.resumed_at = self._clock.monotonic()
 
     def left_unread(self, session_id: str, since: float) -> None:
         """What this session has sent until now may have waited since then."""
@@ -167,6 +184,36 @@ class Delivery:
                 self._out.append(Transmit(session_id, server_frames.PONG))
             case _:
                 assert_never(frame)
+
+    def begin_post(self, post_id: str, user: str, *, is_limited: bool = True) -> None:
+        """A request has come with a message. Its answer is a `Transmit` to this id."""
+        self._senders[post_id] = Post(post_id, user)
+        self._senders[post_id].intake.is_limited = is_limited
+
+    def hold(self, sender_id: str, send: Send) -> Held | None:
+        """A session or a post has sent what somebody has to be asked about. Returns what to
+        `let_go` of, right before `send`; None: there is nothing to ask.
+        """
+        sender = self._senders.get(sender_id)
+        return None if sender is None else self._sends.hold(sender, send)
+
+    def let_go(self, held: Held) -> None:
+        """It is known whether it may be appended, or nobody waits for that any more."""
+        self._sends.let_go(held)
+
+    def send(
+        self, sender_id: str, send: Send, bar: Bar | None = None, since: float | None = None
+    ) -> None:
+        """A session or a post has sent a message. `bar`: why it must not be appended. `since`: from
+        when on it was held.
+        """
+        if sender := self._senders.get(sender_id):
+            sender.intake.take_good()
+            self._sends.take(sender, send, bar, since)
+
+    def end_post(self, post_id: str) -> None:
+        """The request is answered, or nobody waits for the answer any more. The send goes on."""
+        self._senders.pop(post_id, None)
 
     def receive_bad(self, session_id: str, bad: BadFrame) -> None:
         """A client has sent a frame that cannot be taken: say so; the connection lives on."""
@@ -328,6 +375,24 @@ class Delivery:
     def _close(self, session: Session, code: CloseCode, reason: str) -> None:
         self._out.append(Close(session.id, code, reason))
         self.disconnect(session.id)
+
+    # Whose sessions there are ----------------------------------------------------------------
+
+    @property
+    def server_id(self) -> str:
+        """Return what this server is called."""
+        return self._server_id
+
+    def sessions_of(self, user: str) -> tuple[str, ...]:
+        """Return the ids of a user's sessions."""
+        return tuple(self._users.get(user, ()))
+
+    def close_user(self, user: str, code: CloseCode, reason: str) -> int:
+        """Close every session of a user. Returns how many there were."""
+        sessions = list(self._users.get(user, {}).values())
+        for session in sessions:
+            self._close(session, code, reason)
+        return len(sessions)
 
     # For the metrics -------------------------------------------------------------------------
 

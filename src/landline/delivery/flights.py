@@ -1,9 +1,11 @@
 """What is on its way into the log: messages, and batches of receipts."""
 
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from landline.delivery.lineup import Place
 from landline.model import Appended, Message, Position
+from landline.protocol.codes import ErrorCode
 from landline.protocol.records import MessageRecord
 
 # What may be on its way to the log at once. The log bounds itself too; this bound is ours.
@@ -11,11 +13,25 @@ FLIGHTS = 32_768
 FLIGHT_BYTES = 32 * 1024 * 1024
 
 
+class Held(NamedTuple):
+    """A send that waits until it is known whether it may be appended, and since when."""
+
+    message_id: str
+    since: float
+
+
+class Bar(NamedTuple):
+    """Why a message must not be appended, though nothing is wrong with it."""
+
+    code: ErrorCode
+    reason: str
+
+
 @dataclass(slots=True)
 class Waiter:
-    """A session that waits for the answer to its send, of so many bytes in the log."""
+    """A sender that waits for the answer to its send, of so many bytes in the log."""
 
-    session: str
+    sender: str
     ref: str | None
     retry: bool
     size_bytes: int = 0
@@ -25,8 +41,9 @@ class Waiter:
 class Flight:
     """A message between its send and its answer.
 
-    `started_at`: when the send was taken. `appended`: the log has it, and the store has not said
-    yet whether that is the position which counts.
+    `started_at`: when the send was read. `appended`: the log has it, and the store has not said
+    yet whether that is the position which counts. `bar`: why this repeat is looked for and not
+    appended; None where it may be.
     """
 
     record: MessageRecord
@@ -36,6 +53,7 @@ class Flight:
     waiters: list[Waiter] = field(default_factory=list)
     appended: Appended | None = None
     place: Place | None = None  # among the messages of its conversation, while it is confirmed
+    bar: Bar | None = None
 
     def message(self, position: Position, time_ms: int) -> Message:
         """Return the message, now that the log has given it a place."""

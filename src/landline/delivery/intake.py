@@ -16,13 +16,19 @@ SESSION_FLIGHT_BYTES = 256 * 1024
 class Intake:
     """The sends of one session that are in flight, and its bad frames."""
 
-    __slots__ = ("_bad_frames", "_bytes", "_count", "is_paused", "resumed_at", "unread")
+    __slots__ = (
+        "_bad_frames", "_bytes", "_count", "is_blocked", "is_limited", "is_paused",
+        "is_unread", "resumed_at", "unread",
+    )  # fmt: skip
 
     def __init__(self) -> None:
         self._count = 0
         self._bytes = 0
         self._bad_frames = 0
+        self.is_limited = True  # the limits of a user hold for it; not for the product's backend
         self.is_paused = False
+        self.is_blocked = False  # its connection lets nothing out, and is not read meanwhile
+        self.is_unread = False  # its connection is not read now, for whatever reason
         self.resumed_at = float("-inf")  # when its connection was read late, or read again
         self.unread = Unread()
 
@@ -53,7 +59,8 @@ class Intake:
 
     def is_read(self, now: float) -> bool:
         """Say whether what came a moment ago is read by now."""
-        return not self.is_paused and now - self.resumed_at > AFTER_SECONDS
+        is_stopped = self.is_paused or self.is_blocked or self.is_unread
+        return not is_stopped and now - self.resumed_at > AFTER_SECONDS
 
     def take_good(self) -> None:
         """A good frame has come."""

@@ -6,15 +6,26 @@ not there it is appended, and looked for again: another server may have appended
 the meantime, and then that one's position is the message's.
 
 A client that repeats a send may have been accepted already. So a repeat is never answered
-`rejected`, only `accepted` or `unknown`.
+`rejected`, only `accepted` or `unknown`. That is so also where its sender may not write to its
+recipient any more: it is looked for, and if it is not there it is not appended, and `unknown`. Only
+a server without others knows then that it never will be in the log, and says `rejected`.
+
+A send that says no `retry` may be a repeat all the same. So what is accepted or under way here is
+joined before anything but the rate refuses it, and a user who is too fast is told `unknown`.
+
+Where somebody has to be asked whether a send may be appended, it is held first (`hold`), and taken
+once that is known. What a user may send is counted before the question, so nobody has more
+questions asked than they may send messages.
 
 Methods that say "returns what leaves" return the messages that may be pushed now, in the order of
 the log (`lineup`).
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 
-from landline.delivery.acceptances import KnownAcceptance, KnownAcceptances
+from landline.delivery.acceptances import KnownAcceptances
+from landline.delivery.answers import Answers
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     AppendMessage,
@@ -23,18 +34,17 @@ from landline.delivery.decisions import (
     FindOriginal,
     PauseReading,
     ResumeReading,
-    Transmit,
 )
-from landline.delivery.flights import Flight, Flights, Waiter
+from landline.delivery.flights import Bar, Flight, Flights, Held, Waiter
 from landline.delivery.lineup import LineUps
-from landline.delivery.session import Session
+from landline.delivery.rates import Rates
+from landline.delivery.sender import Sender
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import Appended, AppendResult, Message, NotAppended
 from landline.ports import Clock
-from landline.protocol import server_frames
 from landline.protocol.client_frames import Send
-from landline.protocol.codes import ErrorCode, Outcome
-from landline.protocol.identity import direct_conversation, message_id
+from landline.protocol.codes import ErrorCode
+from landline.protocol.identity import direct_conversation, message_id, utf8_length
 from landline.protocol.records import MessageRecord
 from landline.protocol.times import rfc3339
 
@@ -54,24 +64,28 @@ class Sends:
     def __init__(
         self,
         *,
-        sessions: Mapping[str, Session],
+        senders: Mapping[str, Sender],
         out: list[Decision],
         clock: Clock,
         new_id: Callable[[], str],
         counters: Counters,
         has_others: bool,
+        rates: Rates,
     ) -> None:
-        """`sessions`: those that are open, kept by the caller. Decisions go to `out`.
+        """`senders`: those that are here, kept by the caller. Decisions go to `out`.
 
         `has_others`: whether a repeat may come to another server.
         """
-        self._sessions = sessions
+        self._senders = senders
         self._out = out
         self._clock = clock
         self._new_id = new_id
-        self._counters = counters
+        self._answers = Answers(senders, out, counters)
         self._has_others = has_others
+        self._rates = rates
         self._flights = Flights()
+        self._held: Counter[str] = Counter()  # message ids of sends that wait for a question
+        self._may_come_late = False  # the log has left an append without an answer
         self._acceptances = KnownAcceptances(clock)
         self._line_ups = LineUps()
         self._is_draining = False
@@ -84,7 +98,7 @@ class Sends:
 
     def drain(self) -> None:
         """Take no more sends; those in flight are still answered."""
-        self._is_draining = True
+        self._is_draining = self._answers.is_draining = True
         self._refusal = "the server is restarting; send again after reconnecting"
 
     def refuse(self, reason: str | None) -> None:
@@ -100,37 +114,99 @@ class Sends:
         self._pulsed_at = now
 
     def forget_old(self) -> None:
-        """Let time pass: forget acceptances of long ago."""
+        """Let time pass: forget acceptances of long ago, and users who are quiet."""
         self._acceptances.forget_old()
+        self._rates.forget_idle(self._clock.monotonic())
 
     # To the log ------------------------------------------------------------------------------
 
-    def take(self, session: Session, send: Send) -> None:
-        """A session has sent a message."""
-        waiter = Waiter(session.id, send.ref, send.retry)
+    def hold(self, sender: Sender, send: Send) -> Held | None:
+        """Somebody has sent a message, and it is not known yet whether they may. Returns what to
+        `let_go` of once that is known, right before `take`; None: it needs no question, and its
+        answer is on its way.
+        """
+        id = record_of(sender.user, send, self._new_id, "").message_id
+        flight = self._flights.get(id)
+        is_known = self._acceptances.find(id, retry=send.retry) is not None
+        # One that is barred, and only looked for, must not be joined as if it were allowed.
+        if is_known or (flight is not None and flight.bar is None):
+            self.take(sender, send)
+            return None
+        waiter = Waiter(sender.id, send.ref, send.retry)
+        if self._refusal is not None and flight is None:
+            self._refuse([waiter], self._refusal, id)
+            return None
+        if self._is_too_fast(sender, send, waiter, id):
+            return None
+        self._held[id] += 1
+        return Held(id, self._clock.monotonic())
+
+    def let_go(self, held: Held) -> None:
+        """It is known now, or nobody waits for it any more."""
+        self._held[held.message_id] -= 1
+        if not self._held[held.message_id]:
+            del self._held[held.message_id]
+
+    def take(
+        self, sender: Sender, send: Send, bar: Bar | None = None, since: float | None = None
+    ) -> None:
+        """Somebody has sent a message. `bar`: why it must not be appended. `since`: from when on it
+        was held; then it has been counted for its user.
+        """
+        waiter = Waiter(sender.id, send.ref, send.retry)
         created_at = rfc3339(self._clock.wall_ms())
-        record = record_of(session.user, send, self._new_id, created_at)
-        if self._refusal is not None:
-            self._refuse([waiter], self._refusal)
+        record = record_of(sender.user, send, self._new_id, created_at)
+        id = record.message_id
+        known = self._acceptances.find(id, retry=send.retry)
+        flight = self._flights.get(id)
+        if self._refusal is not None and known is None and flight is None:
+            self._refuse([waiter], self._refusal, id)
             return
-        if known := self._acceptances.find(record.message_id, retry=send.retry):
-            self._accept([waiter], record.message_id, known)
+        if since is None and self._is_too_fast(sender, send, waiter, id):
             return
-        if flight := self._flights.get(record.message_id):
+        started_at = self._clock.monotonic() if since is None else since
+        if known is not None:
+            self._answers.accepted([waiter], id, known)
+            return
+        if flight is not None:
             waiter.size_bytes = flight.size_bytes
             flight.waiters.append(waiter)
             flight.retry = flight.retry or waiter.retry  # then its position will be confirmed
+            flight.started_at = min(flight.started_at, started_at)
+            if bar is None:  # it is allowed by now
+                flight.bar = None
+        elif bar is not None and not send.retry:
+            self._refuse([waiter], bar.reason, id, bar.code)
+            return
         elif self._flights.is_full():
-            self._refuse([waiter], "too many sends are in flight; send again in a moment")
+            self._refuse([waiter], "too many sends are in flight; send again in a moment", id)
             return
         else:
-            self._start(record, waiter)
-        if session.intake.begin(waiter.size_bytes):
-            self._out.append(PauseReading(session.id))
+            self._start(record, waiter, bar, started_at)
+        if sender.intake.begin(waiter.size_bytes):
+            self._out.append(PauseReading(sender.id))
 
-    def _start(self, record: MessageRecord, waiter: Waiter) -> None:
+    def _is_too_fast(self, sender: Sender, send: Send, waiter: Waiter, id: str) -> bool:
+        """Count a send for its user. Returns whether they are too fast, and have been told."""
+        wait_seconds = self._too_fast(sender.user, send) if sender.intake.is_limited else 0.0
+        if wait_seconds:
+            is_under_way = id in self._held or self._flights.get(id) is not None
+            is_known = is_under_way or self._acceptances.find(id, retry=False) is not None
+            self._answers.too_fast(waiter, wait_seconds, is_uncertain=waiter.retry or is_known)
+        return bool(wait_seconds)
+
+    def _too_fast(self, user: str, send: Send) -> float:
+        """Return how many seconds too early this comes; 0.0: it does not."""
+        rates = self._rates
+        if not rates.are_limited:
+            return 0.0
+        return rates.take(user, utf8_length(send.content), self._clock.monotonic())
+
+    def _start(
+        self, record: MessageRecord, waiter: Waiter, bar: Bar | None, started_at: float
+    ) -> None:
         value = record.encode()
-        flight = Flight(record, len(value), waiter.retry, self._clock.monotonic(), [waiter])
+        flight = Flight(record, len(value), waiter.retry, started_at, [waiter], bar=bar)
         waiter.size_bytes = flight.size_bytes
         self._flights.start(flight)
         self._out.append(FindOriginal(flight) if waiter.retry else AppendMessage(flight, value))
@@ -140,6 +216,7 @@ class Sends:
     def appended(self, flight: Flight, result: AppendResult) -> Sequence[Message]:
         """The log has answered an `AppendMessage`. Returns what leaves."""
         if isinstance(result, NotAppended):
+            self._may_come_late = self._may_come_late or not result.certain
             self._fail(flight, result)
             return _NOTHING
         if flight.retry or self._may_be_overtaken(flight):
@@ -157,8 +234,8 @@ class Sends:
         """
         if flight.record.ref is None:
             return False
-        found = (self._sessions.get(waiter.session) for waiter in flight.waiters)
-        here = [session for session in found if session is not None]
+        found = (self._senders.get(waiter.sender) for waiter in flight.waiters)
+        here = [each for each in found if each is not None]
         if not here:
             return True
         if not self._has_others:
@@ -172,6 +249,10 @@ class Sends:
 
     def original_found(self, flight: Flight, stored: Appended | None) -> None:
         """The store has answered a `FindOriginal`; None: there is none, so this is the original."""
+        if stored is None and flight.bar is not None:
+            self._land(flight)
+            self._answer_barred(flight, flight.bar)
+            return
         if stored is None:
             self._out.append(AppendMessage(flight, flight.record.encode()))
             return
@@ -223,11 +304,8 @@ class Sends:
         has_stood_still = now - self._pulsed_at > STILL_SECONDS or self._unread.may_be_left(now)
         if self._has_others and has_stood_still:
             return False
-        found = [self._sessions.get(waiter.session) for waiter in waiters]
-        return all(
-            each is not None and each.window.is_writable and each.intake.is_read(now)
-            for each in found
-        )
+        found = [self._senders.get(waiter.sender) for waiter in waiters]
+        return all(each is not None and each.intake.is_read(now) for each in found)
 
     def _leave_place(self, flight: Flight, message: Message | None) -> Sequence[Message]:
         place, flight.place = flight.place, None
@@ -235,62 +313,50 @@ class Sends:
 
     # Answers ---------------------------------------------------------------------------------
 
+    def _answer_barred(self, flight: Flight, bar: Bar) -> None:
+        """What may not be appended is not in the log. It may be later, through another server that
+        had an older answer, or where the log has not said what became of it.
+        """
+        is_held = flight.record.message_id in self._held
+        if not self._has_others and not self._may_come_late and not is_held:
+            for waiter in flight.waiters:
+                self._answers.rejected(waiter, bar.code, bar.reason)
+            return
+        code = ErrorCode.UNAVAILABLE if bar.code is ErrorCode.BUSY else bar.code
+        self._answers.unknown(flight.waiters, bar.reason, code)
+
     def _accept_message(self, flight: Flight, message: Message, *, is_confirmed: bool) -> None:
         if flight.record.ref is not None:
             self._acceptances.remember(message, is_confirmed=is_confirmed)
         self._land(flight)
-        self._accept(flight.waiters, message.id, message)
-
-    def _accept(
-        self, waiters: list[Waiter], message_id: str, accepted: KnownAcceptance | Message
-    ) -> None:
-        for waiter in waiters:
-            self._counters.accepted += 1
-            if waiter.session in self._sessions:
-                frame = server_frames.accepted(
-                    ref=waiter.ref,
-                    id=message_id,
-                    conversation=accepted.conversation,
-                    offset=accepted.position.offset,
-                    time_ms=accepted.time_ms,
-                )
-                self._out.append(Transmit(waiter.session, frame))
+        self._answers.accepted(flight.waiters, message.id, message)
 
     def _fail(self, flight: Flight, result: NotAppended) -> None:
         self._land(flight)
         if result.certain:
-            self._refuse(flight.waiters, result.reason)
+            self._refuse(flight.waiters, result.reason, flight.record.message_id)
         else:
-            self._answer_unknown(flight.waiters, result.reason)
+            self._answers.unknown(flight.waiters, result.reason)
 
-    def _refuse(self, waiters: list[Waiter], reason: str) -> None:
-        """Answer sends that did not reach the log now. A repeat may have reached it before."""
+    def _refuse(
+        self, waiters: list[Waiter], reason: str, id: str, code: ErrorCode = ErrorCode.BUSY
+    ) -> None:
+        """Answer sends that did not reach the log now. A repeat may have reached it before, and the
+        same message may be about to: it is held.
+        """
         for waiter in waiters:
-            if waiter.retry:
-                self._answer_unknown([waiter], reason)
-            elif waiter.session in self._sessions:
-                self._counters.rejected += 1
-                self._answer_error(waiter, ErrorCode.BUSY, Outcome.REJECTED, reason)
-
-    def _answer_unknown(self, waiters: list[Waiter], reason: str) -> None:
-        for waiter in waiters:
-            # While draining, silence and the close that follows make the client repeat as well.
-            if waiter.session in self._sessions and not self._is_draining:
-                self._counters.unknown += 1
-                self._answer_error(waiter, ErrorCode.UNAVAILABLE, Outcome.UNKNOWN, reason)
-
-    def _answer_error(self, waiter: Waiter, code: ErrorCode, outcome: Outcome, reason: str) -> None:
-        self._counters.error(code)
-        error = server_frames.error(code, reason, outcome=outcome, ref=waiter.ref)
-        self._out.append(Transmit(waiter.session, error))
+            if waiter.retry or id in self._held:
+                self._answers.unknown([waiter], reason)
+            else:
+                self._answers.rejected(waiter, code, reason)
 
     def _land(self, flight: Flight) -> None:
         self._flights.land(flight)
         for waiter in flight.waiters:
-            session = self._sessions.get(waiter.session)
-            if session is not None and session.intake.end(waiter.size_bytes):
-                session.intake.resumed_at = self._clock.monotonic()
-                self._out.append(ResumeReading(session.id))
+            sender = self._senders.get(waiter.sender)
+            if sender is not None and sender.intake.end(waiter.size_bytes):
+                sender.intake.resumed_at = self._clock.monotonic()
+                self._out.append(ResumeReading(sender.id))
 
 
 def record_of(sender: str, send: Send, new_id: Callable[[], str], created_at: str) -> MessageRecord:

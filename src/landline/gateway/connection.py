@@ -2,16 +2,20 @@
 
 import asyncio
 from collections import deque
-from typing import NamedTuple, Protocol
+from collections.abc import Mapping
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from landline.gateway.fragments import BadFragment, Fragments
+from landline.auth.principal import Principal
+from landline.gateway.fragments import BadFragment, Fragments, Frame
+from landline.gateway.goodbyes import NO_CLOSE_FRAME, answer_to, code_said, fitting, goodbye_heard
 from landline.gateway.heartbeat import Heartbeat
-from landline.gateway.turns import Turns
+from landline.gateway.owner import Owner
+from landline.gateway.pace import Pace
+from landline.gateway.pauses import Pause
+from landline.gateway.sign_in import SIGN_IN_BYTES, NotSignedIn, SignIn
 from landline.observability.logging import get_logger
-from landline.ports import Clock
-from landline.protocol.client_frames import BadFrame, ClientFrame, decode
+from landline.protocol.client_frames import Auth, BadFrame, decode
 from landline.protocol.codes import CloseCode
 from landline.protocol.limits import FRAME_BYTES
 
@@ -22,50 +26,12 @@ WRITE_LOW_BYTES = 64 * 1024
 WRITE_LIMIT_BYTES = 1024 * 1024
 
 CLOSE_WITHIN_SECONDS = 3.0
+UNKNOWN_WITHIN_SECONDS = 1.0  # it has not signed in
 
 # A socket that has been read for so long, and had nothing, was empty.
 EMPTY_AFTER_SECONDS = 0.5
 
-# What a close frame may hold (RFC 6455, section 7.4, and IANA's registry), and the words for
-# one that is empty and one that never came; those two are never sent.
-_PEERS_CLOSE_CODES = frozenset({*range(1000, 1004), *range(1007, 1015), *range(3000, 5000)})
-NO_CODE = 1005
-NO_CLOSE_FRAME = 1006
-
 log = get_logger(__name__)
-
-
-class _Frame(NamedTuple):
-    """A WebSocket frame of the peer, copied out of the read buffer."""
-
-    kind: WSMsgType
-    is_final: bool
-    payload: bytes
-
-
-class Owner(Protocol):
-    """The hub: it is told what the peers of connections do."""
-
-    clock: Clock
-    turns: Turns
-
-    def opened(self, connection: "Connection") -> None:
-        """A connection is open."""
-
-    def closed(self, connection: "Connection", code: int) -> None:
-        """A connection is gone; `code` is that of the first close frame."""
-
-    def received(self, connection: "Connection", frame: ClientFrame) -> None:
-        """A good frame has arrived."""
-
-    def received_bad(self, connection: "Connection", bad: BadFrame) -> None:
-        """A bad frame has arrived."""
-
-    def writable(self, connection: "Connection", is_writable: bool) -> None:
-        """A write buffer has filled up or drained."""
-
-    def left_unread(self, connection: "Connection", since: float) -> None:
-        """What a connection has said until now may have waited since then."""
 
 
 class Connection(WSListener):
@@ -81,47 +47,91 @@ class Connection(WSListener):
     def __init__(
         self,
         owner: Owner,
-        user: str,
+        principal: Principal | None,
         session: str,
         *,
         auto_ack: bool,
-        peer: str,
-        origin: str | None,
+        facts: Mapping[str, str],
+        place: str,
+        claimed: str | None = None,
+        frame_rate: float = 0.0,
     ) -> None:
-        """`peer` is the address, `origin` what a browser said; both are for the log."""
+        """`principal`: who it is; None where a token is to say so, and `claimed` is the name that
+        was given before. `facts` are for the log. `place`: what its address counts as.
+        `frame_rate`: how many frames a second are taken, 0 for all.
+        """
         self._owner = owner
-        self._from = {"peer": peer, **({"origin": origin} if origin is not None else {})}
-        self.user = user
+        self.facts = facts
+        self.principal = principal
         self.session = session
+        self.place = place
+        self.claimed = claimed
         self.auto_ack = auto_ack
+        self._sign_in: SignIn | None = None
+        self._frame_rate = frame_rate
+        self._pace: Pace | None = None
+        self._pace_timer: asyncio.TimerHandle | None = None
         self._transport: WSTransport | None = None
         self.turn_round = 0
         self.turn_until = 0.0
-        self._inbox: deque[_Frame] = deque()
+        self._inbox: deque[Frame] = deque()
         self._is_in_ring = False
         self._fragments = Fragments()
         self._closing: asyncio.TimerHandle | None = None
-        self._is_writing_paused = False
-        self._is_reading_paused = False
+        self._pauses: set[Pause] = set()
         # Since when bytes may wait in the socket; see `delivery.unread`. None: it was read empty.
         self._unread_since: float | None = None
         self._read_again_at = 0.0
         self._heartbeat = Heartbeat()
-        self._opened_at = 0.0
+        self.opened_at = 0.0
         self._frames_in = 0
         self._frames_out = 0
         self._close_code = NO_CLOSE_FRAME
 
+    @property
+    def user(self) -> str:
+        """Return whose it is, once that is known."""
+        assert self.principal is not None, "it has signed in"
+        return self.principal.user
+
+    @property
+    def is_closing(self) -> bool:
+        """Say whether it has said goodbye, or is gone."""
+        return self._transport is None or self._closing is not None
+
+    @property
+    def was_open(self) -> bool:
+        """Say whether it has ever been open."""
+        return self.opened_at > 0
+
     # What the hub asks for -------------------------------------------------------------------
+
+    def signed_in(self, principal: Principal) -> None:
+        """It is known now whose it is."""
+        self.principal = principal
+        if self._sign_in is not None:
+            self._sign_in.cancel()
+            self._sign_in = None
+        if self._frame_rate:
+            self._pace = Pace(self._frame_rate, self._owner.clock.monotonic())
+        self._owner.opened(self)
+        log.info("connection_opened", session=self.session, user=principal.user, **self.facts)
+        self.resume(Pause.SIGN_IN)
+
+    def renewed(self, principal: Principal) -> None:
+        """A fresh token of the same user was taken."""
+        self.principal = principal
 
     def transmit(self, frame: bytes) -> None:
         """Write a frame."""
         transport = self._transport
         if transport is None or self._closing is not None:
             return
+        if transport.underlying_transport.is_closing():  # the peer has ended TLS: it takes a while
+            return
         self._frames_out += 1
         transport.send(WSMsgType.TEXT, frame)
-        if self._is_writing_paused and self._buffered() > WRITE_LIMIT_BYTES:
+        if Pause.WRITING in self._pauses and self._buffered() > WRITE_LIMIT_BYTES:
             self.close(CloseCode.NO_PROGRESS, "the client does not read")
 
     def is_listening(self) -> bool:
@@ -133,14 +143,14 @@ class Connection(WSListener):
         """Say whether everything written has left the process."""
         return self._closing is None and self._buffered() == 0
 
-    def pause_reading(self) -> None:
-        """Take no more frames: too many sends are in flight."""
-        self._is_reading_paused = True
+    def pause(self, why: Pause) -> None:
+        """Take no more frames."""
+        self._pauses.add(why)
         self._apply_reading()
 
-    def resume_reading(self) -> None:
-        """Take frames again, those that wait first."""
-        self._is_reading_paused = False
+    def resume(self, why: Pause) -> None:
+        """Take frames again, those that wait first, unless there is another reason to wait."""
+        self._pauses.discard(why)
         self._apply_reading()
 
     def take_turn(self, until: float) -> bool:
@@ -166,9 +176,9 @@ class Connection(WSListener):
         if transport is None or self._closing is not None:
             return
         self._close_code = int(code)
-        transport.send_close(WSCloseCode(code) if code < 4000 else code, reason)  # type: ignore[arg-type]
-        loop = asyncio.get_running_loop()
-        self._closing = loop.call_later(CLOSE_WITHIN_SECONDS, self.abort)
+        transport.send_close(WSCloseCode(code) if code < 4000 else code, fitting(reason))  # type: ignore[arg-type]
+        within_seconds = CLOSE_WITHIN_SECONDS if self.principal else UNKNOWN_WITHIN_SECONDS
+        self._closing = asyncio.get_running_loop().call_later(within_seconds, self.abort)
         self._apply_reading()
 
     def abort(self) -> None:
@@ -179,6 +189,10 @@ class Connection(WSListener):
     def beat(self, now: float) -> None:
         """Ping a silent peer; cut one that does not answer. Called about once a second."""
         if self._transport is None or self._closing is not None:
+            return
+        expires_at = self.principal.expires_at if self.principal is not None else None
+        if expires_at is not None and self._owner.clock.wall_ms() >= expires_at * 1000:
+            self.close(CloseCode.NOT_AUTHENTICATED, "the token has expired")
             return
         is_read = self._transport.underlying_transport.is_reading()
         if is_read and now - self._read_again_at > EMPTY_AFTER_SECONDS:
@@ -196,10 +210,13 @@ class Connection(WSListener):
         """The upgrade is done."""
         self._transport = transport
         transport.underlying_transport.set_write_buffer_limits(WRITE_HIGH_BYTES, WRITE_LOW_BYTES)
-        self._opened_at = self._owner.clock.monotonic()
-        self._heartbeat.heard(self._opened_at)
-        self._owner.opened(self)
-        log.info("connection_opened", session=self.session, user=self.user, **self._from)
+        self.opened_at = self._owner.clock.monotonic()
+        self._heartbeat.heard(self.opened_at)
+        if self.principal is not None:
+            self.signed_in(self.principal)
+        else:
+            self._sign_in = SignIn(self.close)
+            self._owner.lobby.came(self)
 
     def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
         """A WebSocket frame has arrived."""
@@ -208,13 +225,30 @@ class Connection(WSListener):
         if self._closing is None and (frame.rsv1 or frame.rsv2 or frame.rsv3):
             self._end(CloseCode.PROTOCOL_ERROR, "reserved bits are set")
             return
-        taken = _Frame(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
+        taken = Frame(frame.msg_type, frame.fin, frame.get_payload_as_bytes())
         if not self._inbox and not self._is_paused() and self._owner.turns.may_take(self, now):
             self._take(taken)
             return
         self._inbox.append(taken)
         if len(self._inbox) == 1:
             self._apply_reading()
+
+    def cannot_be_read_on(self) -> None:
+        """A frame is broken, and picows will close. Behind the peer's goodbye it means nothing:
+        then the goodbye is answered (RFC 6455, 5.5.1), which picows hands over only later.
+        """
+        transport = self._transport
+        if transport is not None and (said := goodbye_heard(transport)) is not None:
+            self._answer_close(transport, said)
+
+    def may_have(self, size_bytes: int) -> bool:
+        """Bytes have come. Say whether they are looked at: no more once picows has given up on the
+        peer, and only a few before it is known who that is.
+        """
+        if self._sign_in is not None and self._sign_in.is_too_much(size_bytes):
+            self.close(CloseCode.TOO_LARGE, f"sign in first, with at most {SIGN_IN_BYTES} bytes")
+            return False
+        return self.is_listening()
 
     def was_read(self, *, is_empty: bool) -> None:
         """Bytes of the socket were taken; `is_empty`: all that had come. Called for each read."""
@@ -228,47 +262,48 @@ class Connection(WSListener):
         """The socket is gone. What waits was not answered, so its sender will say it again."""
         self._transport = None
         self._inbox.clear()
-        if self._close_code == NO_CLOSE_FRAME and transport.is_close_frame_sent:
-            sent = transport.close_handshake.sent  # by picows itself: the frame was broken
-            assert sent is not None
-            self._close_code = int(sent.code)  # type: ignore[call-overload]  # an IntEnum
-        if self._closing is not None:
-            self._closing.cancel()
+        if self._close_code == NO_CLOSE_FRAME:  # or picows itself has said it: a frame was broken
+            self._close_code = code_said(transport)
+        for timer in (self._closing, self._pace_timer, self._sign_in):
+            if timer is not None:
+                timer.cancel()
+        self._owner.lobby.gone(self)
         self._owner.closed(self, self._close_code)
+        user = {"user": self.principal.user} if self.principal is not None else {}
         log.info(
             "connection_closed",
             session=self.session,
-            user=self.user,
-            **self._from,
+            **user,
+            **self.facts,
             code=self._close_code,
             frames_in=self._frames_in,
             frames_out=self._frames_out,
-            duration_seconds=round(self._owner.clock.monotonic() - self._opened_at, 3),
+            duration_seconds=round(self._owner.clock.monotonic() - self.opened_at, 3),
         )
 
     def pause_writing(self) -> None:
         """The write buffer is full. A peer that does not read is not listened to either."""
-        self._is_writing_paused = True
-        self._apply_reading()
+        self.pause(Pause.WRITING)
         self._owner.writable(self, False)
 
     def resume_writing(self) -> None:
         """The write buffer has drained."""
-        self._is_writing_paused = False
-        self._apply_reading()
+        self.resume(Pause.WRITING)
         self._owner.writable(self, True)
 
     # Inside ----------------------------------------------------------------------------------
 
-    def _take(self, frame: _Frame) -> None:
+    def _take(self, frame: Frame) -> None:
         transport = self._transport
         if transport is None:
             return
         kind = frame.kind
+        if self._pace is not None and self._closing is None:
+            self._keep_pace(self._pace)
         if kind == WSMsgType.CLOSE:
             self._answer_close(transport, frame.payload)
-        elif self._closing is not None or kind == WSMsgType.PONG:
-            return
+        elif self._close_code != NO_CLOSE_FRAME or kind == WSMsgType.PONG:
+            return  # behind a goodbye, ours or theirs, nothing means anything
         elif kind == WSMsgType.PING:
             transport.send_pong(frame.payload)
         elif kind == WSMsgType.BINARY:
@@ -283,6 +318,9 @@ class Connection(WSListener):
         if len(payload) > FRAME_BYTES:
             self._end(CloseCode.TOO_LARGE, f"a frame has at most {FRAME_BYTES} bytes")
             return
+        if self._sign_in is not None:
+            self._take_token(self._sign_in, payload)
+            return
         try:
             frame = decode(payload.decode())
         except UnicodeDecodeError:
@@ -290,9 +328,30 @@ class Connection(WSListener):
         except BadFrame as bad:
             self._owner.received_bad(self, bad)
         else:
-            self._owner.received(self, frame)
+            if isinstance(frame, Auth):
+                self._owner.lobby.renew(self, frame.token)
+            else:
+                self._owner.received(self, frame)
 
-    def _take_fragment(self, frame: _Frame) -> None:
+    def _take_token(self, sign_in: SignIn, payload: bytes) -> None:
+        try:
+            token = sign_in.token(payload)
+        except NotSignedIn as error:
+            self._end(CloseCode.NOT_AUTHENTICATED, str(error))
+        else:
+            sign_in.cancel()  # from now on it is we who take our time
+            self.pause(Pause.SIGN_IN)
+            self._owner.lobby.show(self, token)
+
+    def _keep_pace(self, pace: Pace) -> None:
+        """A frame is taken: the next ones wait where there were too many of late."""
+        wait_seconds = pace.take(self._owner.clock.monotonic())
+        if wait_seconds and Pause.PACE not in self._pauses:
+            self.pause(Pause.PACE)
+            loop = asyncio.get_running_loop()
+            self._pace_timer = loop.call_later(wait_seconds, self.resume, Pause.PACE)
+
+    def _take_fragment(self, frame: Frame) -> None:
         is_first = frame.kind == WSMsgType.TEXT
         try:
             message = self._fragments.add(frame.payload, is_first=is_first, is_final=frame.is_final)
@@ -309,14 +368,10 @@ class Connection(WSListener):
 
     def _answer_close(self, transport: WSTransport, payload: bytes) -> None:
         if self._closing is None:
-            code = int.from_bytes(payload[:2], "big")
-            if not payload:
-                self._close_code, code = NO_CODE, 1000
-            elif code in _PEERS_CLOSE_CODES:
-                self._close_code = code
-            else:  # picows lets some through that must not be sent
-                self._close_code = code = int(CloseCode.PROTOCOL_ERROR)
+            self._close_code, code = answer_to(payload)
             transport.send_close(code)  # type: ignore[arg-type]  # an enum in the stub alone
+            # TLS waits for the peer's goodbye.
+            self._closing = asyncio.get_running_loop().call_later(CLOSE_WITHIN_SECONDS, self.abort)
         transport.disconnect()
 
     def _apply_reading(self) -> None:
@@ -330,10 +385,12 @@ class Connection(WSListener):
         should_pause = bool(self._inbox) or self._is_paused()
         if should_pause and underlying.is_reading():
             underlying.pause_reading()
+            self._owner.reading(self, False)
             if self._unread_since is None:
                 self._unread_since = self._owner.clock.monotonic()
         elif not should_pause and not underlying.is_reading() and not underlying.is_closing():
             underlying.resume_reading()
+            self._owner.reading(self, True)
             self._read_again_at = self._owner.clock.monotonic()
 
     def _tell_unread(self) -> None:
@@ -342,7 +399,7 @@ class Connection(WSListener):
 
     def _is_paused(self) -> bool:
         """Say whether frames have to wait. After our goodbye they do not: one of them is theirs."""
-        return self._closing is None and (self._is_reading_paused or self._is_writing_paused)
+        return bool(self._pauses) and self._closing is None
 
     def _buffered(self) -> int:
         if self._transport is None:

@@ -11,11 +11,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Final
+from urllib.parse import unquote
 
-from landline.api.http import RequestRefused
+from landline.api.http import INTERFACE, RequestRefused
 
 HEAD_BYTES: Final = 16 * 1024
 HEADERS: Final = 100
+BODY_BYTES: Final = 64 * 1024
 
 _TOKEN: Final = rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
 _LINE: Final = re.compile(rb"(%b) ([\x21-\x7e]+) HTTP/([0-9]\.[0-9])" % _TOKEN)
@@ -25,6 +27,12 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # The characters of a path that need no escape (RFC 3986, section 3.3), but for `;`, which some
 # servers take for the beginning of a parameter.
 _PATH: Final = re.compile(r"/|(?:/[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
+# A user's name is the one part of an address that may be escaped, as far as it can be a name.
+_USER_PATH: Final = re.compile(
+    rf"{INTERFACE}users/((?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{{2}})+)(/.*)?"
+)
+_CONTROL_OR_SLASH: Final = re.compile(r"[\x00-\x1f\x7f/\\]")
+_DOTS: Final = frozenset({".", ".."})
 _BAD_QUERY: Final = re.compile(r"#|%(?![0-9A-Fa-f]{2})")
 _HOST: Final = re.compile(r"(?:[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+\])(?::[0-9]{0,5})?")
 
@@ -75,11 +83,25 @@ def read_head(head: bytes) -> Request:
     request = Request(method, path, query, version, headers)
     _check_host(request)
     _check_body(request)
-    if not _PATH.fullmatch(path) or {".", ".."}.intersection(path.split("/")):
+    if not _is_plain(path) or _DOTS.intersection(path.split("/")):
         raise _bad("the address is not a plain path, such as /ws/chat")
     if _BAD_QUERY.search(query):
         raise _bad("the address has a query that cannot be read")
     return request
+
+
+def _is_plain(path: str) -> bool:
+    """Say whether it is a path that everybody on the way reads alike."""
+    match = _USER_PATH.fullmatch(path)
+    if match is None:
+        return _PATH.fullmatch(path) is not None
+    escaped, rest = match.groups()
+    try:
+        name = unquote(escaped, errors="strict")
+    except UnicodeDecodeError:
+        return False
+    is_name = not _CONTROL_OR_SLASH.search(name) and name not in _DOTS
+    return is_name and (rest is None or _PATH.fullmatch(rest) is not None)
 
 
 def _headers(lines: Sequence[bytes]) -> dict[str, list[str]]:
@@ -115,6 +137,13 @@ def _check_body(request: Request) -> None:
     has_body = coding is not None or int(length or "0") > 0
     if has_body and request.method in ("GET", "HEAD"):
         raise _bad(f"a {request.method} request must not have a body")
+
+
+def body_too_large() -> RequestRefused:
+    """Return the refusal of a body above the limit."""
+    return RequestRefused(
+        HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"a body has at most {BODY_BYTES} bytes"
+    )
 
 
 def _bad(reason: str) -> RequestRefused:

@@ -8,7 +8,6 @@ hub, not to any connection, so work after an append goes on when the sender has 
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, assert_never
 
@@ -33,42 +32,38 @@ from landline.delivery.decisions import (
 from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.connection import Connection
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
+from landline.gateway.held_sends import HeldSends
+from landline.gateway.lobby import Lobby
 from landline.gateway.membership import Membership
+from landline.gateway.meters import Meters
+from landline.gateway.pauses import Pause
+from landline.gateway.permissions import NOTHING_ASKED, Authorizing, Permissions
+from landline.gateway.posts import Posts
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
+from landline.gateway.revocations import Revocations
 from landline.gateway.routing import Routing
+from landline.gateway.sessions import Sessions
 from landline.gateway.turns import Turns
 from landline.model import AppendResult
 from landline.observability.metrics import (
-    Histogram,
     Measured,
-    Series,
-    Value,
-    close_code_label,
     series,
 )
-from landline.ports import Clock, Directory, EventLog, MessageStore, RoutingBus
-from landline.protocol.client_frames import BadFrame, ClientFrame
+from landline.ports import Clock, Directory, EventLog, MessageStore, RevocationStore, RoutingBus
+from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
-DRAIN_SECONDS = 8.0
+DRAIN_SECONDS = 6.5
+ANSWERED_SECONDS = 0.5
 FAREWELL_SECONDS = 3.5
 FIRST_RETRY_MS = 200
 RETRY_STEP_MS = 5
 LAST_RETRY_MS = 10_000
 
 TICK_SECONDS = 1.0
-
-
-@dataclass(slots=True)
-class _Meters:
-    """What the hub measures itself."""
-
-    append_seconds: Histogram = field(default_factory=Histogram)
-    loop_lag_seconds: float = 0.0
-    closes: dict[str, int] = field(
-        default_factory=lambda: {close_code_label(code): 0 for code in CloseCode}
-    )
 
 
 class Hub:
@@ -79,12 +74,18 @@ class Hub:
         *,
         delivery: Delivery,
         clock: Clock,
+        new_id: Callable[[], str],
         event_log: EventLog,
         store: MessageStore,
+        revocations: RevocationStore,
         directory: Directory,
         bus: RoutingBus,
         sweep_interval: float,
+        gate: Gatekeeper,
+        doors: Doors,
+        authorizing: Authorizing | None = None,
     ) -> None:
+        """`authorizing`: who says who may write to whom; None: everybody may to everybody."""
         self.clock = clock
         self.turns = Turns(clock)
         self._delivery = delivery
@@ -94,7 +95,7 @@ class Hub:
         self._is_over = False
         self._fatal: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._tasks: asyncio.TaskGroup | None = None
-        self._meters = _Meters()
+        self._meters = Meters()
         is_connected, happened = self._connections.__contains__, self._happened
         self._membership = Membership(
             event_log=event_log,
@@ -119,16 +120,43 @@ class Hub:
             happened=happened,
             repeat_seconds=REPEAT_SECONDS if delivery.has_others else 0.0,
         )
-        self._routing = Routing(directory=directory, bus=bus, delivery=delivery, happened=happened)
+        self._doors = doors
+        self.lobby = Lobby(gate, doors, self._spawn)
+        self._permissions: Permissions | None = None
+        self._held: HeldSends | None = None
+        if authorizing is not None:
+            self._permissions = Permissions(authorizing, clock=clock, spawn=self._spawn)
+            self._held = HeldSends(
+                self._permissions, delivery=delivery, spawn=self._spawn, happened=happened
+            )
+        self.posts = Posts(
+            delivery=delivery, new_id=new_id, happened=happened, permissions=self._permissions
+        )
+        self.revocations = Revocations(
+            store=revocations,
+            bus=bus,
+            clock=clock,
+            close_sessions=self._close_sessions,
+            poll_seconds=sweep_interval,
+        )
+        self.sessions = Sessions(delivery, directory, self._connections, clock)
+        self._routing = Routing(
+            directory=directory,
+            bus=bus,
+            delivery=delivery,
+            happened=happened,
+            revoked=self.revocations.heard,
+        )
 
     async def listen(self) -> None:
         """Hear hints from now on: before the first session is in the directory."""
         await self._routing.listen()
+        await self.revocations.load()
 
     async def run(self) -> None:
         """Serve until cancelled. A defect in any task ends all of them, loudly."""
         async with asyncio.TaskGroup() as self._tasks:
-            for part in (self._membership, self._replay, self._routing):
+            for part in (self._membership, self._replay, self._routing, self.revocations):
                 self._tasks.create_task(part.run())
             self._tasks.create_task(self._tick_for_ever())
             if self._delivery.has_others:
@@ -137,46 +165,35 @@ class Hub:
                 await self._fatal
             finally:
                 self._is_over = True  # before the tasks end: a group that ends takes no more
+                self._ask_nobody()
 
     def measure(self) -> Measured:
         """Return what the metrics show of connections and deliveries."""
-        counters = self._delivery.counters
-        measured: dict[Series, Value] = {
+        measured = self._meters.measure(self._delivery)
+        measured |= {
             series("landline_connections"): len(self._connections),
-            series("landline_inflight_sends"): self._delivery.flight_count,
-            series("landline_append_seconds"): self._meters.append_seconds,
-            series("landline_event_loop_lag_seconds"): self._meters.loop_lag_seconds,
-            series("landline_sessions_opened_total"): counters.sessions_opened,
-            series("landline_sends_total", outcome="accepted"): counters.accepted,
-            series("landline_sends_total", outcome="rejected"): counters.rejected,
-            series("landline_sends_total", outcome="unknown"): counters.unknown,
-            series("landline_pushes_total", path="live"): counters.pushed_live,
-            series("landline_pushes_total", path="replay"): counters.pushed_replay,
-            series("landline_pushes_total", path="sweep"): counters.pushed_sweep,
-            series("landline_acks_total"): counters.acknowledged,
-            series("landline_receipts_total"): counters.receipts,
-            series("landline_receipts_dropped_total"): self._delivery.receipts_dropped,
             series("landline_directory_failures_total"): (
                 self._membership.failures + self._routing.failures
             ),
             series("landline_hints_dropped_total"): self._routing.dropped,
-            series("landline_bad_frames_total"): counters.bad_frames,
+            series("landline_revocations_total"): self.revocations.obeyed,
         }
-        for error, count in counters.errors.items():
-            measured[series("landline_errors_total", code=error)] = count
-        for close, count in self._meters.closes.items():
-            measured[series("landline_closes_total", code=close)] = count
-        return measured
+        asked = self._permissions.measure() if self._permissions is not None else NOTHING_ASKED
+        return {**measured, **asked}
 
     async def drain(self) -> None:
         """Answer what is in flight, then close every connection with a time to come back."""
         self._delivery.drain()
+        self._ask_nobody()
         self._happened()
-        await self._until(self._delivery.is_drained, DRAIN_SECONDS)
+        await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
+        await self._until(lambda: not len(self.posts), ANSWERED_SECONDS)  # answers are on their way
+        self.posts.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
+        self.lobby.close_all(CloseCode.RESTARTING, f"retry_after_ms={FIRST_RETRY_MS}")
         self._happened()
-        await self._until(lambda: not self._connections, FAREWELL_SECONDS)
+        await self._until(lambda: not self._connections and not len(self.lobby), FAREWELL_SECONDS)
         for connection in list(self._connections.values()):
             connection.abort()
 
@@ -184,19 +201,29 @@ class Hub:
 
     @property
     def connection_count(self) -> int:
-        """Return how many connections are open."""
-        return len(self._connections)
+        """Return how many connections are open, those that have not signed in yet included."""
+        return len(self._connections) + len(self.lobby)
 
     def opened(self, connection: Connection) -> None:
         """A connection is open."""
         self._connections[connection.session] = connection
-        self._delivery.connect(connection.session, connection.user, auto_ack=connection.auto_ack)
+        if self.revocations.is_refused(connection.user):
+            # It became known while this one was being let in.
+            connection.close(CloseCode.FORBIDDEN, CloseCode.FORBIDDEN.means)
+            return
+        principal = connection.principal
+        assert principal is not None, "it is known whose it is"
+        self._delivery.connect(
+            connection.session,
+            principal.user,
+            auto_ack=connection.auto_ack,
+            is_limited=not principal.is_service,
+        )
         self._happened()
 
     def closed(self, connection: Connection, code: int) -> None:
         """A connection is gone; `code` is that of the first close frame, 1006 if there was none."""
-        label = close_code_label(code)
-        self._meters.closes[label] = self._meters.closes.get(label, 0) + 1
+        self._meters.closed(code)
         self._connections.pop(connection.session, None)
         self._delivery.disconnect(connection.session)
         self._replay.forget(connection.session)
@@ -204,7 +231,10 @@ class Hub:
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
         """A good frame has arrived."""
-        self._delivery.receive(connection.session, frame)
+        if self._held is not None and isinstance(frame, Send):
+            self._held.take(connection, frame)
+        else:
+            self._delivery.receive(connection.session, frame)
         self._happened()
 
     def received_bad(self, connection: Connection, bad: BadFrame) -> None:
@@ -217,10 +247,19 @@ class Hub:
         self._delivery.writable(connection.session, is_writable)
         self._happened()
 
+    def reading(self, connection: Connection, is_read: bool) -> None:
+        """Its socket is read from now on, or is not, for whatever reason."""
+        if self._delivery.has_others:
+            self._delivery.reading(connection.session, is_read)
+
     def left_unread(self, connection: Connection, since: float) -> None:
         """What a connection has said until now may have waited since then."""
         if self._delivery.has_others:
             self._delivery.left_unread(connection.session, since)
+
+    def _ask_nobody(self) -> None:
+        if self._permissions is not None:
+            self._permissions.end()
 
     # Carrying out ----------------------------------------------------------------------------
 
@@ -254,6 +293,8 @@ class Hub:
                 connection.transmit(decision.frame)
                 if connection.auto_ack:
                     written.append(connection)
+            else:
+                self.posts.answer(decision.session, decision.frame)
             return
         # Patterns without fields: those with fields take several times as long.
         match decision:
@@ -300,6 +341,10 @@ class Hub:
         if not self._fatal.done():
             self._fatal.set_exception(error)
 
+    def _close_sessions(self, user: str) -> int:
+        self._happened()
+        return self._delivery.close_user(user, CloseCode.FORBIDDEN, CloseCode.FORBIDDEN.means)
+
     def _check_written(self, connection: Connection) -> None:
         if connection.is_flushed():
             self._delivery.written(connection.session)
@@ -325,6 +370,9 @@ class Hub:
             self._delivery.tick()
             self._membership.forget_gone(len(self._connections))
             self._replay.forget_gone(len(self._connections))
+            self._doors.forget_idle(now)
+            if self._permissions is not None:
+                self._permissions.forget_old()
             for connection in list(self._connections.values()):
                 connection.beat(now)
                 if connection.auto_ack:
@@ -340,9 +388,9 @@ class Hub:
 def _order(connection: Connection, decision: PauseReading | ResumeReading | Close) -> None:
     match decision:
         case PauseReading():
-            connection.pause_reading()
+            connection.pause(Pause.FLIGHTS)
         case ResumeReading():
-            connection.resume_reading()
+            connection.resume(Pause.FLIGHTS)
         case Close():
             connection.close(decision.code, decision.reason)
         case _:

@@ -3,40 +3,62 @@
 import asyncio
 import re
 import socket
-from collections.abc import Callable, Collection
+import ssl
+from collections.abc import Callable, Coroutine, Sequence
+from contextlib import suppress
 from http import HTTPStatus
+from math import ceil
 from typing import Any, Final
 from urllib.parse import parse_qs
 
-from picows import (
-    WSAutoPingStrategy,
-    WSUpgradeRequest,
-    WSUpgradeResponse,
-    WSUpgradeResponseWithListener,
-)
-from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
+from starlette.requests import Request as Asked
 
-from landline.api.http import METHODS, Http, HttpResponse, RequestRefused, method_refused
-from landline.config.hosts import is_loopback
+from landline.api.application import application
+from landline.api.http import INTERFACE, METHODS, Http, RequestRefused, method_refused
+from landline.auth.principal import Principal
+from landline.gateway.acceptor import PlainServer
+from landline.gateway.addresses import Caller, TrustedProxies
+from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
-from landline.gateway.http_connection import HANDSHAKE_SECONDS, HttpConnection
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper, Shown, check_expiry, claimed_name
+from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
+from landline.gateway.lobby import FULL_RETRY_MS
+from landline.gateway.origins import Origins, check_site
+from landline.gateway.reception import ForTheApplication, Peer
+from landline.gateway.request_facts import facts_of, shown_peer
+from landline.gateway.tls import TlsServer
+from landline.gateway.upgrade import Upgrade, UpgradeAsked
+from landline.model import OpenSession, Revocation
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
-from landline.protocol.identity import BadName, check_user_name
-from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
+from landline.ports import Clock
+from landline.protocol.client_frames import Send
+from landline.protocol.codes import CloseCode
+from landline.protocol.limits import SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
-READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those that send more
-# One read. Its frames may have to wait for their turn, so this bounds what waits; and a buffer that
-# never fills is not doubled for a client that sends fast.
-SOCKET_READ_BYTES = 8 * 1024
 BACKLOG = 1024
+# Where a service says whose sessions end (see `api.application`).
+USERS: Final = "/v1/users/"
 
-# As browsers send it: lower case (RFC 6454, section 6.2). A host without its port: what is asked.
-_ORIGIN: Final = re.compile(r"(https?)://([a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{1,5}))?")
-_AUTHORITY: Final = re.compile(r"([a-z0-9._~-]+|\[[0-9a-f:.]+\])(?::([0-9]{0,5}))?")
+_CROWDED: Final = "this address has too many connections that have not signed in yet"
+_FULL: Final = "this server has as many connections as it may have files"
+# Refusals of whoever may only try: too many of them, and nobody of that address is heard.
+_STRANGERS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
+# What says who sends a request, and from where.
+_WHO: Final = (
+    "authorization",
+    "host",
+    "origin",
+    "sec-fetch-site",
+    "username",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+)
+_UNKNOWN: Final = ("unknown", 0)
 _KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 log = get_logger(__name__)
 
@@ -53,29 +75,49 @@ class Listener:
         http: Http,
         *,
         new_id: Callable[[], str],
-        allowed_origins: Collection[str],
+        gate: Gatekeeper,
+        doors: Doors,
+        proxies: TrustedProxies,
+        origins: Origins,
+        clock: Clock,
         max_connections: int,
-        is_local: bool,
+        max_sockets: int = 0,
+        frame_rate: float = 0.0,
     ) -> None:
-        """`is_local`: it is for this machine alone, so no name but loopback's can mean it."""
-        self._http = http
+        """`max_connections`: how many WebSockets; `max_sockets`: how many with those that are none
+        yet, 0 for any. `frame_rate`: how many frames a second a session may send, 0 for any.
+        """
+        self.runner = Runner(application(http, self, self._note))
         self._new_id = new_id
-        self._allowed_origins = frozenset(allowed_origins)
+        self._gate = gate
+        self._doors = doors
+        self._proxies = proxies
+        self._origins = origins
+        self._clock = clock
         self._max_connections = max_connections
-        self._is_local = is_local
+        self._max_sockets = max_sockets
+        self._frame_rate = frame_rate
+        self._has_tls = False
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: asyncio.Server | None = None
-        self._http_connections: set[HttpConnection] = set()
+        self._server: PlainServer | TlsServer[HttpConnection] | None = None
+        self._http_connections: dict[HttpConnection, str | None] = {}
         self._refused = 0
+        self._told_until = 0.0
 
-    async def open(self, sock: socket.socket) -> None:
-        """Listen on a bound socket. Raises: OSError."""
+    async def open(
+        self, sock: socket.socket, tls: Callable[[], ssl.SSLContext] | None = None
+    ) -> None:
+        """Listen on a bound socket. `tls`: what a new connection is encrypted with; None: nothing.
+
+        Raises: OSError.
+        """
         sock.listen(BACKLOG)  # uvloop would keep to itself that it could not
-        loop = asyncio.get_running_loop()
-        self._server = await loop.create_server(
-            lambda: HttpConnection(self), sock=sock, backlog=BACKLOG
-        )
+        if tls is not None:
+            self._has_tls = True
+            self._server = TlsServer(sock, tls, self._comes, self.went, self.refused)
+            return
+        self._server = PlainServer(sock, lambda: HttpConnection(self))
 
     def admit(self, hub: Hub) -> None:
         """Make upgrades from now on; the hub has their connections."""
@@ -85,6 +127,13 @@ class Listener:
         """Make no more upgrades; pages are answered still."""
         self._hub = None
         self._why_not = why
+
+    async def finish(self, seconds: float) -> None:
+        """Wait until every request is answered, but no longer than this."""
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while self.runner.request_count:  # noqa: ASYNC110 - at the end, once
+                    await asyncio.sleep(0.01)
 
     def close(self) -> None:
         """Accept no more connections; WebSockets that are open stay."""
@@ -99,167 +148,239 @@ class Listener:
 
     # What a connection asks for -------------------------------------------------------------------
 
-    def came(self, connection: HttpConnection) -> None:
-        """See `Reception`."""
-        self._http_connections.add(connection)
+    def came(self, connection: HttpConnection, peer: Peer) -> bool:
+        """See `Reception`. Of one address a trusted proxy may have any number."""
+        if connection in self._http_connections:
+            return True  # it came before its TLS handshake
+        sockets = len(self._http_connections) + (self._hub.connection_count if self._hub else 0)
+        if self._max_sockets and sockets >= self._max_sockets:
+            return self._turn_away(peer, _FULL)
+        caller = self._proxies.caller(peer[0], ())
+        place = None if caller.is_trusted else caller.place
+        if place is not None and not self._doors.accept(place):
+            return self._turn_away(peer, _CROWDED)
+        self._http_connections[connection] = place
+        return True
+
+    def _comes(self, peer: Peer) -> HttpConnection | None:
+        """Return who has a connection that has yet to be encrypted; None where it is refused."""
+        connection = HttpConnection(self)
+        return connection if self.came(connection, peer) else None
+
+    def _turn_away(self, peer: Peer, reason: str) -> bool:
+        self._refused += 1
+        if self._may_tell():
+            log.warning("connection_refused", peer=shown_peer(peer), reason=reason)
+        return False
+
+    def _may_tell(self) -> bool:
+        """Say whether what is refused without a look has a line: a flood has one a second."""
+        now = self._clock.monotonic()
+        if now < self._told_until:
+            return False
+        self._told_until = now + 1.0
+        return True
 
     def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""
-        self._http_connections.discard(connection)
+        place = self._http_connections.pop(connection, None)
+        if place is not None:
+            self._doors.release(place)
 
     def refused(self) -> None:
         """See `Reception`."""
         self._refused += 1
 
-    def decide(self, request: Request, peer: str) -> "HttpResponse | _Upgrade":
+    def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         """See `Reception`."""
+        caller = self._caller(request, peer)
+        shown = shown_peer(peer)
+        if not caller.is_trusted or caller.address is None or str(caller.address) == peer[0]:
+            return {"peer": shown}
+        return {"peer": str(caller.address), "proxy": shown}
+
+    def decide(
+        self, request: Request, peer: Peer
+    ) -> Upgrade | ForTheApplication | Coroutine[Any, Any, Upgrade]:
+        """See `Reception`."""
+        caller = self._caller(request, peer)
+        # Browsers say with all else whose page asks; and probes call this machine what they like.
+        is_private = request.path == "/metrics" or request.path.startswith(INTERFACE)
+        if is_private and not caller.is_trusted:
+            self._origins.check_host(request.header("host"))
         if request.path not in WEBSOCKET_PATHS:
-            return self._http.answer(request.method, request.path)
+            return ForTheApplication()
         if request.method not in METHODS:
             raise method_refused(request.method)
         key = _upgrade_key(request)
+        self._free_hub()
+        self._knock(caller)
         try:
             query = parse_qs(request.query, keep_blank_values=True, errors="strict")
         except ValueError:  # bytes that are not UTF-8 must not turn into a good name
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "the address is not UTF-8") from None
         origin = request.header("origin")
-        self._check_origin(origin, request.header("host") or "")
-        user = _user_name(request, query)
+        self._origins.check(origin, request.header("host") or "", self._scheme(request, caller))
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
-        connection = Connection(
-            self._free_hub(),
-            user,
-            self._new_id(),
-            auto_ack=ack == ["auto"],
-            peer=peer,
-            origin=origin,
+        shown = Shown(
+            request.headers.get("username", ()),
+            query.get("username", ()),
+            request.headers.get("authorization", ()),
+            caller.is_trusted,
         )
-        return _Upgrade(connection, key, SUBPROTOCOL in request.listed("sec-websocket-protocol"))
+        facts = self.whose(request, peer) | ({"origin": origin} if origin is not None else {})
+        asked = UpgradeAsked(
+            key=key,
+            has_subprotocol=SUBPROTOCOL in request.listed("sec-websocket-protocol"),
+            auto_ack=ack == ["auto"],
+            place=caller.place,
+            claimed=claimed_name(shown),
+            facts=facts,
+        )
+        claimed = self._gate.claimed(shown)
+        if isinstance(claimed, str):
+            return self._admit_with(claimed, asked)
+        return self._admit(claimed, asked)
 
-    def _free_hub(self) -> Hub:
-        """Return the hub, when it takes one more. Raises: RequestRefused."""
+    async def _admit_with(self, token: str, asked: UpgradeAsked) -> Upgrade:
+        return self._admit(await self._gate.check(token, asked.claimed), asked)
+
+    def _admit(self, principal: Principal | None, asked: UpgradeAsked) -> Upgrade:
+        """Make a connection. Raises: RequestRefused, where there are too many."""
+        hub = self._free_hub()
+        if principal is not None:
+            _check_revoked(hub, principal)
+        if not self._doors.enter(asked.place):
+            raise _too_many("this address has too many connections", FULL_RETRY_MS / 1000)
+        is_limited = principal is not None and not principal.is_service
+        if principal is not None and is_limited and not self._doors.sign_in(principal.user):
+            self._doors.leave(asked.place)
+            raise _too_many("this user has too many connections", FULL_RETRY_MS / 1000)
+        connection = Connection(
+            hub,
+            principal,
+            self._new_id(),
+            auto_ack=asked.auto_ack,
+            facts=asked.facts,
+            place=asked.place,
+            claimed=asked.claimed,
+            frame_rate=self._frame_rate,
+        )
+        return Upgrade(connection, hub, asked)
+
+    # What the application asks for (`Backend`) ----------------------------------------------------
+
+    async def identify(self, request: Asked) -> Principal:
+        """See `Backend`."""
+        asked = _as_read(request)
+        caller = self._caller(asked, request.client or _UNKNOWN)
+        now = self._clock.monotonic()
+        if wait_seconds := self._doors.seconds_until_heard(caller.place, now):
+            raise _too_many("too many requests of this address were refused", wait_seconds)
+        try:
+            return await self._identify(asked, caller)
+        except RequestRefused as refused:
+            if refused.status in _STRANGERS:
+                self._doors.was_stranger(caller.place, self._clock.monotonic())
+            raise
+
+    async def _identify(self, asked: Request, caller: Caller) -> Principal:
+        origin = asked.header("origin")
+        self._origins.check(origin, asked.header("host") or "", self._scheme(asked, caller))
+        # With `proxy` a browser's cookies may be what signs its user in.
+        if self._gate.auth == "proxy" and origin is None:
+            check_site(asked.header("sec-fetch-site"))
+        shown = Shown(
+            asked.headers.get("username", ()),
+            (),
+            asked.headers.get("authorization", ()),
+            caller.is_trusted,
+        )
+        principal = await self._gate.identify(shown)
+        # A service may always come back for what it has said itself of users, so of its own name.
+        is_spared = principal.is_service and asked.path.startswith(USERS)
+        if self._hub is not None and not is_spared:
+            _check_revoked(self._hub, principal)
+        return principal
+
+    async def sessions_of(self, user: str) -> Sequence[OpenSession]:
+        """See `Backend`."""
+        return await self._served_by().sessions.of(user)
+
+    async def revoke(self, user: str, until_ms: int | None, by: str) -> Revocation:
+        """See `Backend`."""
+        return await self._served_by().revocations.revoke(user, until_ms, by)
+
+    async def post(self, principal: Principal, sender: str, send: Send) -> bytes:
+        """See `Backend`."""
+        hub = self._served_by()
+
+        def check() -> None:
+            check_expiry(principal, self._clock.wall_ms())
+            _check_revoked(hub, principal)
+
+        return await hub.posts.post(sender, send, is_service=principal.is_service, check=check)
+
+    def _served_by(self) -> Hub:
+        """Return the hub. Raises: RequestRefused, where there is none, or none for clients."""
         if not self._max_connections:
             raise _unavailable(
                 "this server only applies the log; connect to one with the role gateway"
             )
         if self._hub is None:
             raise _unavailable(self._why_not)
-        if self._hub.connection_count >= self._max_connections:
-            raise _unavailable("too many connections; try again later")
         return self._hub
 
-    def _check_origin(self, origin: str | None, host: str) -> None:
-        """Refuse other sites' pages: a browser says whose page it is that connects."""
-        if origin is None or origin in self._allowed_origins:
+    def _note(self, request: Asked, refused: RequestRefused) -> None:
+        """The application has refused a request."""
+        self._refused += 1
+        if refused.status == HTTPStatus.TOO_MANY_REQUESTS and not self._may_tell():
             return
-        if self._is_local and not is_loopback(_host(host)):
-            # A page whose name was pointed at this machine (DNS rebinding) is of its own origin.
-            raise RequestRefused(
-                HTTPStatus.FORBIDDEN,
-                "open the page as 127.0.0.1 or localhost, or set allowed-origins",
-            )
-        if not _is_same_origin(origin, host) or self._allowed_origins:
-            raise RequestRefused(
-                HTTPStatus.FORBIDDEN, "this origin may not connect; see allowed-origins"
-            )
-
-
-class _Upgrade:
-    """A request that becomes a WebSocket."""
-
-    def __init__(self, connection: Connection, key: str, has_subprotocol: bool) -> None:
-        self._connection = connection
-        self._key = key
-        self._has_subprotocol = has_subprotocol
-
-    def take_over(self, transport: asyncio.Transport, early: bytes) -> None:
-        """See `Admission`. picows gets a request that we have written: it never sees another."""
-        headers = {"Sec-WebSocket-Protocol": SUBPROTOCOL} if self._has_subprotocol else {}
-        response = WSUpgradeResponse.create_101_response(headers)
-        protocol = _Protocol(
-            lambda _request: WSUpgradeResponseWithListener(response, self._connection)
-        )
-        protocol.connection_made(transport)
-        transport.set_protocol(protocol)
-        request = (
-            "GET / HTTP/1.1\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            f"Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {self._key}\r\n\r\n"
-        )
-        waiting = memoryview(request.encode("ascii") + early)
-        while waiting and not transport.is_closing():
-            room = protocol.get_buffer(-1)
-            size = min(len(room), len(waiting))
-            room[:size] = waiting[:size]
-            protocol.buffer_updated(size)
-            waiting = waiting[size:]
-
-
-class _Protocol(WSProtocol):  # type: ignore[misc]
-    """picows' protocol, deaf once the goodbye is said, and in small bites.
-
-    After a frame that is too large picows would go on buffering it until the socket is closed.
-    """
-
-    def __init__(self, answer: Callable[[WSUpgradeRequest], Any]) -> None:
-        self._connection: Connection | None = None
-        self._room_bytes = 0
-
-        def answer_and_note(request: WSUpgradeRequest) -> WSUpgradeResponseWithListener:
-            response: WSUpgradeResponseWithListener = answer(request)
-            self._connection = response.listener
-            return response
-
-        super().__init__(
-            None,  # host and port: a client's
-            None,  # path: a client's
-            False,  # is_client_side
-            answer_and_note,
-            _PICOWS_LOG,
-            True,  # disconnect_on_exception
-            HANDSHAKE_SECONDS,
-            False,  # enable_auto_ping: the hub beats for all connections
-            1,
-            1,
-            WSAutoPingStrategy.PING_WHEN_IDLE,
-            False,  # enable_auto_pong: the connection answers, when the frame is sound
-            FRAME_BYTES,
-            None,  # extra_headers: a client's
-            READ_BUFFER_BYTES,
+        log.info(
+            "request_refused",
+            status=int(refused.status),
+            reason=refused.reason,
+            **self.whose(_as_read(request), request.client or _UNKNOWN),
+            **facts_of(request),
         )
 
-    def get_buffer(self, sizehint: int) -> memoryview:
-        """Return where the next bytes go."""
-        room: memoryview = super().get_buffer(sizehint)[:SOCKET_READ_BYTES]
-        self._room_bytes = len(room)
-        return room
+    # Inside ----------------------------------------------------------------------------------
 
-    def buffer_updated(self, nbytes: int) -> None:
-        """Bytes have arrived. Without the call below the next ones overwrite them."""
-        connection = self._connection
-        if connection is None or connection.is_listening():
-            super().buffer_updated(nbytes)
-        if connection is not None:
-            connection.was_read(is_empty=nbytes < self._room_bytes)
+    def _caller(self, request: Request, peer: Peer) -> Caller:
+        return self._proxies.caller(peer[0], request.listed("x-forwarded-for"))
 
+    def _scheme(self, request: Request, caller: Caller) -> str | None:
+        """Return how the client has asked, where that is known for sure: a proxy that is not
+        declared may have ended TLS.
+        """
+        if not caller.is_trusted:
+            return "https" if self._has_tls else None
+        given = request.listed("x-forwarded-proto")[-1:]
+        return given[0].lower() if given and given[0].lower() in ("http", "https") else None
 
-class _PicowsLog:
-    """What picows may say: only its defects are news, everything else has lines of our own."""
+    def _knock(self, caller: Caller) -> None:
+        wait_seconds = self._doors.knock(caller.place, self._clock.monotonic())
+        if wait_seconds:
+            raise _too_many("this address connects too often", wait_seconds)
 
-    def isEnabledFor(self, _level: int) -> bool:  # noqa: N802 - the name picows calls
-        return False
-
-    def log(self, *_args: Any, **_kwargs: Any) -> None:
-        pass
-
-    debug = info = warning = error = log
-
-    def exception(self, message: str, *_args: Any, **_kwargs: Any) -> None:
-        log.error("connection_failed", detail=message, exc_info=True)  # noqa: LOG014 - in one
+    def _free_hub(self) -> Hub:
+        """Return the hub, when it takes one more. Raises: RequestRefused."""
+        hub = self._served_by()
+        if hub.connection_count >= self._max_connections:
+            raise _unavailable("too many connections; try again later")
+        return hub
 
 
-_PICOWS_LOG = _PicowsLog()
+def _as_read(request: Asked) -> Request:
+    """Return what the application was asked, as its head was read: what says who asks."""
+    headers = {
+        name: [value.encode("latin-1").decode(errors="surrogateescape") for value in values]
+        for name in _WHO
+        if (values := request.headers.getlist(name))
+    }
+    return Request(request.method, request.url.path, "", "1.1", headers)
 
 
 def _upgrade_key(request: Request) -> str:
@@ -292,39 +413,16 @@ def _upgrade_required(reason: str) -> RequestRefused:
     return RequestRefused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
 
 
+def _check_revoked(hub: Hub, principal: Principal) -> None:
+    """Raises: RequestRefused, where an administrator has said so."""
+    if hub.revocations.is_refused(principal.user):
+        raise RequestRefused(HTTPStatus.FORBIDDEN, CloseCode.FORBIDDEN.means, is_passing=True)
+
+
 def _unavailable(reason: str) -> RequestRefused:
     return RequestRefused(HTTPStatus.SERVICE_UNAVAILABLE, reason, {"Retry-After": "1"})
 
 
-def _host(authority: str) -> str:
-    """Return the host of `host:port`."""
-    match = _AUTHORITY.fullmatch(authority.lower())
-    return match[1].removeprefix("[").removesuffix("]") if match else ""
-
-
-def _is_same_origin(origin: str, authority: str) -> bool:
-    """Say whether a page of `origin` came from where the request went.
-
-    A proxy may add the port to `Host` that a browser leaves out, or the other way round.
-    """
-    page, here = _ORIGIN.fullmatch(origin), _AUTHORITY.fullmatch(authority.lower())
-    if page is None or here is None:
-        return False
-    scheme, host, port = page.groups()
-    default = {"http": 80, "https": 443}[scheme]
-    return (host, int(port or default)) == (here[1], int(here[2] or default))
-
-
-def _user_name(request: Request, query: dict[str, list[str]]) -> str:
-    given = [*request.headers.get("username", ()), *query.get("username", ())]
-    if not given:
-        raise RequestRefused(
-            HTTPStatus.UNAUTHORIZED,
-            "no user name: give it as the header or the query parameter username",
-        )
-    if len(set(given)) > 1:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "two different values of username are given")
-    try:
-        return check_user_name(given[0])
-    except BadName as error:
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, str(error)) from None
+def _too_many(reason: str, wait_seconds: float) -> RequestRefused:
+    headers = {"Retry-After": str(max(1, ceil(wait_seconds)))}
+    return RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, f"{reason}; try again later", headers)

@@ -1,6 +1,7 @@
-"""Hints to and from other servers: who has a message, or has acknowledged one.
+"""Hints to and from other servers: who has a message, has acknowledged one, or is to leave.
 
-A hint that is lost costs latency: the sweep of the other server delivers.
+A hint that is lost costs latency: the sweep of the other server delivers, and its poll ends
+sessions.
 """
 
 import asyncio
@@ -12,6 +13,7 @@ from landline.delivery import Delivery
 from landline.delivery.decisions import RouteMessage, RouteStatus
 from landline.errors import Unavailable
 from landline.gateway.batcher import Batcher
+from landline.model import Revocation
 from landline.ports import Directory, RoutingBus
 from landline.protocol.hints import decode_hint, encode_message_hint, encode_status_hint
 
@@ -41,12 +43,14 @@ class Routing:
         bus: RoutingBus,
         delivery: Delivery,
         happened: Callable[[], None],
+        revoked: Callable[[Revocation], None],
     ) -> None:
-        """`happened` is told after a hint was heard."""
+        """`happened` is told after a hint was heard; `revoked` hears those that it is about."""
         self._directory = directory
         self._bus = bus
         self._delivery = delivery
         self._happened = happened
+        self._revoked = revoked
         self._queue = Batcher(self._route, ROUTED_TOGETHER)
         self._waiting_bytes = 0
         self.failures = 0
@@ -99,7 +103,9 @@ class Routing:
 
     def _heard(self, value: bytes) -> None:
         hint = decode_hint(value)
-        if hint is not None:
+        if isinstance(hint, Revocation):
+            self._revoked(hint)
+        elif hint is not None:
             self._delivery.routed(hint)
             self._happened()
 

@@ -119,6 +119,23 @@ METRICS: Final = (
         "Hints given up because too many waited for the directory; the sweep delivers.",
     ),
     Declaration(
+        "landline_authorize_asked_total",
+        "counter",
+        "Times the product was asked whether a user may write to another.",
+    ),
+    Declaration("landline_authorize_allowed_total", "counter", "Times it said yes."),
+    Declaration("landline_authorize_refused_total", "counter", "Times it said no."),
+    Declaration(
+        "landline_authorize_failed_total",
+        "counter",
+        "Times there was no answer, or nobody was asked because there had been none.",
+    ),
+    Declaration(
+        "landline_revocations_total",
+        "counter",
+        "Times this server learned that all sessions of a user are to end.",
+    ),
+    Declaration(
         "landline_usable",
         "gauge",
         "Whether log, store and routing can be used: what /readyz says.",

@@ -7,7 +7,7 @@ same functions (`landline.protocol.records`).
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import isfinite
 from typing import Any
 
@@ -38,6 +38,8 @@ _FIELDS: Mapping[str, type] = {
     "ref": str,
     "retry": bool,
     "ids": list,
+    "token": str,
+    "sender": str,
 }
 
 
@@ -64,6 +66,14 @@ class Ping:
 
 
 ClientFrame = Send | Ack | Ping
+
+
+@dataclass(frozen=True, slots=True)
+class Auth:
+    """A token that says who this is. No session needs to know it."""
+
+    token: str = field(repr=False)
+
 
 _TOO_MUCH = f"a frame must not hold more than {UNKNOWN_BYTES} bytes beside the protocol's fields"
 _TOO_MANY_IDS = f"ids must be a list of at most {ACK_IDS} message ids"
@@ -95,33 +105,46 @@ class _NotStrict(ValueError):
         self.frame = frame
 
 
-def decode(text: str) -> ClientFrame:
+def decode(text: str) -> ClientFrame | Auth:
     """Return the client's frame.
 
     Raises: BadFrame, with the outcome and `ref` of the send as far as they can be made out.
     """
-    try:
-        frame = _parse(text)
-    except _NotStrict as error:
-        frame = _salvage(text) if error.frame is None else error.frame
-        raise BadFrame(ErrorCode.BAD_FRAME, str(error), *_concerned(frame)) from None
+    frame = read_object(text)
     kind = frame.get("type", "send" if "to" in frame and "content" in frame else None)
     if kind == "send":
-        return _send(frame)
+        return read_send(frame)
     if kind == "ack":
         return _ack(frame)
     if kind == "ping":
         return Ping()
+    if kind == "auth":
+        return _auth(frame)
     if "type" in frame and isinstance(kind, str):
-        raise BadFrame(ErrorCode.UNKNOWN_TYPE, "unknown frame type; known are send, ack and ping")
+        raise BadFrame(
+            ErrorCode.UNKNOWN_TYPE, "unknown frame type; known are send, ack, ping and auth"
+        )
     raise BadFrame(
         ErrorCode.BAD_FRAME,
-        "a frame needs a type (send, ack or ping), or to and content for a send",
+        "a frame needs a type (send, ack, ping or auth), or to and content for a send",
         *_concerned(frame),
     )
 
 
-def _send(frame: Mapping[str, Any]) -> Send:
+def read_object(text: str) -> Mapping[str, Any]:
+    """Return a frame's fields, or those of a request's body, which are held to the same rules.
+
+    Raises: BadFrame, with the outcome and `ref` of the send as far as they can be made out.
+    """
+    try:
+        return _parse(text)
+    except _NotStrict as error:
+        frame = _salvage(text) if error.frame is None else error.frame
+        raise BadFrame(ErrorCode.BAD_FRAME, str(error), *_concerned(frame)) from None
+
+
+def read_send(frame: Mapping[str, Any]) -> Send:
+    """Return the send that these fields are. Raises: BadFrame."""
     ref = frame.get("ref")
     to = frame.get("to")
     content = frame.get("content")
@@ -160,6 +183,13 @@ def _ack(frame: Mapping[str, Any]) -> Ack:
     if not all(map(is_message_id, ids)):
         raise BadFrame(ErrorCode.BAD_FRAME, "ids must hold message ids: lower-case UUIDs")
     return Ack(tuple(ids))
+
+
+def _auth(frame: Mapping[str, Any]) -> Auth:
+    token = frame.get("token")
+    if not isinstance(token, str):
+        raise BadFrame(ErrorCode.BAD_FRAME, "token must be a string")
+    return Auth(token)
 
 
 def _parse(text: str) -> Mapping[str, Any]:

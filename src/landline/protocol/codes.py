@@ -11,8 +11,8 @@ FINAL_REFUSAL = ("Landline-Refused", "final")
 FINAL_STATUSES = frozenset({400, 401, 403})
 
 
-# The protocol has these codes and this version sends none of them: clients that know them are ready
-# for a version that does.
+# The protocol has this code and this version does not send it: clients that know it are ready for a
+# version that does.
 _RESERVED = "(reserved: this version does not send it)"
 _AGAIN_UNTIL_FIXED = "with backoff; it happens again until the client is fixed"
 
@@ -56,8 +56,13 @@ class ErrorCode(StrEnum):
     )
     TOO_FAST = (
         "too_fast",
-        f"refused before the log {_RESERVED}",
-        "send again, slower",
+        "more than a user may send ([limits](#limits)); refused before the log",
+        "send again after `retry_after_ms`",
+    )
+    FORBIDDEN = (
+        "forbidden",
+        "this user may not do that, or a fresh token is not taken; a send is not in the log",
+        "do not repeat; with `unknown` see [sending](#sending-without-losing)",
     )
 
 
@@ -103,6 +108,15 @@ class CloseCode(IntEnum):
         "the server restarts; the reason says `retry_after_ms=N`",
         "yes, after N ms",
     )
-    OVERLOADED = 1013, f"overloaded {_RESERVED}", "yes, after some seconds"
-    NOT_AUTHENTICATED = 4401, f"not authenticated {_RESERVED}", "with a valid token"
+    OVERLOADED = (
+        1013,
+        "more connections than a user may have, or tokens cannot be checked now",
+        "yes, after some seconds, or the `retry_after_ms=N` of the reason",
+    )
+    NOT_AUTHENTICATED = (
+        4401,
+        "no token in time, one that is not taken, or one that has expired",
+        "with a fresh token ([signing in](#signing-in))",
+    )
+    FORBIDDEN = 4403, "closed by an administrator", "no, unless a person says so"
     NO_PROGRESS = 4408, "no acknowledgement, or no bytes read, in time", "yes; acknowledge faster"

@@ -1,4 +1,5 @@
-"""Hints from server to server (CHAT-ROUTING): a message to push, a status to tell.
+"""Hints from server to server (CHAT-ROUTING): a message to push, a status to tell, a user whose
+sessions are to end.
 
 Losing, repeating or reordering them costs latency and nothing else, so a hint that cannot be
 read is dropped.
@@ -10,7 +11,7 @@ from typing import Any, TypeGuard
 
 import orjson
 
-from landline.model import Message, Position
+from landline.model import Message, Position, Revocation
 from landline.protocol.times import is_time
 
 HINT_VERSION = 1
@@ -58,7 +59,20 @@ def encode_status_hint(hint: StatusHint) -> bytes:
     )
 
 
-def decode_hint(value: bytes) -> Message | StatusHint | None:
+def encode_revocation_hint(revocation: Revocation) -> bytes:
+    """Return a hint to end the sessions of a user. Servers that do not know it drop it."""
+    return orjson.dumps(
+        {
+            "v": HINT_VERSION,
+            "kind": "revoked",
+            "user": revocation.user,
+            "revoked_at": revocation.revoked_at,
+            "until_ms": revocation.until_ms,
+        }
+    )
+
+
+def decode_hint(value: bytes) -> Message | StatusHint | Revocation | None:
     """Return the hint, or None when it cannot be read: not every field is what it should be."""
     try:
         hint = orjson.loads(value)
@@ -70,6 +84,8 @@ def decode_hint(value: bytes) -> Message | StatusHint | None:
         return _status(hint)
     if hint.get("kind") == "message":
         return _message(hint)
+    if hint.get("kind") == "revoked":
+        return _revocation(hint)
     return None
 
 
@@ -97,6 +113,16 @@ def _message(hint: Mapping[str, Any]) -> Message | None:
     return Message(
         id, conversation, sender, tuple(recipients), content, Position(partition, offset), time_ms
     )
+
+
+def _revocation(hint: Mapping[str, Any]) -> Revocation | None:
+    user, revoked_at = hint.get("user"), hint.get("revoked_at")
+    until_ms = hint.get("until_ms", -1)
+    if not isinstance(user, str) or type(revoked_at) is not int:
+        return None
+    if until_ms is None or (type(until_ms) is int and is_time(until_ms)):
+        return Revocation(user, revoked_at, until_ms)
+    return None
 
 
 def _are_texts(values: object) -> TypeGuard[list[str]]:

@@ -75,8 +75,18 @@ def status(*, ids: Sequence[str], user: str, time: str) -> bytes:
     )
 
 
+def authenticated(expires_ms: int) -> bytes:
+    """Return the answer to a fresh token in a session: it is good until then."""
+    return orjson.dumps({"type": "authenticated", "expires": rfc3339(expires_ms)})
+
+
 def error(
-    code: ErrorCode, message: str, *, outcome: Outcome | None = None, ref: str | None = None
+    code: ErrorCode,
+    message: str,
+    *,
+    outcome: Outcome | None = None,
+    ref: str | None = None,
+    retry_after_ms: int | None = None,
 ) -> bytes:
     """Return an error frame."""
     frame: dict[str, Any] = {"type": "error", "code": code, "message": message}
@@ -84,4 +94,6 @@ def error(
         frame["outcome"] = outcome
     if ref is not None:
         frame["ref"] = ref
+    if retry_after_ms is not None:
+        frame["retry_after_ms"] = retry_after_ms
     return orjson.dumps(frame)

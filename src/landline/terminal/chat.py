@@ -16,6 +16,7 @@ from landline.client import (
     Disconnected,
     Event,
     MessageRejected,
+    MessageUncertain,
     OutboxInUse,
     Rejected,
     connect,
@@ -27,6 +28,7 @@ from landline.terminal.left import REASON_CHARACTERS, Left, beginning
 from landline.terminal.lines import Input, Line
 from landline.terminal.screen import Screen, harmless, time_of_day
 from landline.terminal.signals import ended_by_signals
+from landline.terminal.token_file import TokenFile
 
 # How long it goes on without any answer: after the end of the input, and if there is no room for
 # the next line of a pipe.
@@ -50,7 +52,14 @@ type a line and press Enter to send it
 {0.refused} not sent"""
 
 
-async def run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
+async def run_chat(
+    url: str,
+    username: str,
+    to: str | None,
+    outbox: Path | None,
+    *,
+    token: TokenFile | None = None,
+) -> int:
     """Chat until the input ends.
 
     Returns the exit code: 0 if everything was accepted, 1 if not, and 128 plus its number if a
@@ -58,14 +67,16 @@ async def run_chat(url: str, username: str, to: str | None, outbox: Path | None)
     """
     with ended_by_signals() as ended_by:
         try:
-            return await _run_chat(url, username, to, outbox)
+            return await _run_chat(url, username, to, outbox, token)
         except asyncio.CancelledError:
             if not ended_by:
                 raise
             return 128 + ended_by[0]
 
 
-async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None) -> int:
+async def _run_chat(
+    url: str, username: str, to: str | None, outbox: Path | None, token: TokenFile | None
+) -> int:
     terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr)
     loop = asyncio.get_running_loop()
     until = loop.time() + (0.0 if terminal.is_for_people else OUTBOX_SECONDS)
@@ -73,7 +84,7 @@ async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None
     try:
         while True:
             try:
-                return await _chat_once(url, username, outbox, terminal)
+                return await _chat_once(url, username, outbox, token, terminal)
             except OutboxInUse as error:
                 is_first = problem is None
                 problem = (
@@ -92,7 +103,13 @@ async def _run_chat(url: str, username: str, to: str | None, outbox: Path | None
         raise
 
 
-async def _chat_once(url: str, username: str, outbox: Path | None, terminal: "Terminal") -> int:
+async def _chat_once(
+    url: str,
+    username: str,
+    outbox: Path | None,
+    token: TokenFile | None,
+    terminal: "Terminal",
+) -> int:
     if outbox is None:
         outbox = default_outbox(url, username)
         note = await asyncio.to_thread(take_over, url, username, outbox)
@@ -101,6 +118,7 @@ async def _chat_once(url: str, username: str, outbox: Path | None, terminal: "Te
     chat = connect(
         url,
         username=username,
+        token=token,
         outbox=outbox,
         connect_timeout=None,  # lines that are typed before there is a server go out later
         on_event=terminal.show_event,
@@ -205,7 +223,8 @@ class Terminal:
                 if len(self._ticks) > REMEMBERED_LINES:
                     del self._ticks[next(iter(self._ticks))]
             case Rejected(to=to, content=content, code=code, reason=reason):
-                why = f"of an earlier time, to {to}: {code}: {reason}"
+                doubt = "" if event.is_certain else " (or sent already)"
+                why = f"of an earlier time, to {to}: {code}: {reason}{doubt}"
                 self._refuse(Line(0, content), why)
                 self._news.set()
             case Delivered(ids=ids):
@@ -294,7 +313,7 @@ class Terminal:
         problem = send.answer.exception()
         if problem is None:
             return True
-        if send.is_kept and not isinstance(problem, MessageRejected):
+        if send.is_kept and not isinstance(problem, MessageRejected | MessageUncertain):
             return False  # the chat has ended; the next one sends it
         self._refuse(line, str(problem))
         return True

@@ -1,14 +1,16 @@
-// The page: asks for a name, then puts chat, list, transcript and composer together.
+// The page: asks who the user is, then puts chat, list, transcript and composer together.
 
-import { Chat, storageTrouble, tellOtherTabs } from "./chat.js";
+import { Chat } from "./chat.js";
 import { Composer } from "./composer.js";
-import { element, fillAvatar, isComposing, setText } from "./dom.js";
-import { countDrafts, Drafts, forgetAllButDrafts, forgetDrafts } from "./drafts.js";
+import { fillAvatar, isComposing, setText } from "./dom.js";
+import { Drafts, forgetAllButDrafts } from "./drafts.js";
 import { askToKeep } from "./keeping.js";
 import { nameProblem, tidyName } from "./names.js";
+import { guard, showConnection, showNotice, showTrouble } from "./notices.js";
+import { AUTH, findSignIn, PastedToken } from "./sign-in.js";
 import { Sidebar } from "./sidebar.js";
-import { Store } from "./store.js";
-import { isBlocked, recall, remember } from "./tab.js";
+import { askForName, askForToken, onNameForm } from "./start.js";
+import { forget, isBlocked, recall, remember } from "./tab.js";
 import { dayKey } from "./times.js";
 import { Transcript } from "./transcript.js";
 
@@ -20,12 +22,16 @@ const TITLE = document.title;
 const DAY_CHECK_MS = 15_000;
 
 const NO_TAB_STORAGE =
-  "This browser does not let this page remember your name. After a reload the page asks again.";
+  "This browser does not let this page remember who you are. After a reload the page asks again.";
 const NOT_KEPT_FOR_GOOD =
   "This browser may delete the messages on this device, unsent ones too, when its disk is full. " +
   "Bookmarking this page helps in some browsers.";
 
+const TOKEN_REFUSED = "The server does not take this token. Paste another one.";
+const SIGN_IN_ENDED = "Your sign-in has ended. Paste a new token; what you have written is kept.";
+
 class Page {
+  #signIn;
   #chat;
   #sidebar;
   #transcript;
@@ -36,11 +42,14 @@ class Page {
   #drawAgain = false;
   #day = dayKey(Date.now());
 
-  constructor(user) {
-    this.#chat = new Chat(user, addressOf, {
+  /** Without a `user` nothing is shown before the server has said who it is. */
+  constructor(user, signIn) {
+    this.#signIn = signIn;
+    this.#chat = new Chat(user, addressOf, signIn, {
       changed: () => this.#draw(),
       userChanged: (change) => this.#becameAnother(change),
-      connectionChanged: showConnection,
+      connectionChanged: (state) => this.#connectionChanged(state),
+      signInEnded: (wasOpen) => this.#askForToken(wasOpen ? SIGN_IN_ENDED : TOKEN_REFUSED),
       trouble: showTrouble,
     });
     this.#sidebar = new Sidebar(user, {
@@ -77,14 +86,40 @@ class Page {
 
   /** Resolves when the page can keep messages. */
   start() {
-    this.#showUser();
-    $("me").hidden = $("connection").hidden = $("desk").hidden = false;
+    $("connection").hidden = false;
+    // Who has a token, or is known to a proxy, is nobody else in another window.
+    $("be-both").hidden = AUTH !== "none";
+    $("leave").hidden = AUTH !== "none" && !(this.#signIn instanceof PastedToken);
     const isReady = this.#chat.start();
+    if (this.#chat.user !== "") this.#enter();
+    return isReady;
+  }
+
+  #enter() {
+    this.#showUser();
+    $("me").hidden = $("desk").hidden = false;
     const partner = tidyName(recall("partner"));
     if (nameProblem(partner) === "") this.open(partner);
     else $("partner").focus();
     this.#draw();
-    return isReady;
+  }
+
+  #connectionChanged(state) {
+    showConnection(state);
+    if (state.phase !== "online" || !$("desk").hidden) return;
+    $("me").hidden = $("desk").hidden = false;
+    if (this.#partner !== null) this.#composer.focus();
+  }
+
+  /** The token ends, or never was good. Whose the next one is, only the server can say. */
+  #askForToken(problem) {
+    forget("token");
+    $("me").hidden = $("desk").hidden = true;
+    askForToken(problem, (token) => {
+      remember("token", token);
+      this.#signIn.text = token;
+      this.#chat.connectNow();
+    });
   }
 
   async open(partner) {
@@ -122,10 +157,11 @@ class Page {
   /** The server has another name for this user than the one that was typed. The server is right. */
   #becameAnother({ before, isFirst }) {
     const { user } = this.#chat;
+    this.#sidebar.me = user;
+    if (before === "") return this.#enter();
     // Before the first session the same person typed here; later it is another user.
     if (isFirst) this.#drafts.carry(before, user);
-    remember("name", user);
-    this.#sidebar.me = user;
+    if (AUTH === "none") remember("name", user);
     this.#showUser();
     showNotice("user", `The server knows you as ${user}.`);
     if (this.#partner === null) {
@@ -202,59 +238,15 @@ class Page {
 function addressOf(user) {
   const url = new URL("ws/chat", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = new URLSearchParams({ username: user });
+  url.search = AUTH === "none" ? new URLSearchParams({ username: user }) : "";
   url.hash = "";
   return url.href;
-}
-
-async function guard(action) {
-  try {
-    await action();
-  } catch (error) {
-    showTrouble(storageTrouble(error));
-  }
-}
-
-function showConnection({ phase, text }) {
-  $("connection").dataset.phase = phase;
-  setText($("connection-text"), text);
-  $("connect-now").hidden = phase !== "offline";
-}
-
-function showTrouble(sentence) {
-  setText($("trouble"), sentence);
-  $("trouble").hidden = sentence === "";
-}
-
-/** Show a notice until the user has seen it. Unlike trouble it does not end by itself. */
-function showNotice(name, sentence) {
-  if (recall(`seen:${name}`) === sentence) return;
-  const seen = element("button", { type: "button", className: "quiet" }, "OK");
-  const notice = element("p", { className: "notice" }, element("span", {}, sentence), seen);
-  notice.dataset.notice = name;
-  seen.addEventListener("click", () => {
-    remember(`seen:${name}`, sentence);
-    notice.remove();
-  });
-  $("notices").querySelector(`[data-notice="${name}"]`)?.remove();
-  $("notices").append(notice);
-}
-
-function onNameForm(form, field, problem, onName) {
-  field.addEventListener("input", () => setText(problem, ""));
-  form.addEventListener("submit", (event) => {
-    event.preventDefault();
-    const name = tidyName(field.value);
-    setText(problem, nameProblem(name));
-    if (nameProblem(name) === "") onName(name);
-    else field.focus();
-  });
 }
 
 /** Take the user and the partner from a link, `?as=alice&to=bob`, into the tab's memory. */
 function takeLink() {
   const query = new URLSearchParams(location.search);
-  if (query.has("as")) {
+  if (AUTH === "none" && query.has("as")) {
     const name = tidyName(query.get("as"));
     if (name !== recall("name")) forgetAllButDrafts(); // the rest belongs to another user
     remember("name", name);
@@ -265,60 +257,33 @@ function takeLink() {
   if (location.search !== "") history.replaceState(history.state, "", location.pathname);
 }
 
-async function begin(user) {
+async function begin(user, signIn) {
   $("start").hidden = true;
   remember("left", "");
-  remember("name", user);
-  await new Page(user).start();
+  if (user !== "") remember("name", user);
+  await new Page(user, signIn).start();
   if (!(await askToKeep())) showNotice("keeping", NOT_KEPT_FOR_GOOD);
 }
 
-/** A user has left. Their messages are still on this device, which may not be their own. */
-async function offerToForget(user) {
-  const store = new Store(user);
-  const drafts = countDrafts(user);
-  const { all, unsent } = await store.count().catch((error) => {
-    if (drafts === 0) throw error;
-    return { all: 0, unsent: 0 }; // drafts are kept elsewhere
-  });
-  if (all + drafts === 0) return;
-  const kept = [counted(all, "message"), counted(drafts, "draft")].filter(Boolean).join(" and ");
-  const whose = `${kept} of ${user} ${all + drafts === 1 ? "is" : "are"} kept on this device.`;
-  const lost = unsent === 0 ? "" : ` Not sent yet: ${unsent.toLocaleString()}. If you forget them, they never will be.`;
-  setText($("kept-text"), whose.charAt(0).toUpperCase() + whose.slice(1) + lost);
-  $("kept").hidden = false;
-  const close = (sentence) => {
-    remember("left", "");
-    setText($("kept-text"), sentence);
-    $("forget").hidden = $("keep").hidden = true;
-  };
-  $("keep").addEventListener("click", () => close("They stay here for the next time."));
-  $("forget").addEventListener("click", () =>
-    guard(async () => {
-      forgetDrafts(user);
-      await store.forget();
-      tellOtherTabs(user);
-      close("They are forgotten on this device.");
-    }),
-  );
+function beginWithToken(token) {
+  remember("token", token);
+  begin("", new PastedToken(token));
 }
 
-function counted(count, what) {
-  if (count === 0) return "";
-  return count === 1 ? `one ${what}` : `${count.toLocaleString()} ${what}s`;
+/** A link with a token was opened in a window that has this page already. */
+function onLink() {
+  if (new URLSearchParams(location.hash.slice(1)).has("token")) {
+    findSignIn();
+    location.reload();
+  }
 }
 
-function askForName(given) {
-  $("start").hidden = false;
-  $("name").value = given;
-  if (given !== "") setText($("name-problem"), nameProblem(given));
-  $("name").focus();
-  if (recall("left") !== "") guard(() => offerToForget(recall("left")));
-  onNameForm($("start-form"), $("name"), $("name-problem"), begin);
-}
-
+const signIn = findSignIn();
 takeLink();
+addEventListener("hashchange", onLink);
 if (isBlocked()) showNotice("tab", NO_TAB_STORAGE);
 const remembered = recall("name");
-if (nameProblem(remembered) === "") begin(remembered);
-else askForName(remembered);
+if (signIn !== null || AUTH === "proxy") begin("", signIn);
+else if (AUTH === "jwt") askForToken("", beginWithToken);
+else if (nameProblem(remembered) === "") begin(remembered, null);
+else askForName(remembered, (name) => begin(name, null));

@@ -4,6 +4,7 @@
 import { Connection } from "./connection.js";
 import { StorageBlocked } from "./database.js";
 import { byteLength, newRef } from "./names.js";
+import { Pause } from "./pause.js";
 import { ourName } from "./place.js";
 import { Store } from "./store.js";
 
@@ -13,9 +14,8 @@ const TICK_MS = 1_000;
 // How often to look for unsent messages that a closed tab left behind.
 const ADOPT_EVERY_MS = 15_000;
 
-// "Busy" and "unknown" concern the server, not one message: all sends wait a moment.
-const PAUSE_FIRST_MS = 500;
-const PAUSE_CAP_MS = 10_000;
+// Nobody can read of a shorter pause.
+const PAUSE_SHOWN_MS = 500;
 
 // The disk is full, and only the user can make room.
 const STORE_AGAIN_MS = 5_000;
@@ -54,8 +54,9 @@ export class Chat {
   #inFlight = new Map();
   #isPumping = false;
   #pumpAgain = false;
-  #pauses = 0;
-  #pausedUntil = 0;
+  // "Busy" and "unknown" concern the server, not one message: all sends wait a moment.
+  #pause = new Pause(() => this.#resume());
+  #isPauseShown = false;
   #lookedAt = 0;
 
   #early = new Map(); // message id -> time of delivery
@@ -66,21 +67,24 @@ export class Chat {
   #refsBefore = [];
 
   /**
-   * `addressOf(user)` is where to connect as `user`. The server decides who the user really is.
+   * `user` is empty as long as nobody but the server can say who it is. `addressOf(user)` is where to
+   * connect. The server decides who the user really is. `signIn`: see sign-in.js.
    *
    * `listener` has `changed()`: what is stored is no longer what the screen shows. It has
    * `userChanged({ before, isFirst })`: the server knows this user by another name. `isFirst` says
-   * that this is the first session of the page. It has `connectionChanged({ phase, text })`, and
-   * `trouble(sentence)`, which is empty when the trouble is over.
+   * that this is the first session of the page. It has `connectionChanged({ phase, text })`,
+   * `signInEnded(wasOpen)` as of `Connection`, and `trouble(sentence)`, which is empty when the
+   * trouble is over.
    */
-  constructor(user, addressOf, listener) {
+  constructor(user, addressOf, signIn, listener) {
     this.#addressOf = addressOf;
     this.#listener = listener;
     this.#be(user);
-    this.#connection = new Connection(addressOf(user), {
+    this.#connection = new Connection(addressOf(user), signIn, {
       opened: (welcome) => this.#opened(welcome),
       received: (frame) => this.#received(frame),
       changed: (state) => listener.connectionChanged(state),
+      signInEnded: (wasOpen) => listener.signInEnded(wasOpen),
     });
   }
 
@@ -158,7 +162,8 @@ export class Chat {
     // Messages come again, answers will be asked for again; a delivery is told only once.
     this.#frames = this.#frames.filter(({ type }) => type === "status");
     this.#inFlight.clear();
-    this.#pausedUntil = 0;
+    this.#pause.end();
+    this.#isPauseShown = false;
     this.#pump();
   }
 
@@ -214,7 +219,7 @@ export class Chat {
     await this.#store.settle(frame, this.#early.get(frame.id));
     this.#early.delete(frame.id);
     this.#inFlight.delete(frame.ref);
-    this.#pauses = 0;
+    this.#pause.relax();
     this.#changed();
     this.#pump();
   }
@@ -228,14 +233,16 @@ export class Chat {
     this.#changed();
   }
 
-  async #refused({ ref, code, outcome, message }) {
+  async #refused({ ref, code, outcome, message, retry_after_ms: askedMs }) {
     if (ref === undefined) return; // not about a send, or about one without a readable ref, which times out
     if (outcome === "rejected" && !TRY_AGAIN_CODES.has(code)) {
       const sentence = REFUSALS[code] ?? `The server refused this message: ${message}`;
       await this.#store.mark(ref, sentence);
       this.#changed();
+    } else if (code === "too_fast" && Number.isFinite(askedMs)) {
+      this.#slowDown(askedMs);
     } else {
-      this.#pause();
+      this.#pause.backOff();
     }
     this.#inFlight.delete(ref);
     this.#pump();
@@ -248,7 +255,7 @@ export class Chat {
     this.#pumpAgain = true;
     if (this.#isPumping) return;
     this.#isPumping = true;
-    while (this.#pumpAgain && this.#connection.isOpen && !this.#isPaused()) {
+    while (this.#pumpAgain && this.#connection.isOpen && !this.#pause.isOn) {
       this.#pumpAgain = false;
       await this.#tryTo(() => this.#sendHeads());
     }
@@ -271,16 +278,20 @@ export class Chat {
     }
   }
 
-  #pause() {
-    const ceiling = Math.min(PAUSE_CAP_MS, PAUSE_FIRST_MS * 2 ** this.#pauses);
-    this.#pauses += 1;
-    const waitMs = ceiling * (0.5 + Math.random() / 2);
-    this.#pausedUntil = performance.now() + waitMs;
-    setTimeout(() => this.#pump(), waitMs + 1);
+  #slowDown(askedMs) {
+    const waitMs = this.#pause.obey(askedMs);
+    if (waitMs < PAUSE_SHOWN_MS) return;
+    this.#isPauseShown = true;
+    const text = `Too fast for the server, sending again in ${Math.ceil(waitMs / 1000)} s`;
+    this.#listener.connectionChanged({ phase: "slow", text });
   }
 
-  #isPaused() {
-    return performance.now() < this.#pausedUntil;
+  #resume() {
+    if (this.#isPauseShown && this.#connection.isOpen && !this.#pause.isOn) {
+      this.#isPauseShown = false;
+      this.#listener.connectionChanged({ phase: "online", text: "Connected" });
+    }
+    this.#pump();
   }
 
   #tick() {

@@ -35,6 +35,7 @@ from landline_verify.history.events import (
     Unknown,
 )
 from landline_verify.history.recorder import digest
+from landline_verify.tokens import headers
 
 # A connection that has not answered a send for so long is given up (docs/protocol.md, rule 4).
 ANSWER_SECONDS = 15.0
@@ -109,6 +110,7 @@ class Connection:
             async with connect(
                 self._address(), compression=None, max_queue=64, open_timeout=HANDSHAKE_SECONDS,
                 close_timeout=2, ping_interval=10, ping_timeout=10, proxy=None,
+                additional_headers=headers(self.user.tokens, self.user.name),
             ) as socket:  # fmt: skip
                 await self._live(socket, seconds)
         except NotLandline as error:

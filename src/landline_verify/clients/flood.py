@@ -4,6 +4,7 @@ Off unless asked for, bounded in time and frames, at loopback alone unless that 
 """
 
 import asyncio
+import os
 import sys
 from contextlib import suppress
 from typing import Final
@@ -21,7 +22,15 @@ MOST_FRAMES: Final = 2_000_000
 _GRACE_SECONDS: Final = flooder.FIRST_SECONDS + 10.0
 
 
-async def flood(kind: str, url: str, user: str, seconds: float, recorder: Recorder) -> None:
+async def flood(
+    kind: str,
+    url: str,
+    user: str,
+    seconds: float,
+    recorder: Recorder,
+    *,
+    token: str | None = None,
+) -> None:
     """Flood a server after a moment of calm; write down when it began and ended, and its size."""
     await asyncio.sleep(CALM_SECONDS)
     name, seconds = f"flood-{kind}", min(seconds, LONGEST_SECONDS)
@@ -35,7 +44,10 @@ async def flood(kind: str, url: str, user: str, seconds: float, recorder: Record
         str(seconds),
         str(MOST_FRAMES),
     ]
-    process = await asyncio.create_subprocess_exec(*program, stdout=asyncio.subprocess.PIPE)
+    shown = {} if token is None else {flooder.TOKEN_VARIABLE: token}
+    process = await asyncio.create_subprocess_exec(
+        *program, stdout=asyncio.subprocess.PIPE, env={**os.environ, **shown}
+    )
     recorder.record(FaultEvent(recorder.now(), name, "start", url))
     assert process.stdout is not None
     count = 0.0

@@ -1,9 +1,10 @@
 """A client that sends as fast as its socket takes it: `python -m landline_verify.clients.flooder`.
 
 Its arguments are `KIND URL USER SECONDS FRAMES`. It prints how many frames were taken, again and
-again.
+again. A token comes in the environment, because everybody can read arguments.
 """
 
+import os
 import socket
 import sys
 import threading
@@ -27,6 +28,7 @@ _CONNECT_SECONDS: Final = 5.0
 # A server that lets nobody in for so long is not flooded.
 FIRST_SECONDS: Final = 30.0
 _AGAIN_SECONDS: Final = 0.1
+TOKEN_VARIABLE: Final = "LANDLINE_VERIFY_TOKEN"  # noqa: S105 - the name of a variable
 
 
 def _text(value: object) -> list[Frame]:
@@ -81,9 +83,16 @@ class Flooder:
     """
 
     def __init__(
-        self, url: str, user: str, frames: Sequence[Frame], tell: Callable[[int], None]
+        self,
+        url: str,
+        user: str,
+        frames: Sequence[Frame],
+        tell: Callable[[int], None],
+        *,
+        token: str | None = None,
     ) -> None:
         self._address = f"{url}?username={quote(user, safe='')}"
+        self._token = token
         self._frames = frames
         self._tell = tell
 
@@ -116,16 +125,19 @@ class Flooder:
         uri = parse_uri(self._address)
         sock = socket.create_connection((uri.host, uri.port), timeout=_CONNECT_SECONDS)
         try:
-            _upgrade(sock, ClientProtocol(uri))
+            _upgrade(sock, ClientProtocol(uri), self._token)
         except BaseException:
             sock.close()
             raise
         return sock
 
 
-def _upgrade(sock: socket.socket, protocol: ClientProtocol) -> None:
+def _upgrade(sock: socket.socket, protocol: ClientProtocol, token: str | None) -> None:
     """Shake hands. Raises: OSError where the server does not."""
-    protocol.send_request(protocol.connect())
+    request = protocol.connect()
+    if token is not None:
+        request.headers["Authorization"] = f"Bearer {token}"
+    protocol.send_request(request)
     for data in protocol.data_to_send():
         sock.sendall(data)
     while not protocol.events_received():
@@ -154,7 +166,9 @@ def main(arguments: Sequence[str]) -> None:
         sys.stdout.write(f"{sent}\n")
         sys.stdout.flush()
 
-    Flooder(url, user, FLOOD_KINDS[kind](user), tell).run(float(seconds), int(frames))
+    token = os.environ.get(TOKEN_VARIABLE)
+    flooder = Flooder(url, user, FLOOD_KINDS[kind](user), tell, token=token)
+    flooder.run(float(seconds), int(frames))
 
 
 if __name__ == "__main__":

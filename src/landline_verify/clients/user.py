@@ -8,6 +8,7 @@ from typing import Protocol
 import orjson
 
 from landline_verify.history.recorder import Recorder
+from landline_verify.tokens import TokenMaker
 
 # The protocol lets a client wait for 10 s; a short run has to see that users come back.
 _LONGEST_PAUSE_SECONDS = 2.0
@@ -48,8 +49,9 @@ class Carrier(Protocol):
 class User:
     """One user: what they remember across connections.
 
-    `acks_by_itself`: False with `ack=auto`. `failures`: how many connections in a row had no
-    welcome. `asked_pause`: how many seconds the server wants them to wait.
+    `acks_by_itself`: False with `ack=auto`. `tokens` makes theirs, where servers check them.
+    `failures`: how many connections in a row had no welcome. `asked_pause`: how many seconds the
+    server wants them to wait.
     """
 
     name: str
@@ -57,6 +59,7 @@ class User:
     recorder: Recorder
     chance: random.Random
     acks_by_itself: bool = True
+    tokens: TokenMaker | None = None
     outbox: dict[str, Draft] = field(default_factory=dict)
     inbox: set[str] = field(default_factory=set)
     sessions: list[Carrier] = field(default_factory=list)

@@ -18,6 +18,7 @@ from landline_stack.proxy import Proxy
 from landline_stack.redis import RedisServer
 from landline_stack.stack import Stack
 from landline_verify.faults.clock import ServerClock
+from landline_verify.tokens import TokenMaker
 
 BROKERS: Final = {"cluster": 1, "cluster3": 3}
 DEPLOYMENT_KINDS: Final = ("embedded", *BROKERS)
@@ -25,6 +26,10 @@ DEPLOYMENT_KINDS: Final = ("embedded", *BROKERS)
 # Brokers delete nothing, even where a fault lets the log keep very little: if something is missing
 # after a run, it has to be the servers' fault.
 _NEVER_MS: Final = 24 * 3_600 * 1_000
+
+_LIMITS: Final = (
+    "MESSAGES", "BYTES", "FRAMES", "USER_CONNECTIONS", "ADDRESS_CONNECTIONS", "HANDSHAKES",
+)  # fmt: skip
 
 # What some faults need: clocks and a disk of their own, and two addresses for PostgreSQL. It
 # changes how servers run, so it is there only for those faults.
@@ -125,22 +130,51 @@ class Deployment:
 
 
 @contextmanager
-def opened(kind: str, equipment: Collection[Equipment] = ()) -> Iterator[Deployment]:
-    """Start one of `DEPLOYMENT_KINDS` for the length of a `with` block. Raises: StackError."""
+def opened(
+    kind: str, equipment: Collection[Equipment] = (), tokens: TokenMaker | None = None
+) -> Iterator[Deployment]:
+    """Start one of `DEPLOYMENT_KINDS` for the length of a `with` block, with servers that check the
+    tokens of `tokens`, if given. Raises: StackError.
+    """
     with ExitStack() as exits:
         directory = Path(exits.enter_context(TemporaryDirectory(prefix="landline-verify-")))
         directory.chmod(0o711)  # the user that root's PostgreSQL runs as has to pass
         if kind == "embedded":
-            yield _embedded(exits, directory, equipment)
+            yield _embedded(exits, directory, equipment, _checking(directory, tokens))
         else:
-            yield _cluster(exits, directory, kind, equipment)
+            yield _cluster(exits, directory, kind, equipment, _checking(directory, tokens))
 
 
-def _embedded(exits: ExitStack, directory: Path, equipment: Collection[Equipment]) -> Deployment:
+def _checking(directory: Path, tokens: TokenMaker | None) -> dict[str, str]:
+    """Return the environment of servers that check tokens. Its limits are off: all users of a run
+    have one address, and the run asks whether messages are lost, not how fast one may send.
+    """
+    if tokens is None:
+        return {}
+    secret = directory / "secret"
+    secret.touch(0o600)
+    secret.write_bytes(tokens.secret)
+    given = {
+        "LANDLINE_AUTH": "jwt",
+        "LANDLINE_JWT_SECRET_FILE": str(secret),
+        "LANDLINE_JWT_ISSUER": tokens.issuer,
+        "LANDLINE_JWT_AUDIENCE": tokens.audience,
+        "LANDLINE_JWT_USER_CLAIM": tokens.user_claim,
+        **{f"LANDLINE_LIMIT_{name}": "0" for name in _LIMITS},
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _embedded(
+    exits: ExitStack,
+    directory: Path,
+    equipment: Collection[Equipment],
+    environment: Mapping[str, str],
+) -> Deployment:
     clocks = _clocks(directory, ["embedded"], equipment)
     server = EmbeddedServer(
         directory / "server",
-        clocks["embedded"].environment() if clocks else {},
+        {**environment, **(clocks["embedded"].environment() if clocks else {})},
         has_disk="disk" in equipment,
     )
     exits.enter_context(server)
@@ -149,7 +183,11 @@ def _embedded(exits: ExitStack, directory: Path, equipment: Collection[Equipment
 
 
 def _cluster(
-    exits: ExitStack, directory: Path, kind: str, equipment: Collection[Equipment]
+    exits: ExitStack,
+    directory: Path,
+    kind: str,
+    equipment: Collection[Equipment],
+    environment: Mapping[str, str],
 ) -> Deployment:
     stack = Stack(directory / "stack", brokers=BROKERS[kind])
     for broker in stack.brokers:
@@ -162,15 +200,16 @@ def _cluster(
         for number in ((1, 2) if "hosts" in equipment else ())
     ]
     store = {"LANDLINE_POSTGRES": _through(stack.postgres, hosts)} if hosts else {}
+    common = {**environment, **store}
     servers = [
         LandlineServer.on(
             stack, name, directory / name,
-            environment={**(clocks[name].environment() if name in clocks else {}), **store},
+            environment={**(clocks[name].environment() if name in clocks else {}), **common},
         )
         for name in names
     ]  # fmt: skip
     writer = LandlineServer.on(
-        stack, "writer-1", directory / "writer-1", roles="writer", environment=store
+        stack, "writer-1", directory / "writer-1", roles="writer", environment=common
     )
     for each in (*servers, writer):
         exits.enter_context(each)

@@ -74,6 +74,8 @@ def tried(numbers: Figures) -> Iterator[tuple[str, str]]:
                 f"{asked.get('rate', 0):g} messages/s, seed {run.seed}, {run.started_at}"
             ),
         )
+        if asked.get("auth"):
+            yield "signed in", "every user, with a token for each connection"
         for url in run.urls:
             names = ", ".join(sorted(numbers.servers.get(url, ()))) or "never answered"
             yield "server", f"{url} ({names})"

@@ -26,7 +26,7 @@ def barrier_ignored() -> AbstractContextManager[Any]:
     return patch(session.Session, "begin", lambda self, _ends: begin(self, NOWHERE))
 
 
-@mutant("the ends are read after the directory knows the session", "F44", "I2p", 8000)
+@mutant("the ends are read after the directory knows the session", "F44", "I2p", 9690)
 def ends_before_register() -> AbstractContextManager[Any]:
     tell = membership.Membership._tell_directory
     enter = membership.Membership._read_ends
@@ -68,7 +68,7 @@ def replay_gives_up() -> AbstractContextManager[Any]:
     return patch(replay.Replay, "_read_pages", once)
 
 
-@mutant("a mailbox that cannot be read stops nobody else's replay", "F83", "I15 I2b", 52)
+@mutant("a mailbox that cannot be read stops nobody else's replay", "F83", "I15 I2b", 11)
 def bad_mailbox_stops_all() -> AbstractContextManager[Any]:
     return patch(replay.Replay, "_divide", mock.AsyncMock(side_effect=StoreUnavailable("all")))
 
@@ -84,7 +84,7 @@ def no_turns() -> AbstractContextManager[Any]:
     return patch(session.Session, "pull", in_the_order_of_the_log)
 
 
-@mutant("what was pushed ahead of the cursor is not pushed again", "F54, F85", "I5", 0)
+@mutant("what was pushed ahead of the cursor is not pushed again", "F54, F85", "I5", 267)
 def pushed_ahead_forgotten() -> AbstractContextManager[Any]:
     push = session.Session._push_rows
 
@@ -107,7 +107,7 @@ def directory_is_needed() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("only the owner removes a registration of the directory", "F46", "I2p", 80)
+@mutant("only the owner removes a registration of the directory", "F46", "I2p", 220)
 def directory_removal_unconditional() -> AbstractContextManager[Any]:
     return patch(
         Registry,
@@ -116,7 +116,7 @@ def directory_removal_unconditional() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("a session's cleanup removes that session and no other", "F49", "I2p", 20)
+@mutant("a session's cleanup removes that session and no other", "F49", "I2p", 80)
 def cleanup_removes_siblings() -> AbstractContextManager[Any]:
     leave = delivery.Delivery.disconnect
 
@@ -138,7 +138,7 @@ def cleanup_removes_siblings() -> AbstractContextManager[Any]:
 # A session ---------------------------------------------------------------------------------------
 
 
-@mutant("an ack names messages, never a position", "F60", "I8", 11)
+@mutant("an ack names messages, never a position", "F60", "I8", 14)
 def ack_by_position() -> AbstractContextManager[Any]:
     acknowledge = window.Window.acknowledge
 
@@ -150,7 +150,7 @@ def ack_by_position() -> AbstractContextManager[Any]:
     return patch(window.Window, "acknowledge", up_to)
 
 
-@mutant("an ack counts for what this session was pushed", "F69", "I8", 1)
+@mutant("an ack counts for what this session was pushed", "F69", "I8", 5)
 def acks_of_anything() -> AbstractContextManager[Any]:
     take = receipts.Receipts.take
     acknowledge = delivery.Delivery._acknowledge
@@ -200,7 +200,7 @@ def cursor_passes_a_cut_page() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("what arrives while catching up is held, or noted as missed", "F64", "I2p", 330)
+@mutant("what arrives while catching up is held, or noted as missed", "F64", "I2p", 240)
 def held_messages_dropped() -> AbstractContextManager[Any]:
     go_on = session.Session._go_live_or_on
 
@@ -211,7 +211,7 @@ def held_messages_dropped() -> AbstractContextManager[Any]:
     return patch(session.Session, "_go_live_or_on", forget)
 
 
-@mutant("a session is live again when it has what it missed", "delivery/session.py", "I2p", 530)
+@mutant("a session is live again when it has what it missed", "delivery/session.py", "I2p", 60)
 def missed_not_noted() -> AbstractContextManager[Any]:
     return patch(session.Session, "_miss", lambda _self, _position: None)
 
@@ -221,7 +221,7 @@ def deaf_while_catching_up() -> AbstractContextManager[Any]:
     return patch(session.Session, "_is_deaf_for_long", lambda _self: False)
 
 
-@mutant("what is pushed while the store is away is remembered", "F81", "I5", 4)
+@mutant("what is pushed while the store is away is remembered", "F81", "I5", 5)
 def live_pushes_forgotten() -> AbstractContextManager[Any]:
     add = memory.Pushed.add
     push = session.Session._push_live
@@ -234,6 +234,6 @@ def live_pushes_forgotten() -> AbstractContextManager[Any]:
     return patch(session.Session, "_push_live", push_only)
 
 
-@mutant("a session that ends gives its memory back", "F86", "I14", 7)
+@mutant("a session that ends gives its memory back", "F86", "I14", 5)
 def memory_not_given_back() -> AbstractContextManager[Any]:
     return patch(session.Session, "leave", lambda _self: None)

@@ -7,6 +7,7 @@ from typing import Any
 from unittest import mock
 
 from landline.delivery import sends
+from landline.delivery.answers import Answers
 from landline.delivery.decisions import AppendMessage
 from landline.gateway import hub, repeats
 from landline.model import (
@@ -30,12 +31,12 @@ def timeout_is_rejection() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("a repeat is never answered `rejected`", "F01", "I12 I3", 28)
+@mutant("a repeat is never answered `rejected`", "F01", "I12 I3", 4)
 def repeat_is_rejected() -> AbstractContextManager[Any]:
     refuse = sends.Sends._refuse
 
-    def always(self: sends.Sends, waiters: Any, reason: str) -> None:
-        refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], reason)
+    def always(self: sends.Sends, waiters: Any, *why: Any) -> None:
+        refuse(self, [dataclasses.replace(each, retry=False) for each in waiters], *why)
 
     return patch(sends.Sends, "_refuse", always)
 
@@ -44,13 +45,13 @@ def repeat_is_rejected() -> AbstractContextManager[Any]:
 def repeat_not_looked_up() -> AbstractContextManager[Any]:
     start = sends.Sends._start
 
-    def at_once(self: sends.Sends, record: Any, waiter: Any) -> None:
-        start(self, record, dataclasses.replace(waiter, retry=False))
+    def at_once(self: sends.Sends, record: Any, waiter: Any, *more: Any) -> None:
+        start(self, record, dataclasses.replace(waiter, retry=False), *more)
 
     return patch(sends.Sends, "_start", at_once)
 
 
-@mutant("an appended repeat takes the position that the store has", "F33", "I7", 316)
+@mutant("an appended repeat takes the position that the store has", "F33", "I7", 13)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -68,7 +69,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
     "a repeat waits for its original; one that took long, or whose sender has left, asks the store",
     "F04, F73",
     "I7",
-    426,
+    7,
 )
 def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
@@ -80,27 +81,18 @@ def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("an end that may have come unread counts as an end", "F73", "I7", 2681)
-def unread_end_is_none() -> AbstractContextManager[Any]:
-    def sees_all(self: sends.Sends, waiters: Any) -> bool:
-        found = (self._sessions.get(waiter.session) for waiter in waiters)
-        return any(session and not session.intake.is_paused for session in found)
-
-    return patch(sends.Sends, "_are_certainly_here", sees_all)
-
-
 @mutant("a repeat waits for its own partition, no other", "gateway/repeats.py", "I12", 18)
 def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     ends = ModelEventLog.ends
     return patch(ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 19_410)
+@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 1370)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
     def die(self: sends.Sends, flight: Any, result: Any) -> Any:
-        if any(each.session in self._sessions for each in flight.waiters):
+        if any(each.sender in self._senders for each in flight.waiters):
             return appended(self, flight, result)
         self._flights.land(flight)
         return ()
@@ -122,7 +114,49 @@ def refused_after_append() -> AbstractContextManager[Any]:
     return patch(sends.Sends, "appended", refuse)
 
 
-@mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 3)
+@mutant(
+    "a repeat that comes too early is `unknown`, never `rejected`", "delivery/sends.py", "I12 I3", 3
+)
+def too_fast_repeat_is_rejected() -> AbstractContextManager[Any]:
+    too_fast = Answers.too_fast
+
+    def reject(self: Answers, waiter: Any, wait_seconds: float, **_: Any) -> None:
+        too_fast(self, waiter, wait_seconds, is_uncertain=False)
+
+    return patch(Answers, "too_fast", reject)
+
+
+@mutant("limits come before the log", "delivery/sends.py", "I3 I12", 12)
+def limited_after_append() -> AbstractContextManager[Any]:
+    appended = sends.Sends.appended
+    too_fast = sends.Sends._too_fast
+
+    def slow_down(self: sends.Sends, flight: Any, result: Any) -> Any:
+        is_new = isinstance(result, Appended) and not flight.retry
+        if is_new and (seconds := too_fast(self, flight.record.sender, flight.record)):
+            self._land(flight)
+            for waiter in flight.waiters:
+                self._answers.too_fast(waiter, seconds, is_uncertain=waiter.retry)
+            return ()
+        return appended(self, flight, result)
+
+    @contextmanager
+    def switch() -> Iterator[None]:
+        with (
+            patch(sends.Sends, "_too_fast", lambda *_: 0.0),
+            patch(sends.Sends, "appended", slow_down),
+        ):
+            yield
+
+    return switch()
+
+
+@mutant("what comes too early is answered, never dropped", "delivery/sends.py", "I15", 3)
+def too_fast_is_dropped() -> AbstractContextManager[Any]:
+    return patch(Answers, "too_fast", lambda *_, **__: None)
+
+
+@mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 2)
 def drain_rejects() -> AbstractContextManager[Any]:
     drain = sends.Sends.drain
 
@@ -167,7 +201,7 @@ def _guess(log: Log, key: str) -> Appended:
     return Appended(Position(partition, log.ends[partition]), 0)
 
 
-@mutant("other content is another message", "F07", "I4 I7", 7)
+@mutant("other content is another message", "F07", "I4 I7", 23)
 def id_without_content() -> AbstractContextManager[Any]:
     return patch(
         sends,
@@ -178,7 +212,7 @@ def id_without_content() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("nobody can take another user's id", "F08", "I7", 11)
+@mutant("nobody can take another user's id", "F08", "I7", 10)
 def id_without_sender() -> AbstractContextManager[Any]:
     return patch(
         sends,

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from landline.adapters.sqlite import Database, SqliteMessageStore
+from landline.adapters.sqlite import Database, SqliteMessageStore, SqliteRevocations
 from landline.adapters.sqlite.opening import FILE_NAME
 from landline.model import FIRST_TURN, Batch, Message, Pending, PendingQuery, Position, Turn
 
@@ -57,3 +57,14 @@ async def test_every_pending_row_has_its_conversation_whoever_wrote_it(tmp_path:
         "old": "dm:bob:carol",
     }
     connection.close()
+
+
+async def test_a_file_without_revocations_gets_them_and_keeps_them(tmp_path: Path) -> None:
+    await asked(tmp_path)
+    change(tmp_path, "DROP TABLE revocations;")
+    for count in (1, 2):
+        database = Database(tmp_path, lambda _why: None)
+        store = SqliteRevocations(database)
+        await store.revoke(f"user{count}", None)
+        assert len(await store.since(0, 10)) == count
+        await database.close()

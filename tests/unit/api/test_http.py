@@ -40,3 +40,23 @@ def test_a_method_that_no_page_has_is_told_which_there_are() -> None:
             http.answer(method, path)
         assert error.value.status == status
         assert error.value.headers.get("Allow") == ("GET, HEAD" if status == 405 else None)
+
+
+def test_users_hear_no_reasons_and_see_no_metrics() -> None:
+    problems = {"store": "db.example.org does not answer"}
+    http = Http(lambda: Readiness(problems), bytes, is_for_operators=False)
+    answer = http.answer("GET", "/readyz")
+    assert (answer.status, orjson.loads(answer.body)) == (503, {"status": "not ready"})
+    assert http.answer("GET", "/healthz").status == http.answer("GET", "/").status == 200
+    with pytest.raises(RequestRefused) as error:
+        http.answer("GET", "/metrics")
+    assert error.value.status == 404
+
+
+def test_operators_have_no_page_to_chat() -> None:
+    http = Http(Readiness, bytes, pages={})
+    for path in ("/healthz", "/readyz", "/metrics"):
+        assert http.answer("GET", path).status == 200
+    with pytest.raises(RequestRefused) as error:
+        http.answer("GET", "/")
+    assert error.value.status == 404

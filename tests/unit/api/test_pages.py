@@ -14,6 +14,7 @@ from landline.api.pages import load_pages
 
 IMPORT = re.compile(rb'(?:from|import) "([^"]+)"')
 WEB = Path(pages_module.__file__).parents[1] / "web"
+UNVERSIONED = {"/", "/embed.js"}
 
 
 def _named_by_the_page() -> list[str]:
@@ -23,7 +24,7 @@ def _named_by_the_page() -> list[str]:
 
 def _versions(root: Path, monkeypatch: pytest.MonkeyPatch) -> set[str]:
     monkeypatch.setattr(pages_module, "files", lambda _package: root)
-    return {path.split("/")[2] for path in load_pages() if path != "/"}
+    return {path.split("/")[2] for path in load_pages() if path not in UNVERSIONED}
 
 
 def test_the_page_and_its_modules_name_only_files_of_their_own_version() -> None:
@@ -40,7 +41,9 @@ def test_the_page_and_its_modules_name_only_files_of_their_own_version() -> None
             imports = IMPORT.findall(pages[path].body)
             todo += [normpath(join(dirname(path), found.decode())) for found in imports]
         seen.add(path)
-    assert seen == set(pages) - {"/"}, "every file is used, and none has an address without version"
+    assert seen == set(pages) - UNVERSIONED, (
+        "every file is used, and none has an address without version"
+    )
 
 
 @pytest.mark.parametrize("name", ["index.html", "chat.js", "style.css", "favicon.svg"])
@@ -59,9 +62,10 @@ def test_one_changed_file_gives_every_file_another_address(
 
 
 def test_only_what_never_changes_is_kept() -> None:
+    others = {"/": "no-store", "/embed.js": "public, max-age=3600"}
     for path, page in load_pages().items():
         kept = page.headers["Cache-Control"]
-        assert kept == ("no-store" if path == "/" else "public, max-age=31536000, immutable")
+        assert kept == others.get(path, "public, max-age=31536000, immutable")
 
 
 def test_no_script_but_ours_runs_within_the_page() -> None:
@@ -72,6 +76,35 @@ def test_no_script_but_ours_runs_within_the_page() -> None:
     assert len(hashes) == 1
     assert f"script-src 'self' {hashes[0]};" in policy
     assert "unsafe" not in policy
+
+
+def test_the_page_knows_how_its_server_learns_who_somebody_is() -> None:
+    for auth in ("none", "jwt", "proxy"):
+        body = load_pages(auth)["/"].body
+        assert re.findall(rb'<meta name="landline-auth" content="(.*?)">', body) == [auth.encode()]
+
+
+def test_only_pages_of_origins_that_may_connect_can_show_the_page_within_them() -> None:
+    def ancestors(*origins: str) -> str:
+        policy = load_pages("jwt", origins)["/"].headers["Content-Security-Policy"]
+        return policy.partition("frame-ancestors ")[2]
+
+    assert ancestors() == "'none'"
+    assert ancestors("https://b.example", "https://a.example:8443", "tauri://localhost") == (
+        "https://a.example:8443 https://b.example tauri://localhost"
+    )
+    # Browsers know no such source, and say so in the console.
+    assert ancestors("http://[::1]:8000") == "'none'"
+    assert ancestors("http://[::1]:8000", "https://a.example") == "https://a.example"
+
+
+def test_of_all_files_other_sites_may_import_one() -> None:
+    pages = load_pages()
+    shared = {path for path, page in pages.items() if "Access-Control-Allow-Origin" in page.headers}
+    assert shared == {"/embed.js"}
+    assert not re.search(rb"^import ", pages["/embed.js"].body, re.MULTILINE), (
+        "it stands alone, in every release"
+    )
 
 
 @pytest.mark.parametrize(

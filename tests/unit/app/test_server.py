@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 from structlog.testing import capture_logs
 
+from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryRoutingBus
+from landline.app.access import Access
 from landline.app.embedded import open_embedded
 from landline.app.front import Front
 from landline.app.parts import Parts
@@ -49,10 +51,13 @@ class Deployment:
         await self._close()
 
     async def serve(self, stop: Stop, **services: object) -> int:
-        front = Front(self.settings, new_id)
+        clock = SystemClock()
+        access = Access(self.settings, clock, fetch=None)
+        front = Front(self.settings, new_id, access.gate, clock)
         await front.listener.open(socket.create_server(("127.0.0.1", 0)))
         parts = dataclasses.replace(self.parts, services=services)  # type: ignore[arg-type]
-        return await Server(self.settings, "ws-1", parts, front).serve("http://x/", stop)
+        server = Server(self.settings, "ws-1", parts, front, access=access, clock=clock)
+        return await server.serve("http://x/", stop)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ async def listen(_event: object) -> None:
 WRONG: list[tuple[str, object, type[Exception]]] = [
     *(("url", value, TypeError) for value in (None, 7, b"ws://h", Path("x"))),
     *(("username", value, TypeError) for value in (None, 7, b"a", ["a"])),
+    *(("token", value, TypeError) for value in (7, b"a", ["a"], True)),
     *(("outbox", value, TypeError) for value in (7, b"a.db", True, ["a"], object())),
     *(("outbox", value, ValueError) for value in ("", "a\x00b", Path("a\x00b"), "\ud800")),
     *(("connect_timeout", value, TypeError) for value in ("5", True, b"5", 1j, [1])),
@@ -51,7 +52,7 @@ _VALUES = st.one_of(
 
 @given(
     st.sampled_from([
-        "url", "username", "outbox", "connect_timeout", "on_event", "headers", "proxy"
+        "url", "username", "token", "outbox", "connect_timeout", "on_event", "headers", "proxy"
     ]),
     _VALUES,
 )  # fmt: skip
@@ -63,6 +64,6 @@ def test_anything_is_a_chat_or_refused_in_a_sentence(parameter: str, value: obje
     except (ClientError, TypeError, ValueError) as error:
         problem = error
     if isinstance(problem, ClientError):
-        assert parameter in {"url", "username", "headers"}
+        assert parameter in {"url", "username", "token", "headers"}
     elif problem is not None:
         assert str(problem).startswith(f"`{parameter}` ")

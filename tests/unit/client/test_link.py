@@ -10,6 +10,7 @@ from websockets.asyncio.server import ServerConnection
 
 from landline.client import reconnecting
 from landline.client.address import read_address
+from landline.client.credentials import Credentials, TokenSource
 from landline.client.dialing import DialTarget
 from landline.client.errors import ClientError, Refused, WrongUser
 from landline.client.events import Acceptance, Connected, Disconnected, Event
@@ -28,17 +29,19 @@ Script = Callable[[Scripted, ServerConnection], Awaitable[None]]
 class Linked:
     """A link to a scripted server."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, token: TokenSource | None = None) -> None:
         self.events: list[Event] = []
         has_work = asyncio.Event()
         outbox = MemoryOutbox()
         self.outgoing = Outgoing(outbox, self.events.append, self.fail, has_work)
         self.link = Link(
             DialTarget("a", read_address(url), {}, None),
+            Credentials(token),
+            outbox,
             Inbox(outbox, has_work),
             self.outgoing,
-            self.events.append,
-            has_work,
+            on_event=self.events.append,
+            has_work=has_work,
         )
         self.running = asyncio.create_task(self.link.run())
 

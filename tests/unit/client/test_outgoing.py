@@ -9,7 +9,7 @@ from typing import Any
 import orjson
 import pytest
 
-from landline.client.errors import ChatClosed, ClientError, MessageRejected
+from landline.client.errors import ChatClosed, ClientError, MessageRejected, MessageUncertain
 from landline.client.events import Acceptance, Accepted, Event, Rejected
 from landline.client.outbox import Draft, MemoryOutbox
 from landline.client.outgoing import NOT_KEPT, Outgoing
@@ -190,6 +190,35 @@ async def test_one_that_could_not_be_taken_now_goes_out_again(
     assert await line.write() == ["r"]
     assert line.frames[-1].get("retry", False) is retry
     assert not send.answer.done()
+
+
+@pytest.mark.parametrize("is_old", [True, False])
+async def test_one_that_is_forbidden_and_may_be_in_the_log_is_given_up_at_last(
+    monkeypatch: pytest.MonkeyPatch, *, is_old: bool
+) -> None:
+    monkeypatch.setattr("landline.client.repeats.repeat_delay", lambda *_: 0.0)
+    line = Line()
+    sends = []
+    if is_old:
+        line.outgoing.take_over([Draft("r", "b", "hello")])
+    else:
+        sends = await line.begin("r")
+    for _ in range(5):
+        line.has_work.clear()
+        if not await line.write():
+            await asyncio.wait_for(line.has_work.wait(), 60)
+            await line.write()
+        line.refuse("r", "forbidden", "unknown")
+    assert line.frames[-1]["retry"]
+    assert len(line.frames) == 5
+    assert not line.outgoing.unanswered
+    await line.outgoing.forget_answered()
+    assert line.happened[-1] == "forgot r"
+    if is_old:
+        assert line.events == [Rejected("b", "hello", "forbidden", "no", is_certain=False)]
+    for send in sends:
+        with pytest.raises(MessageUncertain, match="forbidden: no; it is unknown"):
+            await send.answer
 
 
 async def test_one_that_cannot_be_kept_is_not_sent() -> None:

@@ -23,7 +23,34 @@ def test_a_duration_is_a_number_with_its_unit(text: str, seconds: float) -> None
 
 
 BAD_VALUES = [
-    ("auth", "jwt", "not in this version yet"),
+    ("auth", "ldap", "none of its values"),
+    *(
+        ("public-url", each, " ")
+        for each in (
+            "chat.example",
+            "ftp://a",
+            "https://",
+            "https://a/?b",
+            "https://u@a/",
+            "https://a/ b",
+        )
+    ),
+    *(
+        ("jwks-url", each, " ")
+        for each in ("file:///etc/passwd", "a.example", "https://", "https://a b/")
+    ),
+    ("trusted-proxies", "10.0.0.1/8", "more than its network"),
+    *(
+        ("trusted-proxies", each, "list of networks")
+        for each in ("all", "10.0.0.0/33", "a.example")
+    ),
+    ("jwt-issuer", " x", "not such a text"),
+    ("jwt-issuer", "", "not such a text"),
+    ("jwt-user-claim", "a" * 65, "not such a text"),
+    ("jwt-role-claim", "a" * 65, "not such a text"),
+    *(("limit-messages", each, "not a rate") for each in ("", "-1", "nan", "1e3", "1/s", "20.")),
+    *(("limit-bytes", each, "not a number of bytes") for each in ("", "-1", "1kB", "1.5", "KiB")),
+    *(("limit-user-connections", each, "not a number") for each in ("", "-1", "1.5", "many")),
     ("ack-timeout", "60", "not a duration"),
     ("ack-timeout", "1 s", "not a duration"),
     ("ack-timeout", "0s", "out of range"),

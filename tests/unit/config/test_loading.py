@@ -1,6 +1,5 @@
 """Settings come from the command line, the environment, a file, or a default, in that order."""
 
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from landline.config import Settings, load
 from landline.config.loading import notes
 from landline.config.settings import OPTIONS
 from landline.errors import ConfigError
-from support.configuration import CLUSTER, NAMES, SAMPLES, refusal, refusal_of_file
+from support.configuration import COMPANIONS, NAMES, SAMPLES, refusal, refusal_of_file
 
 
 def test_the_samples_cover_every_option_of_this_version() -> None:
@@ -25,8 +24,9 @@ def test_an_option_means_the_same_wherever_it_is_given(
 ) -> None:
     file = tmp_path / "landline.toml"
     file.write_text(f"{name} = {toml}\n")
-    more = CLUSTER if name == "kafka-config" else {}
-    expected = replace(load(more, {}), **{name.replace("-", "_"): value})  # type: ignore[arg-type]
+    more = {each: value for each, value in COMPANIONS.get(name, {}).items() if each != name}
+    values = {each: OPTIONS[each].kind.parse(text) for each, text in more.items()} | {name: value}
+    expected = Settings(**{each.replace("-", "_"): value for each, value in values.items()})
     assert load({name: text, **more}, {}) == expected
     assert load(more, {OPTIONS[name].variable: text}) == expected
     assert load({"config": str(file), **more}, {}) == expected

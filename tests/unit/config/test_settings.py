@@ -1,13 +1,15 @@
 """The settings: their defaults, and which of them go together."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from landline.config import Settings, load
 from landline.config.kinds import FLAG, SERVER_ID
+from landline.config.limits import NO_LIMITS, USUAL_LIMITS, Limits
 from landline.config.settings import OPTIONS, SECTIONS
-from support.configuration import NAMES, refusal
+from support.configuration import NAMES, SAMPLES, refusal
 
 
 def test_without_any_configuration_the_embedded_server_listens_on_8081() -> None:
@@ -48,6 +50,35 @@ def test_a_sweep_that_leaves_the_writer_no_time_is_warned_of() -> None:
     assert "10s or less" in caution
 
 
+TOKENS = {"auth": "jwt", "jwt-secret-file": "secret", "host": "0.0.0.0"}  # noqa: S104
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.7", "chat.example.org"])  # noqa: S104
+def test_tokens_in_plain_text_beyond_this_machine_are_warned_of(host: str) -> None:
+    [caution] = load({**TOKENS, "host": host}, {}).cautions
+    assert caution.startswith(f"--host {host} without TLS: ")
+    [caution] = load({**TOKENS, "public-url": "http://chat.example.org"}, {}).cautions
+    assert "--tls-cert" in caution
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"tls-cert": "c", "tls-key": "k"},
+        {"public-url": "https://chat.example.org"},
+        {"trusted-proxies": "10.0.0.0/8"},
+        {"auth": "proxy", "trusted-proxies": "10.0.0.0/8"},
+        {"host": "127.0.0.1"},
+    ],
+)
+def test_tokens_behind_tls_or_on_this_machine_are_fine(given: dict[str, str]) -> None:
+    if given.get("auth") == "proxy":
+        given = {**given, "host": "0.0.0.0"}  # noqa: S104
+        assert load(given, {}).cautions == ()
+    else:
+        assert load({**TOKENS, **given}, {}).cautions == ()
+
+
 def test_how_to_reach_kafka_without_kafka_is_refused() -> None:
     assert refusal({"kafka-config": "x"}).startswith("--kafka-config x without --kafka: ")
 
@@ -80,6 +111,33 @@ def test_auth_none_is_refused_where_others_could_connect(host: str) -> None:
     assert refusal({"host": host}).startswith(f"--host {host}: with --auth none")
     assert refusal({}, {"LANDLINE_HOST": host}).startswith(f"LANDLINE_HOST={host}: with")
     assert load({"host": host, "insecure": "true"}, {}).host == host
+
+
+def test_a_way_to_know_who_somebody_is_must_be_complete() -> None:
+    assert refusal({"auth": "jwt"}).startswith("--auth jwt: tokens are checked with a key")
+    assert "--trusted-proxies" in refusal({"auth": "proxy"})
+    there = {"host": "0.0.0.0", "auth": "jwt", "jwt-secret-file": "secret"}  # noqa: S104
+    assert load(there, {}).auth == "jwt"
+
+
+@pytest.mark.parametrize("name", ["jwt-secret-file", "jwks-url", "tls-key", "authorize-ttl"])
+def test_an_option_that_would_do_nothing_is_refused(name: str) -> None:
+    value = next(text for each, text, *_ in SAMPLES if each == name)
+    assert refusal({name: value}).startswith(f"--{name} {value} without --")
+
+
+def test_limits_are_off_where_only_this_machine_is_served_and_anybody_is_trusted() -> None:
+    assert load({}, {}).limits == NO_LIMITS
+    assert load({"host": "0.0.0.0", "insecure": "true"}, {}).limits == USUAL_LIMITS  # noqa: S104
+    tokens = {"auth": "jwt", "jwt-secret-file": "secret"}
+    assert load(tokens, {}).limits == USUAL_LIMITS
+    assert load({**tokens, "limit-messages": "0"}, {}).limits == replace(USUAL_LIMITS, messages=0)
+    assert load({"limit-frames": "7"}, {}).limits == Limits(frames=7)
+
+
+def test_the_public_address_is_one_of_the_origins() -> None:
+    given = {"public-url": "https://Chat.example/x", "allowed-origins": "capacitor://localhost"}
+    assert load(given, {}).origins == {"https://chat.example", "capacitor://localhost"}
 
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.2", "::1", "[::1]"])

@@ -175,6 +175,23 @@ def test_draining_refuses_new_sends_and_answers_old_ones(bench: Bench) -> None:
     assert bench.heart.is_drained()
 
 
+def test_all_sessions_of_a_user_are_closed_and_nobody_else_s(bench: Bench) -> None:
+    bench.join("b2", "bob")
+    assert bench.heart.sessions_of("bob") == ("b", "b2")
+    assert bench.heart.close_user("bob", CloseCode.FORBIDDEN, "why") == 2
+    closes = [bench.pop(d.Close) for _ in range(2)]
+    assert closes == [d.Close(id, CloseCode.FORBIDDEN, "why") for id in ("b", "b2")]
+    assert not bench.has(d.Close)
+    assert bench.heart.sessions_of("bob") == ()
+    assert bench.heart.close_user("bob", CloseCode.FORBIDDEN, "why") == 0
+    before = len(bench.frames["b"])
+    bench.deliver("a", "bob", ref="r")
+    bench.heart.receive("b", Ping())
+    bench.take()
+    assert len(bench.frames["b"]) == before, "it is pushed nothing more, and not heard"
+    assert bench.heart.sessions_of("alice") == ("a",)
+
+
 def test_sessions_are_told_to_come_back_at_different_times(bench: Bench) -> None:
     bench.heart.close_all(200, 400)
     closes = [bench.pop(d.Close) for _ in range(2)]

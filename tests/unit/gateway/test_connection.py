@@ -5,10 +5,12 @@ import asyncio
 import pytest
 
 from landline.gateway import connection as connections
-from landline.gateway.connection import NO_CLOSE_FRAME, NO_CODE, WRITE_LIMIT_BYTES
+from landline.gateway.connection import WRITE_LIMIT_BYTES, Connection
 from landline.gateway.fragments import FRAGMENTS
+from landline.gateway.goodbyes import NO_CLOSE_FRAME, NO_CODE
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
-from landline.protocol.client_frames import BadFrame, Ping, Send
+from landline.gateway.pauses import Pause
+from landline.protocol.client_frames import BadFrame, ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode, ErrorCode
 from landline.protocol.limits import FRAME_BYTES
 from support.pair import Pair, connection_pair, on_uvloop
@@ -63,13 +65,75 @@ async def test_the_pieces_of_a_message_are_put_together(pieces: int) -> None:
 
 async def test_a_connection_that_is_paused_hears_nothing_until_it_is_resumed() -> None:
     async with connection_pair() as pair:
-        pair.connection.pause_reading()
+        pair.connection.pause(Pause.FLIGHTS)
         await pair.says(send("1"), send("2"), frame(PING, b"?"))
         await go_round(20)
         assert pair.heard == []
-        pair.connection.resume_reading()
+        pair.connection.resume(Pause.FLIGHTS)
         await pair.until_heard(Send("bob", "1"), Send("bob", "2"))
         assert await pair.client.read_frame() == (PONG, b"?")
+
+
+async def test_a_connection_that_is_held_and_paused_needs_both_to_end() -> None:
+    async with connection_pair() as pair:
+        pair.connection.pause(Pause.QUESTION)
+        pair.connection.pause(Pause.FLIGHTS)
+        await pair.says(send("1"), send("2"))
+        pair.connection.resume(Pause.FLIGHTS)
+        await go_round(20)
+        assert pair.heard == []
+        pair.connection.pause(Pause.FLIGHTS)
+        pair.connection.resume(Pause.QUESTION)
+        await go_round(20)
+        assert pair.heard == []
+        pair.connection.resume(Pause.FLIGHTS)
+        await pair.until_heard(Send("bob", "1"), Send("bob", "2"))
+
+
+@pytest.mark.parametrize("why", Pause)
+async def test_the_owner_knows_whether_a_connection_is_read(why: Pause) -> None:
+    """Whatever the reason is: what has come unread may be the end of the connection."""
+    async with connection_pair() as pair:
+        session = pair.connection.session
+        pair.connection.pause(why)
+        pair.connection.pause(Pause.FLIGHTS)
+        assert pair.hub.readings == [(session, False)]
+        pair.connection.resume(Pause.FLIGHTS)
+        pair.connection.resume(why)
+        assert pair.hub.readings == [(session, False), (session, True)]
+
+
+async def test_a_connection_that_is_held_after_a_frame_takes_the_next_ones_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They were read with it, and keep their order."""
+    async with connection_pair() as pair:
+        listening = pair.hub.received
+
+        def hold(connection: Connection, taken: ClientFrame) -> None:
+            connection.pause(Pause.QUESTION)
+            listening(connection, taken)
+
+        monkeypatch.setattr(pair.hub, "received", hold)
+        await pair.says(*(send(str(number)) for number in range(3)))
+        taken = [Send("bob", str(number)) for number in range(3)]
+        for count in (1, 2, 3):
+            await pair.until_heard(*taken[:count])
+            await go_round(20)
+            assert pair.heard == taken[:count]
+            pair.connection.resume(Pause.QUESTION)
+
+
+async def test_a_connection_that_is_held_can_be_closed() -> None:
+    async with connection_pair() as pair:
+        pair.connection.pause(Pause.QUESTION)
+        await pair.says(send("1"))
+        pair.connection.close(CloseCode.RESTARTING, "bye")
+        assert await pair.client.close_code() == CloseCode.RESTARTING
+        pair.connection.resume(Pause.QUESTION)
+        await pair.client.close()
+        await pair.until_closed(CloseCode.RESTARTING)
+        assert pair.heard == []
 
 
 # What is said -------------------------------------------------------------------------------------
@@ -176,6 +240,20 @@ async def test_a_client_s_goodbye_is_answered_with_its_code(
         await pair.until_closed(noted)
 
 
+@pytest.mark.parametrize("said", [1000, 3000, None])
+@pytest.mark.parametrize("more", [close(None), close(1001), frame(0x3), PING_FRAME, b"\xff" * 16])
+async def test_what_comes_behind_a_client_s_goodbye_means_nothing(
+    said: int | None, more: bytes
+) -> None:
+    """Another goodbye, and what is no frame at all, in the same read (RFC 6455, section 5.5.1)."""
+    async with connection_pair() as pair:
+        await pair.says(close(said), more)
+        assert await pair.client.close_code() == (said or 1000)
+        await pair.client.until_cut()
+        await pair.until_closed(said or NO_CODE)
+        assert pair.heard == []
+
+
 async def test_our_goodbye_has_code_and_reason_and_is_the_last_word() -> None:
     """The first close frame counts. Nothing is sent or heard after it."""
     async with connection_pair() as pair:
@@ -210,7 +288,7 @@ async def test_a_connection_that_ends_without_a_word_has_a_code_too(is_ours: boo
             await pair.client.close()
         await pair.until_closed(NO_CLOSE_FRAME)
         pair.connection.transmit(b"{}")  # nobody is there any more: nothing happens
-        pair.connection.pause_reading()
+        pair.connection.pause(Pause.FLIGHTS)
         pair.connection.close(CloseCode.POLICY, "")
 
 

@@ -44,3 +44,25 @@ def test_too_many_and_too_large_pieces_are_too_large(pieces: int, size: int) -> 
     with pytest.raises(BadFragment) as bad:
         fragments.add(bytes(size), is_first=False, is_final=True)
     assert bad.value.code == CloseCode.TOO_LARGE
+
+
+@pytest.mark.parametrize("pieces", [[b"\xff"], [b"\xe2", b"\x28"], [b"ok", b"\xed\xa0\x80"]])
+def test_a_piece_that_is_no_utf_8_is_refused_before_the_last_one(pieces: list[bytes]) -> None:
+    fragments = Fragments()
+    *good, bad = pieces
+    for number, piece in enumerate(good):
+        fragments.add(piece, is_first=number == 0, is_final=False)
+    with pytest.raises(BadFragment) as refused:
+        fragments.add(bad, is_first=not good, is_final=False)
+    assert refused.value.code == CloseCode.INVALID_TEXT
+
+
+def test_a_character_may_be_cut_but_not_left_out() -> None:
+    fragments = Fragments()
+    for _ in range(2):
+        fragments.add(b"\xe2\x82", is_first=True, is_final=False)
+        assert fragments.add(b"\xac", is_first=False, is_final=True) == "€".encode()
+    fragments.add(b"\xe2\x82", is_first=True, is_final=False)
+    with pytest.raises(BadFragment) as refused:
+        fragments.add(b"", is_first=False, is_final=True)
+    assert refused.value.code == CloseCode.INVALID_TEXT

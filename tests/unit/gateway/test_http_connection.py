@@ -1,13 +1,18 @@
 """How a request is read, and what a line in the log says of one that was refused."""
 
 import asyncio
-from http import HTTPStatus
+from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from landline.api.http import HttpResponse
-from landline.gateway.http_connection import HttpConnection, _facts, shown_peer
+from landline.gateway.asgi import Runner
+from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import HEAD_BYTES, Request
+from landline.gateway.reception import ForTheApplication, Peer
+from landline.gateway.request_facts import request_facts as _facts
+from landline.gateway.request_facts import shown_peer
+from support.waiting import until
 
 SECRET = "hunter2"
 
@@ -101,15 +106,28 @@ def test_an_address_is_told_so_that_its_port_can_be_seen(peername: object, shown
     assert shown_peer(peername) == shown
 
 
-class Open:
-    """A reception that answers everybody."""
+async def nothing(_scope: Any, _receive: Any, _send: Any) -> None: ...
 
-    def decide(self, request: Request, peer: str) -> HttpResponse:
-        return HttpResponse(HTTPStatus.OK, "text/plain", b"", {})
+
+class Open:
+    """A reception that takes everybody."""
+
+    runner = Runner(nothing)
+
+    def __init__(self) -> None:
+        self.taken: list[Request] = []
+
+    def decide(self, request: Request, peer: Peer) -> ForTheApplication:
+        self.taken.append(request)
+        return ForTheApplication()
+
+    def whose(self, request: Request, peer: Peer) -> dict[str, str]:
+        return {}
 
     def refused(self) -> None: ...
 
-    def came(self, connection: HttpConnection) -> None: ...
+    def came(self, connection: HttpConnection, peer: Peer) -> bool:
+        return True
 
     def went(self, connection: HttpConnection) -> None: ...
 
@@ -127,6 +145,11 @@ class Wire(asyncio.Transport):
     def can_write_eof(self) -> bool:
         return False
 
+    def is_closing(self) -> bool:
+        return False
+
+    def resume_reading(self) -> None: ...
+
     def close(self) -> None: ...
 
 
@@ -138,9 +161,33 @@ async def test_the_limit_of_a_head_is_the_same_however_its_bytes_come(excess: in
     ways = [[data[:cut], data[cut:]] for cut in range(HEAD_BYTES - 2, len(data) + 1)]
     for parts in [*ways, [bytes([byte]) for byte in data]]:
         wire = Wire()
-        connection = HttpConnection(Open())
+        connection = HttpConnection(reception := Open())
         connection.connection_made(wire)
         for part in parts:
             connection.data_received(part)
-        assert wire.said.startswith(b"HTTP/1.1 431 " if excess else b"HTTP/1.1 200 ")
+        assert wire.said.startswith(b"HTTP/1.1 431 " if excess else b"")
+        assert len(reception.taken) == (0 if excess else 1)
         connection.connection_lost(None)
+
+
+class Defective(Open):
+    """A reception that trips while it finds something out."""
+
+    def decide(self, request: Request, peer: Peer) -> Any:
+        async def trip() -> None:
+            raise ZeroDivisionError
+
+        return trip()
+
+
+async def test_a_defect_while_a_token_is_looked_at_ends_that_connection_alone() -> None:
+    """With an answer, and a line in the log: or its client would wait, and nobody would know."""
+    wire = Wire()
+    connection = HttpConnection(Defective())
+    with capture_logs() as lines:
+        connection.connection_made(wire)
+        connection.data_received(b"GET /ws/chat HTTP/1.1\r\nHost: x\r\n\r\n")
+        await until(lambda: bool(wire.said), "it is answered")
+    assert wire.said.startswith(b"HTTP/1.1 500 ")
+    assert "connection_failed" in {line["event"] for line in lines}
+    connection.connection_lost(None)

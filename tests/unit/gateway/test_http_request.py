@@ -90,6 +90,37 @@ def test_whatever_arrives_is_read_to_the_letter_or_refused(head: bytes) -> None:
     assert sum(map(len, request.headers.values())) == head.count(b"\r\n")
 
 
+ESCAPED = {
+    "/v1/users/al%C3%AFce/sessions": True,
+    "/v1/users/100%25/sessions": True,
+    "/v1/users/%40alice": True,
+    "/v1/users%2Falice%2Fsessions": False,
+    "/v1/users%2Falice/sessions": False,
+    "/v1/users/a%2Fb/sessions": False,
+    "/v1/users/a%5Cb/sessions": False,
+    "/v1/users/%2e%2E/sessions": False,
+    "/v1/users/../sessions": False,
+    "/v1/users/a%0ab/sessions": False,
+    "/v1/users/a%7F/sessions": False,
+    "/v1/users/%FF/sessions": False,
+    "/v1/users//sessions": False,
+    "/v1/users/alice//sessions": False,
+    "/v1/users/alice/%73essions": False,
+    "/v1/%75sers/alice/sessions": False,
+    "/v1/%6Dessages": False,
+    "/v1/messages%0a": False,
+    "/v1/x%0ay": False,
+    "/%761/messages": False,
+}
+
+
+@pytest.mark.parametrize("path", ESCAPED)
+def test_only_a_users_name_may_be_escaped(path: str) -> None:
+    """And only what may stand in one: every other address has one spelling."""
+    read = read_or_refuse(f"GET {path} HTTP/1.1\r\nHost: x".encode())
+    assert isinstance(read, Request) is ESCAPED[path]
+
+
 def test_headers_are_counted() -> None:
     line = b"GET / HTTP/1.0"
     assert read_head(line + b"\r\nX: y" * HEADERS).headers["x"] == ["y"] * HEADERS

@@ -1,6 +1,7 @@
 """The hub, where what it asks for fails."""
 
 import asyncio
+import uuid
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,20 @@ import pytest
 
 from landline.adapters.clock import SystemClock
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
-from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.adapters.sqlite import (
+    Database,
+    SqliteEventLog,
+    SqliteMessageStore,
+    SqliteRevocations,
+)
+from landline.auth.principal import Principal
+from landline.config.limits import NO_LIMITS
 from landline.delivery.decisions import AwaitApplied, Register, Unregister
 from landline.errors import DirectoryUnavailable, LogUnavailable
 from landline.gateway import hub as hubs
 from landline.gateway import repeats
+from landline.gateway.doors import Doors
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
 from landline.model import Appended, Position, Positions
 from landline.protocol.client_frames import Send
@@ -55,14 +65,19 @@ class Client:
     """An open connection of alice's, and what it was told."""
 
     user = "alice"
+    principal = Principal("alice")
     auto_ack = False
 
     def __init__(self, session: str) -> None:
         self.session = session
         self.answers: list[dict[str, Any]] = []
+        self.closed_with: tuple[int, str] | None = None
 
     def transmit(self, frame: bytes) -> None:
         self.answers.append(orjson.loads(frame))
+
+    def close(self, code: int, reason: str) -> None:
+        self.closed_with = code, reason
 
     def beat(self, now: float) -> None: ...
 
@@ -73,13 +88,17 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     parts: dict[str, Any] = {
         "delivery": make_heart(clock, has_others=False),
         "store": SqliteMessageStore(database),
+        "revocations": SqliteRevocations(database),
     }
     return Hub(
         clock=clock,
+        new_id=lambda: str(uuid.uuid4()),
         event_log=event_log,
         directory=directory,
         bus=MemoryRoutingBus({}, "ws-1/run"),
         sweep_interval=0.01,
+        gate=Gatekeeper("none"),
+        doors=Doors(NO_LIMITS),
         **{**parts, **options},
     )
 
@@ -165,4 +184,46 @@ async def test_a_repeat_does_not_wait_for_the_partition_of_others(
 
         await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
         await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
+    await database.close()
+
+
+async def test_a_user_whose_sessions_are_ended_is_told_by_whom_and_is_not_let_in_again(
+    tmp_path: Path,
+) -> None:
+    database = Database(tmp_path, lambda _why: None)
+    hub = make_hub(database, MemoryDirectory({}, "ws-1/run"))
+    await hub.listen()
+    async with running(hub.run()):
+        before: Any = Client("before")
+        hub.opened(before)
+        await until(lambda: bool(before.answers), "the session is welcomed")
+        far_ms = hub.clock.wall_ms() + 3_600_000
+        await hub.revocations.revoke("alice", far_ms, "backend")
+        await until(lambda: before.closed_with is not None, "the session is closed")
+        after: Any = Client("after")
+        hub.opened(after)
+        await go_round(5)
+    assert before.closed_with == after.closed_with == (4403, "closed by an administrator")
+    assert after.answers == []
+    hub.closed(before, 4403)
+    hub.closed(after, 4403)
+    assert hub.connection_count == 0
+    await database.close()
+
+
+async def test_a_hub_finds_in_the_store_whose_sessions_are_to_end_and_who_is_refused(
+    tmp_path: Path,
+) -> None:
+    database = Database(tmp_path, lambda _why: None)
+    store = SqliteRevocations(database)
+    await store.revoke("bob", SystemClock().wall_ms() + 3_600_000)
+    hub = make_hub(database, MemoryDirectory({}, "ws-1/run"))
+    await hub.listen()
+    assert hub.revocations.is_refused("bob")
+    async with running(hub.run()):
+        client: Any = Client("s1")
+        hub.opened(client)
+        await until(lambda: bool(client.answers), "the session is welcomed")
+        await store.revoke("alice", None)
+        await until(lambda: client.closed_with is not None, "the session is closed")
     await database.close()

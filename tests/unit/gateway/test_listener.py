@@ -1,18 +1,26 @@
 """What becomes of a request: a page, a WebSocket, or a refusal that says why."""
 
+import asyncio
 import json
+import socket
+import ssl
+from ipaddress import ip_network
 
 import pytest
 from websockets.utils import accept_key
 
-from landline.api.http import HttpResponse, RequestRefused
+from landline.api.http import RequestRefused
+from landline.gateway import http_connection
+from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.http_request import read_head
-from landline.gateway.listener import _is_same_origin
+from landline.gateway.origins import is_same_origin
+from landline.gateway.reception import ForTheApplication
 from landline.observability.metrics import series
 from landline.protocol.client_frames import Ping
+from landline.protocol.codes import FINAL_STATUSES
 from landline.protocol.limits import SUBPROTOCOL
 from support.pair import Edge
-from support.raw import TEXT, dialled, frame, request
+from support.raw import TEXT, WAIT_SECONDS, dialled, frame, request
 from support.waiting import until
 
 
@@ -47,7 +55,7 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
     edge = Edge()
     edge.admit()
     with pytest.raises(RequestRefused, match=reason) as refused:
-        edge.listener.decide(read_head(head), "peer")
+        edge.listener.decide(read_head(head), ("192.0.2.1", 4711))
     assert refused.value.status == status
 
 
@@ -65,7 +73,87 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
 async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
     edge = Edge()
     edge.admit()
-    assert not isinstance(edge.listener.decide(read_head(head), "peer"), HttpResponse)
+    assert not isinstance(
+        edge.listener.decide(read_head(head), ("192.0.2.1", 4711)), ForTheApplication
+    )
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/v1/messages"])
+@pytest.mark.parametrize(
+    ("host", "is_ours"),
+    [
+        ("127.0.0.1:8081", True),
+        ("localhost", True),
+        ("[::1]:8081", True),
+        ("chat.example.org", True),
+        ("evil.example:8081", False),
+        ("localhost.evil.example", False),
+    ],
+)
+async def test_a_server_for_this_machine_knows_its_names(
+    path: str, host: str, *, is_ours: bool
+) -> None:
+    """A page whose name was pointed here (DNS rebinding) says no origin where it reads."""
+    head = read_head(asked(path, Host=host))
+    networks = [ip_network("192.0.2.0/24")]
+    for origins in (["https://chat.example.org"], []):
+        edge = Edge(allowed_origins=origins)
+        edge.admit()
+        proxied = Edge(proxies=networks)
+        proxied.admit()
+        proxied.listener.decide(head, ("192.0.2.1", 4711))
+        if is_ours and (origins or "example" not in host):
+            edge.listener.decide(head, ("192.0.2.1", 4711))
+            continue
+        with pytest.raises(RequestRefused, match=r"as 127\.0\.0\.1 or localhost"):
+            edge.listener.decide(head, ("192.0.2.1", 4711))
+
+
+async def test_without_a_host_it_is_no_browser() -> None:
+    head = read_head(b"GET /healthz HTTP/1.0")
+    assert isinstance(Edge().listener.decide(head, ("192.0.2.1", 4711)), ForTheApplication)
+
+
+async def test_with_tls_a_page_without_it_is_of_another_origin() -> None:
+    edge = Edge()
+    edge.admit()
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        await edge.listener.open(sock, lambda: ssl.create_default_context(ssl.Purpose.CLIENT_AUTH))
+        edge.listener.decide(read_head(asked(Origin="https://127.0.0.1:8081")), ("192.0.2.1", 4711))
+        with pytest.raises(RequestRefused, match="this origin may not connect"):
+            edge.listener.decide(
+                read_head(asked(Origin="http://127.0.0.1:8081")), ("192.0.2.1", 4711)
+            )
+        edge.listener.close()
+
+
+@pytest.mark.parametrize(("site", "status"), [("cross-site", 403), ("same-origin", 400)])
+async def test_behind_a_proxy_another_sites_page_sends_nothing(site: str, status: int) -> None:
+    """The browser's cookies may sign its user in. What has an origin is judged by that."""
+    networks = [ip_network("127.0.0.0/8")]
+    async with Edge(gate=Gatekeeper("proxy"), proxies=networks) as edge:
+        head = "POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nusername: alice\r\n"
+        head += f"Sec-Fetch-Site: {site}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+        assert await answers(edge, head.encode()) == [str(status).encode()]
+
+
+async def test_connections_that_ask_for_pages_are_counted_too() -> None:
+    async with Edge(max_sockets=2) as edge, edge.client(), dialled(edge.port) as idle:
+        assert (await idle.upgrade(GET.replace(b"GET", b"HEAD") + b"\r\n")).status == 200
+        async with dialled(edge.port) as one_too_many:
+            await one_too_many.until_cut()
+        assert edge.listener.measure() == {series("landline_upgrades_refused_total"): 1}
+
+
+async def test_a_user_whom_an_administrator_has_sent_away_is_refused_for_good() -> None:
+    edge = Edge()
+    edge.admit()
+    edge.hub.revocations.add("alice")
+    with pytest.raises(RequestRefused, match="closed by an administrator") as refused:
+        edge.listener.decide(read_head(asked()), ("192.0.2.1", 4711))
+    assert refused.value.status in FINAL_STATUSES
+    bob = read_head(asked("/ws/chat?username=bob"))
+    assert not isinstance(edge.listener.decide(bob, ("192.0.2.1", 4711)), ForTheApplication)
 
 
 @pytest.mark.parametrize("origin", ["https://chat.example.org", "http://127.0.0.1:8081"])
@@ -74,10 +162,10 @@ async def test_only_origins_of_the_list_are_let_in_where_there_is_one(origin: st
     edge.admit()
     head = read_head(asked(Origin=origin))
     if origin == "https://chat.example.org":
-        edge.listener.decide(head, "peer")
+        edge.listener.decide(head, ("192.0.2.1", 4711))
     else:
         with pytest.raises(RequestRefused, match="allowed-origins"):
-            edge.listener.decide(head, "peer")
+            edge.listener.decide(head, ("192.0.2.1", 4711))
 
 
 async def test_a_server_that_takes_no_clients_says_why() -> None:
@@ -90,7 +178,7 @@ async def test_a_server_that_takes_no_clients_says_why() -> None:
     stopping = Edge()
     stopping.admit()
     stopping.listener.refuse_upgrades("this server is stopping")
-    page = read_head(b"GET /healthz HTTP/1.1\r\nHost: x")
+    page = read_head(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1")
     for each, why in (
         (edge, "is starting"),
         (writer, "role gateway"),
@@ -98,10 +186,10 @@ async def test_a_server_that_takes_no_clients_says_why() -> None:
         (stopping, "is stopping"),
     ):
         with pytest.raises(RequestRefused, match=why) as refused:
-            each.listener.decide(read_head(asked()), "peer")
+            each.listener.decide(read_head(asked()), ("192.0.2.1", 4711))
         assert refused.value.status == 503
         assert refused.value.headers == {"Retry-After": "1"}
-        assert isinstance(each.listener.decide(page, "peer"), HttpResponse)
+        assert isinstance(each.listener.decide(page, ("192.0.2.1", 4711)), ForTheApplication)
 
 
 # On the wire --------------------------------------------------------------------------------------
@@ -143,9 +231,75 @@ async def test_refusals_and_pages_are_answers_and_refusals_are_counted() -> None
     async with Edge() as edge:
         for path, status in (("/healthz", 200), ("/nothing", 404), ("/ws", 426)):
             async with dialled(edge.port) as client:
-                head = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n"
+                head = f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
                 assert (await client.upgrade(head.encode())).status == status
         assert edge.listener.measure() == {series("landline_upgrades_refused_total"): 2}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"no size\r\n", 400),
+        (b"fffff\r\n" + b"x" * 131_072, 413),
+        ((b"400\r\n" + b"x" * 1024 + b"\r\n") * 65 + b"0\r\n\r\n", 413),
+    ],
+)
+async def test_a_body_in_chunks_that_is_not_taken_is_answered(body: bytes, status: int) -> None:
+    """While the application waits for more of it."""
+    async with Edge() as edge, dialled(edge.port) as client:
+        head = (
+            b"POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n"
+        )
+        head += b"username: alice\r\nTransfer-Encoding: chunked\r\n\r\n"
+        assert (await client.upgrade(head + body)).status == status
+        await client.until_cut()
+
+
+GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n"
+
+
+async def test_a_websocket_after_a_page_is_nothing_but_a_websocket() -> None:
+    """What has answered the page forgets the connection."""
+    async with Edge() as edge, dialled(edge.port) as client:
+        head = GET.replace(b"GET", b"HEAD") + b"\r\n"
+        assert (await client.upgrade(head)).status == 200
+        assert (await client.upgrade(request(edge.port))).status == 101
+        assert not edge.listener.runner.state.connections
+        await client.write(frame(TEXT, b'{"type":"ping"}'))
+        await until(lambda: edge.hub.of("s0") == [Ping()], "it is heard")
+
+
+async def answers(edge: Edge, data: bytes, *, ends: bool = False) -> list[bytes]:
+    """Return the statuses of the answers, until the server hangs up."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", edge.port)
+    writer.write(data)
+    if ends:
+        writer.write_eof()
+    async with asyncio.timeout(WAIT_SECONDS):
+        answer = await reader.read()
+    writer.close()
+    return [part[:3] for part in answer.split(b"HTTP/1.1 ")[1:]]
+
+
+async def test_many_requests_at_once_are_all_answered() -> None:
+    """More than are kept while one is answered: the rest is read later."""
+    one = GET + b"X: " + b"x" * 3_000 + b"\r\n\r\n"
+    last = GET + b"Connection: close\r\n\r\n"
+    async with Edge() as edge:
+        assert await answers(edge, one * 60 + last) == [b"200"] * 61
+
+
+async def test_the_beginning_of_another_request_has_no_more_time_than_a_first(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(http_connection, "HANDSHAKE_SECONDS", 0.5)
+    async with Edge() as edge:
+        assert await answers(edge, GET + b"\r\nG") == [b"200", b"408"]
+
+
+async def test_the_beginning_of_another_request_is_refused_where_nothing_follows() -> None:
+    async with Edge() as edge:
+        assert await answers(edge, GET + b"\r\nG", ends=True) == [b"200", b"400"]
 
 
 async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
@@ -194,4 +348,4 @@ async def test_a_listener_that_is_closed_keeps_its_websockets_alone() -> None:
     ],
 )
 def test_a_page_is_of_the_same_origin(origin: str, host: str, is_same: bool) -> None:
-    assert _is_same_origin(origin, host) is is_same
+    assert is_same_origin(origin, host) is is_same

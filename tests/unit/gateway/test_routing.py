@@ -11,8 +11,8 @@ from landline.delivery.decisions import RouteMessage, RouteStatus
 from landline.errors import DirectoryUnavailable
 from landline.gateway import routing
 from landline.gateway.routing import Routing
-from landline.model import Message, Position
-from landline.protocol.hints import StatusHint, decode_hint
+from landline.model import Message, Position, Revocation
+from landline.protocol.hints import StatusHint, decode_hint, encode_revocation_hint
 from support.clock import Clock
 from support.waiting import running, until
 
@@ -41,7 +41,7 @@ class Bus(MemoryRoutingBus):
 
     def __init__(self) -> None:
         super().__init__({}, "one")
-        self.published: list[tuple[str, Message | StatusHint | None]] = []
+        self.published: list[tuple[str, Message | StatusHint | Revocation | None]] = []
 
     def publish(self, address: str, value: bytes) -> None:
         """Take a hint."""
@@ -53,6 +53,7 @@ class Bench:
 
     def __init__(self) -> None:
         self.directory, self.bus = Directory(), Bus()
+        self.revoked: list[Revocation] = []
         heart = Delivery(
             clock=Clock(),
             new_id=str,
@@ -66,6 +67,7 @@ class Bench:
             bus=self.bus,
             delivery=heart,
             happened=lambda: None,
+            revoked=self.revoked.append,
         )
 
 
@@ -118,3 +120,11 @@ async def test_what_waits_for_the_directory_is_bounded_and_the_room_comes_back(
             bench.routing.put(RouteMessage(message(offset, content=content)))
         await until(lambda: len(bench.bus.published) == 6, "there is room again")
     assert bench.routing.dropped == 7
+
+
+async def test_a_hint_about_a_user_who_is_to_leave_is_not_for_the_heart() -> None:
+    bench = Bench()
+    revocation = Revocation("bob", 7, None)
+    bench.routing._heard(encode_revocation_hint(revocation))
+    bench.routing._heard(b"no hint")
+    assert bench.revoked == [revocation]

@@ -7,7 +7,10 @@ import pytest
 from picows import WSMsgType
 from picows.picows import _make_test_ws_frame
 
-from landline.gateway.connection import NO_CLOSE_FRAME, Connection
+from landline.auth.principal import Principal
+from landline.gateway.connection import Connection
+from landline.gateway.goodbyes import NO_CLOSE_FRAME
+from landline.gateway.pauses import Pause
 from landline.gateway.turns import ROUND_SECONDS, TURN_SECONDS
 from landline.protocol.client_frames import ClientFrame, Ping, Send
 from landline.protocol.codes import CloseCode
@@ -68,7 +71,9 @@ class Socket:
 def connect(hub: Heard, session: str) -> tuple[Connection, Socket]:
     """Return an open connection."""
     sock = Socket()
-    connection = Connection(hub, session, session, auto_ack=False, peer="peer", origin=None)
+    connection = Connection(
+        hub, Principal(session), session, auto_ack=False, facts={"peer": "peer"}, place="peer"
+    )
     connection.on_ws_connected(sock)  # type: ignore[arg-type]
     return connection, sock
 
@@ -193,11 +198,11 @@ async def test_the_heart_is_told_since_when_frames_may_have_waited() -> None:
     client.was_read(is_empty=True)
     assert not hub.unread
     before = hub.clock.now
-    client.pause_reading()
+    client.pause(Pause.FLIGHTS)
     hub.clock.now += 3.0
     arrives(client, SENDS[1])  # of a read that was under way
     client.was_read(is_empty=True)
-    client.resume_reading()
+    client.resume(Pause.FLIGHTS)
     await until_empty(hub)
     arrives(client, SENDS[2])
     client.was_read(is_empty=False)
@@ -210,8 +215,8 @@ async def test_the_heart_is_told_since_when_frames_may_have_waited() -> None:
         assert since == pytest.approx(before, abs=0.01)
     hub.unread.clear()
     await until_empty(hub)
-    client.pause_reading()
-    client.resume_reading()
+    client.pause(Pause.FLIGHTS)
+    client.resume(Pause.FLIGHTS)
     hub.clock.now += 1.0
     client.beat(hub.clock.now)
     arrives(client, SENDS[5])
@@ -241,11 +246,11 @@ async def test_what_waits_for_the_log_does_not_take_turns() -> None:
     client, sock = connect(hub, "client")
     for payload in SENDS:
         arrives(client, payload)
-    client.pause_reading()
+    client.pause(Pause.FLIGHTS)
     taken = len(hub.frames)
     await until_empty(hub)
     assert len(hub.frames) == taken
-    client.resume_reading()
+    client.resume(Pause.FLIGHTS)
     assert not sock.is_reading, "what waits comes first"
     await until_empty(hub)
     assert len(hub.frames) == FLOOD

@@ -7,18 +7,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from landline.model import Message, Position
+from landline.model import Message, Position, Revocation
 from landline.protocol import server_frames
 from landline.protocol.hints import (
     StatusHint,
     decode_hint,
     encode_message_hint,
+    encode_revocation_hint,
     encode_status_hint,
 )
+from landline.protocol.times import rfc3339
 
 ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
 MESSAGE = Message(ID, "dm:a:b", "a", ("b", "c"), "text 😀", Position(31, 2**40), 1_767_323_045_678)
 STATUS = StatusHint("a", (ID, ID), "b", "2026-01-02T03:04:05.678Z")
+
+REVOKED = Revocation("a", 1_767_323_045_678, 1_767_323_099_000)
+HINTS = [encode_message_hint(MESSAGE), encode_status_hint(STATUS), encode_revocation_hint(REVOKED)]
 
 
 def test_a_message_hint_is_read_as_it_was_written() -> None:
@@ -27,6 +32,11 @@ def test_a_message_hint_is_read_as_it_was_written() -> None:
 
 def test_a_status_hint_is_read_as_it_was_written() -> None:
     assert decode_hint(encode_status_hint(STATUS)) == STATUS
+
+
+@pytest.mark.parametrize("revocation", [REVOKED, REVOKED._replace(until_ms=None)])
+def test_a_revocation_is_read_as_it_was_written(revocation: Revocation) -> None:
+    assert decode_hint(encode_revocation_hint(revocation)) == revocation
 
 
 @pytest.mark.parametrize(
@@ -48,12 +58,12 @@ def test_what_is_no_hint_is_dropped(value: bytes) -> None:
     assert decode_hint(value) is None
 
 
-@pytest.mark.parametrize("hint", [encode_message_hint(MESSAGE), encode_status_hint(STATUS)])
+@pytest.mark.parametrize("hint", HINTS)
 def test_a_hint_of_another_version_is_dropped(hint: bytes) -> None:
     assert decode_hint(orjson.dumps(orjson.loads(hint) | {"v": 2})) is None
 
 
-@pytest.mark.parametrize("hint", [encode_message_hint(MESSAGE), encode_status_hint(STATUS)])
+@pytest.mark.parametrize("hint", HINTS)
 def test_a_hint_without_one_of_its_fields_is_dropped(hint: bytes) -> None:
     whole = orjson.loads(hint)
     for field in whole:
@@ -67,7 +77,7 @@ JSON = st.recursive(
 )
 
 
-@pytest.mark.parametrize("hint", [encode_message_hint(MESSAGE), encode_status_hint(STATUS)])
+@pytest.mark.parametrize("hint", HINTS)
 @given(st.data())
 def test_a_hint_with_a_field_of_another_type_is_dropped(hint: bytes, data: st.DataObject) -> None:
     """The heart takes what it gets for what it says it is."""
@@ -77,7 +87,7 @@ def test_a_hint_with_a_field_of_another_type_is_dropped(hint: bytes, data: st.Da
     check(decode_hint(orjson.dumps(whole | {field: value})), whole | {field: value})
 
 
-def check(decoded: Message | StatusHint | None, hint: dict[str, Any]) -> None:
+def check(decoded: Message | StatusHint | Revocation | None, hint: dict[str, Any]) -> None:
     """Check that every part of what was read has its type."""
     if isinstance(decoded, Message):
         texts = [decoded.id, decoded.conversation, decoded.sender, decoded.content]
@@ -86,6 +96,11 @@ def check(decoded: Message | StatusHint | None, hint: dict[str, Any]) -> None:
         assert all(type(number) is int and number >= 0 for number in numbers)
         assert decoded.recipients
         server_frames.message(decoded, replay=False)  # it can be pushed
+    elif isinstance(decoded, Revocation):
+        assert isinstance(decoded.user, str)
+        assert type(decoded.revoked_at) is int
+        assert decoded.until_ms is None or type(decoded.until_ms) is int
+        rfc3339(decoded.until_ms or 0)
     elif decoded is not None:
         assert all(isinstance(text, str) for text in [decoded.sender, decoded.user, decoded.time])
         assert all(isinstance(id, str) for id in decoded.ids)

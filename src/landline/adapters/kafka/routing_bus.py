@@ -25,6 +25,8 @@ _FIRST_RETRY_SECONDS = 0.5
 _LAST_RETRY_SECONDS = 2.0
 BUS_WATCH_SECONDS = 3.0
 _HEADER = "address"
+# In the place of an address. No server is called that: in an address there is a `/`.
+_EVERYBODY = "*"
 
 log = get_logger(__name__)
 
@@ -33,7 +35,8 @@ class KafkaRoutingBus:
     """See `landline.ports.RoutingBus`. An address is `server id/incarnation`.
 
     Every server reads the one partition that its id hashes to, from the end on and without a
-    group; what is addressed to others, or to an earlier run of itself, is dropped.
+    group; what is addressed to others, or to an earlier run of itself, is dropped. What is for
+    everybody goes into every partition.
     """
 
     def __init__(self, cluster: KafkaCluster, topic: str, address: str) -> None:
@@ -70,15 +73,14 @@ class KafkaRoutingBus:
         if not self._partitions or self._is_closed.is_set():
             return
         server_id = _server_id(address)
-        self._producer.poll(0)  # frees the room of hints that are sent, or have failed
-        with suppress(BufferError, KafkaException):
-            self._producer.produce(
-                self._topic,
-                hint,
-                server_id,
-                partition_of(server_id, self._partitions),
-                headers={_HEADER: address.encode()},
-            )
+        self._produce(address, hint, server_id, partition_of(server_id, self._partitions))
+
+    def publish_to_all(self, hint: bytes) -> None:
+        """Send a hint to each partition and forget it."""
+        if self._is_closed.is_set():
+            return
+        for partition in range(self._partitions):
+            self._produce(_EVERYBODY, hint, _EVERYBODY, partition)
 
     async def listen(self, receive: Callable[[bytes], None]) -> None:
         """Find the end of our partition, then read from there on. Without Kafka, try later."""
@@ -109,6 +111,13 @@ class KafkaRoutingBus:
             await asyncio.to_thread(self._thread.join, _JOIN_SECONDS)
 
     # Inside ----------------------------------------------------------------------------------
+
+    def _produce(self, address: str, hint: bytes, key: str, partition: int) -> None:
+        self._producer.poll(0)  # frees the room of hints that are sent, or have failed
+        with suppress(BufferError, KafkaException):
+            self._producer.produce(
+                self._topic, hint, key, partition, headers={_HEADER: address.encode()}
+            )
 
     async def _find_end(self) -> TopicPartition | None:
         # Here, where `_watch` cannot come in between: the thread would clear what it has just set.
@@ -198,6 +207,7 @@ class KafkaRoutingBus:
 
     def _hand_over(self, messages: list[Any]) -> None:
         hints = []
+        ours = {self._address.encode(), _EVERYBODY.encode()}
         for message in messages:
             error = message.error()
             if error is not None:
@@ -208,7 +218,7 @@ class KafkaRoutingBus:
                     continue
                 raise KafkaException(error)
             self._read_up_to = message.offset() + 1
-            if dict(message.headers() or ()).get(_HEADER) == self._address.encode():
+            if dict(message.headers() or ()).get(_HEADER) in ours:
                 hints.append(message.value() or b"")
         if hints:
             self._on_loop(self._receive_all, hints)

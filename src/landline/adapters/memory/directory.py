@@ -2,6 +2,8 @@
 
 from collections.abc import Collection, Mapping
 
+from landline.errors import DirectoryUnavailable
+
 # user -> {(address, session)}: what all servers of one process share.
 Registry = dict[str, set[tuple[str, str]]]
 
@@ -11,9 +13,11 @@ class MemoryDirectory:
     other. `address` names this run of this server.
     """
 
-    def __init__(self, registry: Registry, address: str) -> None:
+    def __init__(self, registry: Registry, address: str, *, has_all: bool = True) -> None:
+        """Without `has_all` there are other servers that share no registry with this one."""
         self._registry = registry
         self._address = address
+        self._has_all = has_all
 
     async def register(self, registrations: Collection[tuple[str, str]]) -> None:
         """Add each session's own registration."""
@@ -39,6 +43,17 @@ class MemoryDirectory:
             if addresses:
                 found[user] = frozenset(addresses)
         return found
+
+    async def sessions(self, user: str) -> Collection[tuple[str, str]]:
+        """Return the sessions of other servers, unless some of these cannot be seen from here."""
+        if not self._has_all:
+            raise DirectoryUnavailable("without --redis nobody knows the sessions of other servers")
+        found = sorted(self._registry.get(user, ()))
+        return [
+            (address.partition("/")[0], session)
+            for address, session in found
+            if address != self._address
+        ]
 
     def health(self) -> str | None:
         """Memory is always there."""

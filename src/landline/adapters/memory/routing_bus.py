@@ -21,6 +21,10 @@ class MemoryRoutingBus:
         """Hand the hint over in the next turn of the loop; without a listener it is lost."""
         self._loop.call_soon(self._hand_over, address, hint)
 
+    def publish_to_all(self, hint: bytes) -> None:
+        """Hand it to everybody who listens by then."""
+        self._loop.call_soon(self._hand_to_all, hint)
+
     async def listen(self, receive: Callable[[bytes], None]) -> None:
         """Listen at this server's address."""
         self._exchange[self._address] = receive
@@ -37,3 +41,7 @@ class MemoryRoutingBus:
         receive = self._exchange.get(address)
         if receive is not None:
             receive(hint)
+
+    def _hand_to_all(self, hint: bytes) -> None:
+        for address in list(self._exchange):
+            self._hand_over(address, hint)

@@ -16,6 +16,7 @@ from landline.adapters.postgres.pages import (
     turns_arguments,
 )
 from landline.adapters.postgres.preflight import broken_promises
+from landline.adapters.postgres.revocations import PostgresRevocations
 from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
 from landline.errors import StoreUnavailable, Unstorable
@@ -42,6 +43,7 @@ REPLAY_LANES: Final = 5
 # In trouble at the same time, it is no longer about the mailboxes that some of them have met.
 REPLAY_LANES_IN_TROUBLE: Final = 3
 ASKER_LANE_SECONDS: Final = 4.0
+REVOCATIONS_LANE_SECONDS: Final = 3.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
 
@@ -76,7 +78,12 @@ class PostgresMessageStore:
         for lane in self._replay:
             self._free_replay.put_nowait(lane)
         self._asker = Lane(lambda: hosts.connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
+        # Of its own: those whose sessions have to end do not wait behind questions about messages.
+        self._revoker = Lane(
+            lambda: hosts.connect(REVOCATIONS_LANE_SECONDS), REVOCATIONS_LANE_SECONDS, hosts
+        )
         self._poller = AppliedPoller(self.applied)
+        self.revocations = PostgresRevocations(self._revoker.run)
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -127,6 +134,7 @@ class PostgresMessageStore:
     def health(self) -> str | None:
         """Return what went wrong last on a lane that has not worked since.
 
+        That of revocations does not count: sends need it not, and it is tried again all the time.
         Of those for pages that is several: one may have met a mailbox that cannot be read.
         """
         replay = [lane.trouble for lane in self._replay if lane.trouble is not None]
@@ -202,7 +210,7 @@ class PostgresMessageStore:
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:
-        return self._writer, *self._replay, self._asker
+        return self._writer, *self._replay, self._asker, self._revoker
 
     async def _connect_writer(self) -> PostgresConnection:
         """Connect, and do not write where a commit may be forgotten: a client that was told that a

@@ -31,7 +31,14 @@ _PROMISES: Final = (
 )
 _SETTINGS: Final = statement("postgres", "settings")
 
-_TABLES: Final = ("messages", "deliveries", "applied", "quarantine", "log_identity")
+_TABLES: Final = (
+    "messages",
+    "deliveries",
+    "applied",
+    "quarantine",
+    "log_identity",
+    "revocations",
+)
 _UNWRITABLE: Final = statement("postgres", "unwritable")
 # Of a server that is older than these columns nobody knows it.
 _FIRST_WITH_COLLATION_VERSION: Final = 15

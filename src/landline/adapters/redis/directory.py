@@ -121,6 +121,10 @@ class RedisDirectory:
         """Ask for all users at once, then for the servers not heard of within the last second."""
         return await self._lookups.find(users)
 
+    async def sessions(self, user: str) -> Collection[tuple[str, str]]:
+        """Ask as for a lookup."""
+        return await self._lookups.sessions(user)
+
     def health(self) -> str | None:
         """Return what the last beat ran into, or why nothing is tried now."""
         return self._trouble or self._redis.down

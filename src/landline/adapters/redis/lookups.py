@@ -45,16 +45,15 @@ class Lookups:
 
         Raises: DirectoryUnavailable.
         """
-        async with self._connections.call() as send:
-            found = await self._read(send, users)
-            await self._look_after(send, found)
         addresses: dict[str, set[str]] = {}
-        for registration in found:
-            if registration.is_alive(self._life(registration.server_id), self._beats_kept):
-                addresses.setdefault(registration.user, set()).add(registration.address)
-            else:
-                remember(self._stale, (registration.user, registration.member), registration.value)
+        for registration in await self._find_alive(users):
+            addresses.setdefault(registration.user, set()).add(registration.address)
         return {user: frozenset(theirs) for user, theirs in addresses.items()}
+
+    async def sessions(self, user: str) -> list[tuple[str, str]]:
+        """Return server id and session of each on other servers. Raises: DirectoryUnavailable."""
+        found = await self._find_alive([user])
+        return sorted((registration.server_id, registration.session) for registration in found)
 
     async def tidy(self) -> None:
         """Take out what dead servers have left behind. Raises: DirectoryUnavailable."""
@@ -65,6 +64,18 @@ class Lookups:
                 self._stale.pop(name, None)
         now = asyncio.get_running_loop().time()
         self._lives = {key: life for key, life in self._lives.items() if life[1] > now}
+
+    async def _find_alive(self, users: Collection[str]) -> list[Registration]:
+        async with self._connections.call() as send:
+            found = await self._read(send, users)
+            await self._look_after(send, found)
+        alive = []
+        for registration in found:
+            if registration.is_alive(self._life(registration.server_id), self._beats_kept):
+                alive.append(registration)
+            else:
+                remember(self._stale, (registration.user, registration.member), registration.value)
+        return alive
 
     async def _remove_stale(
         self, send: SendCommands, stale: Sequence[tuple[tuple[str, bytes], bytes]]

@@ -53,6 +53,11 @@ class Registration(NamedTuple):
     beat: int
 
     @property
+    def session(self) -> str:
+        """Return the session that it is about."""
+        return self.member.decode().rpartition("/")[2]
+
+    @property
     def address(self) -> str:
         """Return the address of the run of a server that made it."""
         return f"{self.server_id}/{self.incarnation}"

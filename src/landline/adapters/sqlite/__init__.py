@@ -3,5 +3,6 @@
 from landline.adapters.sqlite.database import Database
 from landline.adapters.sqlite.event_log import SqliteEventLog
 from landline.adapters.sqlite.message_store import SqliteMessageStore
+from landline.adapters.sqlite.revocations import SqliteRevocations
 
-__all__ = ["Database", "SqliteEventLog", "SqliteMessageStore"]
+__all__ = ["Database", "SqliteEventLog", "SqliteMessageStore", "SqliteRevocations"]

@@ -9,6 +9,8 @@ _TURNS_COLUMN = statement("sqlite", "turns_column")
 _TURNS_INDEXES = statement("sqlite", "turns_indexes")
 _TURNS_FILL = statement("sqlite", "turns_fill")
 
+_REVOCATIONS = statement("sqlite", "revocations")
+
 
 def add_turns(connection: sqlite3.Connection) -> None:
     """Give each pending row its conversation, and index it. Raises: sqlite3.Error."""
@@ -24,3 +26,8 @@ def add_turns(connection: sqlite3.Connection) -> None:
         connection.execute("ROLLBACK")
         raise
     connection.execute("COMMIT")
+
+
+def add_revocations(connection: sqlite3.Connection) -> None:
+    """Make the table of revocations, where there is none. Raises: sqlite3.Error."""
+    connection.execute(_REVOCATIONS)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from landline.adapters.sqlite.additions import add_turns
+from landline.adapters.sqlite.additions import add_revocations, add_turns
 from landline.adapters.statements import statement
 from landline.errors import UnusableDataDirectory
 
@@ -105,6 +105,7 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
         # The probe: a page is really written, and synced below.
         connection.execute(f"PRAGMA user_version = {FILE_SCHEMA_VERSION}")
         add_turns(connection)
+    add_revocations(connection)
     # Without waiting: somebody may read from the write-ahead log for hours.
     connection.execute("PRAGMA busy_timeout = 0")
     is_read = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

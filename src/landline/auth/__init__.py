@@ -1,0 +1,1 @@
+"""Who connects: tokens are checked here, and nowhere else."""

@@ -1,0 +1,92 @@
+"""Takes connections from a listening socket, many in one turn of the loop.
+
+libuv, and so uvloop's own server, takes one in a turn. While sessions flood, a turn lasts tens of
+milliseconds: a thousand connections of one address would then keep all others waiting for a minute.
+"""
+
+import asyncio
+import errno
+import socket
+from collections.abc import Callable, Coroutine
+from typing import Any, Final
+
+from landline.observability.logging import get_logger
+
+# Connections that are accepted in one turn of the loop: a flood of them must not stop the others.
+_ACCEPTED_AT_ONCE: Final = 32
+# The process has no file left, or the machine no memory: others have to go first.
+_NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
+_NO_ROOM_SECONDS: Final = 1.0
+
+log = get_logger(__name__)
+
+
+class Acceptor:
+    """Accepts, and gives each connection to `take`, in a task that it owns."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        take: Callable[[socket.socket, Any], Coroutine[Any, Any, None]],
+    ) -> None:
+        """`sock` listens already. `take` is given a connection and its address."""
+        self._sock = sock
+        self._take = take
+        self._loop = asyncio.get_running_loop()
+        self._taking: set[asyncio.Task[None]] = set()
+        self._pause: asyncio.TimerHandle | None = None
+        sock.setblocking(False)
+        self._loop.add_reader(sock.fileno(), self._accept)
+
+    def close(self) -> None:
+        """Accept no more connections, and end what `take` is still busy with."""
+        if self._sock.fileno() < 0:
+            return
+        if self._pause is not None:
+            self._pause.cancel()
+        self._loop.remove_reader(self._sock.fileno())
+        self._sock.close()
+        for task in self._taking:
+            task.cancel()
+
+    def _accept(self) -> None:
+        for _ in range(_ACCEPTED_AT_ONCE):
+            try:
+                connection, address = self._sock.accept()
+            except (BlockingIOError, InterruptedError, ConnectionAbortedError):
+                return
+            except OSError as error:
+                if error.errno not in _NO_ROOM:
+                    return  # the network's trouble with that one connection (accept(2))
+                log.warning("cannot_accept", reason=error.strerror)
+                self._loop.remove_reader(self._sock.fileno())
+                self._pause = self._loop.call_later(_NO_ROOM_SECONDS, self._go_on)
+                return
+            connection.setblocking(False)
+            task = self._loop.create_task(self._take(connection, address))
+            self._taking.add(task)
+            task.add_done_callback(self._taking.discard)
+
+    def _go_on(self) -> None:
+        self._pause = None
+        self._loop.add_reader(self._sock.fileno(), self._accept)
+
+
+class PlainServer:
+    """Listens without TLS, and gives each connection to a protocol."""
+
+    def __init__(self, sock: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
+        """`sock` listens already."""
+        self._protocol = protocol
+        self._loop = asyncio.get_running_loop()
+        self._acceptor = Acceptor(sock, self._let_in)
+
+    def close(self) -> None:
+        """Accept no more connections."""
+        self._acceptor.close()
+
+    async def _let_in(self, connection: socket.socket, _address: Any) -> None:
+        try:
+            await self._loop.connect_accepted_socket(self._protocol, connection)
+        except OSError:
+            connection.close()  # it has hung up meanwhile
