@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from landline.app.front import KEYS_PART
 from landline.auth.jwks import PublishedKeys
 from landline.auth.keys import BadKey, Key, KeySet, public_key, secret_key
 from landline.auth.tokens import Claims, FileKeys, KeySource, Tokens
@@ -68,7 +69,7 @@ class Access:
         why = None
         if published.keys is None:
             why = f"the keys of --jwks-url: {published.trouble or 'they were not fetched yet'}"
-        return {"keys": why}
+        return {KEYS_PART: why}
 
     def read_again(self) -> None:
         """Read key files anew. Where that fails, the keys stay as they were."""

@@ -26,6 +26,10 @@ _ENOUGH_FILES = 1024
 
 # The part without which messages come later, and all the same.
 ROUTING_PART = "routing"
+# The part without which those cannot sign in whose tokens an issuer's keys sign; who is in stays.
+KEYS_PART = "keys"
+
+_SLOWING = (ROUTING_PART, KEYS_PART)
 
 Health = Callable[[], Mapping[str, str | None]]
 
@@ -91,7 +95,7 @@ class Front:
 
     def _readiness(self) -> Readiness:
         wrong = {part: why for part, why in self._health().items() if why is not None}
-        missing = {part: wrong.pop(part) for part in (ROUTING_PART,) if part in wrong}
+        missing = {part: wrong.pop(part) for part in _SLOWING if part in wrong}
         if self._phase is not None:
             wrong["server"] = self._phase
         return Readiness(wrong, missing)
