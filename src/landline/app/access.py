@@ -17,7 +17,6 @@ from landline.ports import Clock
 log = get_logger(__name__)
 
 Fetch = Callable[[], Awaitable[bytes]]
-Services = Mapping[str, Callable[[], Coroutine[Any, Any, None]]]
 
 _READERS: Final[Mapping[str, Callable[[bytes], Key]]] = {
     "jwt-secret-file": secret_key,
@@ -64,7 +63,7 @@ class Access:
     def health(self) -> Mapping[str, str | None]:
         """Return why nobody can sign in whose key is published, where there are such keys."""
         published = self._published
-        if published is None or self._files is not None:
+        if published is None:
             return {}
         why = None
         if published.keys is None:
