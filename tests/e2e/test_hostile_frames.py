@@ -46,7 +46,9 @@ BAD_IDS: list[object] = [
     *([ID[:-1] + "g"], [ID, "x"], [ID] * 257),
 ]
 
-UNKNOWN_TYPES = ["hello", "", "SEND", "send ", "ping\x00", "message", "accepted", "welcome", "auth"]
+UNKNOWN_TYPES = ["hello", "", "SEND", "send ", "ping\x00", "message", "accepted", "welcome"]
+
+BAD_TOKENS: list[object] = [..., None, 42, True, ["t"], {}, "\ud800"]
 
 BAD_NAMES = [
     *("", " ", "bo b", " bob", "bob ", "bo\tb", "bob\n", "bo\rb", "\u00a0bob", "bo\u2003b"),
@@ -68,6 +70,11 @@ BAD_FRAMES = [
         Bad(json.dumps({"type": "ack"} | ({} if ids is ... else {"ids": ids})), "bad_frame")
         for ids in BAD_IDS
     ),
+    *(
+        Bad(json.dumps({"type": "auth"} | ({} if token is ... else {"token": token})), "bad_frame")
+        for token in BAD_TOKENS
+    ),
+    Bad('{"type":"auth","token":""}', "forbidden"),  # a token, at a server without sign-in
     # From here on a send is concerned: its sender is told that it is not in the log.
     *(Bad(send(to=to), "bad_recipient", REJECTED, "r") for to in BAD_NAMES),
     *(Bad(send(to=to), "bad_frame", REJECTED, "r") for to in [..., *NOT_TEXT]),

@@ -138,6 +138,7 @@ def wait_for_leaders(admin: AdminClient, name: str, partitions: int) -> None:
     refusals: list[BaseException] = []
 
     def has_leaders() -> bool:
+        admin.list_topics(name, timeout=KAFKA_SECONDS)  # or an old leader is asked again and again
         asked = admin.list_offsets(places, request_timeout=5).values()
         refusals[:] = [error for each in asked if (error := each.exception(KAFKA_SECONDS))]
         # One that was not asked, as it has no leader, is no error to librdkafka.

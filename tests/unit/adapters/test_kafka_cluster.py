@@ -36,7 +36,7 @@ def answering(*answers: int | KafkaException | Sequence[int | KafkaException]) -
             if isinstance(answer, KafkaException):
                 future.set_exception(answer)
             else:
-                future.set_result(SimpleNamespace(offset=answer))
+                future.set_result(SimpleNamespace(offset=answer, timestamp=NEWEST_MS + answer))
         return futures
 
     def list_topics(topic: str, **_: object) -> Any:
@@ -55,6 +55,7 @@ def metadata(topic: str, *brokers: int) -> Any:
     return SimpleNamespace(topics={topic: found}, brokers=dict.fromkeys(brokers or [1]))
 
 
+NEWEST_MS = 1_800_000_000_000
 NO_LEADER = KafkaException(KafkaError(KafkaError.LEADER_NOT_AVAILABLE))
 
 
@@ -81,6 +82,16 @@ async def test_a_partition_whose_election_is_news_is_asked_again(
     assert found == {0: 7, 1: 8, 2: 9}
     with pytest.raises(LogUnavailable, match="epoch"):
         await answering(older).offsets("topic", range(1), OffsetSpec.latest())
+
+
+async def test_the_newest_is_asked_again_where_an_election_is_news(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Or a server whose Kafka stood still would be told the same for as long as it runs."""
+    monkeypatch.setattr(Backoff, "wait", lambda _: asyncio.sleep(0))
+    older = KafkaException(KafkaError(KafkaError.FENCED_LEADER_EPOCH))
+    cluster = answering([older, 8], [older, older, 9], 7)
+    assert await cluster.newest_ms("topic", range(3)) == NEWEST_MS + 8
 
 
 async def test_a_broker_that_starts_and_does_not_know_itself_is_asked_again() -> None:

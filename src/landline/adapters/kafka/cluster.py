@@ -177,18 +177,7 @@ class KafkaCluster:
         One request a broker, whatever the number of partitions. Raises: LogUnavailable when
         none can say.
         """
-        give_up_at = asyncio.get_running_loop().time() + self.ask_seconds
-        backoff = Backoff(first_seconds=0.05)
         answers = await self._ask_offsets(topic, partitions, spec)
-        with suppress(LogUnavailable, TimeoutError):  # what there is, is there
-            async with asyncio.timeout_at(give_up_at):
-                for _ in range(_STALE_TRIES):
-                    stale = [each for each, answer in answers.items() if _is_stale(answer)]
-                    if not stale:
-                        break
-                    await backoff.wait()
-                    await self.partitions(topic)  # so that the client knows the leaders
-                    answers |= await self._ask_offsets(topic, stale, spec)
         offsets: dict[int, int] = {}
         # A broker that does not answer in time is no error to librdkafka: it invents -1001.
         trouble: BaseException = TimeoutError("no broker answers in time")
@@ -217,6 +206,26 @@ class KafkaCluster:
         return times[-2] if len(times) > 1 else None
 
     async def _ask_offsets(
+        self, topic: str, partitions: Iterable[int], spec: OffsetSpec
+    ) -> dict[int, Any]:
+        """Return each partition's answer or error. One whose leader is another by now is asked
+        again: librdkafka itself asks the one that it knew again and again.
+        """
+        give_up_at = asyncio.get_running_loop().time() + self.ask_seconds
+        backoff = Backoff(first_seconds=0.05)
+        answers = await self._ask_once(topic, partitions, spec)
+        with suppress(LogUnavailable, TimeoutError):  # what there is, is there
+            async with asyncio.timeout_at(give_up_at):
+                for _ in range(_STALE_TRIES):
+                    stale = [each for each, answer in answers.items() if _is_stale(answer)]
+                    if not stale:
+                        break
+                    await backoff.wait()
+                    await self.partitions(topic)  # so that the client knows the leaders
+                    answers |= await self._ask_once(topic, stale, spec)
+        return answers
+
+    async def _ask_once(
         self, topic: str, partitions: Iterable[int], spec: OffsetSpec
     ) -> dict[int, Any]:
         asked = self.admin.list_offsets(
