@@ -212,6 +212,10 @@ ROWS: Final = {
             "unit/gateway/test_doors.py::test_a_user_has_so_many_connections_from_wherever",
             "unit/gateway/test_doors.py::test_silent_sockets_have_a_limit_as_well",
             "unit/gateway/test_doors.py::test_handshakes_have_a_rate",
+            (
+                "unit/gateway/test_doors.py::"
+                "test_who_is_told_again_and_again_that_they_come_too_often_is_told_no_more"
+            ),
             f"{_ROWS}::test_the_last_files_are_not_for_clients",
             f"{_LIMITS}::test_an_address_has_so_many_connections_and_handshakes",
             f"{_LIMITS}::test_sockets_that_say_nothing_are_counted_by_their_address",

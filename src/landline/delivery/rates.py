@@ -5,53 +5,49 @@ there will be enough, and takes none: what was refused costs nothing, so whoever
 told is not refused again, unless they have sent something else meanwhile.
 """
 
+from typing import Final
+
 from landline.config.limits import BYTES_BURST, MESSAGES_BURST, Limits
+
+# By so much a sum of many durations, on a clock that has run for months, may be wrong.
+_ROUNDING_SECONDS: Final = 1e-6
 
 
 class Bucket:
-    """One bucket, full at first."""
+    """One bucket, full at first. All that it keeps is when it will be full again."""
 
-    __slots__ = ("_at", "_burst", "_level", "_rate")
+    __slots__ = ("_burst_seconds", "_each_seconds", "_full_at")
 
     def __init__(self, rate: float, burst: float, now: float) -> None:
-        """`rate`: tokens a second, more than 0; `burst`: how many it holds."""
-        self._rate = rate
-        self._burst = burst
-        self._level = burst
-        self._at = now
+        """`rate`: tokens a second, 0 for as many as anybody wants; `burst`: how many it holds."""
+        self._each_seconds = 1 / rate if rate else 0.0
+        self._burst_seconds = burst * self._each_seconds
+        self._full_at = now
 
     def seconds_until(self, cost: float, now: float) -> float:
         """Return how long it takes until there are so many; 0.0 where there are. Where it never
         holds so many, until it is full: `take` then leaves a debt.
         """
-        self._fill(now)
-        return max(0.0, min(cost, self._burst) - self._level) / self._rate
+        cost_seconds = min(cost * self._each_seconds, self._burst_seconds)
+        missing_seconds = self._full_at - now + cost_seconds - self._burst_seconds
+        return missing_seconds if missing_seconds > _ROUNDING_SECONDS else 0.0
 
     def take(self, cost: float, now: float) -> None:
         """Take so many, once `seconds_until` has said 0.0."""
-        self._fill(now)
-        self._level -= cost
+        self._full_at = max(self._full_at, now) + cost * self._each_seconds
 
     def is_full(self, now: float) -> bool:
         """Say whether it is as if nothing was ever taken."""
-        self._fill(now)
-        return self._level >= self._burst
-
-    def _fill(self, now: float) -> None:
-        self._level = min(self._burst, self._level + (now - self._at) * self._rate)
-        self._at = now
+        return self._full_at <= now
 
 
 class Rates:
     """The buckets of the users who have sent something of late. Empty when idle."""
 
     def __init__(self, limits: Limits) -> None:
-        self._kinds = [
-            (rate, rate * burst)
-            for rate, burst in ((limits.messages, MESSAGES_BURST), (limits.bytes, BYTES_BURST))
-        ]
-        self.are_limited = any(rate for rate, _ in self._kinds)
-        self._users: dict[str, tuple[Bucket | None, ...]] = {}
+        self._limits = limits
+        self.are_limited = bool(limits.messages or limits.bytes)
+        self._users: dict[str, tuple[Bucket, Bucket]] = {}
 
     def __len__(self) -> int:
         return len(self._users)
@@ -62,24 +58,28 @@ class Rates:
         """
         buckets = self._users.get(user)
         if buckets is None:
-            buckets = tuple(Bucket(*kind, now) if kind[0] else None for kind in self._kinds)
-            self._users[user] = buckets
-        costs = [
-            (bucket, cost)
-            for bucket, cost in zip(buckets, (1, size_bytes), strict=True)
-            if bucket is not None
-        ]
-        wait_seconds = max((bucket.seconds_until(cost, now) for bucket, cost in costs), default=0.0)
+            buckets = self._users[user] = self._full(now)
+        in_messages, in_bytes = buckets
+        wait_seconds = max(
+            in_messages.seconds_until(1, now), in_bytes.seconds_until(size_bytes, now)
+        )
         if not wait_seconds:
-            for bucket, cost in costs:
-                bucket.take(cost, now)
+            in_messages.take(1, now)
+            in_bytes.take(size_bytes, now)
         return wait_seconds
+
+    def _full(self, now: float) -> tuple[Bucket, Bucket]:
+        messages, size_bytes = self._limits.messages, self._limits.bytes
+        return (
+            Bucket(messages, messages * MESSAGES_BURST, now),
+            Bucket(size_bytes, size_bytes * BYTES_BURST, now),
+        )
 
     def forget_idle(self, now: float) -> None:
         """Forget users who may send as if they never had: their buckets would be full anew."""
         for user in [
             user
             for user, buckets in self._users.items()
-            if all(bucket is None or bucket.is_full(now) for bucket in buckets)
+            if all(bucket.is_full(now) for bucket in buckets)
         ]:
             del self._users[user]

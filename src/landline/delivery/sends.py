@@ -136,7 +136,7 @@ class Sends:
         if self._refusal is not None and flight is None:
             self._refuse([waiter], self._refusal, id)
             return None
-        if self._is_too_fast(sender, send, waiter, id):
+        if self._is_too_fast(sender, send, waiter):
             return None
         self._held[id] += 1
         return Held(id, self._clock.monotonic())
@@ -154,6 +154,9 @@ class Sends:
         was held; then it has been counted for its user.
         """
         waiter = Waiter(sender.id, send.ref, send.retry)
+        # Before anything is made of it: what comes too early is to cost little.
+        if since is None and self._is_too_fast(sender, send, waiter):
+            return
         created_at = rfc3339(self._clock.wall_ms())
         record = record_of(sender.user, send, self._new_id, created_at)
         id = record.message_id
@@ -161,8 +164,6 @@ class Sends:
         flight = self._flights.get(id)
         if self._refusal is not None and known is None and flight is None:
             self._refuse([waiter], self._refusal, id)
-            return
-        if since is None and self._is_too_fast(sender, send, waiter, id):
             return
         started_at = self._clock.monotonic() if since is None else since
         if known is not None:
@@ -186,21 +187,24 @@ class Sends:
         if sender.intake.begin(waiter.size_bytes):
             self._out.append(PauseReading(sender.id))
 
-    def _is_too_fast(self, sender: Sender, send: Send, waiter: Waiter, id: str) -> bool:
+    def _is_too_fast(self, sender: Sender, send: Send, waiter: Waiter) -> bool:
         """Count a send for its user. Returns whether they are too fast, and have been told."""
-        wait_seconds = self._too_fast(sender.user, send) if sender.intake.is_limited else 0.0
+        rates = self._rates
+        if not (rates.are_limited and sender.intake.is_limited):
+            return False
+        wait_seconds = rates.take(sender.user, utf8_length(send.content), self._clock.monotonic())
         if wait_seconds:
-            is_under_way = id in self._held or self._flights.get(id) is not None
-            is_known = is_under_way or self._acceptances.find(id, retry=False) is not None
-            self._answers.too_fast(waiter, wait_seconds, is_uncertain=waiter.retry or is_known)
+            is_uncertain = waiter.retry or self._is_known(sender.user, send)
+            self._answers.too_fast(waiter, wait_seconds, is_uncertain=is_uncertain)
         return bool(wait_seconds)
 
-    def _too_fast(self, user: str, send: Send) -> float:
-        """Return how many seconds too early this comes; 0.0: it does not."""
-        rates = self._rates
-        if not rates.are_limited:
-            return 0.0
-        return rates.take(user, utf8_length(send.content), self._clock.monotonic())
+    def _is_known(self, user: str, send: Send) -> bool:
+        """Say whether the same send was accepted of late, or is under way."""
+        if send.ref is None:
+            return False
+        id = message_id(user, send.ref, direct_conversation(user, send.to), send.content)
+        is_under_way = id in self._held or self._flights.get(id) is not None
+        return is_under_way or self._acceptances.find(id, retry=False) is not None
 
     def _start(
         self, record: MessageRecord, waiter: Waiter, bar: Bar | None, started_at: float

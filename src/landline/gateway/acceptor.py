@@ -8,8 +8,9 @@ import asyncio
 import errno
 import socket
 from collections.abc import Callable, Coroutine
-from typing import Any, Final
+from typing import Any, Final, Generic, TypeVar
 
+from landline.gateway.reception import Peer
 from landline.observability.logging import get_logger
 
 # Connections that are accepted in one turn of the loop: a flood of them must not stop the others.
@@ -17,6 +18,8 @@ _ACCEPTED_AT_ONCE: Final = 32
 # The process has no file left, or the machine no memory: others have to go first.
 _NO_ROOM: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 _NO_ROOM_SECONDS: Final = 1.0
+
+P = TypeVar("P", bound=asyncio.Protocol)
 
 log = get_logger(__name__)
 
@@ -72,12 +75,20 @@ class Acceptor:
         self._loop.add_reader(self._sock.fileno(), self._accept)
 
 
-class PlainServer:
+class PlainServer(Generic[P]):
     """Listens without TLS, and gives each connection to a protocol."""
 
-    def __init__(self, sock: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
-        """`sock` listens already."""
-        self._protocol = protocol
+    def __init__(
+        self,
+        sock: socket.socket,
+        came: Callable[[Peer], P | None],
+        went: Callable[[P], None],
+    ) -> None:
+        """`sock` listens already. `came` returns who has a connection, None where it is refused:
+        then nothing is made of it. `went` is told where there was none after all.
+        """
+        self._came = came
+        self._went = went
         self._loop = asyncio.get_running_loop()
         self._acceptor = Acceptor(sock, self._let_in)
 
@@ -85,8 +96,13 @@ class PlainServer:
         """Accept no more connections."""
         self._acceptor.close()
 
-    async def _let_in(self, connection: socket.socket, _address: Any) -> None:
+    async def _let_in(self, connection: socket.socket, address: Any) -> None:
+        protocol = self._came(address[:2])
+        if protocol is None:
+            connection.close()
+            return
         try:
-            await self._loop.connect_accepted_socket(self._protocol, connection)
-        except OSError:
-            connection.close()  # it has hung up meanwhile
+            await self._loop.connect_accepted_socket(lambda: protocol, connection)
+        except OSError:  # it has hung up meanwhile
+            self._went(protocol)
+            connection.close()

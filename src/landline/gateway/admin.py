@@ -57,8 +57,9 @@ class AdminListener:
         """See `Reception`."""
         return {"peer": shown_peer(peer)}
 
-    def refused(self) -> None:
+    def refused(self) -> dict[str, int]:
         """See `Reception`. What operators ask in vain is no news for the metrics."""
+        return {}
 
     def came(self, connection: HttpConnection, _peer: Peer) -> bool:
         """See `Reception`."""

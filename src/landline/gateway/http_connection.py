@@ -341,7 +341,9 @@ class HttpConnection(asyncio.Protocol):
 
     def _note(self, refused: RequestRefused) -> None:
         """Count it, and say whose it was."""
-        self._reception.refused()
+        untold = self._reception.refused()
+        if untold is None:
+            return
         facts = request_facts(self._head or bytes(self._received[: HEAD_BYTES + 1]))
         log.info(
             "upgrade_refused" if facts.pop("is_upgrade") else "request_refused",
@@ -349,6 +351,7 @@ class HttpConnection(asyncio.Protocol):
             reason=refused.reason,
             **self._facts,
             **facts,
+            **untold,
         )
 
     def _can_half_close(self) -> bool:

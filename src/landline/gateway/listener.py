@@ -28,6 +28,7 @@ from landline.gateway.hub import Hub
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.origins import Origins, check_site
 from landline.gateway.reception import ForTheApplication, Peer
+from landline.gateway.refusals import Refusals
 from landline.gateway.request_facts import facts_of, shown_peer
 from landline.gateway.tls import TlsServer
 from landline.gateway.upgrade import Upgrade, UpgradeAsked
@@ -44,7 +45,9 @@ BACKLOG = 1024
 # Where a service says whose sessions end (see `api.application`).
 USERS: Final = "/v1/users/"
 
-_CROWDED: Final = "this address has too many connections that have not signed in yet"
+_CROWDED: Final = (
+    "this address has too many connections that have not signed in, or comes too often"
+)
 _FULL: Final = "this server has as many connections as it may have files"
 # Refusals of whoever may only try: too many of them, and nobody of that address is heard.
 _STRANGERS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
@@ -100,10 +103,9 @@ class Listener:
         self._has_tls = False
         self._hub: Hub | None = None
         self._why_not = "this server is starting; try again soon"
-        self._server: PlainServer | TlsServer[HttpConnection] | None = None
+        self._server: PlainServer[HttpConnection] | TlsServer[HttpConnection] | None = None
         self._http_connections: dict[HttpConnection, str | None] = {}
-        self._refused = 0
-        self._told_until = 0.0
+        self._refusals = Refusals(clock)
 
     async def open(
         self, sock: socket.socket, tls: Callable[[], ssl.SSLContext] | None = None
@@ -117,7 +119,7 @@ class Listener:
             self._has_tls = True
             self._server = TlsServer(sock, tls, self._comes, self.went, self.refused)
             return
-        self._server = PlainServer(sock, lambda: HttpConnection(self))
+        self._server = PlainServer(sock, self._comes, self.went)
 
     def admit(self, hub: Hub) -> None:
         """Make upgrades from now on; the hub has their connections."""
@@ -144,42 +146,33 @@ class Listener:
 
     def measure(self) -> Measured:
         """Return what the metrics show of the listener."""
-        return {series("landline_upgrades_refused_total"): self._refused}
+        return {series("landline_upgrades_refused_total"): self._refusals.count}
 
     # What a connection asks for -------------------------------------------------------------------
 
     def came(self, connection: HttpConnection, peer: Peer) -> bool:
         """See `Reception`. Of one address a trusted proxy may have any number."""
         if connection in self._http_connections:
-            return True  # it came before its TLS handshake
+            return True  # before there was a protocol for it
         sockets = len(self._http_connections) + (self._hub.connection_count if self._hub else 0)
         if self._max_sockets and sockets >= self._max_sockets:
             return self._turn_away(peer, _FULL)
         caller = self._proxies.caller(peer[0], ())
         place = None if caller.is_trusted else caller.place
-        if place is not None and not self._doors.accept(place):
+        if place is not None and not self._doors.accept(place, self._clock.monotonic()):
             return self._turn_away(peer, _CROWDED)
         self._http_connections[connection] = place
         return True
 
     def _comes(self, peer: Peer) -> HttpConnection | None:
-        """Return who has a connection that has yet to be encrypted; None where it is refused."""
+        """Return who has a connection; None where it is refused."""
         connection = HttpConnection(self)
         return connection if self.came(connection, peer) else None
 
     def _turn_away(self, peer: Peer, reason: str) -> bool:
-        self._refused += 1
-        if self._may_tell():
+        if self._refusals.add_alike():
             log.warning("connection_refused", peer=shown_peer(peer), reason=reason)
         return False
-
-    def _may_tell(self) -> bool:
-        """Say whether what is refused without a look has a line: a flood has one a second."""
-        now = self._clock.monotonic()
-        if now < self._told_until:
-            return False
-        self._told_until = now + 1.0
-        return True
 
     def went(self, connection: HttpConnection) -> None:
         """See `Reception`."""
@@ -187,9 +180,9 @@ class Listener:
         if place is not None:
             self._doors.release(place)
 
-    def refused(self) -> None:
+    def refused(self) -> dict[str, int] | None:
         """See `Reception`."""
-        self._refused += 1
+        return self._refusals.add()
 
     def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         """See `Reception`."""
@@ -335,8 +328,12 @@ class Listener:
 
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
-        self._refused += 1
-        if refused.status == HTTPStatus.TOO_MANY_REQUESTS and not self._may_tell():
+        untold: dict[str, int] | None = {}
+        if refused.status != HTTPStatus.TOO_MANY_REQUESTS:
+            untold = self._refusals.add()
+        elif not self._refusals.add_alike():
+            untold = None
+        if untold is None:
             return
         log.info(
             "request_refused",
@@ -344,6 +341,7 @@ class Listener:
             reason=refused.reason,
             **self.whose(_as_read(request), request.client or _UNKNOWN),
             **facts_of(request),
+            **untold,
         )
 
     # Inside ----------------------------------------------------------------------------------

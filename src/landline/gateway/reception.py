@@ -49,8 +49,10 @@ class Reception(Protocol):
     def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         """Return what the log says of where a request comes from."""
 
-    def refused(self) -> None:
-        """Count one that was sent away."""
+    def refused(self) -> dict[str, int] | None:
+        """Count one that was sent away. Returns what its line in the log says besides, None where
+        it has none (`Refusals`).
+        """
 
     def came(self, connection: HttpConnection, peer: Peer) -> bool:
         """Somebody has connected. Returns False where their address has too many connections."""

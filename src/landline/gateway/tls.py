@@ -50,11 +50,12 @@ class TlsServer(Generic[P]):
         context: Callable[[], ssl.SSLContext],
         came: Callable[[Peer], P | None],
         went: Callable[[P], None],
-        refused: Callable[[], None],
+        refused: Callable[[], dict[str, int] | None],
     ) -> None:
         """`sock` listens already. `context` is asked for each connection: its certificate may be
         another one by then. `came` returns who has a connection once its handshake is done, None
-        where it is refused; `went` is told where that never happens, and `refused` counts it.
+        where it is refused; `went` is told where that never happens, and `refused` counts it, and
+        says whether it has a line (`Refusals`).
         """
         self._context = context
         self._came = came
@@ -96,8 +97,9 @@ class TlsServer(Generic[P]):
                 self._went(protocol)
 
     def _note(self, peer: str, reason: str) -> None:
-        self._refused()
-        log.info("tls_refused", reason=reason, peer=peer)
+        untold = self._refused()
+        if untold is not None:
+            log.info("tls_refused", reason=reason, peer=peer, **untold)
 
 
 def reason_of(error: ssl.SSLError) -> str:

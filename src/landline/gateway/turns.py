@@ -2,9 +2,9 @@
 
 Frames are taken as they arrive for as long as their connection's turn lasts. What arrives beyond
 it waits in the connection, whose socket is not read meanwhile, and the connection joins a ring. The
-ring is walked for a few milliseconds, one short turn for each, then it rests for as long. So
-clients that flood share half of the event loop. The other half is for everything else: other
-clients, the log's answers, and the thread that writes to the disk.
+ring is walked for a millisecond, a short turn for each, then it rests for as long. So clients that
+flood share half of the event loop. The other half is for everything else: other clients, the log's
+answers, and the thread that writes to the disk.
 
 A turn is measured in time, not in frames: a frame may cost a microsecond or a millisecond, and
 only the clock knows which.
@@ -20,7 +20,7 @@ from landline.ports import Clock
 TURN_SECONDS = 0.000_5
 # All connections together, before sockets, timers and the log's answers are looked at again: for
 # frames that have just arrived, and for a walk along the ring.
-ROUND_SECONDS = 0.004
+ROUND_SECONDS = 0.001
 
 
 class Taker(Protocol):

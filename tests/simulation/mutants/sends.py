@@ -16,7 +16,9 @@ from landline.model import (
     Position,
 )
 from landline.protocol import identity
+from landline.protocol.identity import utf8_length
 from landline.protocol.partitions import partition_of
+from landline.protocol.records import MessageRecord
 from simulation.log import Log, ModelEventLog
 from simulation.mutants.mutant import mutant, patch
 
@@ -129,11 +131,14 @@ def too_fast_repeat_is_rejected() -> AbstractContextManager[Any]:
 @mutant("limits come before the log", "delivery/sends.py", "I3 I12", 12)
 def limited_after_append() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
-    too_fast = sends.Sends._too_fast
+
+    def seconds_too_early(self: sends.Sends, record: MessageRecord) -> float:
+        size_bytes = utf8_length(record.content)
+        return self._rates.take(record.sender, size_bytes, self._clock.monotonic())
 
     def slow_down(self: sends.Sends, flight: Any, result: Any) -> Any:
         is_new = isinstance(result, Appended) and not flight.retry
-        if is_new and (seconds := too_fast(self, flight.record.sender, flight.record)):
+        if is_new and (seconds := seconds_too_early(self, flight.record)):
             self._land(flight)
             for waiter in flight.waiters:
                 self._answers.too_fast(waiter, seconds, is_uncertain=waiter.retry)
@@ -143,7 +148,7 @@ def limited_after_append() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
         with (
-            patch(sends.Sends, "_too_fast", lambda *_: 0.0),
+            patch(sends.Sends, "_is_too_fast", lambda *_: False),
             patch(sends.Sends, "appended", slow_down),
         ):
             yield

@@ -30,7 +30,7 @@ async def _turns() -> int:
         sock.listen(COUNT)
         for _ in range(COUNT):
             exits.enter_context(socket.create_connection(sock.getsockname()))
-        server = PlainServer(sock, Guest)
+        server = PlainServer(sock, lambda _peer: Guest(), lambda _guest: None)
         turns = 0
         async with asyncio.timeout(WAIT_SECONDS):
             while len(came) < COUNT:

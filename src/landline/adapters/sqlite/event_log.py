@@ -6,7 +6,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from itertools import islice
 
 import orjson
 
@@ -225,7 +224,9 @@ class SqliteEventLog:
             return None
         entries: list[Entry] = []
         size_bytes = 0
-        for entry in islice(self._tail, start, start + limit):
+        # By index: readers are at its end, and to walk there takes as long as the tail is.
+        for index in range(start, min(start + limit, len(self._tail))):
+            entry = self._tail[index]
             size_bytes += len(entry.value)
             if entries and size_bytes > FILE_READ_BYTES:
                 break
