@@ -74,8 +74,9 @@ class Connection(WSListener):
         self._transport: WSTransport | None = None
         self.turn_round = 0
         self.turn_until = 0.0
+        self.turned_at = float("-inf")
         self._inbox: deque[Frame] = deque()
-        self._is_in_ring = False
+        self._is_in_queue = False
         self._fragments = Fragments()
         self._closing: asyncio.TimerHandle | None = None
         self._pauses: set[Pause] = set()
@@ -153,6 +154,10 @@ class Connection(WSListener):
         self._pauses.discard(why)
         self._apply_reading()
 
+    def is_busy(self, now: float) -> bool:
+        """See `Taker`: its frames come close to the limit."""
+        return self._pace is not None and self._pace.is_half_spent(now)
+
     def take_turn(self, until: float) -> bool:
         """Take frames that wait until the clock says `until`. Returns whether to come back."""
         try:
@@ -165,10 +170,10 @@ class Connection(WSListener):
             self._inbox.clear()
             self.close(CloseCode.INTERNAL, "internal error")
         self._tell_unread()
-        self._is_in_ring = bool(self._inbox) and not self._is_paused()
+        self._is_in_queue = bool(self._inbox) and not self._is_paused()
         if not self._inbox:
             self._apply_reading()
-        return self._is_in_ring
+        return self._is_in_queue
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Say goodbye; the peer gets a few seconds for its own close frame."""
@@ -378,8 +383,8 @@ class Connection(WSListener):
         """Read the socket, or do not; and see to it that what waits has its turn."""
         if self._transport is None:
             return
-        if self._inbox and not self._is_in_ring and not self._is_paused():
-            self._is_in_ring = True
+        if self._inbox and not self._is_in_queue and not self._is_paused():
+            self._is_in_queue = True
             self._owner.turns.wait(self)
         underlying = self._transport.underlying_transport
         should_pause = bool(self._inbox) or self._is_paused()

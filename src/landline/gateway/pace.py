@@ -13,11 +13,12 @@ _SAVED_SECONDS: Final = 0.25
 class Pace:
     """The bucket of one session's frames."""
 
-    __slots__ = ("_bucket", "_saved")
+    __slots__ = ("_bucket", "_half", "_saved")
 
     def __init__(self, frames: float, now: float) -> None:
         """`frames`: how many may be taken in a second, more than 0."""
         self._bucket = Bucket(frames, frames * FRAMES_BURST, now)
+        self._half = frames * FRAMES_BURST / 2
         self._saved = max(1.0, frames * _SAVED_SECONDS)
 
     def take(self, now: float) -> float:
@@ -26,3 +27,7 @@ class Pace:
         if not self._bucket.seconds_until(1, now):
             return 0.0
         return self._bucket.seconds_until(self._saved, now)
+
+    def is_half_spent(self, now: float) -> bool:
+        """Say whether more than half of what may come at once has come of late."""
+        return self._bucket.seconds_until(self._half, now) > 0

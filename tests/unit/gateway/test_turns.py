@@ -68,11 +68,17 @@ class Socket:
         self.sent.append("gone")
 
 
-def connect(hub: Heard, session: str) -> tuple[Connection, Socket]:
+def connect(hub: Heard, session: str, frame_rate: float = 0.0) -> tuple[Connection, Socket]:
     """Return an open connection."""
     sock = Socket()
     connection = Connection(
-        hub, Principal(session), session, auto_ack=False, facts={"peer": "peer"}, place="peer"
+        hub,
+        Principal(session),
+        session,
+        auto_ack=False,
+        facts={"peer": "peer"},
+        place="peer",
+        frame_rate=frame_rate,
     )
     connection.on_ws_connected(sock)  # type: ignore[arg-type]
     return connection, sock
@@ -86,6 +92,15 @@ def arrives(connection: Connection, payload: bytes, kind: WSMsgType = WSMsgType.
 def arrives_in_part(connection: Connection, payload: bytes, kind: WSMsgType, *, fin: bool) -> None:
     """A piece of a frame arrives."""
     connection.on_ws_frame(mock.Mock(), _make_test_ws_frame(kind, payload, fin, False))
+
+
+def arrives_too_late(hub: Heard, connection: Connection, payload: bytes) -> None:
+    """A frame arrives, when this round has no time left for it."""
+    assert hub.turns.may_take(mock.Mock(turn_round=0, is_busy=lambda _: False), hub.clock.now)
+    hub.clock.now += ROUND_SECONDS
+    before = len(hub.frames)
+    arrives(connection, payload)
+    assert len(hub.frames) == before
 
 
 async def until_empty(hub: Heard) -> None:
@@ -154,6 +169,59 @@ async def test_the_ring_gives_everybody_a_turn_and_then_rests() -> None:
     assert len(set(served)) * 2 * 10 >= len(served), "in short turns"
     await until_empty(hub)
     assert {session for session, _frame in hub.frames} == {each.session for each in flooders}
+
+
+async def test_who_says_little_does_not_wait_for_those_who_come_back_for_more() -> None:
+    """However many these are, and though a round was over when its frame came."""
+    hub = make_hub()
+    flooders = [connect(hub, f"flooder {number}")[0] for number in range(10)]
+    for flooder in flooders:
+        for payload in SENDS[:200]:
+            arrives(flooder, payload)
+    other, _ = connect(hub, "other")
+    a_turn, a_round = 10, 10 * ROUND_SECONDS / TURN_SECONDS
+    while min(len(hub.of(each.session)) for each in flooders) <= a_turn:
+        await go_round(1)  # from now on all of them come back
+    arrives_too_late(hub, other, b'{"type":"ping"}')
+    before = len(hub.frames)
+    while not hub.of("other"):
+        await go_round(1)
+    assert len(hub.frames) - before <= 2 * a_round
+    assert len(hub.turns) == 10
+    await until_empty(hub)
+
+
+async def test_who_had_a_turn_just_now_waits_for_those_who_had_none() -> None:
+    hub = make_hub()
+    flooder, _ = connect(hub, "flooder")
+    for payload in SENDS[:20]:
+        arrives(flooder, payload)
+    await until_empty(hub)
+    arrives_too_late(hub, flooder, SENDS[0])
+    other, _ = connect(hub, "other")
+    arrives(other, b'{"type":"ping"}')
+    assert hub.of("other") == []
+    await until_empty(hub)
+    assert hub.frames[-2:] == [("other", Ping()), ("flooder", Send("bob", "0"))]
+
+
+async def test_whose_frames_come_close_to_the_limit_waits_for_the_others() -> None:
+    """So a flood that is paced is always behind, also with the first frame of a batch."""
+    hub = make_hub()
+    flooders = [connect(hub, f"flooder {number}", frame_rate=10)[0] for number in range(20)]
+    for flooder in flooders:
+        for payload in SENDS[:30]:  # of 40 that may come at once
+            arrives(flooder, payload)
+    await until_empty(hub)
+    hub.frames.clear()
+    for flooder in flooders:
+        arrives(flooder, b'{"type":"ping"}')
+    assert hub.frames == [], "not even at once"
+    other, _ = connect(hub, "other", frame_rate=10)
+    arrives_too_late(hub, other, b'{"type":"ping"}')
+    await until_empty(hub)
+    assert hub.frames[0] == ("other", Ping())
+    assert len(hub.frames) == 21
 
 
 async def test_a_round_is_bounded_for_all_together() -> None:
