@@ -1,6 +1,7 @@
 """What holds for every test: where files go, and that a run that is stopped cleans up."""
 
 import os
+import resource
 import signal
 from collections.abc import Generator
 
@@ -18,6 +19,9 @@ pytest_plugins = ["support.stack", "support.cluster"]
 
 def pytest_configure(config: pytest.Config) -> None:
     """Take a place for temporary files; a worker of `--numprocesses` has it from its parent."""
+    # Tests of many clients open a thousand sockets and more; a shell may say 1,024.
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     CHECKOUT.mkdir(exist_ok=True)
     # Where `tmp_path` is: kept for a look into it.
     os.environ["PYTEST_DEBUG_TEMPROOT"] = str(CHECKOUT)

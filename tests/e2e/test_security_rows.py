@@ -20,6 +20,9 @@ from support.waiting import paced, until
 
 pytestmark = pytest.mark.e2e
 
+# What a thousand silent sockets may leave, together.
+SILENT_BYTES = 16 * 1024 * 1024
+
 # Names that mean something to a shell, a pattern, SQL, a format, a page or a terminal, and are
 # names all the same.
 STRANGE_NAMES = [
@@ -114,9 +117,26 @@ async def test_the_last_files_are_not_for_clients(tmp_path: Path) -> None:
         assert "Traceback" not in server.log()
 
 
+async def test_sockets_that_say_nothing_leave_nothing(server: ServerProcess) -> None:
+    """A thousand of them at once."""
+    process = psutil.Process(server.pid)
+    async with Peer(server.ws_url, "alice") as alice:
+        await until_caught_up(alice)
+        files, before_bytes = process.num_fds(), process.memory_info().rss
+        silent = [await RawSocket.dial(server.port) for _ in range(1_000)]
+        try:
+            await alice.send_and_wait("alice", "in the meantime")
+            await asyncio.gather(*(raw.until_cut() for raw in silent))
+        finally:
+            for raw in silent:
+                await raw.close()
+        await until(lambda: process.num_fds() <= files, "every socket is closed")
+        assert process.memory_info().rss - before_bytes < SILENT_BYTES
+
+
 async def test_dead_peers_are_cleared_away(server: ServerProcess) -> None:
     """Their sockets stay open and say nothing, as behind a router that was switched off."""
-    dead = 500
+    dead = 1_000
     process = psutil.Process(server.pid)
     async with Peer(server.ws_url, "alice") as alice:
         await until_caught_up(alice)

@@ -46,8 +46,7 @@ what they want are counted apart: three times as many, then they are cut \
 | `--limit-address-connections` |
 | upgrade requests of an address, and requests below `/v1/` that are refused with \
 400, 401 or 403 | {_USUAL.handshakes:g} a second \
-| {_USUAL.handshakes * HANDSHAKES_BURST:g} | 429 with `Retry-After`; \
-an address that is told so more often is cut unheard | `--limit-handshakes` |"""
+| {_USUAL.handshakes * HANDSHAKES_BURST:g} | 429 with `Retry-After` | `--limit-handshakes` |"""
 
 # What is always so.
 ALWAYS: Final = f"""\

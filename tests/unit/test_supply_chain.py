@@ -53,7 +53,11 @@ def set_up(tmp_path: Path, lock: str) -> tuple[subprocess.CompletedProcess[str],
         text=True,
         check=False,
         timeout=300,
-        env={**os.environ, "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(tmp_path / "index")},
+        env={
+            **os.environ,
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": (tmp_path / "index").as_uri(),  # a list, with blanks between
+        },
     )
     return done, list((checkout / ".venv").rglob("changeable.py"))
 
@@ -78,15 +82,15 @@ def test_a_changed_hash_stops_the_install(tmp_path: Path) -> None:
 
 def test_the_list_of_parts_has_all_that_is_locked(tmp_path: Path) -> None:
     """`make sbom` needs no network. What it writes is CycloneDX, and has every hash."""
-    [command] = [
+    [line] = [
         line.strip()
         for line in (ROOT / "Makefile").read_text().splitlines()
         if "cyclonedx_py" in line
     ]
     target = tmp_path / "sbom.json"
-    command = command.removeprefix("@").replace("$(BIN)/python", sys.executable)
-    command = command.replace("$(SBOM)", str(target))
-    subprocess.run(command.split(), cwd=ROOT, check=True, timeout=60, capture_output=True)
+    named = {"@$(BIN)/python": sys.executable, "$(SBOM)": str(target)}
+    command = [named.get(word, word) for word in line.split()]
+    subprocess.run(command, cwd=ROOT, check=True, timeout=60, capture_output=True)
     text = target.read_text()
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     listed: dict[str, Any] = json.loads(text)

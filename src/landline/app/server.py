@@ -238,8 +238,8 @@ class Server:
 
 
 def _spare_what_lasts() -> None:
-    """Keep what is loaded by now out of every later search for garbage: it is never any, and to
-    look through all of it stops the event loop for 0.1 s.
+    """Keep what is loaded by now out of every later search for garbage: hardly anything of it ever
+    is any, and to look through all of it stops the event loop for 0.1 s.
     """
     gc.collect()
     gc.freeze()

@@ -101,8 +101,13 @@ class PlainServer(Generic[P]):
         if protocol is None:
             connection.close()
             return
+        is_done = False
         try:
             await self._loop.connect_accepted_socket(lambda: protocol, connection)
-        except OSError:  # it has hung up meanwhile
-            self._went(protocol)
-            connection.close()
+            is_done = True
+        except OSError:
+            pass  # it has hung up meanwhile
+        finally:
+            if not is_done:
+                self._went(protocol)
+                connection.close()

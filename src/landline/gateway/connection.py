@@ -155,7 +155,7 @@ class Connection(WSListener):
         self._apply_reading()
 
     def is_busy(self, now: float) -> bool:
-        """See `Taker`: its frames come close to the limit."""
+        """See `Taker`: more than half of the frames that may come at once have come."""
         return self._pace is not None and self._pace.is_half_spent(now)
 
     def take_turn(self, until: float) -> bool:

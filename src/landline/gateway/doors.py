@@ -21,7 +21,6 @@ class Doors:
         self._limits = limits
         self._handshakes: dict[str, Bucket] = {}
         self._strangers: dict[str, Bucket] = {}
-        self._sent_away: dict[str, Bucket] = {}
         self._sockets: Counter[str] = Counter()
         self._addresses: Counter[str] = Counter()
         self._users: Counter[str] = Counter()
@@ -32,17 +31,14 @@ class Doors:
 
     @property
     def _buckets(self) -> tuple[dict[str, Bucket], ...]:
-        return (self._handshakes, self._strangers, self._sent_away)
+        return (self._handshakes, self._strangers)
 
     # Sockets, of which nothing is known but the address ------------------------------------------
 
-    def accept(self, place: str, now: float) -> bool:
+    def accept(self, place: str) -> bool:
         """A socket has come. Returns False where it has to go at once; `release` is for others."""
         most = self._limits.address_connections * (1 + _SILENT_SHARE)
         if most and self._sockets[place] >= most:
-            return False
-        sent_away = self._sent_away.get(place)
-        if sent_away is not None and sent_away.seconds_until(1, now):
             return False
         self._sockets[place] += 1
         return True
@@ -54,26 +50,16 @@ class Doors:
     # Handshakes and sessions ---------------------------------------------------------------------
 
     def knock(self, place: str, now: float) -> float:
-        """Count a handshake. Returns 0.0, or how many seconds it came too early.
+        """Count a handshake. Returns 0.0, or how many seconds it came too early."""
+        return self._take(self._handshakes, place, now)
 
-        To say so costs as much as to let somebody in. So an address is told that as often as it may
-        come, and twice as often at a stretch; then its sockets go unheard.
-        """
-        wait_seconds = self._take(self._handshakes, place, now)
-        if wait_seconds:
-            self._take(self._sent_away, place, now, times_the_burst=2)
-        return wait_seconds
-
-    def _take(
-        self, buckets: dict[str, Bucket], place: str, now: float, times_the_burst: int = 1
-    ) -> float:
+    def _take(self, buckets: dict[str, Bucket], place: str, now: float) -> float:
         rate = self._limits.handshakes
         if not rate or not place:
             return 0.0
         bucket = buckets.get(place)
         if bucket is None:
-            burst = rate * HANDSHAKES_BURST * times_the_burst
-            bucket = buckets[place] = Bucket(rate, burst, now)
+            bucket = buckets[place] = Bucket(rate, rate * HANDSHAKES_BURST, now)
         wait_seconds = bucket.seconds_until(1, now)
         if not wait_seconds:
             bucket.take(1, now)

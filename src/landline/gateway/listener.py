@@ -45,9 +45,7 @@ BACKLOG = 1024
 # Where a service says whose sessions end (see `api.application`).
 USERS: Final = "/v1/users/"
 
-_CROWDED: Final = (
-    "this address has too many connections that have not signed in, or comes too often"
-)
+_CROWDED: Final = "this address has too many connections that have not signed in yet"
 _FULL: Final = "this server has as many connections as it may have files"
 # Refusals of whoever may only try: too many of them, and nobody of that address is heard.
 _STRANGERS: Final = (HTTPStatus.BAD_REQUEST, HTTPStatus.UNAUTHORIZED)
@@ -159,7 +157,7 @@ class Listener:
             return self._turn_away(peer, _FULL)
         caller = self._proxies.caller(peer[0], ())
         place = None if caller.is_trusted else caller.place
-        if place is not None and not self._doors.accept(place, self._clock.monotonic()):
+        if place is not None and not self._doors.accept(place):
             return self._turn_away(peer, _CROWDED)
         self._http_connections[connection] = place
         return True
@@ -170,8 +168,9 @@ class Listener:
         return connection if self.came(connection, peer) else None
 
     def _turn_away(self, peer: Peer, reason: str) -> bool:
-        if self._refusals.add_alike():
-            log.warning("connection_refused", peer=shown_peer(peer), reason=reason)
+        untold = self._refusals.add(peer[0])
+        if untold is not None:
+            log.warning("connection_refused", peer=shown_peer(peer), reason=reason, **untold)
         return False
 
     def went(self, connection: HttpConnection) -> None:
@@ -180,9 +179,9 @@ class Listener:
         if place is not None:
             self._doors.release(place)
 
-    def refused(self) -> dict[str, int] | None:
+    def refused(self, place: str) -> dict[str, int] | None:
         """See `Reception`."""
-        return self._refusals.add()
+        return self._refusals.add(place)
 
     def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         """See `Reception`."""
@@ -328,18 +327,15 @@ class Listener:
 
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
-        untold: dict[str, int] | None = {}
-        if refused.status != HTTPStatus.TOO_MANY_REQUESTS:
-            untold = self._refusals.add()
-        elif not self._refusals.add_alike():
-            untold = None
+        asked, peer = _as_read(request), request.client or _UNKNOWN
+        untold = self._refusals.add(self._caller(asked, peer).place)
         if untold is None:
             return
         log.info(
             "request_refused",
             status=int(refused.status),
             reason=refused.reason,
-            **self.whose(_as_read(request), request.client or _UNKNOWN),
+            **self.whose(asked, peer),
             **facts_of(request),
             **untold,
         )

@@ -7,7 +7,7 @@ from landline.delivery.rates import Bucket
 
 # Who has to wait waits until so much has been saved up, and then has all of it taken at once. To
 # stop and to go on costs more than a frame does.
-_SAVED_SECONDS: Final = 0.25
+SAVED_SECONDS: Final = 0.1
 
 
 class Pace:
@@ -19,7 +19,7 @@ class Pace:
         """`frames`: how many may be taken in a second, more than 0."""
         self._bucket = Bucket(frames, frames * FRAMES_BURST, now)
         self._half = frames * FRAMES_BURST / 2
-        self._saved = max(1.0, frames * _SAVED_SECONDS)
+        self._saved = max(1.0, frames * SAVED_SECONDS)
 
     def take(self, now: float) -> float:
         """A frame is taken. Returns for how many seconds the next ones have to wait."""

@@ -50,7 +50,7 @@ class TlsServer(Generic[P]):
         context: Callable[[], ssl.SSLContext],
         came: Callable[[Peer], P | None],
         went: Callable[[P], None],
-        refused: Callable[[], dict[str, int] | None],
+        refused: Callable[[str], dict[str, int] | None],
     ) -> None:
         """`sock` listens already. `context` is asked for each connection: its certificate may be
         another one by then. `came` returns who has a connection once its handshake is done, None
@@ -73,7 +73,6 @@ class TlsServer(Generic[P]):
         if protocol is None:
             connection.close()
             return
-        peer = shown_peer(address)
         is_done = False
         try:
             transport, _ = await self._loop.connect_accepted_socket(
@@ -84,9 +83,9 @@ class TlsServer(Generic[P]):
                 ssl_shutdown_timeout=SHUTDOWN_SECONDS,
             )
         except ConnectionAbortedError:
-            self._note(peer, f"no complete TLS handshake within {HANDSHAKE_SECONDS:g} s")
+            self._note(address, f"no complete TLS handshake within {HANDSHAKE_SECONDS:g} s")
         except ssl.SSLError as error:
-            self._note(peer, reason_of(error))
+            self._note(address, reason_of(error))
         except OSError:
             pass  # it has hung up, as a probe does: nobody was refused
         else:
@@ -96,10 +95,10 @@ class TlsServer(Generic[P]):
             if not is_done:
                 self._went(protocol)
 
-    def _note(self, peer: str, reason: str) -> None:
-        untold = self._refused()
+    def _note(self, address: Any, reason: str) -> None:
+        untold = self._refused(address[0])
         if untold is not None:
-            log.info("tls_refused", reason=reason, peer=peer, **untold)
+            log.info("tls_refused", reason=reason, peer=shown_peer(address), **untold)
 
 
 def reason_of(error: ssl.SSLError) -> str:

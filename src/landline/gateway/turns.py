@@ -2,13 +2,13 @@
 
 Frames are taken as they arrive for as long as their connection's turn lasts. What arrives beyond
 it waits in the connection, whose socket is not read meanwhile, and the connection joins a queue.
-The queue is walked for a moment, a short turn for each, then it rests for as long. So clients that
-flood share half of the event loop. The other half is for everything else: other clients, the log's
-answers, and the thread that writes to the disk.
+The queues are walked for a moment, a short turn for each; then other clients, the log's answers and
+the thread that writes to the disk have the event loop.
 
 There are two queues, as in fq_codel (RFC 8290, section 4.1). In the first one are those who had no
-turn of late. In the second one are those who come back for more, and those whose frames are close
-to their limit. So whoever says little does not wait for those who say much, however many these are.
+turn of late. In the second one are those who come back for more, and those who have sent more than
+half of what they may send at once; it rests after each walk for as long as one may last. So whoever
+says little does not wait until all who say much have had a turn.
 
 A turn is measured in time, not in frames: a frame may cost a microsecond or a millisecond, and
 only the clock knows which.
@@ -37,7 +37,7 @@ class Taker(Protocol):
     turned_at: float
 
     def is_busy(self, now: float) -> bool:
-        """Say whether it has sent so much of late that others come first."""
+        """Say whether it has sent so much of late that others come first, when it has to wait."""
 
     def take_turn(self, until: float) -> bool:
         """Take what waits until the clock says `until`, one frame at least. Returns whether more
@@ -64,8 +64,6 @@ class Turns:
 
     def may_take(self, taker: Taker, now: float) -> bool:
         """Say whether a frame that has just arrived may be taken at once."""
-        if taker.is_busy(now):
-            return False
         if not self._is_round_open:
             self._is_round_open = True
             self._round += 1
@@ -96,16 +94,19 @@ class Turns:
             self._loop.call_soon(self._walk)
 
     def _walk(self) -> None:
+        self._is_walk_due = False
         now = self._clock.monotonic()
         until = now + ROUND_SECONDS
-        now = self._serve(self._first, now, until)
-        if not self._is_resting:
-            self._serve(self._second, now, max(until, now + TURN_SECONDS))
-            self._is_resting = True
-            self._loop.call_later(ROUND_SECONDS, self._rested)
-        self._is_walk_due = bool(self._first)
-        if self._is_walk_due:
-            self._loop.call_later(ROUND_SECONDS, self._walk)
+        try:
+            now = self._serve(self._first, now, until)
+            if not self._is_resting:
+                self._is_resting = True
+                self._loop.call_later(ROUND_SECONDS, self._rested)
+                self._serve(self._second, now, max(until, now + TURN_SECONDS))
+        finally:  # or whoever waits would do so for ever
+            if self._first:
+                self._is_walk_due = True
+                self._loop.call_later(ROUND_SECONDS, self._walk)
 
     def _rested(self) -> None:
         self._is_resting = False

@@ -124,7 +124,8 @@ class Open:
     def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         return {}
 
-    def refused(self) -> None: ...
+    def refused(self, _place: str) -> dict[str, int]:
+        return {}
 
     def came(self, connection: HttpConnection, peer: Peer) -> bool:
         return True

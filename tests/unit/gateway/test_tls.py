@@ -108,7 +108,7 @@ async def test_a_process_without_files_accepts_again_later(
     sock.listen()
     with capture_logs() as lines:
         server = TlsServer(
-            sock, context, lambda _peer: asyncio.Protocol(), lambda _gone: None, lambda: None
+            sock, context, lambda _peer: asyncio.Protocol(), lambda _gone: None, lambda _place: {}
         )
         _, writer = await asyncio.open_connection(HOST, sock.getsockname()[1], ssl=papers.client())
     assert [line["event"] for line in lines] == ["cannot_accept"] * 2
@@ -130,7 +130,9 @@ def test_what_waits_of_a_connection_that_is_not_read_is_little(papers: Papers) -
     async def go() -> None:
         sock = socket.create_server((HOST, 0))
         context = Certificate(papers.certificate, papers.key).context
-        server = TlsServer(sock, context, lambda _peer: Silent(), lambda _gone: None, lambda: None)
+        server = TlsServer(
+            sock, context, lambda _peer: Silent(), lambda _gone: None, lambda _place: {}
+        )
         _, writer = await asyncio.open_connection(HOST, sock.getsockname()[1], ssl=papers.client())
         await until(lambda: bool(made) and not server._acceptor._taking, "it is connected")
         assert made[0].get_read_buffer_limits()[1] == UNREAD_BYTES
