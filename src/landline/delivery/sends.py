@@ -155,19 +155,19 @@ class Sends:
         """
         waiter = Waiter(sender.id, send.ref, send.retry)
         # Before anything is made of it: what comes too early is to cost little.
-        is_counted = since is not None or self._refusal is None
-        if is_counted and since is None and self._is_too_fast(sender, send, waiter):
+        if self._refusal is None and since is None and self._is_too_fast(sender, send, waiter):
             return
         created_at = rfc3339(self._clock.wall_ms())
         record = record_of(sender.user, send, self._new_id, created_at)
         id = record.message_id
         known = self._acceptances.find(id, retry=send.retry)
         flight = self._flights.get(id)
-        if self._refusal is not None and known is None and flight is None:
-            self._refuse([waiter], self._refusal, id)
-            return
-        if not is_counted and self._is_too_fast(sender, send, waiter):
-            return
+        if self._refusal is not None:
+            if known is None and flight is None:  # it is not counted: they have to send it again
+                self._refuse([waiter], self._refusal, id)
+                return
+            if since is None and self._is_too_fast(sender, send, waiter):
+                return
         started_at = self._clock.monotonic() if since is None else since
         if known is not None:
             self._answers.accepted([waiter], id, known)

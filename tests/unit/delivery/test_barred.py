@@ -181,6 +181,19 @@ def test_who_is_too_fast_with_what_is_on_its_way_is_not_told_that_it_is_rejected
     assert len(bench.of("a", "accepted")) == BURST
 
 
+def test_what_is_refused_as_the_log_is_away_is_not_counted() -> None:
+    """Its sender has to send it again, and is not to wait for that any longer than the log."""
+    bench = alice_and_bob(limits=Limits(messages=1))
+    bench.heart.refuse_sends("the log is away")
+    for number in range(10):
+        bench.send("a", "bob", ref=f"{number}")
+    assert {code for code, _, _ in said(bench)} == {"busy"}
+    bench.heart.refuse_sends(None)
+    for number in range(BURST):
+        bench.send("a", "bob", ref=f"{number}")
+    assert {code for code, _, _ in said(bench)} == {"busy"}, "none is too fast"
+
+
 def test_a_barred_repeat_is_not_allowed_by_one_that_nobody_has_asked_about(bench: Bench) -> None:
     bar(bench, retry=True)
     assert bench.heart.hold("a", Send("bob", "text", "r"))
