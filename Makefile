@@ -11,7 +11,7 @@ READY := .venv/.ready-development
 READY_SERVER := .venv/.ready-server
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate conformance fuzz verify check format bench docs lock vulnerabilities sbom clean
+.PHONY: help setup run cluster chromium proxies test test-long test-debug test-pythons simulate conformance fuzz controls verify check format bench docs lock vulnerabilities sbom clean
 .DELETE_ON_ERROR:
 MAKEFLAGS += --no-builtin-rules --no-print-directory
 
@@ -69,6 +69,9 @@ conformance: $(READY) ## run Autobahn's cases of RFC 6455 over the listener, and
 
 fuzz: $(READY) ## send mutated frames, handshakes, requests and tokens: SEED=1 COUNT=1000000
 	@PYTHONPATH=tests $(BIN)/python -m fuzz $(if $(SEED),--seed $(SEED)) $(if $(COUNT),--count $(COUNT)) $(ARGS)
+
+controls: $(READY) ## switch each control of docs/security.md off, and see that its test fails: ARGS="S01 S04"
+	@PYTHONPATH=tests $(BIN)/python -m controls $(ARGS)
 
 verify: $(READY) ## run the long fault runs; SEEDS="1 2 3" FOR=60s for fewer and shorter ones
 	@scripts/verify "$(or $(SEEDS),1 2 3 4 5 6 7 8 9 10)" $(FOR)

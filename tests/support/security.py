@@ -100,6 +100,7 @@ ROWS: Final = {
         (
             f"{_SIGN_IN}::test_a_session_ends_with_its_token_unless_a_fresh_one_came_before",
             f"{_CLUSTER}::test_sessions_end_with_their_token_while_redis_is_dead",
+            "e2e/test_sessions_over_http.py::test_sessions_are_listed_and_closed_wherever_they_are",
             "cluster/test_revocations.py::test_a_hint_alone_ends_the_sessions_on_every_server",
             "cluster/test_revocations.py::test_sessions_end_on_every_server_whatever_redis_does",
             "cluster/test_revocations.py::test_without_the_routing_topic_they_end_by_the_poll",
@@ -130,6 +131,10 @@ ROWS: Final = {
         (
             f"{_HOSTILE}::test_no_ack_of_anybody_else_makes_a_message_delivered",
             "e2e/test_promise.py::test_an_ack_of_what_was_never_received_counts_for_nothing",
+            (
+                "unit/protocol/test_identity.py::"
+                "test_another_sender_ref_conversation_or_content_is_another_message"
+            ),
         ),
     ),
     "S08": Row(
@@ -199,6 +204,7 @@ ROWS: Final = {
             "e2e/test_flood.py::test_a_flood_keeps_nobody_else_waiting",
             f"{_LIMITS}::test_what_comes_too_fast_is_refused_and_told_when_to_come_back",
             f"{_LIMITS}::test_bytes_are_counted_too",
+            f"{_LIMITS}::test_frames_above_the_limit_wait_and_none_is_dropped",
         ),
     ),
     "S13": Row(
