@@ -280,7 +280,7 @@ SWITCHES: Final = (
         "src/landline/observability/formats.py",
         "    return _CONTROLS.sub(_escaped, text)\n",
         "    return text\n",
-        "unit/observability/test_formats.py::test_no_text_breaks_a_line",
+        "unit/observability/test_formats.py::test_control_characters_are_escaped",
     ),
     Switch(
         "S19",

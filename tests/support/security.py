@@ -291,6 +291,7 @@ ROWS: Final = {
             f"{_ROWS}::test_no_name_that_is_refused_garbles_a_log_or_an_answer",
             "unit/test_sql.py::test_no_sql_is_put_together_from_values",
             "contract/test_directory.py::test_every_name_means_itself",
+            "unit/observability/test_formats.py::test_control_characters_are_escaped",
             "unit/observability/test_formats.py::test_no_text_breaks_a_line",
             "unit/terminal/test_screen.py::test_nothing_that_others_write_can_steer_the_screen",
         ),
