@@ -37,7 +37,8 @@ SHARES: Final = f"""\
 | bytes of `content` of a user | {_USUAL.bytes / KIB:g} KiB a second \
 | {_USUAL.bytes * BYTES_BURST / KIB**2:g} MiB | the same | `--limit-bytes` |
 | frames of a session, of any kind | {_USUAL.frames:g} a second \
-| {_USUAL.frames * FRAMES_BURST:g} | they wait, and the connection is not read. None is dropped \
+| {_USUAL.frames * FRAMES_BURST:g} | they wait, 0.1 s at a time or until one may come, \
+and the connection is not read. None is dropped \
 | `--limit-frames` |
 | connections of a user | {_USUAL.user_connections} | | {_FULL}; when the token came in the first \
 frame {CloseCode.OVERLOADED} with `retry_after_ms={FULL_RETRY_MS}` | `--limit-user-connections` |
