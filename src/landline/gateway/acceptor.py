@@ -24,16 +24,23 @@ P = TypeVar("P", bound=asyncio.Protocol)
 log = get_logger(__name__)
 
 
-class Acceptor:
+class Acceptor(Generic[P]):
     """Accepts, and gives each connection to `take`, in a task that it owns."""
 
     def __init__(
         self,
         sock: socket.socket,
-        take: Callable[[socket.socket, Any], Coroutine[Any, Any, None]],
+        came: Callable[[Peer], P | None],
+        went: Callable[[P], None],
+        take: Callable[[socket.socket, Any, P], Coroutine[Any, Any, bool]],
     ) -> None:
-        """`sock` listens already. `take` is given a connection and its address."""
+        """`sock` listens already. `came` returns who has a connection, None where it is refused:
+        then nothing is made of it. `take` is given the connection, its address and who has it, and
+        returns whether they have it now; otherwise `went` is told.
+        """
         self._sock = sock
+        self._came = came
+        self._went = went
         self._take = take
         self._loop = asyncio.get_running_loop()
         self._taking: set[asyncio.Task[None]] = set()
@@ -65,10 +72,23 @@ class Acceptor:
                 self._loop.remove_reader(self._sock.fileno())
                 self._pause = self._loop.call_later(_NO_ROOM_SECONDS, self._go_on)
                 return
+            protocol = self._came(address[:2])
+            if protocol is None:
+                connection.close()
+                continue
             connection.setblocking(False)
-            task = self._loop.create_task(self._take(connection, address))
+            task = self._loop.create_task(self._hand_over(connection, address, protocol))
             self._taking.add(task)
             task.add_done_callback(self._taking.discard)
+
+    async def _hand_over(self, connection: socket.socket, address: Any, protocol: P) -> None:
+        is_taken = False
+        try:
+            is_taken = await self._take(connection, address, protocol)
+        finally:
+            if not is_taken:
+                self._went(protocol)
+                connection.close()
 
     def _go_on(self) -> None:
         self._pause = None
@@ -79,35 +99,19 @@ class PlainServer(Generic[P]):
     """Listens without TLS, and gives each connection to a protocol."""
 
     def __init__(
-        self,
-        sock: socket.socket,
-        came: Callable[[Peer], P | None],
-        went: Callable[[P], None],
+        self, sock: socket.socket, came: Callable[[Peer], P | None], went: Callable[[P], None]
     ) -> None:
-        """`sock` listens already. `came` returns who has a connection, None where it is refused:
-        then nothing is made of it. `went` is told where there was none after all.
-        """
-        self._came = came
-        self._went = went
+        """`sock` listens already; for `came` and `went` see `Acceptor`."""
         self._loop = asyncio.get_running_loop()
-        self._acceptor = Acceptor(sock, self._let_in)
+        self._acceptor = Acceptor(sock, came, went, self._let_in)
 
     def close(self) -> None:
         """Accept no more connections."""
         self._acceptor.close()
 
-    async def _let_in(self, connection: socket.socket, address: Any) -> None:
-        protocol = self._came(address[:2])
-        if protocol is None:
-            connection.close()
-            return
-        is_done = False
+    async def _let_in(self, connection: socket.socket, _address: Any, protocol: P) -> bool:
         try:
             await self._loop.connect_accepted_socket(lambda: protocol, connection)
-            is_done = True
         except OSError:
-            pass  # it has hung up meanwhile
-        finally:
-            if not is_done:
-                self._went(protocol)
-                connection.close()
+            return False  # it has hung up meanwhile
+        return True

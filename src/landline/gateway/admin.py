@@ -57,7 +57,7 @@ class AdminListener:
         """See `Reception`."""
         return {"peer": shown_peer(peer)}
 
-    def refused(self, _place: str) -> dict[str, int]:
+    def refused(self, _address: str) -> dict[str, int]:
         """See `Reception`. What operators ask in vain is no news for the metrics."""
         return {}
 

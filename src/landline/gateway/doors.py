@@ -26,12 +26,8 @@ class Doors:
         self._users: Counter[str] = Counter()
 
     def __len__(self) -> int:
-        here = len(self._sockets) + len(self._addresses) + len(self._users)
-        return here + sum(map(len, self._buckets))
-
-    @property
-    def _buckets(self) -> tuple[dict[str, Bucket], ...]:
-        return (self._handshakes, self._strangers)
+        counts = (self._sockets, self._addresses, self._users)
+        return len(self._handshakes) + len(self._strangers) + sum(len(each) for each in counts)
 
     # Sockets, of which nothing is known but the address ------------------------------------------
 
@@ -94,7 +90,7 @@ class Doors:
 
     def forget_idle(self, now: float) -> None:
         """Forget addresses that may knock as if they never had."""
-        for buckets in self._buckets:
+        for buckets in (self._handshakes, self._strangers):
             for place in [place for place, each in buckets.items() if each.is_full(now)]:
                 del buckets[place]
 

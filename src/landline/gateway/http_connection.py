@@ -341,8 +341,8 @@ class HttpConnection(asyncio.Protocol):
 
     def _note(self, refused: RequestRefused) -> None:
         """Count it, and say whose it was."""
-        place = self._facts["peer"] if "proxy" in self._facts else self._peer[0]
-        untold = self._reception.refused(place)
+        address = self._facts["peer"] if "proxy" in self._facts else self._peer[0]
+        untold = self._reception.refused(address)
         if untold is None:
             return
         facts = request_facts(self._head or bytes(self._received[: HEAD_BYTES + 1]))

@@ -17,7 +17,7 @@ from landline.api.application import application
 from landline.api.http import INTERFACE, METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
 from landline.gateway.acceptor import PlainServer
-from landline.gateway.addresses import Caller, TrustedProxies
+from landline.gateway.addresses import Caller, TrustedProxies, parse_address
 from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
@@ -168,7 +168,7 @@ class Listener:
         return connection if self.came(connection, peer) else None
 
     def _turn_away(self, peer: Peer, reason: str) -> bool:
-        untold = self._refusals.add(peer[0])
+        untold = self.refused(peer[0])
         if untold is not None:
             log.warning("connection_refused", peer=shown_peer(peer), reason=reason, **untold)
         return False
@@ -179,9 +179,9 @@ class Listener:
         if place is not None:
             self._doors.release(place)
 
-    def refused(self, place: str) -> dict[str, int] | None:
+    def refused(self, address: str) -> dict[str, int] | None:
         """See `Reception`."""
-        return self._refusals.add(place)
+        return self._refusals.add(Caller(parse_address(address), is_trusted=False).place)
 
     def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         """See `Reception`."""
@@ -328,7 +328,7 @@ class Listener:
     def _note(self, request: Asked, refused: RequestRefused) -> None:
         """The application has refused a request."""
         asked, peer = _as_read(request), request.client or _UNKNOWN
-        untold = self._refusals.add(self._caller(asked, peer).place)
+        untold = self.refused(str(self._caller(asked, peer).address))
         if untold is None:
             return
         log.info(

@@ -49,7 +49,7 @@ class Reception(Protocol):
     def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         """Return what the log says of where a request comes from."""
 
-    def refused(self, place: str) -> dict[str, int] | None:
+    def refused(self, address: str) -> dict[str, int] | None:
         """Count one of an address that was sent away. Returns what its line in the log says
         besides, None where it has none (`Refusals`).
         """

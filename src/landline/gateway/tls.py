@@ -53,27 +53,19 @@ class TlsServer(Generic[P]):
         refused: Callable[[str], dict[str, int] | None],
     ) -> None:
         """`sock` listens already. `context` is asked for each connection: its certificate may be
-        another one by then. `came` returns who has a connection once its handshake is done, None
-        where it is refused; `went` is told where that never happens, and `refused` counts it, and
-        says whether it has a line (`Refusals`).
+        another one by then. For `came` and `went` see `Acceptor`. `refused` counts a handshake that
+        failed, by its address, and says whether it has a line (`Refusals`).
         """
         self._context = context
-        self._came = came
-        self._went = went
         self._refused = refused
         self._loop = asyncio.get_running_loop()
-        self._acceptor = Acceptor(sock, self._shake_hands)
+        self._acceptor = Acceptor(sock, came, went, self._shake_hands)
 
     def close(self) -> None:
         """Accept no more connections, and cut those whose handshake is not done."""
         self._acceptor.close()
 
-    async def _shake_hands(self, connection: socket.socket, address: Any) -> None:
-        protocol = self._came(address[:2])
-        if protocol is None:
-            connection.close()
-            return
-        is_done = False
+    async def _shake_hands(self, connection: socket.socket, address: Any, protocol: P) -> bool:
         try:
             transport, _ = await self._loop.connect_accepted_socket(
                 lambda: protocol,
@@ -89,11 +81,9 @@ class TlsServer(Generic[P]):
         except OSError:
             pass  # it has hung up, as a probe does: nobody was refused
         else:
-            is_done = True
             cast("Any", transport).set_read_buffer_limits(UNREAD_BYTES)
-        finally:
-            if not is_done:
-                self._went(protocol)
+            return True
+        return False
 
     def _note(self, address: Any, reason: str) -> None:
         untold = self._refused(address[0])

@@ -107,6 +107,8 @@ class Turns:
             if self._first:
                 self._is_walk_due = True
                 self._loop.call_later(ROUND_SECONDS, self._walk)
+            else:
+                self._plan()
 
     def _rested(self) -> None:
         self._is_resting = False

@@ -1,5 +1,6 @@
 """A client that floods takes turns: others are served in between, and nothing sent is skipped."""
 
+import asyncio
 from typing import Any
 from unittest import mock
 
@@ -225,22 +226,33 @@ async def test_who_has_spent_half_of_what_may_come_at_once_waits_for_the_others(
     assert len(hub.frames) == 21
 
 
-async def test_who_comes_back_rests_for_as_long_as_the_walk_may_last() -> None:
+async def test_who_comes_back_rests_after_each_walk() -> None:
+    """Or a flood would leave the loop nothing but one look at the sockets in each round."""
     hub = make_hub()
+    hub.turns._loop = loop = mock.Mock(wraps=asyncio.get_running_loop())
     for number in range(10):
         flooder, _ = connect(hub, f"flooder {number}")
         for payload in SENDS[:200]:
             arrives(flooder, payload)
-    while len({session for session, _ in hub.frames}) < 10 or hub.turns._first:
-        await go_round(1)
-    while not hub.turns._is_resting:
-        await go_round(1)
-    before = len(hub.frames)
-    hub.turns._loop = mock.Mock()  # no time passes
-    hub.turns._plan()
-    assert not hub.turns._loop.call_soon.called
-    await go_round(5)
-    assert len(hub.frames) - before <= 10 * ROUND_SECONDS / TURN_SECONDS
+    await until_empty(hub)
+    a_walk = 10 * (ROUND_SECONDS + TURN_SECONDS) / TURN_SECONDS
+    rests = [each.args for each in loop.call_later.call_args_list]
+    assert rests.count((ROUND_SECONDS, hub.turns._rested)) > 10 * 200 / a_walk / 2
+
+
+async def test_a_defect_of_one_who_takes_a_turn_stops_nobody_else(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Also where it is not caught in the turn."""
+    hub = make_hub()
+    flooders = [connect(hub, f"flooder {number}")[0] for number in range(3)]
+    for flooder in flooders:
+        for payload in SENDS[:20]:
+            arrives(flooder, payload)
+    with mock.patch.object(flooders[0], "take_turn", side_effect=RuntimeError("a defect")):
+        await until_empty(hub)
+    assert len(hub.of("flooder 1")) == len(hub.of("flooder 2")) == 20
+    assert "a defect" in caplog.text
 
 
 async def test_a_round_is_bounded_for_all_together() -> None:
