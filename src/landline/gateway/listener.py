@@ -1,7 +1,6 @@
 """The one listener for WebSocket and HTTP."""
 
 import asyncio
-import re
 import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
@@ -31,7 +30,7 @@ from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.refusals import Refusals
 from landline.gateway.request_facts import facts_of, shown_peer
 from landline.gateway.tls import TlsServer
-from landline.gateway.upgrade import Upgrade, UpgradeAsked
+from landline.gateway.upgrade import Upgrade, UpgradeAsked, upgrade_key
 from landline.model import OpenSession, Revocation
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
@@ -60,7 +59,6 @@ _WHO: Final = (
     "x-forwarded-proto",
 )
 _UNKNOWN: Final = ("unknown", 0)
-_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 log = get_logger(__name__)
 
 
@@ -204,7 +202,7 @@ class Listener:
             return ForTheApplication()
         if request.method not in METHODS:
             raise method_refused(request.method)
-        key = _upgrade_key(request)
+        key = upgrade_key(request)
         self._free_hub()
         self._knock(caller)
         try:
@@ -375,36 +373,6 @@ def _as_read(request: Asked) -> Request:
         if (values := request.headers.getlist(name))
     }
     return Request(request.method, request.url.path, "", "1.1", headers)
-
-
-def _upgrade_key(request: Request) -> str:
-    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1).
-
-    Raises: RequestRefused.
-    """
-    is_asked_for = (
-        request.method == "GET"
-        and request.version == "1.1"  # RFC 9110, section 7.8: no upgrade from 1.0
-        and "websocket" in map(str.lower, request.listed("upgrade"))
-        and "upgrade" in map(str.lower, request.listed("connection"))
-    )
-    if not is_asked_for:
-        raise _upgrade_required("this address is for WebSocket clients")
-    if request.header("sec-websocket-version") != "13":
-        raise _upgrade_required("this server speaks version 13 of WebSocket")
-    key = request.header("sec-websocket-key") or ""
-    if not _KEY.fullmatch(key):
-        raise RequestRefused(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
-    return key
-
-
-def _upgrade_required(reason: str) -> RequestRefused:
-    headers = {
-        "Connection": "close, Upgrade",  # what is in Upgrade is for the next hop (RFC 9110, 7.8)
-        "Upgrade": "websocket",
-        "Sec-WebSocket-Version": "13",
-    }
-    return RequestRefused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)
 
 
 def _check_revoked(hub: Hub, principal: Principal) -> None:

@@ -10,6 +10,9 @@ SHOWN_CHARACTERS: Final = 200
 _METHOD: Final = re.compile(r"[A-Za-z-]{1,20}")
 # People misspell the sign before a query, and libraries escape it, sometimes twice.
 _QUERY: Final = re.compile(r"[ \t?#;&]|%(?:25)*(?:3f|23|3b|26)", re.IGNORECASE)
+# The beginning of a token, in base64 `{"`, and all that may belong to it. Some write its dots as
+# they write other signs in an address, escaped.
+_JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:(?:\.|%(?:25)*2[Ee])[A-Za-z0-9_-]*)*")
 _ORIGIN: Final = re.compile(r"^((?:[^/?#]*:/*)?[^/?#]*).*$", re.DOTALL)
 
 
@@ -25,7 +28,8 @@ def request_facts(head: bytes) -> dict[str, Any]:
     """Return what a line in the log says of a request, however broken it is.
 
     It leaves out the query, however it was misspelt, and the user info of a URL: they may hold a
-    secret. It also leaves out a method that is none.
+    secret. So may a part of the path or a name; a token is known by its beginning. It also leaves
+    out a method that is none.
     """
     text = head.decode("utf-8", "surrogateescape")
     method, rest = re.split(r"[ \t]|$", text.partition("\r\n")[0], maxsplit=1)
@@ -39,7 +43,7 @@ def request_facts(head: bytes) -> dict[str, Any]:
         "user": unquote(user, errors="backslashreplace"),
     }
     facts: dict[str, Any] = {name: value for name, value in given.items() if value}
-    facts = {name: value[:SHOWN_CHARACTERS] for name, value in facts.items()}
+    facts = {name: _JWT.sub("***", value)[:SHOWN_CHARACTERS] for name, value in facts.items()}
     return facts | {"is_upgrade": bool(_find(r"^upgrade:[ \t]*([^\r\n]*)", text))}
 
 

@@ -1,9 +1,11 @@
 """From a request to a WebSocket: picows' protocol, which reads frames at full speed."""
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from http import HTTPStatus
+from typing import Any, Final
 
 from picows import (
     WSAutoPingStrategy,
@@ -13,8 +15,10 @@ from picows import (
 )
 from picows.picows import WSProtocol  # type: ignore[attr-defined]  # the stub leaves it out
 
+from landline.api.http import RequestRefused
 from landline.gateway.connection import Connection
 from landline.gateway.http_connection import HANDSHAKE_SECONDS
+from landline.gateway.http_request import Request
 from landline.gateway.hub import Hub
 from landline.observability.logging import get_logger
 from landline.protocol.limits import FRAME_BYTES, SUBPROTOCOL
@@ -23,6 +27,7 @@ READ_BUFFER_BYTES = 2048  # per connection and idle or not; it grows for those t
 # One read. Its frames may have to wait for their turn, so this bounds what waits; and a buffer that
 # never fills is not doubled for a client that sends fast.
 SOCKET_READ_BYTES = 8 * 1024
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")
 
 log = get_logger(__name__)
 
@@ -149,3 +154,33 @@ class _PicowsLog:
 
     def exception(self, message: str, *_args: Any, **_kwargs: Any) -> None:
         log.error("connection_failed", detail=message, exc_info=True)  # noqa: LOG014 - in one
+
+
+def upgrade_key(request: Request) -> str:
+    """Return the key of a sound upgrade request (RFC 6455, section 4.2.1).
+
+    Raises: RequestRefused.
+    """
+    is_asked_for = (
+        request.method == "GET"
+        and request.version == "1.1"  # RFC 9110, section 7.8: no upgrade from 1.0
+        and "websocket" in map(str.lower, request.listed("upgrade"))
+        and "upgrade" in map(str.lower, request.listed("connection"))
+    )
+    if not is_asked_for:
+        raise _upgrade_required("this address is for WebSocket clients")
+    if request.header("sec-websocket-version") != "13":
+        raise _upgrade_required("this server speaks version 13 of WebSocket")
+    key = request.header("sec-websocket-key") or ""
+    if not _KEY.fullmatch(key):
+        raise RequestRefused(HTTPStatus.BAD_REQUEST, "Sec-WebSocket-Key is not 16 bytes in base64")
+    return key
+
+
+def _upgrade_required(reason: str) -> RequestRefused:
+    headers = {
+        "Connection": "close, Upgrade",  # what is in Upgrade is for the next hop (RFC 9110, 7.8)
+        "Upgrade": "websocket",
+        "Sec-WebSocket-Version": "13",
+    }
+    return RequestRefused(HTTPStatus.UPGRADE_REQUIRED, reason, headers)

@@ -3,6 +3,7 @@
 import asyncio
 from typing import Any
 
+import jwt
 import pytest
 from structlog.testing import capture_logs
 
@@ -65,6 +66,33 @@ def test_a_target_is_told_without_what_may_be_secret(line: str, path: str | None
     assert facts.get("path") == path
     assert facts["origin"] == "https://***@page.example"
     assert SECRET not in str(facts)
+
+
+TOKEN = jwt.encode({"sub": "alice"}, "k" * 32, headers={"kid": "1"})
+
+
+@pytest.mark.parametrize("token", [TOKEN, TOKEN.replace(".", "%2E"), TOKEN.replace(".", "%252e")])
+@pytest.mark.parametrize(
+    "head",
+    [
+        "GET /ws/{0} HTTP/1.1\r\n\r\n",
+        "GET /ws/chat/token={0}/x HTTP/1.1\r\n\r\n",
+        "GET /ws;{0} HTTP/1.1\r\n\r\n",
+        "{0} / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nusername: {0}\r\n\r\n",
+        "GET /ws/chat?username={0} HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nOrigin: https://{0}.example\r\n\r\n",
+        "GET / HTTP/1.1\r\nOrigin: {0}\r\n\r\n",
+    ],
+)
+def test_a_token_is_not_told_wherever_it_stands(head: str, token: str) -> None:
+    told = str(_facts(head.format(token).encode()))
+    assert not [part for part in TOKEN.split(".") if part in told], told
+
+
+def test_a_path_that_only_resembles_a_token_is_told() -> None:
+    path = "/v1/eyJ/eyJewel.min.js"
+    assert _facts(f"GET {path} HTTP/1.1\r\n\r\n".encode())["path"] == path
 
 
 def test_a_user_is_told_from_the_header_or_the_query() -> None:
