@@ -67,6 +67,14 @@ SWITCHES: Final = (
         f"{_SIGN_IN}::test_no_token_is_ever_shown",
     ),
     Switch(
+        "S02",
+        "a token in a path is in no line of the log",
+        f"{_GATEWAY}/request_facts.py",
+        "_without_tokens(value)[:SHOWN_CHARACTERS]",
+        "value[:SHOWN_CHARACTERS]",
+        f"{_SIGN_IN}::test_no_token_is_ever_shown",
+    ),
+    Switch(
         "S03",
         "a request has five seconds",
         f"{_GATEWAY}/http_connection.py",

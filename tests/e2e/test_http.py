@@ -406,3 +406,24 @@ async def test_a_body_that_nobody_asked_for_ends_no_connection(server: ServerPro
             await reader.readexactly(length)
             writer.write(b"{" * 9)
     writer.close()
+
+
+async def test_requests_that_come_together_are_all_answered_each_in_its_turn(
+    server: ServerProcess,
+) -> None:
+    """Long bodies, many on one connection, and clients that say no more and wait."""
+
+    def post(number: int) -> bytes:
+        body = json.dumps({"to": "bob", "content": "x" * 16_000, "ref": f"crowd-{number}"}).encode()
+        head = f"POST /v1/messages HTTP/1.1\r\nHost: 127.0.0.1\r\nusername: crowd{number}\r\n"
+        return f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body
+
+    get = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
+    async with asyncio.TaskGroup() as group:
+        answered = [
+            group.create_task(exchange(server.port, get + post(number) + get))
+            for number in range(100)
+        ]
+    for each in answered:
+        assert each.result().count(b"HTTP/1.1 200 OK\r\n") == 3
+        assert b'"offset":' in each.result()

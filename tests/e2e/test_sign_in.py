@@ -176,6 +176,7 @@ async def test_keys_are_read_anew_on_sighup(server: ServerProcess, issuer: Issue
 async def test_no_token_is_ever_shown(server: ServerProcess, issuer: Issuer) -> None:
     """Wherever it stands, taken or not; not a piece of it either."""
     good, bad = issuer.token("alice"), issuer.token("alice") + "x"
+    body, signature = good.split(".")[1:]
     async with connect(
         server.ws_url, additional_headers={"Authorization": f"Bearer {good}"}
     ) as client:
@@ -188,9 +189,10 @@ async def test_no_token_is_ever_shown(server: ServerProcess, issuer: Issuer) -> 
             await raw.close_code()
         async with dialled(server.port) as raw:
             headers = [("Authorization", f"Bearer {token}!"), ("Origin", f"https://{token[:30]}")]
-            refused = request(server.port, f"/ws/chat?token={token}", headers)
+            refused = request(server.port, f"/ws/chat?token={token}&key={body}", headers)
             assert (await raw.upgrade(refused)).status in (401, 403)
-    body, signature = good.split(".")[1:]
+        async with dialled(server.port) as raw:
+            assert (await raw.upgrade(request(server.port, f"/ws/{token}"))).status == 404
     for piece in (body[:16], signature[:16]):
         assert piece not in server.log()
         assert piece not in server.get("/metrics")[1]

@@ -1,5 +1,6 @@
 """Answers plain requests, GET and HEAD."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from http import HTTPStatus
@@ -15,6 +16,7 @@ _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
+_METHOD = re.compile(r"[A-Za-z-]{1,20}")
 # Where the addresses of the interface for programs begin.
 INTERFACE = "/v1/"
 MESSAGES = "/v1/messages"
@@ -148,9 +150,11 @@ def _alive() -> HttpResponse:
 
 def method_refused(method: str, allowed: Sequence[str] = METHODS) -> RequestRefused:
     """Return the refusal of a method other than those that are allowed."""
+    # What is no method may be anything, a token too, and the reason is told in the log.
+    shown = method if _METHOD.fullmatch(method) else "this method"
     return RequestRefused(
         HTTPStatus.METHOD_NOT_ALLOWED,
-        f"{method[:20]} is not supported here; use {' or '.join(allowed)}",
+        f"{shown} is not supported here; use {' or '.join(allowed)}",
         {"Allow": ", ".join(allowed)},
     )
 

@@ -55,7 +55,7 @@ class Front:
         )
         has_admin = settings.admin_port is not None
         max_connections = _max_connections(CONNECTIONS if has_admin else 0)
-        self.admin = AdminListener(Http(self._readiness, self._metrics, pages={}))
+        self.admin = AdminListener(Http(self._readiness, self._metrics, pages={}), clock)
         self.listener = Listener(
             Http(
                 self._readiness,

@@ -19,6 +19,8 @@ from landline.config.networks import Network
 
 Address = IPv4Address | IPv6Address
 
+# So many proxies may stand in a row. To look at more, which a client may have written, takes time.
+_MOST_PROXIES: Final = 32
 # Behind one connection to the internet there are so many addresses of version 6 (RFC 6177): whoever
 # has one of them has all of them.
 _HOST_BITS: Final = 64
@@ -65,7 +67,7 @@ class TrustedProxies:
         address = parse_address(peer)
         if address is None or not self._trusts(address):
             return Caller(address, is_trusted=False)
-        for item in reversed(forwarded_for):
+        for item in reversed(forwarded_for[-_MOST_PROXIES:]):
             before = parse_address(item)
             if before is None:
                 break

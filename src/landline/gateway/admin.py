@@ -12,8 +12,10 @@ from landline.gateway.asgi import Runner
 from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import Request
 from landline.gateway.reception import ForTheApplication, Peer
+from landline.gateway.refusals import Refusals
 from landline.gateway.request_facts import facts_of, shown_peer
 from landline.observability.logging import get_logger
+from landline.ports import Clock
 
 _BACKLOG: Final = 128
 # Probes and a few people. Their files are set aside (`app/front.py`).
@@ -28,8 +30,9 @@ class AdminListener:
     Like the main one it listens from the first moment of a server to the last.
     """
 
-    def __init__(self, http: Http) -> None:
-        self.runner = Runner(application(http, None, _note))
+    def __init__(self, http: Http, clock: Clock) -> None:
+        self.runner = Runner(application(http, None, self._note))
+        self._refusals = Refusals(clock)  # what operators ask in vain is no news for the metrics
         self._server: asyncio.Server | None = None
         self._connections: set[HttpConnection] = set()
 
@@ -57,9 +60,9 @@ class AdminListener:
         """See `Reception`."""
         return {"peer": shown_peer(peer)}
 
-    def refused(self, _address: str) -> dict[str, int]:
-        """See `Reception`. What operators ask in vain is no news for the metrics."""
-        return {}
+    def refused(self, address: str) -> dict[str, int] | None:
+        """See `Reception`."""
+        return self._refusals.add(address)
 
     def came(self, connection: HttpConnection, _peer: Peer) -> bool:
         """See `Reception`."""
@@ -72,13 +75,15 @@ class AdminListener:
         """See `Reception`."""
         self._connections.discard(connection)
 
-
-def _note(request: Asked, refused: RequestRefused) -> None:
-    log.info(
-        "request_refused",
-        status=int(refused.status),
-        reason=refused.reason,
-        peer=shown_peer(request.client),
-        **facts_of(request),
-        listener="admin",
-    )
+    def _note(self, request: Asked, refused: RequestRefused) -> None:
+        untold = self.refused(request.client.host if request.client is not None else "unknown")
+        if untold is not None:
+            log.info(
+                "request_refused",
+                status=int(refused.status),
+                reason=refused.reason,
+                peer=shown_peer(request.client),
+                **facts_of(request),
+                **untold,
+                listener="admin",
+            )

@@ -6,6 +6,7 @@ what it would let through, such as a bare line feed or two lengths, never comes 
 does well is its own: the life of a request, flow control, `Expect`, chunks.
 """
 
+import logging
 from collections.abc import Awaitable, Callable, MutableMapping
 from contextlib import suppress
 from http import HTTPStatus
@@ -19,11 +20,17 @@ from uvicorn.server import ServerState
 
 from landline.api.http import RequestRefused
 from landline.gateway.http_request import BODY_BYTES, HEAD_BYTES, Request, body_too_large
+from landline.gateway.request_turns import RequestTurns
 
 Application = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]],
     Awaitable[None],
 ]
+
+# For defects alone: uvicorn would warn of each request that cannot be read, without saying whose it
+# was. Those have lines of ours (`landline.gateway.refusals`).
+_LOGGER: Final = logging.getLogger("uvicorn.error.requests")
+_LOGGER.setLevel(logging.ERROR)
 
 # How long a connection may wait for its next request.
 IDLE_SECONDS: Final = 75.0
@@ -52,7 +59,7 @@ class Line(Protocol):
 
 
 class Runner:
-    """What all connections share: the application, and the tasks of its requests."""
+    """What all connections share: the application, the tasks of its requests, and their turns."""
 
     def __init__(self, application: Application) -> None:
         self.config = Config(
@@ -71,11 +78,12 @@ class Runner:
         )
         self.config.load()
         self.state = ServerState()
+        self.turns = RequestTurns()
 
     @property
     def request_count(self) -> int:
-        """Return how many requests are being answered."""
-        return len(self.state.tasks)
+        """Return how many requests are being answered, or wait for their turn."""
+        return len(self.state.tasks) + len(self.turns)
 
 
 def _until_nobody_waits(application: Application) -> Application:
@@ -150,6 +158,7 @@ class _Protocol(H11Protocol):
     def __init__(self, runner: Runner, line: Line) -> None:
         super().__init__(runner.config, runner.state, {})
         self.conn = _Bounded(h11.SERVER, runner.config.h11_max_incomplete_event_size or HEAD_BYTES)
+        self.logger = _LOGGER
         self._line = line
 
     def _should_upgrade(self) -> bool:

@@ -138,7 +138,7 @@ def _one_name(given: Sequence[str]) -> str:
     if not given:
         raise RequestRefused(
             HTTPStatus.UNAUTHORIZED,
-            "no user name: give it as the header or the query parameter username",
+            "no user name: give it as the header username, or in the query of a WebSocket",
         )
     if len(set(given)) > 1:
         raise _two_names()

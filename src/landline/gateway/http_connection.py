@@ -48,6 +48,7 @@ class _Reads(Enum):
 
     HEAD = "of the next request"
     WAIT = "while it is found out whether the upgrade is granted"
+    TURN = "while others' requests begin"
     BODY = "of the request that the application has"
     NOTHING = "while the application answers"
     REST = "what still comes is thrown away"
@@ -106,7 +107,7 @@ class HttpConnection(asyncio.Protocol):
         self._has_ended = True
         if self._reads is _Reads.HEAD and self._received:
             self._go_on()  # another whole request may be there
-        if self._reads is _Reads.NOTHING:
+        if self._reads in (_Reads.NOTHING, _Reads.TURN):
             return self._can_half_close()
         if self._deciding is not None:
             self._deciding.cancel()
@@ -210,7 +211,7 @@ class HttpConnection(asyncio.Protocol):
                 self._take_body()
         except RequestRefused as refused:
             self._refuse(refused)
-        is_busy = self._reads in (_Reads.NOTHING, _Reads.WAIT)
+        is_busy = self._reads in (_Reads.NOTHING, _Reads.WAIT, _Reads.TURN)
         if is_busy and len(self._received) > HEAD_BYTES + EARLY_BYTES:
             self.pause_reading()
         if self._has_ended and self._reads is _Reads.HEAD and not self.is_closing():
@@ -234,7 +235,7 @@ class HttpConnection(asyncio.Protocol):
         self._facts = self._reception.whose(request, self._peer)
         decided = self._reception.decide(request, self._peer)
         if isinstance(decided, ForTheApplication):
-            self._begin(request)
+            self._begin_in_turn(request)
         elif isinstance(decided, Coroutine):
             self._reads = _Reads.WAIT
             self._wait(HANDSHAKE_SECONDS, self._time_is_up)  # from now on it is we who take it
@@ -272,6 +273,26 @@ class HttpConnection(asyncio.Protocol):
             self._exchange.lost()
             self._exchange = None
         admission.take_over(transport, early)
+
+    def _begin_in_turn(self, request: Request) -> None:
+        turns = self._reception.runner.turns
+        if turns.take():
+            self._begin(request)
+            return
+
+        def begin() -> None:
+            if self._reads is not _Reads.TURN or self.is_closing():
+                return
+            try:
+                self._begin(request)
+            except RequestRefused as refused:
+                self._refuse(refused)
+            self.resume_reading()
+            self._go_on()  # with what has come of its body
+
+        self._reads = _Reads.TURN
+        self._stop_waiting()  # it is we who take our time
+        turns.wait(begin)
 
     def _begin(self, request: Request) -> None:
         """Give a request to the application."""

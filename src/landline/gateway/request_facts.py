@@ -10,9 +10,15 @@ SHOWN_CHARACTERS: Final = 200
 _METHOD: Final = re.compile(r"[A-Za-z-]{1,20}")
 # People misspell the sign before a query, and libraries escape it, sometimes twice.
 _QUERY: Final = re.compile(r"[ \t?#;&]|%(?:25)*(?:3f|23|3b|26)", re.IGNORECASE)
-# The beginning of a token, in base64 `{"`, and all that may belong to it. Some write its dots as
-# they write other signs in an address, escaped.
-_JWT: Final = re.compile(r"eyJ[A-Za-z0-9_-]{8,}(?:(?:\.|%(?:25)*2[Ee])[A-Za-z0-9_-]*)*")
+# What a token is written with. The shortest signature that is taken, of HS256, has so many of them:
+# whatever has a part as long as that may be one.
+_WORD: Final = re.compile(r"[A-Za-z0-9_=.-]+")
+_SIGNATURE_CHARACTERS: Final = 43
+_SIGNATURE: Final = re.compile(rf"[A-Za-z0-9_=-]{{{_SIGNATURE_CHARACTERS}}}")
+_ESCAPE: Final = re.compile(r"%([0-9A-Fa-f]{2})")
+# Escapes of escapes, so deep: what is deeper nobody has meant.
+_ESCAPES: Final = 4
+_SCHEME: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:/+|/*")
 _ORIGIN: Final = re.compile(r"^((?:[^/?#]*:/*)?[^/?#]*).*$", re.DOTALL)
 
 
@@ -28,8 +34,8 @@ def request_facts(head: bytes) -> dict[str, Any]:
     """Return what a line in the log says of a request, however broken it is.
 
     It leaves out the query, however it was misspelt, and the user info of a URL: they may hold a
-    secret. So may a part of the path or a name; a token is known by its beginning. It also leaves
-    out a method that is none.
+    secret. So may a part of the path or a name, where a token stands by mistake. It also leaves out
+    a method that is none. What it costs grows with the head and no faster: a stranger wrote that.
     """
     text = head.decode("utf-8", "surrogateescape")
     method, rest = re.split(r"[ \t]|$", text.partition("\r\n")[0], maxsplit=1)
@@ -40,10 +46,13 @@ def request_facts(head: bytes) -> dict[str, Any]:
         "method": method if _METHOD.fullmatch(method) else "",
         "path": _QUERY.split(_without_credentials(rest), maxsplit=1)[0],
         "origin": _ORIGIN.sub(r"\1", _without_credentials(origin)),
-        "user": unquote(user, errors="backslashreplace"),
+        "user": user,
     }
-    facts: dict[str, Any] = {name: value for name, value in given.items() if value}
-    facts = {name: _JWT.sub("***", value)[:SHOWN_CHARACTERS] for name, value in facts.items()}
+    facts: dict[str, Any] = {
+        name: _without_tokens(value)[:SHOWN_CHARACTERS] for name, value in given.items() if value
+    }
+    if "user" in facts:
+        facts["user"] = unquote(facts["user"], errors="backslashreplace")
     return facts | {"is_upgrade": bool(_find(r"^upgrade:[ \t]*([^\r\n]*)", text))}
 
 
@@ -65,7 +74,31 @@ def _without_credentials(target: str) -> str:
     """
     if target.startswith("/") and not target.startswith("//"):
         return target
-    return re.sub(r"^([A-Za-z][A-Za-z0-9+.-]*:/+|/*).*@", r"\1***@", target, flags=re.DOTALL)
+    scheme = _SCHEME.match(target)
+    start = scheme.end() if scheme is not None else 0
+    _secret, at, rest = target[start:].rpartition("@")
+    return f"{target[:start]}***@{rest}" if at else target
+
+
+def _without_tokens(value: str) -> str:
+    """Return it without what may be a token, also where its signs are escaped."""
+    plain, escapes = _ESCAPE.subn(_unescaped, value)
+    for _ in range(_ESCAPES):
+        if not escapes:
+            break
+        plain, escapes = _ESCAPE.subn(_unescaped, plain)
+    if escapes:
+        return "***"
+    return _WORD.sub(_unless_signed, plain) if _SIGNATURE.search(plain) else value
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16))
+
+
+def _unless_signed(word: re.Match[str]) -> str:
+    is_short = all(len(part) < _SIGNATURE_CHARACTERS for part in word[0].split("."))
+    return word[0] if is_short else "***"
 
 
 def _find(pattern: str, text: str) -> str:

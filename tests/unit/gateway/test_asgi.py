@@ -135,7 +135,8 @@ async def test_a_body_that_cannot_be_read_is_refused_and_the_application_has_no_
     it.lost()
     await until(lambda: not runner.request_count, "the application has ended")
     assert wire.said == b""
-    assert "Traceback" not in caplog.text
+    # Who was refused has a line elsewhere, and not more of them than an address may have.
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("line", ["HEAD /echo HTTP/1.1", "HEAD /slow HTTP/1.1"])

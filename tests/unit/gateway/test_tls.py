@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from landline.adapters.clock import SystemClock
 from landline.api.http import Http, Readiness
 from landline.app.certificates import Certificate
 from landline.gateway import acceptor
@@ -34,7 +35,7 @@ def papers(tmp_path_factory: pytest.TempPathFactory) -> Papers:
 @asynccontextmanager
 async def listening(papers: Papers) -> AsyncIterator[int]:
     """A large page behind TLS, at a port."""
-    reception = AdminListener(Http(Readiness, lambda: LARGE))
+    reception = AdminListener(Http(Readiness, lambda: LARGE), SystemClock())
     sock = socket.create_server((HOST, 0))
     port = sock.getsockname()[1]
     context = Certificate(papers.certificate, papers.key).context
