@@ -22,14 +22,11 @@ from jwt.exceptions import (
 from jwt.types import Options
 
 from landline.auth.keys import Key, KeySet
-from landline.auth.principal import Principal
+from landline.auth.principal import LEEWAY_SECONDS, Principal
 from landline.protocol.identity import BadName, check_user_name
 
 # A frame with a token, which is the first one, has 8 KiB altogether.
 TOKEN_BYTES: Final = 8_000
-# Clocks of two machines differ. A session ends at `exp`, so what has expired longer ago than a
-# session may last beyond it is refused.
-LEEWAY_SECONDS: Final = 5.0
 # The issuer's clock may be ahead of ours: that is no reason to send its users away.
 EARLY_SECONDS: Final = 30.0
 # Later than that is no time: the year 9999 ends before.
@@ -218,10 +215,7 @@ class Tokens:
             check_user_name(user)
         except BadName as error:
             raise BadToken(f"the token is for nobody: {error}") from None
-        if expires_at <= now:
-            # What is taken lasts: to end its session at once, and take it again, helps nobody.
-            expires_at += LEEWAY_SECONDS
-        return Principal(user, is_service=role == SERVICE_ROLE, expires_at=expires_at)
+        return Principal(user, role == SERVICE_ROLE, expires_at, is_late=expires_at <= now)
 
 
 def _header(token: str) -> tuple[str, str | None]:

@@ -31,7 +31,7 @@ class AdminListener:
     """
 
     def __init__(self, http: Http, clock: Clock) -> None:
-        self.runner = Runner(application(http, None, self._note))
+        self.runner = Runner(application(http, None, self._note), clock)
         self._refusals = Refusals(clock)  # what operators ask in vain is no news for the metrics
         self._server: asyncio.Server | None = None
         self._connections: set[HttpConnection] = set()

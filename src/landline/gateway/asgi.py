@@ -21,6 +21,7 @@ from uvicorn.server import ServerState
 from landline.api.http import RequestRefused
 from landline.gateway.http_request import BODY_BYTES, HEAD_BYTES, Request, body_too_large
 from landline.gateway.request_turns import RequestTurns
+from landline.ports import Clock
 
 Application = Callable[
     [MutableMapping[str, Any], Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]],
@@ -61,7 +62,7 @@ class Line(Protocol):
 class Runner:
     """What all connections share: the application, the tasks of its requests, and their turns."""
 
-    def __init__(self, application: Application) -> None:
+    def __init__(self, application: Application, clock: Clock) -> None:
         self.config = Config(
             _until_nobody_waits(application),
             interface="asgi3",
@@ -78,7 +79,7 @@ class Runner:
         )
         self.config.load()
         self.state = ServerState()
-        self.turns = RequestTurns()
+        self.turns = RequestTurns(clock)
 
     @property
     def request_count(self) -> int:

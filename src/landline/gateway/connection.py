@@ -195,8 +195,8 @@ class Connection(WSListener):
         """Ping a silent peer; cut one that does not answer. Called about once a second."""
         if self._transport is None or self._closing is not None:
             return
-        expires_at = self.principal.expires_at if self.principal is not None else None
-        if expires_at is not None and self._owner.clock.wall_ms() >= expires_at * 1000:
+        ends_at = self.principal.ends_at if self.principal is not None else None
+        if ends_at is not None and self._owner.clock.wall_ms() >= ends_at * 1000:
             self.close(CloseCode.NOT_AUTHENTICATED, "the token has expired")
             return
         is_read = self._transport.underlying_transport.is_reading()

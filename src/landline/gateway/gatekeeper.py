@@ -10,8 +10,8 @@ from http import HTTPStatus
 from typing import Final
 
 from landline.api.http import RequestRefused
-from landline.auth.principal import Principal
-from landline.auth.tokens import LEEWAY_SECONDS, BadToken, KeysUnavailable, Tokens, UnknownKey
+from landline.auth.principal import LEEWAY_SECONDS, Principal
+from landline.auth.tokens import BadToken, KeysUnavailable, Tokens, UnknownKey
 from landline.protocol.identity import BadName, check_user_name
 
 # The keys of the issuer may have to be fetched first.

@@ -281,18 +281,19 @@ class HttpConnection(asyncio.Protocol):
             return
 
         def begin() -> None:
-            if self._reads is not _Reads.TURN or self.is_closing():
-                return
+            self.resume_reading()
             try:
                 self._begin(request)
+                self._go_on()  # with what has come of its body
             except RequestRefused as refused:
                 self._refuse(refused)
-            self.resume_reading()
-            self._go_on()  # with what has come of its body
+            except Exception:  # a defect: it ends this connection alone
+                log.exception("connection_failed")
+                self.abort()
 
         self._reads = _Reads.TURN
-        self._stop_waiting()  # it is we who take our time
-        turns.wait(begin)
+        self._wait(ANSWER_SECONDS, self.abort)
+        turns.wait(self._peer[0], self, begin)
 
     def _begin(self, request: Request) -> None:
         """Give a request to the application."""
@@ -403,6 +404,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._stop_waiting()
+        self._reception.runner.turns.leave(self._peer[0], self)
         self._reception.went(self)
 
 

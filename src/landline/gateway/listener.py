@@ -86,7 +86,7 @@ class Listener:
         """`max_connections`: how many WebSockets; `max_sockets`: how many with those that are none
         yet, 0 for any. `frame_rate`: how many frames a second a session may send, 0 for any.
         """
-        self.runner = Runner(application(http, self, self._note))
+        self.runner = Runner(application(http, self, self._note), clock)
         self._new_id = new_id
         self._gate = gate
         self._doors = doors

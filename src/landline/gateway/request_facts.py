@@ -38,7 +38,7 @@ def request_facts(head: bytes) -> dict[str, Any]:
     a method that is none. What it costs grows with the head and no faster: a stranger wrote that.
     """
     text = head.decode("utf-8", "surrogateescape")
-    method, rest = re.split(r"[ \t]|$", text.partition("\r\n")[0], maxsplit=1)
+    method, rest = re.split(r"[ \t]|$", re.split(r"[\r\n]", text, maxsplit=1)[0], maxsplit=1)
     query = re.split(r"[ #]", rest, maxsplit=1)[0].partition("?")[2]
     user = _find(r"^username:[ \t]*([^\r\n]*)", text) or _find(r"(?:^|&)username=([^&;?]*)", query)
     origin = _find(r"^origin:[ \t]*([^\r\n]*)", text)

@@ -9,6 +9,7 @@ from starlette.requests import Request as Asked
 from starlette.responses import PlainTextResponse, StreamingResponse
 from starlette.routing import Route
 
+from landline.adapters.clock import SystemClock
 from landline.api.http import RequestRefused
 from landline.gateway.asgi import Exchange, Runner
 from landline.gateway.http_request import read_head
@@ -73,7 +74,7 @@ def runner() -> Runner:
         Route("/slow", slow),
         Route("/deaf", deaf, methods=["POST"]),
     ]
-    return Runner(Starlette(routes=routes))
+    return Runner(Starlette(routes=routes), SystemClock())
 
 
 def exchange(runner: Runner) -> tuple[Wire, Exchange]:

@@ -10,6 +10,7 @@ import jwt
 import pytest
 from structlog.testing import capture_logs
 
+from landline.adapters.clock import SystemClock
 from landline.gateway.asgi import Runner
 from landline.gateway.http_connection import HttpConnection
 from landline.gateway.http_request import HEAD_BYTES, Request
@@ -188,7 +189,7 @@ async def nothing(_scope: Any, _receive: Any, _send: Any) -> None: ...
 class Open:
     """A reception that takes everybody."""
 
-    runner = Runner(nothing)
+    runner = Runner(nothing, SystemClock())
 
     def __init__(self) -> None:
         self.taken: list[Request] = []

@@ -8,8 +8,8 @@ import pytest
 from starlette.requests import Request
 
 from landline.api.http import RequestRefused
-from landline.auth.principal import Principal
-from landline.auth.tokens import LEEWAY_SECONDS, Tokens
+from landline.auth.principal import LEEWAY_SECONDS, Principal
+from landline.auth.tokens import Tokens
 from landline.config.limits import Limits
 from landline.gateway import connection as connections
 from landline.gateway import gatekeeper
