@@ -16,7 +16,7 @@ _JSON = "application/json"
 _TEXT = "text/plain; charset=utf-8"
 
 METHODS = ("GET", "HEAD")
-_METHOD = re.compile(r"[A-Za-z-]{1,20}")
+METHOD_NAME = re.compile(r"[A-Za-z-]{1,20}")
 # Where the addresses of the interface for programs begin.
 INTERFACE = "/v1/"
 MESSAGES = "/v1/messages"
@@ -151,7 +151,7 @@ def _alive() -> HttpResponse:
 def method_refused(method: str, allowed: Sequence[str] = METHODS) -> RequestRefused:
     """Return the refusal of a method other than those that are allowed."""
     # What is no method may be anything, a token too, and the reason is told in the log.
-    shown = method if _METHOD.fullmatch(method) else "this method"
+    shown = method if METHOD_NAME.fullmatch(method) else "this method"
     return RequestRefused(
         HTTPStatus.METHOD_NOT_ALLOWED,
         f"{shown} is not supported here; use {' or '.join(allowed)}",

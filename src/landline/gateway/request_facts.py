@@ -6,8 +6,9 @@ from urllib.parse import unquote
 
 from starlette.requests import Request
 
+from landline.api.http import METHOD_NAME
+
 SHOWN_CHARACTERS: Final = 200
-_METHOD: Final = re.compile(r"[A-Za-z-]{1,20}")
 # People misspell the sign before a query, and libraries escape it, sometimes twice.
 _QUERY: Final = re.compile(r"[ \t?#;&]|%(?:25)*(?:3f|23|3b|26)", re.IGNORECASE)
 # What a token is written with. The shortest signature that is taken, of HS256, has so many of them:
@@ -43,7 +44,7 @@ def request_facts(head: bytes) -> dict[str, Any]:
     user = _find(r"^username:[ \t]*([^\r\n]*)", text) or _find(r"(?:^|&)username=([^&;?]*)", query)
     origin = _find(r"^origin:[ \t]*([^\r\n]*)", text)
     given = {
-        "method": method if _METHOD.fullmatch(method) else "",
+        "method": method if METHOD_NAME.fullmatch(method) else "",
         "path": _QUERY.split(_without_credentials(rest), maxsplit=1)[0],
         "origin": _ORIGIN.sub(r"\1", _without_credentials(origin)),
         "user": user,

@@ -13,7 +13,7 @@ from typing import Final
 
 from landline.ports import Clock
 
-# A request costs half a millisecond: together no more than a round of `landline.gateway.turns`.
+# Where each takes half a millisecond, together a round of `landline.gateway.turns`.
 AT_ONCE: Final = 4
 # Where turns take long, because others have much to do, more of them; but so few that it is not
 # they who make the next turn long, even where each takes some milliseconds.
