@@ -76,11 +76,12 @@ controls: $(READY) ## switch each control of docs/security.md off, and see that 
 verify: $(READY) ## run the long fault runs; SEEDS="1 2 3" FOR=60s for fewer and shorter ones
 	@scripts/verify "$(or $(SEEDS),1 2 3 4 5 6 7 8 9 10)" $(FOR)
 
-check: $(READY) ## check format, lint, types and imports, as CI does
+check: $(READY) ## check format, lint, types, imports, and tables that repeat what the code says
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+	$(BIN)/pytest --quiet tests/controls tests/unit/test_docs_*.py
 
 format: $(READY) ## format the code, and fix what the linter can fix
 	$(BIN)/ruff check --fix-only --quiet

@@ -2,6 +2,9 @@
 
     .venv/bin/python examples/echo_bot.py --as echo
 
+Where the server checks tokens, LANDLINE_TOKEN has the bot's; a bot that outlives its token gives
+`connect` a function instead, which brings fresh ones.
+
 A message is acknowledged when the body of the loop has finished, and `send` returns when the
 answer is durable. So a bot that is killed loses no message: what it had not answered comes again.
 A bot that is killed between answer and acknowledgement answers twice. Where that matters, remember
@@ -10,6 +13,7 @@ A bot that is killed between answer and acknowledgement answers twice. Where tha
 
 import argparse
 import asyncio
+import os
 import sys
 from contextlib import suppress
 
@@ -19,7 +23,7 @@ from landline import ClientError, MessageRejected
 
 async def answer(url: str, name: str) -> None:
     """Answer messages until the chat ends."""
-    async with landline.connect(url, username=name) as chat:
+    async with landline.connect(url, username=name, token=os.environ.get("LANDLINE_TOKEN")) as chat:
         print(f"{name} listens", flush=True)
         async for message in chat:
             if message.sender == name:

@@ -2,6 +2,8 @@
 
     .venv/bin/python examples/outbox_worker.py --database shop.db --as shop
 
+Where the server checks tokens, LANDLINE_TOKEN has the worker's.
+
 An application that changes its data and then sends a message may die between the two. So it writes
 the message as a row of `notices`, in the transaction that changes its data. This worker sends rows.
 
@@ -13,6 +15,7 @@ in the file though its row is marked is known by its id. Equal rows stand for ea
 
 import argparse
 import asyncio
+import os
 import sqlite3
 import sys
 from collections import Counter
@@ -75,7 +78,10 @@ async def work(notices: Notices, url: str, name: str, outbox: str) -> None:
             case Rejected(to, content, code, reason) if code != "not_kept":
                 notices.mark((to, content), problem=reason)
 
-    async with landline.connect(url, username=name, outbox=outbox, on_event=note) as chat:
+    token = os.environ.get("LANDLINE_TOKEN")
+    async with landline.connect(
+        url, username=name, token=token, outbox=outbox, on_event=note
+    ) as chat:
         while True:
             notice = notices.next((draft.to, draft.content) for draft in chat.unanswered)
             if notice is None:

@@ -1,4 +1,4 @@
-r"""A product in twenty lines: its users sign in, get a welcome message, and chat in its own page.
+r"""A small product: its users sign in, get a welcome message, and chat in its own page.
 
     openssl rand -base64 48 > chat.secret
     .venv/bin/landline serve --auth jwt --jwt-secret-file chat.secret \
@@ -8,13 +8,17 @@ r"""A product in twenty lines: its users sign in, get a welcome message, and cha
 
 Landline knows nobody's password. The product says who somebody is, by tokens that it signs with the
 secret that both have. The welcome message is stored once, however often its request is repeated:
-the same sender, recipient, `ref` and content are the same message.
+the same sender, recipient, `ref` and content are the same message. A real product keeps it with its
+own data until it has its answer (docs/http.md).
 """
 
+import asyncio
+import logging
 import os
 import re
 import secrets
 import time
+from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -29,8 +33,10 @@ from starlette.routing import Route
 CHAT_URL = os.environ.get("CHAT_URL", "http://127.0.0.1:8081")
 SECRET = Path(os.environ["CHAT_SECRET_FILE"]).read_bytes().strip()
 SHOP = "shop"
+WAIT_SECONDS = (1, 2, 4, 8, 16, 32)  # between tries; then this user goes without a welcome
 USER = re.compile(rf"(?!{SHOP}$)[a-z0-9]{{1,32}}")  # nobody else writes as the shop
 
+log = logging.getLogger("uvicorn.error")  # whose lines are shown
 users: dict[str, str] = {}  # by session
 
 
@@ -45,8 +51,16 @@ async def welcome(user: str) -> None:
     """Send the first message that a user gets, as the shop."""
     message = {"to": user, "content": f"Welcome, {user}!", "ref": "welcome", "retry": True}
     authorization = {"Authorization": f"Bearer {token_for(SHOP, role='service')}"}
-    async with httpx.AsyncClient(base_url=CHAT_URL, headers=authorization) as chat:
-        (await chat.post("/v1/messages", json=message)).raise_for_status()
+    async with httpx.AsyncClient(base_url=CHAT_URL, headers=authorization, timeout=35) as chat:
+        for wait_seconds in WAIT_SECONDS:
+            with suppress(httpx.TransportError):  # nobody knows what became of it
+                answer = await chat.post("/v1/messages", json=message)
+                if answer.is_success:
+                    return
+                if answer.status_code not in (408, 429) and answer.is_client_error:
+                    break
+            await asyncio.sleep(wait_seconds)
+    log.warning("%s gets no welcome", user)
 
 
 async def sign_in(request: Request) -> Response:

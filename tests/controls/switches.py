@@ -126,7 +126,7 @@ SWITCHES: Final = (
         "S05",
         "a session ends with its token",
         f"{_GATEWAY}/connection.py",
-        "if expires_at is not None and self._owner.clock.wall_ms() >= expires_at * 1000:",
+        "if ends_at is not None and self._owner.clock.wall_ms() >= ends_at * 1000:",
         "if False:",
         f"{_SIGN_IN}::test_a_session_ends_with_its_token_unless_a_fresh_one_came_before",
     ),

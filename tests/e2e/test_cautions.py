@@ -1,4 +1,4 @@
-"""Plain text on ways where others may be: a server says so in a line each, and goes on."""
+"""Plain text on ways where others may be, and no sign-in: a server says so, and goes on."""
 
 import json
 from collections.abc import Iterator
@@ -51,3 +51,10 @@ def test_tokens_without_tls_are_named(has_tls: bool, tmp_path: Path) -> None:
         wait_until(lambda: '"listening"' in server.log(), "it listens")
         assert len(cautions(server)) == (0 if has_tls else 1)
         assert all(each.startswith("--host 0.0.0.0 without TLS") for each in cautions(server))
+
+
+def test_anybody_in_any_name_is_named(tmp_path: Path) -> None:
+    with launched(tmp_path / "data", "--host", "0.0.0.0", "--insecure") as server:  # noqa: S104
+        wait_until(lambda: '"listening"' in server.log(), "it listens")
+        [caution] = cautions(server)
+        assert caution.startswith("--host 0.0.0.0 with --auth none")

@@ -208,4 +208,4 @@ async def test_without_a_token_nobody_is_asked() -> None:
 async def test_nobody_there_is_one_sentence() -> None:
     code, out, errors = await run("list", "--user", "a", "--url", f"http://127.0.0.1:{free_port()}")
     assert (code, out) == (1, "")
-    assert errors.endswith("cannot be asked: [Errno 111] Connection refused\n")
+    assert errors.startswith("landline: nothing listens at http://127.0.0.1:")

@@ -114,7 +114,7 @@ _POST_MESSAGE: Final = {
 _FOR_SERVICES: Final = "The product's own backend, with a service token."
 
 _SESSION_ERRORS: Final = {
-    "400": _response("no user name, or until is no time; nothing was done", Error),
+    "400": _response("the path or the query is wrong; nothing was done", Error),
     "401": _response("no token, or one that is not taken", Error),
     "403": _response("this user may not do that", Error),
     "429": _response("the server is busy", Error, is_passing=True),

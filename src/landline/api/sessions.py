@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 
 from landline.api.backend import Backend
-from landline.api.http import HttpResponse, json_response
+from landline.api.http import HttpResponse, RequestRefused, json_response
 from landline.api.messages import answer
 from landline.api.types import SessionEntry, SessionList, SessionsClosed
 from landline.auth.principal import Principal
@@ -32,6 +32,10 @@ async def delete_sessions(request: Request, backend: Backend) -> HttpResponse:
     principal = await backend.identify(request)
     given = request.query_params.getlist("until")
     until = " ".join(given) if given else None  # two are none that can be read
+    if set(request.query_params) - {"until"}:  # misspelt, it would close sessions and ban nobody
+        raise RequestRefused(
+            HTTPStatus.BAD_REQUEST, "the only parameter is until; nothing was done"
+        )
     return await _answered(close_sessions(backend, principal, _segment(request), until))
 
 

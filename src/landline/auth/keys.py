@@ -63,11 +63,6 @@ class KeySet:
         """Say whether every key has a name, so that a token can say which one it means."""
         return all(key.kid is not None for key in self._keys)
 
-    @property
-    def algorithms(self) -> frozenset[str]:
-        """Return the algorithms that there are keys for."""
-        return frozenset(key.algorithm for key in self._keys)
-
     def find(self, algorithm: str, kid: str | None) -> Sequence[Key]:
         """Return the keys that a token with this header may be signed with. A key without a name
         is meant by every name, and a token without one means every key of its algorithm.

@@ -209,8 +209,12 @@ class Tokens:
         if not_before is not None and not_before > now + EARLY_SECONDS:
             raise BadToken("the token is not valid yet")
         user, role = claims.get(self._claims.user), claims.get(self._claims.role)
-        if not isinstance(user, str):
+        if user is None:
             raise BadToken(f"the token does not say who it is for ({self._claims.user})")
+        if not isinstance(user, str):
+            raise BadToken(
+                f"the token names who it is for by what is no text ({self._claims.user})"
+            )
         try:
             check_user_name(user)
         except BadName as error:

@@ -140,7 +140,7 @@ class Credentials:
         where a fresh token may help. `now`: seconds of a clock that never jumps.
         """
         if not self:
-            return Refused(f"the server wants to know who this is: {why}")
+            return Refused(f"the server wants to know who this is: {why}; give a token")
         if self._source is None:
             return TokenRefused(f"the token has expired or was refused: {why}")
         if self._refused_since is None:

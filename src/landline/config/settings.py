@@ -273,7 +273,12 @@ class Settings:
                 f" come later than the {PROMISED_SECONDS:g} s that are promised; give"
                 f" {SWEEP_SECONDS:g}s or less"
             )
-        if self.auth != "none" and not is_loopback(self.host) and not self._is_encrypted:
+        if self.auth == "none" and not is_loopback(self.host):
+            cautions.append(
+                f"--host {self.host} with --auth none: anybody who reaches it can read and write in"
+                " any user's name; add --auth jwt --jwt-secret-file FILE"
+            )
+        elif not is_loopback(self.host) and not self._is_encrypted:
             cautions.append(
                 f"--host {self.host} without TLS: tokens and messages go there in plain text; add"
                 " --tls-cert and --tls-key, or name the proxy that ends TLS in --trusted-proxies"

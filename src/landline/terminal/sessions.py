@@ -12,6 +12,7 @@ import httpx
 
 from landline.client.address import read_address
 from landline.client.errors import Refused
+from landline.client.reasons import is_nobody
 from landline.config.loading import printable
 from landline.errors import ConfigError, LandlineError
 from landline.terminal.screen import harmless
@@ -98,6 +99,10 @@ class Sessions:
         except httpx.TimeoutException:
             raise NotDone(f"{self._base} does not answer within {_SECONDS:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
+            if is_nobody(error):
+                raise NotDone(
+                    f"nothing listens at {self._base}: is it the server's --url?"
+                ) from None
             why = harmless(str(error)) or type(error).__name__
             raise NotDone(f"{self._base} cannot be asked: {why}") from None
         if response.status_code != HTTPStatus.OK:

@@ -66,7 +66,7 @@ def test_what_is_no_public_key_for_tokens_is_refused(content: bytes, words: str)
 
 def test_the_keys_of_a_set_have_names() -> None:
     keys = published_keys(published(*map(jwk, PRIVATE)))
-    assert keys.algorithms == set(PRIVATE)
+    assert len(keys) == len(PRIVATE)
     assert [key.kid for key in keys.find("ES256", "ES256")] == ["ES256"]
     assert len(keys.find("ES256", None)) == 1
     assert not keys.find("ES256", "RS256")
