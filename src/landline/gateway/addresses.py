@@ -98,3 +98,8 @@ def parse_address(text: str) -> Address | None:
         return None
     mapped = address.ipv4_mapped if isinstance(address, IPv6Address) else None
     return mapped or address
+
+
+def place_of(address: str) -> str:
+    """Return what an address counts as, where that is all that is known; see `Caller.place`."""
+    return Caller(parse_address(address), is_trusted=False).place

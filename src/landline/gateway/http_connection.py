@@ -12,6 +12,7 @@ from http import HTTPStatus
 from typing import Any, Final, cast
 
 from landline.api.http import HttpResponse, RequestRefused
+from landline.gateway.addresses import place_of
 from landline.gateway.asgi import IDLE_SECONDS, Exchange
 from landline.gateway.head_reader import HeadReader
 from landline.gateway.http_request import (
@@ -293,7 +294,7 @@ class HttpConnection(asyncio.Protocol):
 
         self._reads = _Reads.TURN
         self._wait(ANSWER_SECONDS, self.abort)
-        turns.wait(self._peer[0], self, begin)
+        turns.wait(place_of(self._address), self, begin)
 
     def _begin(self, request: Request) -> None:
         """Give a request to the application."""
@@ -363,8 +364,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _note(self, refused: RequestRefused) -> None:
         """Count it, and say whose it was."""
-        address = self._facts["peer"] if "proxy" in self._facts else self._peer[0]
-        untold = self._reception.refused(address)
+        untold = self._reception.refused(self._address)
         if untold is None:
             return
         facts = request_facts(self._head or bytes(self._received[: HEAD_BYTES + 1]))
@@ -376,6 +376,11 @@ class HttpConnection(asyncio.Protocol):
             **facts,
             **untold,
         )
+
+    @property
+    def _address(self) -> str:
+        """Return whose the request is, as far as it is known: of a proxy's client, or the peer."""
+        return self._facts["peer"] if "proxy" in self._facts else self._peer[0]
 
     def _can_half_close(self) -> bool:
         """Say whether the end of one side is not that of the other. TLS has no such thing."""
@@ -404,7 +409,7 @@ class HttpConnection(asyncio.Protocol):
 
     def _leave(self) -> None:
         self._stop_waiting()
-        self._reception.runner.turns.leave(self._peer[0], self)
+        self._reception.runner.turns.leave(place_of(self._address), self)
         self._reception.went(self)
 
 

@@ -16,7 +16,7 @@ from landline.api.application import application
 from landline.api.http import INTERFACE, METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
 from landline.gateway.acceptor import PlainServer
-from landline.gateway.addresses import Caller, TrustedProxies, parse_address
+from landline.gateway.addresses import Caller, TrustedProxies, place_of
 from landline.gateway.asgi import Runner
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
@@ -179,7 +179,7 @@ class Listener:
 
     def refused(self, address: str) -> dict[str, int] | None:
         """See `Reception`."""
-        return self._refusals.add(Caller(parse_address(address), is_trusted=False).place)
+        return self._refusals.add(place_of(address))
 
     def whose(self, request: Request, peer: Peer) -> dict[str, str]:
         """See `Reception`."""

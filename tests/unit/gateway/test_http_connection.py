@@ -17,6 +17,7 @@ from landline.gateway.http_request import HEAD_BYTES, Request
 from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.request_facts import request_facts as _facts
 from landline.gateway.request_facts import shown_peer
+from landline.gateway.request_turns import MOST_AT_ONCE
 from support.waiting import until
 
 SECRET = "hunter2"
@@ -269,3 +270,37 @@ async def test_a_defect_while_a_token_is_looked_at_ends_that_connection_alone() 
     assert wire.said.startswith(b"HTTP/1.1 500 ")
     assert "connection_failed" in {line["event"] for line in lines}
     connection.connection_lost(None)
+
+
+class Behind(Open):
+    """A reception behind a proxy, which says whose a request is. It keeps whose have begun."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun: list[str] = []
+        self.runner = Runner(self._note, SystemClock())
+
+    async def _note(self, scope: Any, _receive: Any, _send: Any) -> None:
+        self.begun.append(dict(scope["headers"])[b"x-forwarded-for"].decode())
+
+    def whose(self, request: Request, peer: Peer) -> dict[str, str]:
+        return {"peer": request.header("x-forwarded-for") or "", "proxy": shown_peer(peer)}
+
+
+async def test_requests_that_a_proxy_passes_on_wait_as_those_of_its_clients() -> None:
+    """Or one of them would make all others wait. Of version 6 a network counts as one client."""
+    reception = Behind()
+    while reception.runner.turns.take():
+        pass
+    connections = []
+    for client in [*(f"2001:db8::{number}" for number in range(1, 100)), "192.0.2.1"]:
+        connections.append(connection := HttpConnection(reception))
+        connection.connection_made(Wire())
+        connection.data_received(
+            f"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n".encode()
+        )
+    await until(lambda: "192.0.2.1" in reception.begun, "the other has its turn")
+    assert len(reception.begun) <= 3 * MOST_AT_ONCE
+    for connection in connections:
+        connection.connection_lost(None)
+    assert not len(reception.runner.turns)
