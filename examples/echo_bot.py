@@ -23,7 +23,9 @@ from landline import ClientError, MessageRejected
 
 async def answer(url: str, name: str) -> None:
     """Answer messages until the chat ends."""
-    async with landline.connect(url, username=name, token=os.environ.get("LANDLINE_TOKEN")) as chat:
+    async with landline.connect(
+        url, username=name, token=os.environ.get("LANDLINE_TOKEN") or None
+    ) as chat:
         print(f"{name} listens", flush=True)
         async for message in chat:
             if message.sender == name:

@@ -78,7 +78,7 @@ async def work(notices: Notices, url: str, name: str, outbox: str) -> None:
             case Rejected(to, content, code, reason) if code != "not_kept":
                 notices.mark((to, content), problem=reason)
 
-    token = os.environ.get("LANDLINE_TOKEN")
+    token = os.environ.get("LANDLINE_TOKEN") or None
     async with landline.connect(
         url, username=name, token=token, outbox=outbox, on_event=note
     ) as chat:

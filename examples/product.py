@@ -18,7 +18,6 @@ import os
 import re
 import secrets
 import time
-from contextlib import suppress
 from pathlib import Path
 from urllib.parse import parse_qs
 
@@ -33,7 +32,7 @@ from starlette.routing import Route
 CHAT_URL = os.environ.get("CHAT_URL", "http://127.0.0.1:8081")
 SECRET = Path(os.environ["CHAT_SECRET_FILE"]).read_bytes().strip()
 SHOP = "shop"
-WAIT_SECONDS = (1, 2, 4, 8, 16, 32)  # between tries; then this user goes without a welcome
+WAIT_SECONDS = (1, 2, 4, 8, 16, 0)  # after each try; behind the last one there is no welcome
 USER = re.compile(rf"(?!{SHOP}$)[a-z0-9]{{1,32}}")  # nobody else writes as the shop
 
 log = logging.getLogger("uvicorn.error")  # whose lines are shown
@@ -51,16 +50,23 @@ async def welcome(user: str) -> None:
     """Send the first message that a user gets, as the shop."""
     message = {"to": user, "content": f"Welcome, {user}!", "ref": "welcome", "retry": True}
     authorization = {"Authorization": f"Bearer {token_for(SHOP, role='service')}"}
-    async with httpx.AsyncClient(base_url=CHAT_URL, headers=authorization, timeout=35) as chat:
+    async with httpx.AsyncClient(base_url=CHAT_URL, headers=authorization, timeout=50) as chat:
+        problem = ""
         for wait_seconds in WAIT_SECONDS:
-            with suppress(httpx.TransportError):  # nobody knows what became of it
+            asked = ""
+            try:
                 answer = await chat.post("/v1/messages", json=message)
+            except httpx.TransportError as error:  # nobody knows what became of it
+                problem = repr(error)
+            else:
                 if answer.is_success:
                     return
-                if answer.status_code not in (408, 429) and answer.is_client_error:
+                problem = f"{answer.status_code}: {answer.text}"
+                if answer.is_client_error and answer.status_code not in (408, 429):
                     break
-            await asyncio.sleep(wait_seconds)
-    log.warning("%s gets no welcome", user)
+                asked = answer.headers.get("Retry-After", "")
+            await asyncio.sleep(max(wait_seconds, float(asked) if asked.isdecimal() else 0.0))
+    log.warning("perhaps %s gets no welcome: %s", user, problem)
 
 
 async def sign_in(request: Request) -> Response:

@@ -1,5 +1,6 @@
 """examples/product.py in a real browser, beside a real server, as its head says."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -13,13 +14,14 @@ import httpx
 import jwt
 import pytest
 from playwright.sync_api import FrameLocator, Page, expect
+from websockets.sync.client import connect
 
 from browser.conftest import OpenWindow
 from browser.window import Window
 from landline_stack.ports import free_port
 from support.pages import ROOT
 from support.server import ServerProcess
-from support.waiting import wait_until
+from support.waiting import WAIT_SECONDS, wait_until
 
 pytestmark = pytest.mark.browser
 
@@ -114,6 +116,21 @@ def test_a_user_is_welcomed_once_and_a_stranger_gets_no_token(
     )
     window.page.goto("about:blank")  # nothing comes after this
     window.complaints = [line for line in window.complaints if "/token" not in line]
+
+
+def test_a_user_who_signs_in_while_the_chat_is_away_is_welcomed_later(
+    product: str, server: ServerProcess, secret_file: Path
+) -> None:
+    server.kill()
+    answer = httpx.post(f"{product}/sign-in", data={"name": "alice"})
+    assert answer.status_code == 303
+    server.start()
+    claims = {"sub": "alice", "exp": int(time.time()) + 60}
+    token = jwt.encode(claims, secret_file.read_bytes().strip(), "HS256")
+    headers = {"Authorization": f"Bearer {token}"}
+    with connect(server.ws_url, additional_headers=headers, open_timeout=WAIT_SECONDS) as alice:
+        frames = (json.loads(alice.recv(timeout=WAIT_SECONDS)) for _ in range(3))
+        assert "Welcome, alice!" in [frame.get("content") for frame in frames]
 
 
 @pytest.mark.parametrize("form", [{}, {"name": ""}, {"name": "shop"}, {"name": "a b"}])

@@ -18,7 +18,12 @@ from landline.delivery.intake import SESSION_FLIGHT_BYTES, SESSION_FLIGHTS
 from landline.gateway.asgi import IDLE_SECONDS
 from landline.gateway.fragments import FRAGMENTS
 from landline.gateway.heartbeat import PING_AFTER_SECONDS, PONG_WITHIN_SECONDS
-from landline.gateway.http_connection import BODY_SECONDS, EARLY_BYTES, HANDSHAKE_SECONDS
+from landline.gateway.http_connection import (
+    BODY_SECONDS,
+    EARLY_BYTES,
+    HANDSHAKE_SECONDS,
+    TURN_SECONDS,
+)
 from landline.gateway.http_request import BODY_BYTES, HEAD_BYTES, HEADERS
 from landline.gateway.lobby import FULL_RETRY_MS
 from landline.gateway.posts import POST_SECONDS
@@ -78,6 +83,7 @@ pong | cut |
 | the same, in size | {SIGN_IN_BYTES // KIB} KiB | {CloseCode.TOO_LARGE} |
 | token | {TOKEN_BYTES:,} bytes | as a bad token |
 | body of a request | {BODY_SECONDS:g} s, {BODY_BYTES // KIB} KiB | 408, 413 |
+| a request that waits behind others | {TURN_SECONDS:g} s | 429, `{ErrorCode.BUSY}` |
 | answer to a message by request | {POST_SECONDS:g} s | 503, `{ErrorCode.UNAVAILABLE}` |
 | an HTTP connection without a request | {IDLE_SECONDS:g} s | closed |
 | open files of the server | all but {RESERVED_FILES} are for connections | 503 |"""

@@ -8,7 +8,7 @@ import msgspec
 from starlette.requests import Request
 
 from landline.api.backend import Backend
-from landline.api.http import HttpResponse, RequestRefused, json_response
+from landline.api.http import HttpResponse, json_response
 from landline.api.messages import answer
 from landline.api.types import SessionEntry, SessionList, SessionsClosed
 from landline.auth.principal import Principal
@@ -32,11 +32,11 @@ async def delete_sessions(request: Request, backend: Backend) -> HttpResponse:
     principal = await backend.identify(request)
     given = request.query_params.getlist("until")
     until = " ".join(given) if given else None  # two are none that can be read
-    if set(request.query_params) - {"until"}:  # misspelt, it would close sessions and ban nobody
-        raise RequestRefused(
-            HTTPStatus.BAD_REQUEST, "the only parameter is until; nothing was done"
-        )
-    return await _answered(close_sessions(backend, principal, _segment(request), until))
+    # What is misspelt, or in the wrong place, must not close the sessions and ban nobody.
+    has_more = bool(set(request.query_params) - {"until"} or await request.body())
+    return await _answered(
+        close_sessions(backend, principal, _segment(request), until, has_more=has_more)
+    )
 
 
 async def _answered(work: Awaitable[msgspec.Struct]) -> HttpResponse:
@@ -65,14 +65,22 @@ async def list_sessions(backend: Backend, principal: Principal, segment: str) ->
 
 
 async def close_sessions(
-    backend: Backend, principal: Principal, segment: str, until: str | None
+    backend: Backend,
+    principal: Principal,
+    segment: str,
+    until: str | None,
+    *,
+    has_more: bool = False,
 ) -> SessionsClosed:
     """End every session of the user whose name is this segment of the path, percent-encoded.
 
-    `until` is the parameter as it was given, None where it was not.
+    `until` is the parameter as it was given, None where it was not. `has_more`: something else was
+    given, which nobody knows.
     Raises: BadFrame for what is wrong with the request, StoreUnavailable.
     """
     user = _user(principal, segment)
+    if has_more:
+        raise _bad("the only parameter is until, in the query; nothing was done")
     until_ms = None if until is None else _time(until)
     revocation = await backend.revoke(user, until_ms, principal.user)
     if revocation.until_ms is None:

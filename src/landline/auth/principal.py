@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import Final
 
-# The clocks of those who make tokens and of those who check them may differ by so much.
-LEEWAY_SECONDS: Final = 5.0
+# The clocks of those who make tokens and of those who check them may differ by so much. Sessions
+# are looked at once a second, and have to end 5 s after their token at the latest.
+LEEWAY_SECONDS: Final = 4.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,12 +273,12 @@ class Settings:
                 f" come later than the {PROMISED_SECONDS:g} s that are promised; give"
                 f" {SWEEP_SECONDS:g}s or less"
             )
-        if self.auth == "none" and not is_loopback(self.host):
+        if self.auth == "none" and self._reached_by is not None and "gateway" in self.roles:
             cautions.append(
-                f"--host {self.host} with --auth none: anybody who reaches it can read and write in"
+                f"{self._reached_by} with --auth none: anybody who reaches it can read and write in"
                 " any user's name; add --auth jwt --jwt-secret-file FILE"
             )
-        elif not is_loopback(self.host) and not self._is_encrypted:
+        elif self.auth != "none" and not is_loopback(self.host) and not self._is_encrypted:
             cautions.append(
                 f"--host {self.host} without TLS: tokens and messages go there in plain text; add"
                 " --tls-cert and --tls-key, or name the proxy that ends TLS in --trusted-proxies"
@@ -290,6 +290,15 @@ class Settings:
             if url is not None and is_plain_beyond_loopback(url):
                 cautions.append(f"--{flag} {url} without TLS: {harm}; give an https:// address")
         return tuple(cautions)
+
+    @property
+    def _reached_by(self) -> str | None:
+        """Return the option by which others than this machine reach it; None: they do not."""
+        if not is_loopback(self.host):
+            return f"--host {self.host}"
+        if self.public_url is not None and not is_loopback(self.public_url.host):
+            return f"--public-url {self.public_url}"
+        return "--trusted-proxies" if self.trusted_proxies else None
 
     @property
     def _is_encrypted(self) -> bool:

@@ -103,6 +103,11 @@ class PublicUrl:
     path: str
 
     @property
+    def host(self) -> str:
+        """Return its host, without a port."""
+        return urlsplit(self.origin).hostname or ""
+
+    @property
     def is_secure(self) -> bool:
         """Say whether nobody on the way can read along."""
         return self.origin.startswith("https:")

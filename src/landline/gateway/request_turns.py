@@ -63,11 +63,13 @@ class RequestTurns:
         took_seconds = self._clock.monotonic() - self._opened_at
         self._is_turn_open = False
         self._left = max(AT_ONCE, min(MOST_AT_ONCE, int(took_seconds * PER_SECOND)))
-        while self._left and self._places:
-            self._left -= 1
-            self._next()()
-        if self._left < AT_ONCE or self._places:
-            self._open_turn()
+        try:
+            while self._left and self._places:
+                self._left -= 1
+                self._next()()
+        finally:  # or all others would wait until somebody comes
+            if self._left < AT_ONCE or self._places:
+                self._open_turn()
 
     def _next(self) -> Callable[[], None]:
         place, waiting = self._places.popitem(last=False)

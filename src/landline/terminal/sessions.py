@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote, urlsplit
+from urllib.request import getproxies_environment
 
 import httpx
 
@@ -99,9 +100,9 @@ class Sessions:
         except httpx.TimeoutException:
             raise NotDone(f"{self._base} does not answer within {_SECONDS:g} s") from None
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            if is_nobody(error):
+            if is_nobody(error) and (is_loopback or not getproxies_environment()):
                 raise NotDone(
-                    f"nothing listens at {self._base}: is it the server's --url?"
+                    f"nothing listens at {self._base}: give the server's address with --url"
                 ) from None
             why = harmless(str(error)) or type(error).__name__
             raise NotDone(f"{self._base} cannot be asked: {why}") from None

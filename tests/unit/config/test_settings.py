@@ -113,6 +113,27 @@ def test_auth_none_is_refused_where_others_could_connect(host: str) -> None:
     assert load({"host": host, "insecure": "true"}, {}).host == host
 
 
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        ({}, None),
+        ({"host": "localhost", "public-url": "http://127.0.0.1:8081"}, None),
+        ({"host": "0.0.0.0", "insecure": "true"}, "--host 0.0.0.0"),  # noqa: S104
+        ({"public-url": "https://chat.example/x"}, "--public-url https://chat.example/x/"),
+        ({"trusted-proxies": "127.0.0.1"}, "--trusted-proxies"),
+        (
+            {"host": "::", "insecure": "true", "roles": "writer"}
+            | {"kafka": "k:9092", "postgres": "postgresql://h/db"},
+            None,
+        ),
+    ],
+)
+def test_who_can_write_in_any_name_is_named(given: dict[str, str], named: str | None) -> None:
+    """A proxy brings others to a server that listens on loopback."""
+    cautions = [each for each in load(given, {}).cautions if "any user's name" in each]
+    assert [each.partition(" with --auth none")[0] for each in cautions] == [named] * bool(named)
+
+
 def test_a_way_to_know_who_somebody_is_must_be_complete() -> None:
     assert refusal({"auth": "jwt"}).startswith("--auth jwt: tokens are checked with a key")
     assert "--trusted-proxies" in refusal({"auth": "proxy"})

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from landline.auth.principal import LEEWAY_SECONDS, Principal
 from landline.gateway import connection as connections
 from landline.gateway.connection import WRITE_LIMIT_BYTES, Connection
 from landline.gateway.fragments import FRAGMENTS
@@ -325,3 +326,18 @@ async def test_any_frame_is_a_sign_of_life(sign: bytes) -> None:
         async with asyncio.timeout(60):
             while await pair.client.read_frame() != (PING, b""):
                 pass
+
+
+@pytest.mark.parametrize(("is_late", "lasts"), [(False, 0.0), (True, LEEWAY_SECONDS)])
+async def test_a_session_ends_with_its_token_and_one_that_came_late_with_the_leeway(
+    is_late: bool, lasts: float
+) -> None:
+    """To end it at once, and to let it in again, would help nobody."""
+    async with connection_pair() as pair:
+        clock = pair.hub.clock
+        expires_at = clock.wall_ms() / 1000
+        pair.connection.renewed(Principal("alice", expires_at=expires_at, is_late=is_late))
+        for now, is_over in ((lasts - 0.01, False), (lasts, True)):
+            clock.now += now - (clock.wall_ms() / 1000 - expires_at)
+            pair.connection.beat(clock.monotonic())
+            assert pair.connection.is_closing == is_over

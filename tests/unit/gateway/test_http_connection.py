@@ -17,7 +17,7 @@ from landline.gateway.http_request import HEAD_BYTES, Request
 from landline.gateway.reception import ForTheApplication, Peer
 from landline.gateway.request_facts import request_facts as _facts
 from landline.gateway.request_facts import shown_peer
-from landline.gateway.request_turns import MOST_AT_ONCE
+from landline.gateway.request_turns import AT_ONCE
 from support.waiting import until
 
 SECRET = "hunter2"
@@ -231,6 +231,8 @@ class Wire(asyncio.Transport):
 
     def close(self) -> None: ...
 
+    def abort(self) -> None: ...
+
 
 @pytest.mark.parametrize("excess", [0, 1])
 async def test_the_limit_of_a_head_is_the_same_however_its_bytes_come(excess: int) -> None:
@@ -299,8 +301,61 @@ async def test_requests_that_a_proxy_passes_on_wait_as_those_of_its_clients() ->
         connection.data_received(
             f"GET / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: {client}\r\n\r\n".encode()
         )
+    assert len(reception.runner.turns) == 100
     await until(lambda: "192.0.2.1" in reception.begun, "the other has its turn")
-    assert len(reception.begun) <= 3 * MOST_AT_ONCE
+    assert reception.begun.index("192.0.2.1") < AT_ONCE
     for connection in connections:
         connection.connection_lost(None)
     assert not len(reception.runner.turns)
+
+
+POST = b"POST / HTTP/1.1\r\nHost: x\r\nX-Forwarded-For: 192.0.2.1\r\nContent-Length: 9\r\n\r\n"
+
+
+def waiting(reception: Behind, data: bytes) -> tuple[HttpConnection, Wire]:
+    """Return a connection whose request waits for its turn."""
+    while reception.runner.turns.take():
+        pass
+    connection, wire = HttpConnection(reception), Wire()
+    connection.connection_made(wire)
+    connection.data_received(data)
+    assert len(reception.runner.turns) == 1
+    return connection, wire
+
+
+async def test_a_request_whose_turn_does_not_come_is_told_to_come_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It has certainly not been served."""
+    monkeypatch.setattr("landline.gateway.http_connection.TURN_SECONDS", 0.0)
+    reception = Behind()
+    monkeypatch.setattr(reception.runner.turns, "_next_turn", lambda: None)
+    _connection, wire = waiting(reception, POST)
+    await until(lambda: bool(wire.said), "it is answered")
+    assert wire.said.startswith(b"HTTP/1.1 429 ")
+    assert b"\r\nRetry-After: 1\r\n" in wire.said
+    assert (len(reception.runner.turns), reception.begun) == (0, [])
+
+
+@pytest.mark.parametrize("end", ["lost", "finish", "abort"])
+async def test_a_request_of_a_connection_that_has_ended_is_not_served(end: str) -> None:
+    """A message must not be stored for somebody who was just cut off."""
+    reception = Behind()
+    connection, _wire = waiting(reception, POST + b"{}       ")
+    if end == "lost":
+        connection.connection_lost(None)
+    else:
+        getattr(connection, end)()
+    assert not len(reception.runner.turns)
+    await asyncio.sleep(0.01)
+    assert reception.begun == []
+
+
+async def test_a_body_that_ended_too_early_while_it_waited_is_told_at_once() -> None:
+    reception = Behind()
+    connection, wire = waiting(reception, POST + b"{}")
+    assert connection.eof_received() is False or not wire.said
+    await until(lambda: bool(wire.said), "it is answered")
+    assert wire.said.startswith(b"HTTP/1.1 400 ")
+    assert b"the request is incomplete" in wire.said
+    connection.connection_lost(None)

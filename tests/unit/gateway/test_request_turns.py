@@ -64,3 +64,18 @@ async def test_one_alone_begins_at_once_turn_after_turn() -> None:
         assert turns.take()
         await asyncio.sleep(0)
         await asyncio.sleep(0)
+
+
+async def test_one_that_trips_does_not_keep_the_others_waiting() -> None:
+    turns, begun = RequestTurns(SystemClock()), list[str]()
+    while turns.take():
+        pass
+
+    def trip() -> None:
+        raise ZeroDivisionError
+
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _loop, _context: None)
+    turns.wait("a", 1, trip)
+    turns.wait("b", 2, noting(begun, "b"))
+    await until(lambda: begun == ["b"], "the other has its turn")
