@@ -9,6 +9,9 @@ A message is acknowledged when the body of the loop has finished, and `send` ret
 answer is durable. So a bot that is killed loses no message: what it had not answered comes again.
 A bot that is killed between answer and acknowledgement answers twice. Where that matters, remember
 `message.id` with your own data.
+
+A server that is down when the bot starts ends it after ten seconds, with a sentence; one that goes
+away later is waited for.
 """
 
 import argparse

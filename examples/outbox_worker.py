@@ -2,7 +2,8 @@
 
     .venv/bin/python examples/outbox_worker.py --database shop.db --as shop
 
-Where the server checks tokens, LANDLINE_TOKEN has the worker's.
+It waits for a server that is down at first. Where the server checks tokens, LANDLINE_TOKEN has the
+worker's; a worker that outlives its token gives `connect` a function that brings fresh ones.
 
 An application that changes its data and then sends a message may die between the two. So it writes
 the message as a row of `notices`, in the transaction that changes its data. This worker sends rows.
@@ -23,7 +24,7 @@ from collections.abc import Iterable
 from contextlib import suppress
 
 import landline
-from landline import Accepted, ClientError, Event, MessageRejected, Rejected
+from landline import Accepted, ClientError, Disconnected, Event, MessageRejected, Rejected
 
 SCHEMA = """CREATE TABLE IF NOT EXISTS notices (
     id INTEGER PRIMARY KEY,
@@ -77,12 +78,19 @@ async def work(notices: Notices, url: str, name: str, outbox: str) -> None:
             # Of an earlier run. No server has seen one that was `not_kept`: its row stays.
             case Rejected(to, content, code, reason) if code != "not_kept":
                 notices.mark((to, content), problem=reason)
+            case Disconnected(reason):
+                print(f"outbox_worker: no connection: {reason}", file=sys.stderr)
 
     token = os.environ.get("LANDLINE_TOKEN") or None
     async with landline.connect(
-        url, username=name, token=token, outbox=outbox, on_event=note
+        url,
+        username=name,
+        token=token,
+        outbox=outbox,
+        on_event=note,
+        connect_timeout=None,
     ) as chat:
-        while True:
+        while chat.problem is None:
             notice = notices.next((draft.to, draft.content) for draft in chat.unanswered)
             if notice is None:
                 await asyncio.sleep(POLL_SECONDS)
@@ -91,6 +99,7 @@ async def work(notices: Notices, url: str, name: str, outbox: str) -> None:
                 await chat.send(*notice)
             except MessageRejected as error:
                 notices.mark(notice, problem=error.reason)
+        raise chat.problem
 
 
 def main() -> None:
@@ -100,11 +109,11 @@ def main() -> None:
     parser.add_argument("--as", dest="name", default="shop", help="the sender's user name")
     parser.add_argument("--database", required=True, help="the application's SQLite file")
     options = parser.parse_args()
-    notices = Notices(options.database)
     try:
+        notices = Notices(options.database)
         with suppress(KeyboardInterrupt):
             asyncio.run(work(notices, options.url, options.name, f"{options.database}.outbox"))
-    except ClientError as error:
+    except (ClientError, sqlite3.Error) as error:
         sys.exit(f"outbox_worker: {error}")
 
 

@@ -30,7 +30,7 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 CHAT_URL = os.environ.get("CHAT_URL", "http://127.0.0.1:8081")
-SECRET = Path(os.environ["CHAT_SECRET_FILE"]).read_bytes().strip()
+SECRET = Path(os.environ.get("CHAT_SECRET_FILE", "chat.secret")).read_bytes().strip()
 SHOP = "shop"
 WAIT_SECONDS = (1, 2, 4, 8, 16, 0)  # after each try; behind the last one there is no welcome
 USER = re.compile(rf"(?!{SHOP}$)[a-z0-9]{{1,32}}")  # nobody else writes as the shop

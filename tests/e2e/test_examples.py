@@ -6,9 +6,11 @@ The browser's one is in tests/browser/test_example.py.
 import asyncio
 import importlib.util
 import json
+import os
 import random
 import sqlite3
 import sys
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -17,6 +19,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import jwt
 import pytest
 from confluent_kafka import Producer
 
@@ -25,7 +28,7 @@ from support.cluster import Cluster
 from support.pages import ROOT
 from support.peer import Peer, until_caught_up
 from support.server import ServerProcess
-from support.waiting import until
+from support.waiting import WAIT_SECONDS, until
 
 SEED = 11
 KAFKA_SECONDS = 60.0
@@ -34,11 +37,15 @@ Process = asyncio.subprocess.Process
 
 
 @asynccontextmanager
-async def running(example: str, *arguments: str, output: Path) -> AsyncIterator[Process]:
+async def running(
+    example: str, *arguments: str, output: Path, **environment: str
+) -> AsyncIterator[Process]:
     """Run a program; its lines go to the end of `output`. Killed at the end, the hard way."""
     with output.open("ab") as file:
         command = [sys.executable, "-W", "error", str(ROOT / "examples" / example), *arguments]
-        process = await asyncio.create_subprocess_exec(*command, stdout=file)
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=file, env={**os.environ, **environment}
+        )
     try:
         yield process
     finally:
@@ -211,3 +218,22 @@ def write_what_is_no_message(kafka: str) -> None:
     for value in (b"", b"\xff", b"[1]", b'{"v":2}', b'{"v":1,"status":"UNDELIVERED"}', b"[" * 9999):
         producer.produce("CHAT-MESSAGES", value, partition=0)
     assert producer.flush(KAFKA_SECONDS) == 0
+
+
+@pytest.mark.e2e
+async def test_the_outbox_worker_waits_for_a_server_and_ends_with_its_token(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("x" * 32)
+    path, output = tmp_path / "shop.db", tmp_path / "worker"
+    args = ["--auth", "jwt", "--jwt-secret-file", str(secret)]
+    server = ServerProcess(tmp_path / "data", args=args)
+    token = jwt.encode({"sub": "shop", "exp": time.time() + 8}, secret.read_text(), "HS256")
+    arguments = ["--url", server.ws_url, "--database", str(path)]
+    async with running(
+        "outbox_worker.py", *arguments, output=output, LANDLINE_TOKEN=token
+    ) as process:
+        await until(path.exists, "it has begun")
+        await asyncio.sleep(0.5)
+        assert process.returncode is None
+        with server:
+            assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 1

@@ -160,7 +160,7 @@ async def test_a_server_that_welcomes_and_hangs_up_is_not_hammered(
     async def script(_seen: Scripted, socket: ServerConnection) -> None:
         await welcome(socket)
 
-    def waits() -> list[float]:
+    def waits() -> list[float | None]:
         return [event.retry_seconds for event in events if isinstance(event, Disconnected)]
 
     async with scripted_chat(script, on_event=events.append) as (_server, _chat):

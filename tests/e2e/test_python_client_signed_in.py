@@ -106,6 +106,26 @@ async def test_a_string_that_runs_out_ends_the_chat(
             await asyncio.wait_for(anext(chat), WAIT_SECONDS)
 
 
+async def test_a_program_that_waits_for_nothing_hears_of_the_end_of_its_chat(
+    server: ServerProcess, secret_file: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    events: list[Event] = []
+    token = Issuer(secret_file, expires="3s").make()
+    async with landline.connect(
+        server.ws_url, token=token, connect_timeout=None, on_event=events.append
+    ) as chat:
+        await until(lambda: chat.problem is not None, "the token has run out")
+        assert isinstance(chat.problem, TokenRefused)
+        assert events[-1] == Disconnected(str(chat.problem), None)
+    assert len([each for each in events if isinstance(each, Disconnected)]) == 1
+    assert isinstance(chat.problem, TokenRefused), "and not that the chat was left"
+    async with landline.connect(server.ws_url, token=token, connect_timeout=None) as chat:
+        await until(lambda: chat.problem is not None, "it is refused")
+    assert [line.getMessage() for line in caplog.records if "has ended" in line.getMessage()] == [
+        f"the chat has ended: {chat.problem}"
+    ]
+
+
 async def test_a_token_file_is_all_that_the_terminal_needs(
     server: ServerProcess, secret_file: Path, tmp_path: Path
 ) -> None:

@@ -53,6 +53,17 @@ async def test_many_lines_arrive_in_order(server: ServerProcess, chats: Chats) -
         assert [message["content"] for message in bob.messages] == lines
 
 
+async def test_lines_keep_their_order_where_a_limit_makes_them_wait(tmp_path: Path) -> None:
+    lines = [f"line {number}" for number in range(300)]
+    limit = ["--limit-messages", "50"]  # a hundred at once
+    with ServerProcess(tmp_path / "data", args=limit) as server:
+        ended = await Chats(server.ws_url, tmp_path / "state").pipe("\n".join(lines).encode())
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        async with Peer(server.ws_url, "bob") as bob:
+            await until(lambda: len(bob.messages) == len(lines), "bob has all")
+            assert [message["content"] for message in bob.messages] == lines
+
+
 @pytest.mark.parametrize(
     ("text", "number", "why"),
     [

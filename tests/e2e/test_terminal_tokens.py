@@ -100,4 +100,4 @@ def test_a_token_that_names_nobody_needs_a_name(claims: dict[str, object], tmp_p
     file.write_text(jwt.encode({**claims, "x": 1}, SECRET, "HS256"))
     done = run(Chats("ws://127.0.0.1:9/ws", tmp_path / "state"), file)
     assert (done.returncode, done.stdout) == (2, "")
-    assert "--as is missing: give --as NAME, or --token-file" in done.stderr
+    assert "--as is missing: what is in the token file names nobody" in done.stderr

@@ -41,7 +41,7 @@ def show(event: Event) -> str:
         case Connected(server=server, session=session):
             return f"{server} {session}"
         case Disconnected(reason=reason, retry_seconds=seconds):
-            assert_type(seconds, float)
+            assert_type(seconds, float | None)
             return reason
         case Accepted(to=to, acceptance=acceptance):
             assert_type(acceptance, Acceptance)

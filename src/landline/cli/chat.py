@@ -67,6 +67,11 @@ def _run(arguments: argparse.Namespace) -> int:
     token = token_file(arguments.token_file, os.environ)
     if username is None:
         username = None if token is None else token.subject()
+    if username is None and token is not None:
+        raise ConfigError(
+            "--as is missing: what is in the token file names nobody in its claim sub. Give --as"
+            " NAME too; or is it no token? landline token makes one for development"
+        )
     if username is None:
         raise ConfigError(
             "--as is missing: give --as NAME, or --token-file FILE with a token that names you"

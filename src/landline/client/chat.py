@@ -7,6 +7,7 @@ and not handed out again.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from os import PathLike
@@ -31,7 +32,7 @@ from landline.client.dialing import (
     check_headers,
 )
 from landline.client.errors import ChatClosed, ClientError, ConnectionFailed, Refused, SendTimeout
-from landline.client.events import Acceptance, Event, Message
+from landline.client.events import Acceptance, Disconnected, Event, Message
 from landline.client.inbox import Inbox
 from landline.client.link import Link
 from landline.client.outbox import Draft, FileOutbox, MemoryOutbox, Outbox
@@ -42,6 +43,8 @@ from landline.protocol.identity import BadName, check_user_name
 
 CONNECT_TIMEOUT_SECONDS = 10.0
 LEAVE_SECONDS = GOODBYE_SECONDS
+
+_log = logging.getLogger("landline.client")
 
 
 class Chat:
@@ -95,6 +98,7 @@ class Chat:
             has_work=has_work,
         )
         self._has_work = has_work
+        self._on_event = on_event
         self._ended: ClientError | None = None
         self._task: asyncio.Task[None] | None = None
         self._was_entered = False
@@ -197,6 +201,11 @@ class Chat:
         """Return whose chat this is; None before the first session if only a token says it."""
         return self._link.user
 
+    @property
+    def problem(self) -> ClientError | None:
+        """Return what has ended the chat for good, None while it goes on."""
+        return self._ended
+
     # Sending ---------------------------------------------------------------------------------
 
     async def send(
@@ -293,8 +302,19 @@ class Chat:
             await self._link.run()
         except ClientError as error:  # refused, or the outbox cannot be written
             self._end(error)
+            self._tell_end(error)
         except Exception as error:  # noqa: BLE001 - also what `on_event` raises
             self._end_by(error)
+
+    def _tell_end(self, problem: ClientError) -> None:
+        """A program that waits neither for an answer nor for a message hears of the end so."""
+        if self._on_event is None:
+            _log.warning("the chat has ended: %s", problem)
+            return
+        try:
+            self._on_event(Disconnected(str(problem), None))
+        except Exception:  # noqa: BLE001 - it has ended already, and no caller would hear of this
+            _log.exception("`on_event` failed when it was told that the chat has ended")
 
     def _fail(self, error: Exception) -> None:
         """Something was raised where no caller would hear of it."""

@@ -63,6 +63,9 @@ def read_token(text: object) -> Token:
     """
     if not isinstance(text, str):
         raise TypeError(f"a token must be a str, not {type(text).__name__}")
+    text = text.strip(" \t\r\n")  # a file ends with a line
+    if not text:
+        raise ClientError("the token is empty")
     if len(text) > TOKEN_BYTES:
         raise ClientError(f"a token has at most {TOKEN_BYTES:,} characters")
     if not _FIT.fullmatch(text):
@@ -140,7 +143,10 @@ class Credentials:
         where a fresh token may help. `now`: seconds of a clock that never jumps.
         """
         if not self:
-            return Refused(f"the server wants to know who this is: {why}; give a token")
+            return Refused(
+                f"the server wants to know who this is: {why}; give a token, in a terminal with"
+                " --token-file"
+            )
         if self._source is None:
             return TokenRefused(f"the token has expired or was refused: {why}")
         if self._refused_since is None:

@@ -42,12 +42,12 @@ class Connected:
 
 @dataclass(frozen=True, slots=True)
 class Disconnected:
-    """The session is gone. The next try comes in `retry_seconds`, or sooner if the program sends.
-    `reason` is a sentence for people.
+    """There is no session. The next try comes in `retry_seconds`, or sooner if the program sends;
+    None: the chat has ended for good. `reason` is a sentence for people.
     """
 
     reason: str
-    retry_seconds: float
+    retry_seconds: float | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,14 @@ import ssl
 from http import HTTPStatus
 from urllib.parse import urlsplit
 
+from websockets.exceptions import InvalidMessage
+
 from landline.client.address import Address
 from landline.client.reconnecting import RETRY_AFTER_MS
 from landline.protocol.codes import CloseCode
 
+# How OpenSSL says that the other side answers in plain text.
+_PLAIN = {"WRONG_VERSION_NUMBER", "HTTP_REQUEST", "PACKET_LENGTH_TOO_LONG", "RECORD_LAYER_FAILURE"}
 _PATHS = ("/ws/chat", "/ws")
 _BY_CODE: dict[int, str] = {
     CloseCode.GOING_AWAY: "the server is going away",
@@ -45,7 +49,11 @@ def why_unreachable(address: Address, error: Exception, *, has_proxy: bool) -> s
     if isinstance(error, socket.gaierror):
         return f"there is no address for {where}: {error.strerror}"
     if isinstance(error, ssl.SSLError):
-        return f"TLS with {where} fails: {error}"
+        is_plain = error.reason in _PLAIN
+        advice = "; it speaks no TLS: is it ws:// and not wss://?" if is_plain else ""
+        return f"TLS with {where} fails: {error}{advice}"
+    if isinstance(error, InvalidMessage) and address.server.startswith("ws:"):
+        return f"{where} does not speak HTTP: is it wss:// and not ws://?"
     if has_proxy or not isinstance(error, OSError):
         return str(error) or type(error).__name__
     if is_nobody(error):

@@ -75,7 +75,9 @@ class RepeatLines:
                 return False
             line = self._lines[send.draft.to] = _RecipientLine()
         if send in line.tried:
-            return False
+            if line.timer is None:
+                return False
+            line.tried.remove(send)  # before it was written, one before it was refused
         insort(line.waiting, send, key=_place)
         if line.timer is None:
             self._go_on(line)

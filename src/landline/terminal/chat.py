@@ -211,6 +211,8 @@ class Terminal:
                 if self._is_connected is not True:
                     self._screen.show("-- connected")
                 self._is_connected = True
+            case Disconnected(retry_seconds=None):
+                pass  # it ends with that sentence
             case Disconnected(reason=reason):
                 if self._is_connected is not False:
                     what = "connecting" if self._is_connected is None else "reconnecting"

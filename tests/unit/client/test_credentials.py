@@ -35,13 +35,21 @@ def test_times_and_subject_are_read_without_the_key() -> None:
     assert subject(text) is None
 
 
-@pytest.mark.parametrize("text", ["", "a b", "a\r\nX: y", "é", "a\x00", "a\n"])
+@pytest.mark.parametrize("text", ["a b", "a\r\nX: y", "é", "a\x00"])
 def test_what_no_header_can_have_is_no_token_and_is_not_repeated(text: str) -> None:
     with pytest.raises(
         ClientError, match=r"^a token has printable characters of ASCII alone, and no blanks$"
     ) as caught:
         read_token(text)
     assert repr(text) not in str(caught.value)
+
+
+def test_the_end_of_a_file_s_line_is_no_part_of_a_token() -> None:
+    assert read_token("a.b.c\r\n").text == "a.b.c"
+    assert read_token("a" * 8_000 + "\n").text == "a" * 8_000
+    for text in ("", "\n"):
+        with pytest.raises(ClientError, match=r"^the token is empty$"):
+            read_token(text)
 
 
 def test_a_token_that_no_server_takes_is_too_long_here_already() -> None:

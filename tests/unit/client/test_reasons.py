@@ -2,8 +2,10 @@
 
 import asyncio
 import re
+import ssl
 
 import pytest
+from websockets.exceptions import InvalidMessage
 
 import landline
 from landline.client import ConnectionFailed
@@ -11,6 +13,12 @@ from landline.client.address import read_address
 from landline.client.dialing import DialFailed, DialTarget, dial
 from landline.client.reasons import why_closed, why_refused, why_unreachable
 from landline_stack.ports import free_port
+
+
+def _of_openssl(reason: str) -> ssl.SSLError:
+    error = ssl.SSLError(1, f"[SSL: {reason}]")
+    error.reason = reason
+    return error
 
 
 @pytest.mark.parametrize(
@@ -87,3 +95,21 @@ async def test_nothing_listens(host: str) -> None:
             with pytest.raises(ConnectionFailed) as failed:
                 await landline.connect(url, username="a", connect_timeout=0.3).__aenter__()
             said = str(failed.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "error", "told"),
+    [
+        (
+            "ws://h:1/ws",
+            InvalidMessage("x"),
+            "h:1 does not speak HTTP: is it wss:// and not ws://?",
+        ),
+        ("wss://h:1/ws", _of_openssl("WRONG_VERSION_NUMBER"), "is it ws:// and not wss://?"),
+        ("wss://h:1/ws", _of_openssl("CERTIFICATE_VERIFY_FAILED"), "TLS with h:1 fails"),
+    ],
+)
+def test_the_other_scheme_is_named_where_it_is_meant(url: str, error: Exception, told: str) -> None:
+    why = why_unreachable(read_address(url), error, has_proxy=False)
+    assert told in why
+    assert ("is it" in why) == ("is it" in told)

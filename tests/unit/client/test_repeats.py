@@ -86,6 +86,27 @@ async def test_what_was_tried_before_goes_first(monkeypatch: pytest.MonkeyPatch)
     assert not line.repeats.holds_back(a_send(5))
 
 
+async def test_what_was_let_through_behind_one_that_is_refused_waits_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It was not written yet: written later, it would be accepted before the other."""
+    line = Line(monkeypatch)
+    one, two, three = (a_send(place) for place in range(3))
+    line.repeats.refused(one)
+    assert line.repeats.holds_back(two)
+    assert line.repeats.holds_back(three)
+    assert await line.next(1) == [one]
+    line.repeats.answered(one)
+    assert await line.next(2) == [two, three]
+    assert not line.repeats.holds_back(two)
+    line.repeats.refused(two)
+    assert line.repeats.holds_back(three)
+    assert await line.next(1) == [two]
+    line.repeats.answered(two)
+    assert await line.next(1) == [three]
+    assert not line.repeats.holds_back(three)
+
+
 async def test_the_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(monkeypatch)
     line.repeats.refused(a_send(0, "bob"))

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landline.config.limits import BYTES_BURST, MESSAGES_BURST, Limits
-from landline.delivery.rates import Bucket, Rates
+from landline.delivery.rates import SAVED_SECONDS, Bucket, Rates
 
 STEP = 1e-6  # less than a millisecond, which is what people are told
 
@@ -13,9 +13,25 @@ STEP = 1e-6  # less than a millisecond, which is what people are told
 def test_a_burst_passes_and_then_the_rate() -> None:
     rates = Rates(Limits(messages=20))
     assert sum(rates.take("alice", 1, 0.0) == 0.0 for _ in range(100)) == 20 * MESSAGES_BURST
-    assert rates.take("alice", 1, 0.0) == pytest.approx(1 / 20)
-    assert rates.take("alice", 1, 1 / 20 + STEP) == 0.0
-    assert rates.take("alice", 1, 1 / 20 + STEP) > 0.0
+    assert rates.take("alice", 1, 0.0) == pytest.approx(SAVED_SECONDS)
+    assert sum(rates.take("alice", 1, SAVED_SECONDS + STEP) == 0.0 for _ in range(100)) == 10
+    slow = Rates(Limits(messages=0.5))
+    assert [slow.take("bob", 1, 0.0) == 0.0 for _ in range(2)] == [True, False]
+    assert slow.take("bob", 1, 1.0) == pytest.approx(1.0)
+    assert slow.take("bob", 1, 2.0 + STEP) == 0.0
+
+
+def test_what_is_behind_the_first_that_was_refused_is_not_accepted_before_it() -> None:
+    """In bytes too: a short message after a long one has to wait as long."""
+    rates = Rates(Limits(messages=20, bytes=1_000))
+    assert rates.take("alice", 7_900, 0.0) == 0.0
+    wait = rates.take("alice", 2_000, 0.0)
+    assert wait == pytest.approx(1.9)
+    for now in (0.0, 0.1, 1.0, wait - 0.01):
+        assert rates.take("alice", 1, now) == pytest.approx(wait - now)
+    rates.forget_idle(wait - 0.01)
+    assert rates.take("alice", 2_000, wait + STEP) == 0.0
+    assert rates.take("bob", 1, 0.0) == 0.0
 
 
 @settings(max_examples=20)
