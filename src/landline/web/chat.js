@@ -15,7 +15,7 @@ const TICK_MS = 1_000;
 const ADOPT_EVERY_MS = 15_000;
 
 // Nobody can read of a shorter pause.
-const PAUSE_SHOWN_MS = 500;
+const PAUSE_SHOWN_MS = 750;
 
 // The disk is full, and only the user can make room.
 const STORE_AGAIN_MS = 5_000;
