@@ -115,7 +115,9 @@ def test_what_is_no_message_is_refused_as_a_frame_would_be(
     assert answer.status_code == status
     error = msgspec.json.decode(answer.content, type=Error)
     assert error.code == code
-    assert "pass" in error.message or error.message
+    assert error.message
+    assert "frame" not in error.message, "over HTTP there are none"
+    assert ("ref is missing" in error.message) == (body == {"to": "bob", "content": "x"})
 
 
 def test_whoever_shows_no_good_token_is_told_so(server: ServerProcess, issuer: Issuer) -> None:

@@ -44,13 +44,16 @@ def read_message(body: bytes, principal: Principal) -> tuple[str, Send]:
         text = body.decode()
     except UnicodeDecodeError:
         raise _rejected(ErrorCode.BAD_FRAME, "the body must be JSON in UTF-8") from None
-    fields = read_object(text)
+    fields = read_object(text, what="the body")
     send = read_send(fields)
+    if "ref" not in fields:
+        reason = "ref is missing: a name of your own for this message, kept before the first try"
+        raise _rejected(ErrorCode.BAD_REF, reason)
     try:
         asked = msgspec.convert(fields, Message)
     except msgspec.ValidationError as error:
-        code = ErrorCode.BAD_FRAME if "ref" in fields else ErrorCode.BAD_REF
-        raise _rejected(code, f"the body is no message: {error}", send.ref) from None
+        reason = f"the body is no message: {error}"
+        raise _rejected(ErrorCode.BAD_FRAME, reason, send.ref) from None
     return _sender(asked, principal), send
 
 

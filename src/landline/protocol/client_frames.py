@@ -131,8 +131,9 @@ def decode(text: str) -> ClientFrame | Auth:
     )
 
 
-def read_object(text: str) -> Mapping[str, Any]:
+def read_object(text: str, *, what: str = "a frame") -> Mapping[str, Any]:
     """Return a frame's fields, or those of a request's body, which are held to the same rules.
+    `what` it is called where it breaks them.
 
     Raises: BadFrame, with the outcome and `ref` of the send as far as they can be made out.
     """
@@ -140,7 +141,8 @@ def read_object(text: str) -> Mapping[str, Any]:
         return _parse(text)
     except _NotStrict as error:
         frame = _salvage(text) if error.frame is None else error.frame
-        raise BadFrame(ErrorCode.BAD_FRAME, str(error), *_concerned(frame)) from None
+        reason = str(error).replace("a frame", what, 1)
+        raise BadFrame(ErrorCode.BAD_FRAME, reason, *_concerned(frame)) from None
 
 
 def read_send(frame: Mapping[str, Any]) -> Send:

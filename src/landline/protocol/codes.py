@@ -37,7 +37,11 @@ class ErrorCode(StrEnum):
     )
     UNKNOWN_TYPE = "unknown_type", "a `type` that this server does not know", "do not repeat"
     BAD_RECIPIENT = "bad_recipient", "`to` is no user name", "do not repeat"
-    BAD_REF = "bad_ref", "`ref` is empty, too long, or has a NUL", "do not repeat"
+    BAD_REF = (
+        "bad_ref",
+        "`ref` is empty, too long, has a NUL, or is missing over HTTP",
+        "do not repeat",
+    )
     CONTENT_EMPTY = "content_empty", "`content` has no bytes", "do not repeat"
     CONTENT_TOO_LARGE = (
         "content_too_large",
