@@ -78,7 +78,7 @@ async def work(notices: Notices, url: str, name: str, outbox: str) -> None:
             # Of an earlier run. No server has seen one that was `not_kept`: its row stays.
             case Rejected(to, content, code, reason) if code != "not_kept":
                 notices.mark((to, content), problem=reason)
-            case Disconnected(reason):
+            case Disconnected(reason, float()):
                 print(f"outbox_worker: no connection: {reason}", file=sys.stderr)
 
     token = os.environ.get("LANDLINE_TOKEN") or None

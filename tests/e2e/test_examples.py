@@ -24,6 +24,7 @@ import pytest
 from confluent_kafka import Producer
 
 from landline import Event, Rejected
+from landline.client.chat import CONNECT_TIMEOUT_SECONDS
 from support.cluster import Cluster
 from support.pages import ROOT
 from support.peer import Peer, until_caught_up
@@ -44,7 +45,7 @@ async def running(
     with output.open("ab") as file:
         command = [sys.executable, "-W", "error", str(ROOT / "examples" / example), *arguments]
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=file, env={**os.environ, **environment}
+            *command, stdout=file, stderr=file, env={**os.environ, **environment}
         )
     try:
         yield process
@@ -227,13 +228,19 @@ async def test_the_outbox_worker_waits_for_a_server_and_ends_with_its_token(tmp_
     path, output = tmp_path / "shop.db", tmp_path / "worker"
     args = ["--auth", "jwt", "--jwt-secret-file", str(secret)]
     server = ServerProcess(tmp_path / "data", args=args)
-    token = jwt.encode({"sub": "shop", "exp": time.time() + 8}, secret.read_text(), "HS256")
+    away_seconds = CONNECT_TIMEOUT_SECONDS + 1  # it waits for longer than others do
+    claims = {"sub": "shop", "exp": time.time() + away_seconds + 8}
+    token = jwt.encode(claims, secret.read_text(), "HS256")
     arguments = ["--url", server.ws_url, "--database", str(path)]
     async with running(
         "outbox_worker.py", *arguments, output=output, LANDLINE_TOKEN=token
     ) as process:
         await until(path.exists, "it has begun")
-        await asyncio.sleep(0.5)
+        await asyncio.sleep(away_seconds)
         assert process.returncode is None
         with server:
             assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 1
+    *before, last = output.read_text().splitlines()
+    assert last.startswith("outbox_worker: the token has expired or was refused: ")
+    assert any("nothing listens" in line for line in before)
+    assert not any("Traceback" in line for line in before)

@@ -11,6 +11,7 @@ import pytest
 from landline.client.outbox import Draft, FileOutbox
 from landline.terminal.files import default_outbox
 from support.chats import WAIT_SECONDS, Chats, finish, received
+from support.door import door
 from support.peer import Peer
 from support.server import ServerProcess
 from support.waiting import until
@@ -53,11 +54,25 @@ async def test_many_lines_arrive_in_order(server: ServerProcess, chats: Chats) -
         assert [message["content"] for message in bob.messages] == lines
 
 
-async def test_lines_keep_their_order_where_a_limit_makes_them_wait(tmp_path: Path) -> None:
-    lines = [f"line {number}" for number in range(300)]
-    limit = ["--limit-messages", "50"]  # a hundred at once
-    with ServerProcess(tmp_path / "data", args=limit) as server:
-        ended = await Chats(server.ws_url, tmp_path / "state").pipe("\n".join(lines).encode())
+USUAL = ["--limit-messages", "20", "--limit-bytes", "131072", "--limit-frames", "50"]
+
+
+@pytest.mark.parametrize(
+    ("limits", "count", "size", "bytes_per_second"),
+    [
+        (["--limit-messages", "50"], 300, 1, None),
+        (["--limit-messages", "1"], 6, 1, None),
+        (USUAL, 90, 1_000, 125_000),
+        (USUAL, 90, 10_000, 625_000),
+    ],
+)
+async def test_lines_keep_their_order_where_a_limit_makes_them_wait(
+    limits: list[str], count: int, size: int, bytes_per_second: float | None, tmp_path: Path
+) -> None:
+    lines = [f"line {number} ".ljust(size, "x") for number in range(count)]
+    with ServerProcess(tmp_path / "data", args=limits) as server:
+        async with door(server.ws_url, bytes_per_second=bytes_per_second) as slow:
+            ended = await Chats(slow.url, tmp_path / "state").pipe("\n".join(lines).encode())
         assert (ended.returncode, ended.stderr) == (0, b"")
         async with Peer(server.ws_url, "bob") as bob:
             await until(lambda: len(bob.messages) == len(lines), "bob has all")

@@ -12,11 +12,15 @@ class Door:
     As a proxy (`CONNECT`) it does so after its own answer; `requests` is what it was asked.
     """
 
-    def __init__(self, port: int, answers: Sequence[bytes] = ()) -> None:
+    def __init__(
+        self, port: int, answers: Sequence[bytes] = (), bytes_per_second: float | None = None
+    ) -> None:
+        """`bytes_per_second`: so much a client can send; None: as much as it likes."""
         self.port = 0
         self.requests: list[bytes] = []
         self._answers = list(answers)
         self._inner = port
+        self._bytes_per_second = bytes_per_second
 
     @property
     def url(self) -> str:
@@ -43,21 +47,30 @@ class Door:
             writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
         else:
             inner.write(request)
-        await asyncio.gather(_pump(reader, inner), _pump(inner_reader, writer))
+        slowly = _pump(reader, inner, self._bytes_per_second)
+        await asyncio.gather(slowly, _pump(inner_reader, writer))
 
 
-async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+async def _pump(
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    bytes_per_second: float | None = None,
+) -> None:
     with contextlib.suppress(OSError):
-        while data := await reader.read(65_536):
+        while data := await reader.read(65_536 if bytes_per_second is None else 4_096):
+            if bytes_per_second is not None:
+                await asyncio.sleep(len(data) / bytes_per_second)
             writer.write(data)
             await writer.drain()
     writer.close()
 
 
 @asynccontextmanager
-async def door(url: str, *answers: bytes) -> AsyncIterator[Door]:
+async def door(
+    url: str, *answers: bytes, bytes_per_second: float | None = None
+) -> AsyncIterator[Door]:
     """A door to the server at `url`."""
-    it = Door(int(url.split(":")[2].split("/", maxsplit=1)[0]), answers)
+    it = Door(int(url.split(":")[2].split("/", maxsplit=1)[0]), answers, bytes_per_second)
     listener = await asyncio.start_server(it.serve, "127.0.0.1", 0)
     it.port = listener.sockets[0].getsockname()[1]
     async with listener:

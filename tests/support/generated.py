@@ -29,7 +29,8 @@ CLOSE_CODES += """
 
 CLIENT_LIMITS = f"""\
 | `content` | {limits.CONTENT_BYTES:,} bytes of UTF-8 |
-| sends without an answer at the server | {repeats.IN_FLIGHT}; more wait in the client's memory |
+| sends without an answer at the server | {repeats.IN_FLIGHT}, and \
+{repeats.IN_FLIGHT_BYTES // 1024} KiB; more wait in the client's memory |
 | messages not handed out yet | {limits.WINDOW} (the server's window) |
 | ids remembered against repeats | {outbox.HANDED_IDS:,} |
 | first connection | {chat.CONNECT_TIMEOUT_SECONDS:g} s |

@@ -102,6 +102,7 @@ class Chat:
         self._ended: ClientError | None = None
         self._task: asyncio.Task[None] | None = None
         self._was_entered = False
+        self._is_open = False
         self._was_cancelled = False
 
     async def __aenter__(self) -> Self:
@@ -116,6 +117,7 @@ class Chat:
         except BaseException:  # `async with` does not leave what it has not entered
             await self.close()
             raise
+        self._is_open = True
         return self
 
     async def _open(self) -> None:
@@ -301,15 +303,20 @@ class Chat:
         try:
             await self._link.run()
         except ClientError as error:  # refused, or the outbox cannot be written
+            # Those who wait are told by what is raised: they are counted first.
+            is_heard = self._inbox.is_awaited or self._outgoing.are_awaited
             self._end(error)
-            self._tell_end(error)
+            self._tell_end(error, is_heard=is_heard)
         except Exception as error:  # noqa: BLE001 - also what `on_event` raises
             self._end_by(error)
 
-    def _tell_end(self, problem: ClientError) -> None:
+    def _tell_end(self, problem: ClientError, *, is_heard: bool) -> None:
         """A program that waits neither for an answer nor for a message hears of the end so."""
+        if self._ended is not problem or self._was_cancelled or not self._is_open:
+            return  # it is being left, or was not entered: then the caller hears of it
         if self._on_event is None:
-            _log.warning("the chat has ended: %s", problem)
+            if not is_heard:
+                _log.warning("the chat has ended: %s", problem)
             return
         try:
             self._on_event(Disconnected(str(problem), None))
@@ -324,6 +331,8 @@ class Chat:
     def _end_by(self, error: Exception) -> None:
         problem = ClientError(f"the chat cannot go on: {error!r}")
         problem.__cause__ = error
+        if self._ended is None:
+            _log.warning("the chat has ended: %s", problem)
         self._end(problem)
 
     def _end(self, problem: ClientError) -> None:

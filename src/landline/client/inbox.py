@@ -25,6 +25,7 @@ class Inbox:
         self._outbox = outbox
         self._has_work = has_work
         self._has_news = asyncio.Event()
+        self.is_awaited = False  # a loop waits for a message
         self._handed = Handed(())
         # Bounded by the server's window: what is here is not acknowledged yet.
         self._waiting: deque[Message] = deque()
@@ -60,7 +61,11 @@ class Inbox:
     async def wait(self) -> None:
         """Wait until there may be a message, or `wake` is called."""
         self._has_news.clear()
-        await self._has_news.wait()
+        self.is_awaited = True
+        try:
+            await self._has_news.wait()
+        finally:
+            self.is_awaited = False
 
     def wake(self) -> None:
         """End a `wait`: the chat has ended."""

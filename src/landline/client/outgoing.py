@@ -14,7 +14,7 @@ from landline.client.errors import ClientError, MessageRejected, MessageUncertai
 from landline.client.events import Acceptance, Accepted, Event, Rejected
 from landline.client.outbox import Draft, Outbox
 from landline.client.pace import Pace
-from landline.client.repeats import RepeatLines, UnansweredSend
+from landline.client.repeats import IN_FLIGHT_BYTES, RepeatLines, UnansweredSend
 from landline.client.wire import ErrorFrame, send_frame
 from landline.protocol.codes import ErrorCode, Outcome
 
@@ -50,6 +50,7 @@ class Outgoing:
         self._sends: OrderedDict[str, UnansweredSend] = OrderedDict()  # by ref, all that are kept
         self._unsent: deque[UnansweredSend] = deque()
         self._in_flight: OrderedDict[str, UnansweredSend] = OrderedDict()
+        self._in_flight_bytes = 0
         self._keeping: dict[UnansweredSend, asyncio.Task[None]] = {}  # on their way into the outbox
         self._answered: list[str] = []  # drafts that the outbox has not forgotten yet
         self._places = count()
@@ -79,6 +80,11 @@ class Outgoing:
     def unanswered(self) -> list[Draft]:
         """Return the drafts that have no answer yet, oldest first."""
         return [send.draft for send in (*self._sends.values(), *self._keeping)]
+
+    @property
+    def are_awaited(self) -> bool:
+        """Say whether a caller waits for an answer."""
+        return any(send.is_awaited and not send.answer.done() for send in self._sends.values())
 
     def give_up(self, send: UnansweredSend) -> None:
         """The caller waits no longer for this answer, which may have come in the same moment."""
@@ -133,21 +139,35 @@ class Outgoing:
             send.is_uncertain = True
             send.sent_at = None
         self._in_flight.clear()
+        self._in_flight_bytes = 0
         self._lines.clear()
 
     async def write(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         """Write what may go out now."""
         clock = asyncio.get_running_loop().time
-        while self._unsent and len(self._in_flight) < self._pace.room:
+        while self._unsent and self._has_room():
             if pause_seconds := self._pace.pause_seconds(clock()):
                 self._resume_after(pause_seconds)
                 return
             send = self._unsent.popleft()
-            if self._lines.holds_back(send) or send.draft.ref not in self._sends:
+            ref = send.draft.ref
+            # It may be there twice: once since before it had to wait again.
+            if ref not in self._sends or ref in self._in_flight or self._lines.holds_back(send):
                 continue
-            send.sent_at = clock()
-            self._in_flight[send.draft.ref] = send
-            await write(send_frame(send.draft, retry=send.is_uncertain))
+            frame = send_frame(send.draft, retry=send.is_uncertain)
+            send.sent_at, send.sent_bytes = clock(), len(frame)
+            self._in_flight[ref] = send
+            self._in_flight_bytes += len(frame)
+            await write(frame)
+
+    def _has_room(self) -> bool:
+        return len(self._in_flight) < self._pace.room and self._in_flight_bytes < IN_FLIGHT_BYTES
+
+    def _land(self, ref: str | None) -> None:
+        """A send has its answer, or was refused."""
+        send = self._in_flight.pop(ref or "", None)
+        if send is not None:
+            self._in_flight_bytes -= send.sent_bytes
 
     def _resume_after(self, seconds: float) -> None:
         if self._resuming is not None:
@@ -200,7 +220,7 @@ class Outgoing:
             self._pace.too_fast(asyncio.get_running_loop().time(), refusal.asked_seconds)
         if refusal.outcome != Outcome.REJECTED:
             send.is_uncertain = True
-        del self._in_flight[send.draft.ref]
+        self._land(send.draft.ref)
         self._lines.refused(send, refusal.asked_seconds)
         self._has_work.set()
 
@@ -220,7 +240,7 @@ class Outgoing:
     def _settle(self, ref: str | None, *, is_forgotten: bool = True) -> UnansweredSend | None:
         """A draft is answered: return its send, for the last time."""
         send = self._sends.pop(ref or "", None)
-        self._in_flight.pop(ref or "", None)
+        self._land(ref)
         if send is not None:
             if is_forgotten:
                 self._answered.append(send.draft.ref)

@@ -21,6 +21,10 @@ from landline.client.reconnecting import LONGEST_ASKED_SECONDS
 
 # Sends without an answer at the server; it reads no more than these.
 IN_FLIGHT = 128
+# What is on its way behind a send that is too fast must be refused too, or it is accepted first.
+# The server refuses it for half a second (`landline.delivery.intake`). So no more is on its way
+# than a slow line carries in that time; the last one may be larger.
+IN_FLIGHT_BYTES = 32 * 1024
 FIRST_REPEAT_SECONDS = 0.5
 LAST_REPEAT_SECONDS = 5.0
 
@@ -31,7 +35,8 @@ class UnansweredSend:
 
     `place`: its place in the order of the calls. `is_uncertain`: some try may have reached the log.
     `forbidden`: how often it was refused so. `is_awaited`: a caller waits for the answer.
-    `is_kept`: it is in the outbox, so a later chat sends it if this one ends.
+    `is_kept`: it is in the outbox, so a later chat sends it if this one ends. `is_in_line`: it
+    waits in the line of its recipient.
     """
 
     draft: Draft
@@ -40,8 +45,10 @@ class UnansweredSend:
     is_uncertain: bool = False
     is_awaited: bool = False
     is_kept: bool = False
+    is_in_line: bool = False
     forbidden: int = 0
     sent_at: float | None = None
+    sent_bytes: int = 0
 
     def fail(self, problem: BaseException) -> None:
         """Give a problem as the answer."""
@@ -51,13 +58,40 @@ class UnansweredSend:
 
 @dataclass(slots=True)
 class _RecipientLine:
-    """One recipient's sends: those that wait, those being tried, and how many may be."""
+    """One recipient's sends: those that wait, those that were let through and are not written yet,
+    those being tried, and how many may be.
+    """
 
     waiting: list[UnansweredSend] = field(default_factory=list)
+    let_through: set[UnansweredSend] = field(default_factory=set)
     tried: set[UnansweredSend] = field(default_factory=set)
     room: int = IN_FLIGHT
     refusals: int = 0
     timer: asyncio.TimerHandle | None = None
+
+    def add(self, send: UnansweredSend) -> None:
+        """Have a send wait, in its place."""
+        if not send.is_in_line:
+            send.is_in_line = True
+            insort(self.waiting, send, key=_place)
+
+    def next(self) -> UnansweredSend | None:
+        """Take the send that may go now, if there is one."""
+        ahead = (*self.tried, *self.let_through)
+        if not self.waiting or len(ahead) >= self.room:
+            return None
+        send = self.waiting[0]
+        if not send.is_uncertain and any(other.is_uncertain for other in ahead):
+            return None
+        del self.waiting[0]
+        send.is_in_line = False
+        self.let_through.add(send)
+        return send
+
+    def call_back(self) -> None:
+        """Have those wait again that are not written yet: one before them was refused."""
+        while self.let_through:
+            self.add(self.let_through.pop())
 
 
 class RepeatLines:
@@ -68,17 +102,19 @@ class RepeatLines:
         self._lines: dict[str, _RecipientLine] = {}
 
     def holds_back(self, send: UnansweredSend) -> bool:
-        """Say whether a send must wait in line. If so, it is let through when it may go."""
+        """Say whether a send must wait in line. If so, it is let through when it may go; otherwise
+        it has to be written now.
+        """
         line = self._lines.get(send.draft.to)
         if line is None:
             if not send.is_uncertain:
                 return False
             line = self._lines[send.draft.to] = _RecipientLine()
-        if send in line.tried:
-            if line.timer is None:
-                return False
-            line.tried.remove(send)  # before it was written, one before it was refused
-        insort(line.waiting, send, key=_place)
+        if send in line.let_through:
+            line.let_through.remove(send)
+            line.tried.add(send)
+            return False
+        line.add(send)
         if line.timer is None:
             self._go_on(line)
         return True
@@ -87,7 +123,8 @@ class RepeatLines:
         """The server could not take a send now. It waits, and so do those behind it."""
         line = self._lines.setdefault(send.draft.to, _RecipientLine())
         line.tried.discard(send)
-        insort(line.waiting, send, key=_place)
+        line.add(send)
+        line.call_back()
         if line.timer is not None:
             return  # one of those that were on their way when the first was refused
         line.room = 1
@@ -105,7 +142,7 @@ class RepeatLines:
         line.refusals = max(0, line.refusals - 1)
         if line.timer is None:
             self._go_on(line)
-            if not line.tried:
+            if not line.tried and not line.let_through:
                 del self._lines[send.draft.to]
 
     def clear(self) -> None:
@@ -113,6 +150,8 @@ class RepeatLines:
         for line in self._lines.values():
             if line.timer is not None:
                 line.timer.cancel()
+            for send in line.waiting:
+                send.is_in_line = False
         self._lines.clear()
 
     def _try_again(self, line: _RecipientLine) -> None:
@@ -120,12 +159,7 @@ class RepeatLines:
         self._go_on(line)
 
     def _go_on(self, line: _RecipientLine) -> None:
-        while line.waiting and len(line.tried) < line.room:
-            send = line.waiting[0]
-            if not send.is_uncertain and any(other.is_uncertain for other in line.tried):
-                return
-            del line.waiting[0]
-            line.tried.add(send)
+        while (send := line.next()) is not None:
             self._let_through(send)
 
 

@@ -11,14 +11,17 @@ from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
 SESSION_FLIGHTS = 128
 # The same in bytes: one session's large messages must not make a commit long for everybody.
 SESSION_FLIGHT_BYTES = 256 * 1024
+# Whoever is too fast has nothing taken for so long at least. What is on its way behind the first
+# that was refused must not be accepted before it: by then it was read, and refused too.
+TOO_FAST_SECONDS = 0.5
 
 
 class Intake:
     """The sends of one session that are in flight, and its bad frames."""
 
     __slots__ = (
-        "_bad_frames", "_bytes", "_count", "is_blocked", "is_limited", "is_paused",
-        "is_unread", "resumed_at", "unread",
+        "_bad_frames", "_bytes", "_count", "_too_fast_until", "is_blocked", "is_limited",
+        "is_paused", "is_unread", "resumed_at", "unread",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -31,6 +34,17 @@ class Intake:
         self.is_unread = False  # its connection is not read now, for whatever reason
         self.resumed_at = float("-inf")  # when its connection was read late, or read again
         self.unread = Unread()
+        self._too_fast_until = float("-inf")
+
+    def pace(self, wait_seconds: float, now: float) -> float:
+        """A send has come, and its user has to wait for so long, 0.0: not at all. Returns how long
+        this session has to.
+        """
+        if wait_seconds and now >= self._too_fast_until:
+            wait_seconds = max(wait_seconds, TOO_FAST_SECONDS)
+        if wait_seconds:
+            self._too_fast_until = max(self._too_fast_until, now + wait_seconds)
+        return max(0.0, self._too_fast_until - now)
 
     def begin(self, size_bytes: int) -> bool:
         """A send is in flight. Returns True where the connection has to pause."""

@@ -1,12 +1,8 @@
 """How much a user may send: token buckets, in messages and in bytes. Sans-I/O: `now` goes in.
 
 A bucket holds `burst` tokens at most and fills by `rate` a second. Who finds too few is told when
-to come again, and takes none: what was refused costs nothing, so whoever waits as they were told is
-not refused again, unless they have sent something else meanwhile.
-
-Until then they are refused whatever they send: what was on its way behind the first that was
-refused must not be accepted before it. So the wait is long enough for that, and what is saved up
-meanwhile passes at once.
+there will be enough, and takes none: what was refused costs nothing, so whoever waits as they were
+told is not refused again, unless they have sent something else meanwhile.
 """
 
 from typing import Final
@@ -15,9 +11,6 @@ from landline.config.limits import BYTES_BURST, MESSAGES_BURST, Limits
 
 # By so much a sum of many durations, on a clock that has run for months, may be wrong.
 _ROUNDING_SECONDS: Final = 1e-6
-# Who is too fast waits until so much has been saved up. What a client has on its way is read long
-# before: 128 sends take some 20 ms.
-SAVED_SECONDS: Final = 0.5
 
 
 class Bucket:
@@ -48,58 +41,48 @@ class Bucket:
         return self._full_at <= now
 
 
-class _Allowance:
-    """What one user may send."""
-
-    __slots__ = ("bytes", "messages", "refused_until")
-
-    def __init__(self, limits: Limits, now: float) -> None:
-        self.messages = Bucket(limits.messages, limits.messages * MESSAGES_BURST, now)
-        self.bytes = Bucket(limits.bytes, limits.bytes * BYTES_BURST, now)
-        self.refused_until = now
-
-    def is_full(self, now: float) -> bool:
-        return self.messages.is_full(now) and self.bytes.is_full(now) and self.refused_until <= now
-
-
 class Rates:
-    """What the users may send who have sent something of late. Empty when idle."""
+    """The buckets of the users who have sent something of late. Empty when idle."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits
         self.are_limited = bool(limits.messages or limits.bytes)
-        self._users: dict[str, _Allowance] = {}
+        self._users: dict[str, tuple[Bucket, Bucket]] = {}
 
     def __len__(self) -> int:
         return len(self._users)
 
-    def take(self, user: str, size_bytes: int, now: float) -> float:
-        """Let a user send a message of this size. Returns 0.0, or how many seconds they have to
-        wait, and then nothing was taken.
+    def missing(self, user: str, size_bytes: int, now: float) -> float:
+        """Return how many seconds a user has to wait before a message of this size may be sent; 0.0
+        where it may be at once, and then `take` has to follow.
         """
-        allowance = self._users.get(user)
-        if allowance is None:
-            allowance = self._users[user] = _Allowance(self._limits, now)
-        missing_seconds = max(
-            _wait(allowance.messages, 1, self._limits.messages, now),
-            _wait(allowance.bytes, size_bytes, self._limits.bytes, now),
+        in_messages, in_bytes = self._of(user, now)
+        return max(in_messages.seconds_until(1, now), in_bytes.seconds_until(size_bytes, now))
+
+    def take(self, user: str, size_bytes: int, now: float) -> None:
+        """A user sends a message of this size."""
+        in_messages, in_bytes = self._of(user, now)
+        in_messages.take(1, now)
+        in_bytes.take(size_bytes, now)
+
+    def _of(self, user: str, now: float) -> tuple[Bucket, Bucket]:
+        buckets = self._users.get(user)
+        if buckets is None:
+            buckets = self._users[user] = self._full(now)
+        return buckets
+
+    def _full(self, now: float) -> tuple[Bucket, Bucket]:
+        messages, size_bytes = self._limits.messages, self._limits.bytes
+        return (
+            Bucket(messages, messages * MESSAGES_BURST, now),
+            Bucket(size_bytes, size_bytes * BYTES_BURST, now),
         )
-        allowance.refused_until = max(allowance.refused_until, now + missing_seconds)
-        wait_seconds = allowance.refused_until - now
-        if wait_seconds > _ROUNDING_SECONDS:
-            return wait_seconds
-        allowance.messages.take(1, now)
-        allowance.bytes.take(size_bytes, now)
-        return 0.0
 
     def forget_idle(self, now: float) -> None:
         """Forget users who may send as if they never had: their buckets would be full anew."""
-        for user in [user for user, each in self._users.items() if each.is_full(now)]:
+        for user in [
+            user
+            for user, buckets in self._users.items()
+            if all(bucket.is_full(now) for bucket in buckets)
+        ]:
             del self._users[user]
-
-
-def _wait(bucket: Bucket, cost: float, rate: float, now: float) -> float:
-    """Return how long to wait for so many tokens; 0.0 where they are there."""
-    if not bucket.seconds_until(cost, now):
-        return 0.0
-    return bucket.seconds_until(max(cost, rate * SAVED_SECONDS), now)

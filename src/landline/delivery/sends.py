@@ -195,7 +195,11 @@ class Sends:
         rates = self._rates
         if not (rates.are_limited and sender.intake.is_limited):
             return False
-        wait_seconds = rates.take(sender.user, utf8_length(send.content), self._clock.monotonic())
+        now = self._clock.monotonic()
+        size_bytes = utf8_length(send.content)
+        wait_seconds = sender.intake.pace(rates.missing(sender.user, size_bytes, now), now)
+        if not wait_seconds:
+            rates.take(sender.user, size_bytes, now)
         if wait_seconds:
             is_uncertain = waiter.retry or self._is_known(sender.user, send)
             self._answers.too_fast(waiter, wait_seconds, is_uncertain=is_uncertain)

@@ -110,8 +110,8 @@ class HttpConnection(asyncio.Protocol):
         answer, which it can still read.
         """
         self._has_ended = True
-        if self._reads is _Reads.HEAD and self._received:
-            self._go_on()  # another whole request may be there
+        if self._reads is _Reads.BODY or (self._reads is _Reads.HEAD and self._received):
+            self._go_on()  # another whole request may be there, or half of one
         if self._reads in (_Reads.NOTHING, _Reads.TURN):
             return self._can_half_close()
         if self._deciding is not None:
@@ -221,8 +221,11 @@ class HttpConnection(asyncio.Protocol):
         is_busy = self._reads in (_Reads.NOTHING, _Reads.WAIT, _Reads.TURN)
         if is_busy and len(self._received) > HEAD_BYTES + EARLY_BYTES:
             self.pause_reading()
-        if self._has_ended and self._reads is _Reads.HEAD and not self.is_closing():
-            self._end()
+        if self._has_ended and not self.is_closing():
+            if self._reads is _Reads.HEAD:
+                self._end()
+            elif self._reads is _Reads.BODY:
+                self._refuse_incomplete()
 
     def _end(self) -> None:
         """Nothing more comes: what is here is no whole request."""
@@ -296,8 +299,6 @@ class HttpConnection(asyncio.Protocol):
                 self.resume_reading()
                 self._begin(request)
                 self._go_on()  # with what has come of its body
-                if self._has_ended and self._reads is _Reads.BODY:
-                    self._refuse_incomplete()
             except RequestRefused as refused:
                 self._refuse(refused)
             except Exception:  # a defect: it ends this connection alone

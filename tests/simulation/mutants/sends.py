@@ -133,8 +133,10 @@ def limited_after_append() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
     def seconds_too_early(self: sends.Sends, record: MessageRecord) -> float:
-        size_bytes = utf8_length(record.content)
-        return self._rates.take(record.sender, size_bytes, self._clock.monotonic())
+        sent = record.sender, utf8_length(record.content), self._clock.monotonic()
+        if not (seconds := self._rates.missing(*sent)):
+            self._rates.take(*sent)
+        return seconds
 
     def slow_down(self: sends.Sends, flight: Any, result: Any) -> Any:
         is_new = isinstance(result, Appended) and not flight.retry

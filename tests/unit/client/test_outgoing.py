@@ -13,7 +13,7 @@ from landline.client.errors import ChatClosed, ClientError, MessageRejected, Mes
 from landline.client.events import Acceptance, Accepted, Event, Rejected
 from landline.client.outbox import Draft, MemoryOutbox
 from landline.client.outgoing import NOT_KEPT, Outgoing
-from landline.client.repeats import IN_FLIGHT, UnansweredSend
+from landline.client.repeats import IN_FLIGHT, IN_FLIGHT_BYTES, UnansweredSend
 from landline.client.wire import ErrorFrame
 from support.waiting import until
 
@@ -115,6 +115,22 @@ async def test_no_more_are_under_way_than_the_server_reads() -> None:
     assert await line.write() == []
     line.outgoing.accepted("7", ACCEPTANCE)
     assert await line.write() == refs[IN_FLIGHT : IN_FLIGHT + 1]
+
+
+async def test_no_more_bytes_are_under_way_than_a_slow_line_carries_in_half_a_second() -> None:
+    """But always one, however large."""
+    line = Line()
+    for ref in ("1", "2", "3", "4"):
+        line.outgoing.begin(Draft(ref, "b", "x" * (IN_FLIGHT_BYTES // 2)))
+    await until(lambda: not line.outgoing._keeping, "all are kept")
+    assert await line.write() == ["1", "2"]
+    line.refuse("1", "busy")
+    assert await line.write() == []
+    line.outgoing.accepted("2", ACCEPTANCE)
+    assert await line.write() == []
+    line.outgoing.disconnected()
+    line.outgoing.connected()
+    assert await line.write() == ["1", "3"]
 
 
 async def test_after_a_reconnect_what_was_under_way_is_repeated_before_what_was_not() -> None:
