@@ -152,6 +152,7 @@ class Chat:
         If it is cancelled while it waits, the chat is left all the same, without the rest of the
         acknowledgements. The file is free as soon as the disk has done what was begun.
         """
+        self._is_open = False
         try:
             await self._finish()
         finally:

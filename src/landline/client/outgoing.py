@@ -84,7 +84,8 @@ class Outgoing:
     @property
     def are_awaited(self) -> bool:
         """Say whether a caller waits for an answer."""
-        return any(send.is_awaited and not send.answer.done() for send in self._sends.values())
+        sends = (*self._sends.values(), *self._keeping)
+        return any(send.is_awaited and not send.answer.done() for send in sends)
 
     def give_up(self, send: UnansweredSend) -> None:
         """The caller waits no longer for this answer, which may have come in the same moment."""

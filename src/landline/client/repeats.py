@@ -88,6 +88,18 @@ class _RecipientLine:
         self.let_through.add(send)
         return send
 
+    def forget(self, send: UnansweredSend) -> bool:
+        """Forget a send that is answered; it may still wait, where a server answers twice. Returns
+        whether it was one of the line.
+        """
+        is_of_line = send.is_in_line or send in self.let_through or send in self.tried
+        if send.is_in_line:
+            send.is_in_line = False
+            self.waiting.remove(send)
+        self.let_through.discard(send)
+        self.tried.discard(send)
+        return is_of_line
+
     def call_back(self) -> None:
         """Have those wait again that are not written yet: one before them was refused."""
         while self.let_through:
@@ -135,9 +147,8 @@ class RepeatLines:
     def answered(self, send: UnansweredSend) -> None:
         """A send has its final answer: more of those that wait may go."""
         line = self._lines.get(send.draft.to)
-        if line is None or send not in line.tried:
+        if line is None or not line.forget(send):
             return
-        line.tried.remove(send)
         line.room += 1
         line.refusals = max(0, line.refusals - 1)
         if line.timer is None:

@@ -158,6 +158,8 @@ class HttpConnection(asyncio.Protocol):
         self._is_answered = True
         if self._reads is _Reads.NOTHING:
             self._await_next()
+        elif self._reads is _Reads.BODY and self._has_ended:
+            self.finish()
         # Otherwise the rest of a body that nobody asked for comes first.
 
     def _await_next(self) -> None:
@@ -225,7 +227,7 @@ class HttpConnection(asyncio.Protocol):
             if self._reads is _Reads.HEAD:
                 self._end()
             elif self._reads is _Reads.BODY:
-                self._refuse_incomplete()
+                self._end_in_body()
 
     def _end(self) -> None:
         """Nothing more comes: what is here is no whole request."""
@@ -233,6 +235,14 @@ class HttpConnection(asyncio.Protocol):
             self._refuse_incomplete()
         else:
             self.finish()
+
+    def _end_in_body(self) -> None:
+        """The rest of a body does not come. An answer that has begun goes on being written."""
+        assert self._exchange is not None, "a request has begun"
+        if self._is_answered:
+            self.finish()
+        elif not self._exchange.has_begun_to_answer:
+            self._refuse_incomplete()
 
     def _refuse_incomplete(self) -> None:
         self._refuse(RequestRefused(HTTPStatus.BAD_REQUEST, "the request is incomplete"))

@@ -111,6 +111,26 @@ async def test_what_was_let_through_behind_one_that_is_refused_waits_again(
     assert await line.next(2) == [three, four]
 
 
+@pytest.mark.parametrize("place", ["waiting", "let through", "tried"])
+async def test_one_that_is_answered_keeps_nobody_waiting_wherever_it_was(
+    place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server that answers twice, first that it is busy, does not stop the line."""
+    line = Line(monkeypatch)
+    one, two = a_send(0), a_send(1)
+    line.repeats.refused(one)
+    if place == "waiting":
+        line.repeats.answered(one)
+        assert line.repeats.holds_back(two)
+    else:
+        assert line.repeats.holds_back(two)
+        assert await line.next(1, are_written=place == "tried") == [one]
+        line.repeats.answered(one)
+    assert await line.next(1) == [two]
+    line.repeats.answered(two)
+    assert not line.repeats.holds_back(a_send(2))
+
+
 async def test_the_others_do_not_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     line = Line(monkeypatch)
     line.repeats.refused(a_send(0, "bob"))

@@ -379,3 +379,17 @@ async def test_a_body_that_ended_too_early_is_told_at_once(data: bytes) -> None:
         await until(partial(_is_told, wire, b"the request is incomplete"), "it is told")
         assert wire.said.count(b"HTTP/1.1 400 ") == 1
         connection.connection_lost(None)
+
+
+async def test_an_answer_that_is_there_is_not_followed_by_another_where_the_body_ends() -> None:
+    """The application may answer before it has all of a body."""
+    reception = Behind()
+    connection, wire = HttpConnection(reception), Wire()
+    connection.connection_made(wire)
+    connection.data_received(POST + b"{}")
+    await until(lambda: wire.said.startswith(b"HTTP/1.1 200 "), "it is answered")
+    with capture_logs() as lines:
+        connection.eof_received()
+    assert wire.said.count(b"HTTP/1.1 ") == 1
+    assert lines == []
+    connection.connection_lost(None)
