@@ -13,7 +13,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
 from types import ModuleType
@@ -39,13 +39,18 @@ Process = asyncio.subprocess.Process
 
 @asynccontextmanager
 async def running(
-    example: str, *arguments: str, output: Path, **environment: str
+    example: str, *arguments: str, output: Path, errors: Path | None = None, **environment: str
 ) -> AsyncIterator[Process]:
-    """Run a program; its lines go to the end of `output`. Killed at the end, the hard way."""
-    with output.open("ab") as file:
-        command = [sys.executable, "-W", "error", str(ROOT / "examples" / example), *arguments]
+    """Run a program; its lines go to the end of `output`, and to `errors` what it complains of.
+    Killed at the end, the hard way.
+    """
+    command = [sys.executable, "-W", "error", str(ROOT / "examples" / example), *arguments]
+    with ExitStack() as files:
         process = await asyncio.create_subprocess_exec(
-            *command, stdout=file, stderr=file, env={**os.environ, **environment}
+            *command,
+            stdout=files.enter_context(output.open("ab")),
+            stderr=None if errors is None else files.enter_context(errors.open("ab")),
+            env={**os.environ, **environment},
         )
     try:
         yield process
@@ -225,7 +230,7 @@ def write_what_is_no_message(kafka: str) -> None:
 async def test_the_outbox_worker_waits_for_a_server_and_ends_with_its_token(tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text("x" * 32)
-    path, output = tmp_path / "shop.db", tmp_path / "worker"
+    path, errors = tmp_path / "shop.db", tmp_path / "errors"
     args = ["--auth", "jwt", "--jwt-secret-file", str(secret)]
     server = ServerProcess(tmp_path / "data", args=args)
     away_seconds = CONNECT_TIMEOUT_SECONDS + 1  # it waits for longer than others do
@@ -233,14 +238,18 @@ async def test_the_outbox_worker_waits_for_a_server_and_ends_with_its_token(tmp_
     token = jwt.encode(claims, secret.read_text(), "HS256")
     arguments = ["--url", server.ws_url, "--database", str(path)]
     async with running(
-        "outbox_worker.py", *arguments, output=output, LANDLINE_TOKEN=token
+        "outbox_worker.py",
+        *arguments,
+        output=tmp_path / "worker",
+        errors=errors,
+        LANDLINE_TOKEN=token,
     ) as process:
         await until(path.exists, "it has begun")
         await asyncio.sleep(away_seconds)
         assert process.returncode is None
         with server:
             assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 1
-    *before, last = output.read_text().splitlines()
+    *before, last = errors.read_text().splitlines()
     assert last.startswith("outbox_worker: the token has expired or was refused: ")
     assert any("nothing listens" in line for line in before)
     assert not any("Traceback" in line for line in before)
