@@ -7,7 +7,8 @@ partitions, and Landline's servers are not concerned. A position is committed af
 returned. So a message is handed on at least once: a bridge that dies repeats what it had not
 committed, and the log itself has a message twice where a client repeated it. The receiver
 drops repeats by `message_id`. What the bridge does not understand, it counts and skips: receipts,
-records of a later version, and what others write into the topic.
+records that are no messages or of a later version, and what others write into the topic. It reads
+the log, not somebody's mailbox: what it hands on does not come back to it.
 """
 
 import argparse
@@ -21,6 +22,7 @@ from confluent_kafka import Consumer, KafkaException
 TOPIC = "CHAT-MESSAGES"
 BATCH = 500
 WAIT_SECONDS = 1.0
+VERSIONS = (1, 2)  # in the second one `recipients` is empty where a message is for a room
 FIELDS = ("message_id", "conversation", "sender", "recipients", "content", "created_at")
 
 
@@ -30,7 +32,7 @@ def understood(value: bytes | None) -> dict[str, Any] | None:
         record = json.loads(value or b"")
     except (ValueError, RecursionError):
         return None
-    if not isinstance(record, dict) or record.get("v") != 1:
+    if not isinstance(record, dict) or record.get("v") not in VERSIONS:
         return None
     if record.get("status") != "UNDELIVERED" or not all(name in record for name in FIELDS):
         return None

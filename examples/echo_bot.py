@@ -31,8 +31,8 @@ async def answer(url: str, name: str) -> None:
     ) as chat:
         print(f"{name} listens", flush=True)
         async for message in chat:
-            if message.sender == name:
-                continue  # its own words would be answered for ever
+            if message.is_own:
+                continue  # to itself, or from elsewhere in its name: answered for ever otherwise
             try:
                 await chat.send(message.sender, f"you said: {message.content}")
             # The answer is too long, say. It never will be sent.

@@ -14,7 +14,7 @@ from support.temporary import CHECKOUT, TemporaryRoot
 settings.register_profile("untimed", deadline=None)
 settings.load_profile("untimed")
 
-pytest_plugins = ["support.stack", "support.cluster"]
+pytest_plugins = ["support.stack", "support.cluster", "support.old_servers"]
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -11,6 +11,8 @@ from landline.model import (
     Appended,
     AppendResult,
     Batch,
+    Device,
+    Mailbox,
     Pending,
     PendingQuery,
     Positions,
@@ -60,8 +62,19 @@ class EventLog(Protocol):
     def durability(self) -> str:
         """Say what an acknowledged record survives, e.g. `sqlite:fsync`."""
 
-    def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
-        """Append one record; call `done` exactly once, on the event loop's thread.
+    @property
+    def partitions(self) -> int:
+        """Return how many partitions it has: 0 to this, exclusive."""
+
+    def append(
+        self,
+        key: str,
+        value: bytes,
+        done: Callable[[AppendResult], None],
+        partition: int | None = None,
+    ) -> None:
+        """Append one record; call `done` exactly once, on the event loop's thread. `partition`:
+        None for that of the key.
 
         Never blocks and never raises for trouble outside. `done` comes within the adapter's own
         deadline whatever happens, and never before `append` has returned. `Appended` means
@@ -102,17 +115,25 @@ class EventLog(Protocol):
 
 
 class MessageStore(Protocol):
-    """The final store: messages, deliveries, quarantine, and how far the log has been applied."""
+    """The final store: conversations, what mailboxes are owed, quarantine, and how far the log has
+    been applied.
+    """
+
+    @property
+    def record_version(self) -> int:
+        """Return the newest version of records that may be appended.
+
+        1 for as long as servers may run that know no other; then 2, for ever.
+        """
 
     async def apply(self, batches: Sequence[Batch]) -> bool:
-        """Apply batches of different partitions, and move each partition from its batch's `start`
-        to its `end` in the same step.
+        """Apply batches in their order, and move each partition from its batch's `start` to its
+        `end` in the same step. Those of one partition follow one another.
 
         Each batch all or nothing, by compare-and-set: one whose partition does not stand at
-        `start` changes nothing. Returns whether every one was applied. Facts and receipts only
-        join: applying any stretch again, in any order, changes nothing; a delivery never goes
-        back; a message keeps its lowest position. A receipt counts only for a recipient of its
-        message, and may come before it.
+        `start` changes nothing. Returns whether every one was applied. The first record of a
+        message is the message, and a later one changes nothing, nor does its change. A receipt
+        counts for what is below it in the log, and only for what its mailbox is owed.
         Raises: StoreUnavailable (try again; it may have been applied), Unstorable (something
         in these batches can never be stored; nothing was changed).
         """
@@ -129,7 +150,7 @@ class MessageStore(Protocol):
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
         """Answer every query, in order, all from one snapshot that also gives `applied`.
 
-        Pending: a message of which the mailbox is a recipient without a receipt.
+        Pending: what the mailbox was owed at its place in the log, and has not acknowledged.
         Raises: StoreUnavailable.
         """
 
@@ -141,6 +162,29 @@ class MessageStore(Protocol):
 
     async def close(self) -> None:
         """Let go of every resource."""
+
+
+class DeviceStore(Protocol):
+    """The devices that users have, and when each was there last."""
+
+    async def devices(self, users: Collection[str]) -> Mapping[str, Sequence[Device]]:
+        """Return the devices of these users that are open somewhere, the default mailbox not among
+        them. Raises: StoreUnavailable.
+        """
+
+    async def seen(self, mailboxes: Collection[Mailbox]) -> None:
+        """Note that these devices are there now; those that are not known are left out.
+
+        Raises: StoreUnavailable.
+        """
+
+    async def outlived(
+        self, unseen_seconds: float, owed: int, after: Mailbox | None, limit: int
+    ) -> tuple[Sequence[tuple[Device, str]], Mailbox | None]:
+        """Look at up to `limit` devices behind `after` in an order of the store's own. Returns
+        those that were unseen for so long, or are owed more than so many messages, with the reason
+        in words, and from where to look on; None: there are no others. Raises: StoreUnavailable.
+        """
 
 
 class RevocationStore(Protocol):

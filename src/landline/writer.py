@@ -162,7 +162,7 @@ class Writer:
 
     async def _apply(self, stretches: Sequence[Stretch]) -> bool:
         try:
-            return await self._apply_batches([fold(each) for each in stretches])
+            return await self._apply_batches([batch for each in stretches for batch in fold(each)])
         except Unstorable:
             for stretch in stretches:
                 if not await self._apply_what_can_be(stretch):
@@ -172,7 +172,7 @@ class Writer:
     async def _apply_what_can_be(self, stretch: Stretch) -> bool:
         """Apply a stretch in which something can never be stored: halve it until that is alone."""
         try:
-            return await self._apply_batches([fold(stretch)])
+            return await self._apply_batches(fold(stretch))
         except Unstorable as error:
             if len(stretch.entries) <= 1:
                 return await self._apply_batches([_quarantine(stretch, str(error))])

@@ -4,6 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 from uuid import uuid4
 
 from playwright.sync_api import Page, WebSocketRoute
@@ -61,6 +62,11 @@ class ScriptedServer:
         """Return the address of the last session."""
         assert self._socket is not None
         return self._socket.url
+
+    @property
+    def query(self) -> dict[str, str]:
+        """Return the query of that address."""
+        return dict(parse_qsl(urlsplit(self.asked_for).query))
 
     def of_type(self, kind: str) -> list[Frame]:
         """Return the frames of this type that have arrived."""

@@ -23,7 +23,7 @@ def test_the_name_is_the_one_of_the_welcome(open_window: OpenWindow) -> None:
 
     window.page.reload()
     server.wait_for(lambda: server.sessions >= 2)
-    assert server.asked_for.endswith("?username=alice.miller")
+    assert server.query["username"] == "alice.miller"
     window.expect_messages("said on my phone", "from bob")
 
 

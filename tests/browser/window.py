@@ -88,7 +88,7 @@ class Window:
         expect(self.page.get_by_role("status")).to_have_text(text)
 
     def kept(self) -> list[dict[str, Any]]:
-        """Return everything that the browser keeps."""
+        """Return everything that the browser keeps for its users."""
         rows: list[dict[str, Any]] = self.page.evaluate(
             """async () => {
                 const answer = (request) => new Promise((resolve) => {
@@ -100,7 +100,8 @@ class Window:
                 const get = (name) => answer(tx.objectStore(name).getAll());
                 const all = await Promise.all(names.map(get));
                 database.close();
-                return all[names.indexOf("messages")].concat(all[names.indexOf("outbox")]);
+                return all[names.indexOf("messages")].concat(all[names.indexOf("outbox")])
+                    .filter(({ user }) => user !== ":browser");
             }"""
         )
         return rows

@@ -13,7 +13,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
 from landline.adapters.postgres.message_store import WRITER_LANE_SECONDS
-from support.chatting import chatting, pairs, unknown_outcomes
+from support.chatting import chatting, pairs, unexcused_outcomes, unknown_outcomes
 from support.cluster import Cluster, ClusterServer, Servers
 from support.faults import AWAY_SECONDS
 from support.peer import Frame, Peer
@@ -188,17 +188,6 @@ async def test_without_redis_two_servers_with_one_id_disturb_nothing(cluster: Cl
     await check_store(cluster)
 
 
-def unexcused_outcomes(peers: Sequence[Peer], cluster: Cluster) -> list[str]:
-    """Return why sends ended as unknown. A part that a busy machine kept from answering in time is
-    an excuse, if a server's log tells of it, for a few of the sends: those that waited for it then.
-    """
-    reasons = unknown_outcomes(peers)
-    is_busy = any("in time" in server.log() for server in cluster.servers)
-    few = sum(len(peer.accepted) for peer in peers) / 100
-    waited = [reason for reason in reasons if reason.startswith("the store does not answer")]
-    return [] if is_busy and len(waited) == len(reasons) < few else reasons
-
-
 async def test_ten_rolling_restarts_under_load(cluster: Cluster) -> None:
     """SIGTERM to one, then to the other: no send ends as unknown, and nothing is lost."""
     servers = cluster.pair()
@@ -207,7 +196,7 @@ async def test_ten_rolling_restarts_under_load(cluster: Cluster) -> None:
             for server in servers.every:
                 assert await asyncio.to_thread(server.stop) == 0
                 await asyncio.to_thread(server.start)
-    assert not unexcused_outcomes(peers, cluster)
+    assert not unexcused_outcomes(peers, cluster.servers)
     assert sum(len(peer.accepted) for peer in peers) > 1_000
     await check_store(cluster)
 

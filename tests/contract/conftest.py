@@ -8,6 +8,7 @@ import pytest
 from landline.adapters.postgres import lane, message_store
 from landline.config.values import SecretUrl
 from landline.ports import MessageStore
+from simulation.good_weather import ModelMessageStores
 from support.postgres import database, postgres
 from support.stores import PostgresStores, SqliteStores, Stores
 
@@ -31,22 +32,33 @@ def patient_kafka(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def sqlite_stores(tmp_path: Path) -> AsyncIterator[Stores]:
+async def sqlite_stores(tmp_path: Path) -> AsyncIterator[SqliteStores]:
     stores = SqliteStores(tmp_path)
     yield stores
     await stores.close()
 
 
 @pytest.fixture
-async def postgres_stores(patient_postgres: None, database: SecretUrl) -> AsyncIterator[Stores]:
+async def postgres_stores(
+    patient_postgres: None, database: SecretUrl
+) -> AsyncIterator[PostgresStores]:
     stores = PostgresStores(database)
     yield stores
     await stores.close()
 
 
+@pytest.fixture
+def model_stores() -> Stores:
+    return ModelMessageStores()
+
+
 @pytest.fixture(
-    params=["sqlite_stores", pytest.param("postgres_stores", marks=pytest.mark.stack)],
-    ids=["sqlite", "postgres"],
+    params=[
+        "model_stores",
+        "sqlite_stores",
+        pytest.param("postgres_stores", marks=pytest.mark.stack),
+    ],
+    ids=["model", "sqlite", "postgres"],
 )
 def stores(request: pytest.FixtureRequest) -> Stores:
     """Stores on data of the test's own."""

@@ -3,29 +3,36 @@
 from collections.abc import Iterable
 from typing import Any
 
-from landline.model import NOWHERE, Message, Pending, PendingQuery, Position, Positions, Receipt
+from landline.model import (
+    NOWHERE,
+    Mailbox,
+    Message,
+    Pending,
+    PendingQuery,
+    Position,
+    Positions,
+    Receipt,
+)
 from landline.ports import MessageStore
 from support.stores import Stores
+from support.tables import Rows
 
 TIME_MS = 1_767_323_045_678
 
 SECONDS = 30.0  # generous: nothing here is measured
 
-_MESSAGES = """
-    SELECT CAST(message_id AS text), conversation, sender, content, log_partition, log_offset
-    FROM messages ORDER BY 1
-"""
-
-_DELIVERIES = """
-    SELECT CAST(message_id AS text), recipient, mailbox, status, delivered_at, log_offset
-    FROM deliveries ORDER BY 1, 2
-"""
-
-_QUARANTINE = "SELECT log_partition, log_offset, value, reason FROM quarantine ORDER BY 1, 2"
+# An offset beyond everything that a test has.
+FAR = 1_000_000
 
 
 def uuid(number: int) -> str:
     return f"{number:08x}-0000-8000-8000-00000000c0de"
+
+
+def mailbox(text: str) -> Mailbox:
+    """Return that of "bob" without a device, or of "bob/phone"; "bob/" is a device too."""
+    user, slash, device = text.partition("/")
+    return Mailbox(user, device if slash else None)
 
 
 def message(
@@ -48,25 +55,24 @@ def message(
     )
 
 
-def receipt(number: int, by: str = "bob", at: str = "2026-01-02T03:04:05.678Z") -> Receipt:
-    return Receipt(uuid(number), by, at)
+def receipt(number: int, by: str = "bob", *, offset: int = FAR) -> Receipt:
+    return Receipt(uuid(number), mailbox(by), "2026-01-02T03:04:05.678Z", offset)
 
 
 async def ask(
-    store: MessageStore, mailbox: str = "bob", after: Positions = NOWHERE, limit: int = 1_000
+    store: MessageStore, of: str = "bob", after: Positions = NOWHERE, limit: int = 1_000
 ) -> Pending:
-    return (await store.pending([PendingQuery(mailbox, after, limit)]))[0]
+    return (await store.pending([PendingQuery(mailbox(of), after, limit)]))[0]
 
 
-async def owed(store: MessageStore, mailbox: str = "bob") -> list[str]:
-    return [each.id for each in (await ask(store, mailbox)).messages]
+async def owed(store: MessageStore, of: str = "bob") -> list[str]:
+    return [each.id for each in (await ask(store, of)).messages]
 
 
-async def dump(stores: Stores) -> list[list[tuple[Any, ...]]]:
-    return [await stores.rows(sql) for sql in (_MESSAGES, _DELIVERIES, _QUARANTINE)]
+async def dump(stores: Stores) -> tuple[Rows, set[tuple[Any, ...]]]:
+    return await stores.tables(), await stores.statuses()
 
 
-async def status(stores: Stores) -> list[tuple[Any, ...]]:
-    return await stores.rows(
-        "SELECT recipient, status, delivered_at FROM deliveries ORDER BY recipient"
-    )
+async def status(stores: Stores) -> list[tuple[str, str]]:
+    """Return recipients and the status of what they are sent."""
+    return sorted((user, status) for _id, user, status in await stores.statuses())

@@ -10,6 +10,7 @@ import pytest
 
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
 from landline.adapters.sqlite.event_log import FILE_READ_BYTES
+from landline.errors import LogLost, LogUnavailable
 from landline.protocol.records import MessageRecord
 from landline.writer import Writer
 from support.event_logs import Appends, Follower, LyingDatabase, Record, append_all
@@ -74,6 +75,78 @@ async def test_a_reader_at_the_end_is_told_of_a_commit_that_was_reported_as_fail
     assert [entry.value for entry in follower.entries] == [b"it is there"]
     await follower.reader.close()
     await log.close()
+    await database.close()
+
+
+# What is old ------------------------------------------------------------------------------------
+
+FAR_MS = 2**50  # in the future: everything is old
+
+
+async def test_what_is_purged_cannot_be_read_and_what_follows_can(tmp_path: Path) -> None:
+    """From memory and from the file alike, and after it was opened again."""
+    database = Database(tmp_path / "data", lambda _why: None)
+    log = SqliteEventLog(database)
+    entries = await append_all(log, records(20))
+    assert await log.purge(FAR_MS, 12, 5) == 5
+    assert await log.purge(FAR_MS, 12, 100) == 7
+    assert await log.purge(FAR_MS, 12, 100) == 0
+    again = SqliteEventLog(database)  # it has nothing in memory
+    for each in (log, again):
+        assert await each.entries(12, 100) == entries[12:]
+        assert await each.ends() == {0: 20}
+        for start in (0, 11):
+            with pytest.raises(LogLost, match=f"offset {start}, but it begins at 12"):
+                await each.open_reader({0: start})
+        follower = await Follower.open(each, {0: 12})
+        assert await follower.read_until({0: 20}, 3) == entries[12:]
+    with pytest.raises(LogLost, match="offset 11, but it begins at 12"):
+        await again.entries(11, 100)
+    await log.close()
+    await again.close()
+    await database.close()
+
+
+async def test_a_reader_that_was_overtaken_is_told(tmp_path: Path) -> None:
+    database = Database(tmp_path / "data", lambda _why: None)
+    await append_all(before := SqliteEventLog(database), records(20))
+    log = SqliteEventLog(database)
+    follower = await Follower.open(log, {0: 2})
+    await follower.read(3)
+    await log.purge(FAR_MS, 8, 100)
+    with pytest.raises(LogLost, match="offset 5, but it begins at 8"):
+        await follower.read(3)
+    await before.close()
+    await log.close()
+    await database.close()
+
+
+async def test_offsets_go_on_though_everything_was_purged(tmp_path: Path) -> None:
+    """The next one is counted from the last that there is. So that one stays."""
+    for _ in range(3):
+        database = Database(tmp_path / "data", lambda _why: None)
+        log = SqliteEventLog(database)
+        end = (await log.ends())[0]
+        entries = await append_all(log, records(10))
+        assert [each.position.offset for each in entries] == list(range(end, end + 10))
+        assert await log.purge(FAR_MS, end + 10, 1_000) == 10 - (end == 0)
+        assert await log.ends() == {0: end + 10}
+        assert await (await log.open_reader({0: end + 9})).read(10)
+        await log.close()
+        await database.close()
+
+
+async def test_what_is_young_or_not_applied_stays(tmp_path: Path) -> None:
+    database = Database(tmp_path / "data", lambda _why: None)
+    log = SqliteEventLog(database)
+    entries = await append_all(log, records(10))
+    assert await log.purge(entries[0].time_ms, 10, 100) == 0
+    assert await log.purge(FAR_MS, 0, 100) == 0
+    assert await log.entries(0, 100) == entries
+    await log.close()
+    (tmp_path / "data").rename(tmp_path / "elsewhere")
+    with pytest.raises(LogUnavailable, match="removed or moved away"):
+        await log.purge(FAR_MS, 10, 100)
     await database.close()
 
 

@@ -16,8 +16,15 @@ from landline.app import migrate as command
 from landline.config import Settings
 from landline.config.values import SecretUrl
 from landline.errors import LogUnavailable, StartupError, StoreUnavailable
-from landline.model import LogIdentity, PendingQuery, Position, Positions, covers
-from landline.protocol.records import MessageRecord, ReceiptRecord
+from landline.model import (
+    LogIdentity,
+    Mailbox,
+    PendingQuery,
+    Position,
+    Positions,
+    covers,
+)
+from landline.protocol.records import MessageRecord, ReceiptEntry, ReceiptRecord
 from landline.writer import Writer
 from landline_stack import Stack
 from support.event_logs import append_all
@@ -29,8 +36,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("patient_postgres", "pa
 
 TABLES = (
     "SELECT message_id::text, log_partition, log_offset, content FROM messages ORDER BY 1",
-    """SELECT message_id::text, recipient, status, delivered_at, log_partition, log_offset
-       FROM deliveries ORDER BY 1, 2""",
+    "SELECT message_id::text, recipient, status FROM message_status ORDER BY 1, 2",
     "SELECT log_partition, log_offset FROM quarantine ORDER BY 1, 2",
 )
 SERVERS = """
@@ -90,7 +96,7 @@ class Deployment:
 
     async def owed(self, user: str) -> list[str]:
         store = PostgresMessageStore(self.url, "ws-1")
-        [pending] = await store.pending([PendingQuery(user, {}, 1_000)])
+        [pending] = await store.pending([PendingQuery(Mailbox(user), {}, 1_000)])
         await self.close_store(store)
         return [message.id for message in pending.messages]
 
@@ -142,7 +148,8 @@ def sent(number: int) -> tuple[str, bytes]:
 
 
 def received(number: int) -> tuple[str, bytes]:
-    record = ReceiptRecord([uuid(number)], conversation(number), f"user{number}", "2026")
+    entry = ReceiptEntry(f"user{number}", None, [uuid(number)])
+    record = ReceiptRecord(conversation(number), (entry,), "2026")
     return conversation(number), record.encode()
 
 

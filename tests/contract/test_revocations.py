@@ -8,7 +8,7 @@ import pytest
 from landline.model import Revocation
 from landline.ports import RevocationStore
 from simulation.good_weather import ModelRevocationStores
-from support.stores import Stores
+from support.stores import PostgresStores, SqliteStores
 
 FAR_MS = 253_402_300_799_999
 NAMES = ["a", "A", "*", "%", "'", "ä", "Ä", "日本語", "🦊", "e\u0302", "x" * 64]
@@ -17,7 +17,7 @@ NAMES = ["a", "A", "*", "%", "'", "ä", "Ä", "日本語", "🦊", "e\u0302", "x
 class Opened:
     """Stores on the same data, as several servers have them."""
 
-    def __init__(self, stores: Stores | ModelRevocationStores) -> None:
+    def __init__(self, stores: SqliteStores | PostgresStores | ModelRevocationStores) -> None:
         self._stores = stores
 
     async def open(self) -> RevocationStore:

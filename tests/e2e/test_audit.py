@@ -54,7 +54,7 @@ async def test_it_agrees_while_the_server_runs_and_when_it_is_gone(server: Serve
     server.kill()
     code, said = audit(server.data_dir)
     assert (code, said.splitlines()[-1]) == (0, "log and store agree")
-    assert f"with {COUNT + 1} messages and {COUNT + 1} deliveries" in said
+    assert f"with {COUNT + 1} messages and " in said
     server.start()  # an audit leaves nothing behind that is in a server's way
 
 
@@ -90,26 +90,59 @@ FORGED = (
 )
 
 
+CAROL = "(SELECT mailbox_id FROM devices WHERE user_name = 'carol')"
+
+
 @pytest.mark.parametrize(
     ("doctor", "counted"),
     [
         (sql("DELETE FROM messages WHERE log_offset = 3"), "1 message_missing"),
         (sql("DELETE FROM messages"), f"{COUNT + 1} message_missing"),
         (sql("UPDATE messages SET content = 'x' WHERE log_offset = 3"), "1 message_changed"),
-        (sql("DELETE FROM deliveries WHERE recipient = 'carol'"), "1 message_changed"),
+        (sql("UPDATE messages SET data = '{}' WHERE log_offset = 3"), "1 message_changed"),
         (
-            sql("UPDATE messages SET log_offset = log_offset + 1 WHERE log_offset = 3"),
-            "1 message_changed, 1 message_moved",
+            sql("UPDATE messages SET log_offset = log_offset + 500 WHERE log_offset = 3"),
+            "1 message_moved",
         ),
+        (sql(f"DELETE FROM pending WHERE mailbox_id = {CAROL}"), "1 pending_missing"),
         (
-            sql("UPDATE deliveries SET status = 'DELIVERED' WHERE recipient = 'carol'"),
+            sql(f"UPDATE pending SET is_received = 1 WHERE mailbox_id = {CAROL}"),
             "1 receipt_unknown",
         ),
         (
-            sql("UPDATE deliveries SET status = 'UNDELIVERED' WHERE log_offset = 0"),
+            sql(f"UPDATE pending SET conversation_id = 77 WHERE mailbox_id = {CAROL}"),
+            "1 pending_changed",
+        ),
+        (
+            sql(f"INSERT INTO pending SELECT {CAROL}, log_offset, 1, 0 FROM messages LIMIT 1"),
+            "1 pending_unknown",
+        ),
+        (
+            sql(
+                "INSERT INTO pending SELECT mailbox_id, 0, conversation_id, 0"
+                " FROM pending WHERE log_offset = 20"
+            ),
             "1 receipt_missing",
         ),
-        (add_record(FORGED), "1 receipt_missing"),
+        (add_record(FORGED), "1 receipt_stray"),
+        (
+            sql("UPDATE conversations SET last_offset = 9000 WHERE name = 'dm:alice:carol'"),
+            "1 conversation_changed",
+        ),
+        (
+            sql("INSERT INTO conversations VALUES (77, 'dm:x:y', 'direct', NULL, NULL, 0, 0)"),
+            "1 conversation_unknown",
+        ),
+        (sql("DELETE FROM members WHERE user_name = 'carol'"), "1 member_missing"),
+        (sql("UPDATE members SET role = 'admin' WHERE user_name = 'carol'"), "1 member_changed"),
+        (
+            sql("INSERT INTO members SELECT 1, 'eve', 'member', 0, 9, 0"),
+            "1 member_unknown",
+        ),
+        (
+            sql("INSERT INTO devices VALUES (77, 'carol', 'phone', 0, NULL)"),
+            "1 device_unknown",
+        ),
         (add_record(b"garbage"), "1 unreadable"),
         (sql("INSERT INTO quarantine VALUES (0, 5000, x'00', 'why')"), "1 quarantined"),
         (sql("UPDATE applied SET next_offset = 5000"), "1 log_went_back"),

@@ -108,7 +108,7 @@ def directory_instead(path: Path) -> None:
         pytest.param(truncate(0.5), "damaged", id="half"),
         pytest.param(lambda path: os.truncate(path, 50), "damaged", id="fifty bytes"),
         pytest.param(lambda path: path.write_text("notes\n" * 100) and None, "damaged", id="text"),
-        pytest.param(execute("PRAGMA user_version = 2"), "newer", id="newer"),
+        pytest.param(execute("PRAGMA user_version = 3"), "newer", id="newer"),
         pytest.param(execute("PRAGMA user_version = 2147483647"), "newer", id="newest"),
         pytest.param(execute("PRAGMA application_id = 7"), "another program", id="marked"),
         pytest.param(stranger("PRAGMA application_id = 7"), "another program", id="stranger"),

@@ -46,17 +46,19 @@ class Client:
 
     world: Surroundings
     user: str
-    come_back: Callable[["Client"], None]
+    come_back: Callable[["Client", str | None], None]  # with this device
     is_auto: bool = False
+    devices: tuple[str | None, ...] = (None,)  # what its sessions may be
+    used: set[str | None] = field(default_factory=set)  # devices that have had a session
     outbox: dict[str, Outgoing] = field(default_factory=dict)
     answered: list[Outgoing] = field(default_factory=list)
     composed: set[tuple[str, str, str]] = field(default_factory=set)
-    inbox: set[str] = field(default_factory=set)
     links: list[Link] = field(default_factory=list)
 
-    def connect(self, process: Process) -> Link:
+    def connect(self, process: Process, device: str | None = None) -> Link:
         """Open one more session, and repeat there what has no answer."""
-        link = Link(self.world, self, process, self.world.next_name("c"))
+        self.used.add(device)
+        link = Link(self.world, self, process, self.world.next_name("c"), device)
         self.links.append(link)
         delay = self.world.weather.delay()
         asyncio.get_running_loop().call_later(delay, process.opened, link, context=process.context)
@@ -129,10 +131,13 @@ class Client:
     def lost(self, link: Link, code: int | None) -> None:
         """A connection is gone: repeat elsewhere."""
         self.links.remove(link)
-        if code in _SIGN_IN_AGAIN:
+        is_ended = code == CloseCode.RESTARTING and self.devices != (None,)
+        if code in _SIGN_IN_AGAIN or is_ended:
             self.world.happened[f"closed with {code}"] += 1
             delay = self.world.weather.delay()
-            asyncio.get_running_loop().call_later(delay, self.come_back, self, context=OUTSIDE)
+            asyncio.get_running_loop().call_later(
+                delay, self.come_back, self, link.device, context=OUTSIDE
+            )
         self.repeat()
 
     def receive(self, link: Link, frame: dict[str, Any]) -> None:
@@ -175,6 +180,8 @@ class Client:
             ack="auto" if link.auto_ack else "client",
             behaviour=link.behaviour,
             began=link.began,
+            device=link.device,
+            is_new=frame.get("is_new"),
         )
         link.is_welcome = True
         self._renew_later(link)
@@ -214,7 +221,6 @@ class Client:
 
     def _take_message(self, link: Link, frame: dict[str, Any]) -> None:
         link.pushes += 1
-        self.inbox.add(frame["id"])
         self.world.note(
             "recv",
             user=self.user,

@@ -3,7 +3,7 @@
 from contextlib import suppress
 from typing import Any
 
-from landline.protocol.records import MessageRecord, decode_record
+from landline.protocol.records import DeviceRecord, MessageRecord, ReceiptRecord, decode_record
 from simulation.clients import digest
 from simulation.world import World
 
@@ -32,9 +32,8 @@ def dump(world: World) -> None:
             partition=message.position.partition,
             offset=message.position.offset,
         )
-    for id, recipient in world.store.receipts:
-        world.note("row", table="deliveries", id=id, recipient=recipient, status="DELIVERED",
-                  partition=None, offset=None)  # fmt: skip
+    for id, recipient, status in sorted(world.store.statuses()):
+        world.note("row", table="status", id=id, recipient=recipient, status=status)
     for partition, end in world.store.applied.items():
         world.note("row", table="applied", partition=partition, next=end)
     for position, bad in world.store.quarantine.items():
@@ -54,11 +53,21 @@ def _record(value: bytes) -> dict[str, Any]:
                 "recipients": record.recipients,
                 "conversation": record.conversation,
                 "digest": digest(record.content),
+                "device": record.device,
             }
-        return {
-            "record": "receipts",
-            "ids": list(record.message_ids),
-            "recipient": record.recipient,
-            "conversation": record.conversation,
-        }
+        if isinstance(record, ReceiptRecord):
+            return {
+                "record": "receipts",
+                "receipts": [
+                    (id, recipient) for recipient, _device, ids in record.entries for id in ids
+                ],
+                "conversation": record.conversation,
+            }
+        if isinstance(record, DeviceRecord):
+            return {
+                "record": "device",
+                "user": record.user,
+                "device": record.device,
+                "is_added": record.is_added,
+            }
     return {"record": "foreign"}

@@ -1,13 +1,17 @@
 """The models in good weather, for the contract suites: they keep what every adapter keeps."""
 
 import random
+from collections.abc import Mapping
+from typing import Any
 
-from landline.ports import Directory, EventLog, RevocationStore, RoutingBus
+from landline.ports import Directory, EventLog, MessageStore, RevocationStore, RoutingBus
 from simulation.bus import Exchange, ModelRoutingBus
 from simulation.directory import ModelDirectory, Registry
 from simulation.log import Log, ModelEventLog
 from simulation.revocations import ModelRevocations, RevocationTable
+from simulation.store import ModelMessageStore, Store
 from simulation.weather import Weather
+from support.tables import Rows
 
 
 def good_weather() -> Weather:
@@ -46,6 +50,34 @@ class ModelCluster:
 
     async def close(self) -> None:
         """Nothing is held."""
+
+
+class ModelMessageStores:
+    """See `support.stores.Stores`. What the others have to hold is what this one holds."""
+
+    partitions = 4
+
+    def __init__(self) -> None:
+        self._store = Store(partitions=self.partitions, weather=good_weather())
+
+    async def open(self) -> MessageStore:
+        """Return one more on the same tables."""
+        return ModelMessageStore(self._store)
+
+    async def tables(self) -> Rows:
+        """Return what the tables hold."""
+        return self._store.rows()
+
+    async def statuses(self) -> set[tuple[Any, ...]]:
+        """Return what the view shows."""
+        return set(self._store.statuses())
+
+    async def conversation_ids(self) -> Mapping[str, int]:
+        """Return the store's own numbers."""
+        return self._store.conversation_ids
+
+    async def close(self) -> None:
+        """The tables last."""
 
 
 class ModelRevocationStores:

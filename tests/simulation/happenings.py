@@ -246,8 +246,12 @@ class Happenings:
     def _forge_ack(self) -> None:
         """Acknowledge what somebody else is owed."""
         link = self._world.a_link()
-        pending = self._world.store.pending
-        owed = [id for user, rows in pending.items() if link and user != link.user for id in rows]
+        owed = [
+            each.message.id
+            for mailbox, rows in self._world.store.owed.items()
+            if link and mailbox.user != link.user
+            for each in rows.values()
+        ]
         if link and owed:
             self._world.happened["forged ack"] += 1
             link.client.send_ack(link, (self._rng.choice(owed),))

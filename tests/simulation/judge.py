@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from simulation.invariants import Violation
-from simulation.seen import Event, Place, Send, Session
+from simulation.seen import Devices, Event, Mailbox, Place, Send, Session, devices_session
 
 # Within this long after `welcome` a session is in the directory.
 _SETTLED = 0.5
@@ -55,6 +55,12 @@ class Judge:
         self._ids: dict[Place, str] = {}
         self._received: dict[str, dict[str, float]] = defaultdict(dict)  # id -> user -> first time
         self._acked: dict[str, dict[str, float]] = defaultdict(dict)  # user -> id -> first time
+        self._acked_on: dict[Mailbox, dict[str, float]] = defaultdict(dict)  # likewise
+        self._received_on: dict[Mailbox, dict[str, float]] = defaultdict(dict)
+        self._incomplete: set[Mailbox] = set()  # devices that were not open everywhere
+        self._live_since: dict[Mailbox, float] = {}  # the first session of each device
+        self._with_devices: set[str] = set()  # users
+        self._known_since: dict[Mailbox, float] = {}  # devices: since they are certainly owed all
         self._sent: dict[tuple[str, str, str], float] = {}  # sender, to, digest -> first invoke
         self._sent_by: dict[tuple[str, str, str], str] = {}
         self._answered: dict[str, list[tuple[float, int]]] = defaultdict(list)
@@ -112,21 +118,43 @@ class Judge:
         self._unreadable.add(event["user"])
 
     def _on_connect(self, event: Event) -> None:
-        user = event["user"]
+        user, device = event["user"], event["device"]
+        since: float = 0.0
+        acked = self._acked[user]
+        if device is not None:
+            self._with_devices.add(user)
+            if event["is_new"] is not False:  # or it is not known
+                if (user, device) in self._live_since:
+                    self._incomplete.add((user, device))
+                self._known_since.pop((user, device), None)
+            since = self._known_since.get((user, device), float(event["t"]))
+            acked = self._acked_on[user, device]
+        elif user in self._with_devices:
+            since = event["t"]  # it may use the default mailbox still, or one that is new
         owed = {
             id
             for id, send in self._accepted.items()
-            if send.to == user and id not in self._acked[user] and _is_before(send, event)
+            if send.to == user
+            and id not in acked
+            and since <= send.first_at
+            and _is_before(send, event)
         }
         is_auto = event["ack"] == "auto"
-        self._sessions[event["c"]] = Session(user, event["began"], event["t"], is_auto, owed)
+        self._sessions[event["c"]] = Session(
+            user, device, event["began"], event["t"], is_auto, owed
+        )
 
     def _on_live(self, event: Event) -> None:
         session = self._sessions[event["c"]]
         if session.live_at is not None:
             self._violate("I2c", event["c"], "caught_up twice")
         session.live_at = event["t"]
-        missing = session.owed - session.seen.keys() - self._acked[session.user].keys()
+        acked = self._acked[session.user]
+        if session.device is not None:
+            self._live_since.setdefault(session.mailbox, event["t"])
+            self._known_since.setdefault(session.mailbox, event["t"])
+            acked = self._acked_on[session.mailbox]
+        missing = session.owed - session.seen.keys() - acked.keys()
         if missing and not session.is_auto and self._sees_all:
             self._violate("I2c", event["c"], f"caught_up without {sorted(missing)}")
 
@@ -183,7 +211,7 @@ class Judge:
 
     def _on_recv(self, event: Event) -> None:
         session, id = self._sessions[event["c"]], event["id"]
-        if event["to"] != event["user"]:
+        if event["user"] not in (event["to"], event["sender"]):
             self._violate("I13", id, f"received by {event['user']}")
         sent_at = self._sent.get((event["sender"], event["to"], event["digest"]))
         if sent_at is None or sent_at > event["t"]:
@@ -193,15 +221,19 @@ class Judge:
         if id in session.seen:
             self._violate("I5", id, f"twice in session {event['c']}")
         elif self._is_fair:
-            acked_at = self._acked[event["user"]].get(id)
+            acked_at = self._acked_on[session.mailbox].get(id)
             if acked_at is not None and acked_at + self._stranded < session.opened_at:
                 self._violate("I5", id, "again, long after it was acknowledged, without any fault")
         session.seen[id] = event["t"]
+        self._received_on[session.mailbox].setdefault(id, event["t"])
+        if event["replay"]:
+            session.replayed.add(id)
         if not session.is_auto:
             session.unacked.add(id)
         if len(session.unacked) > self._window:
             self._violate("I14", event["c"], f"{len(session.unacked)} are not acknowledged")
-        self._received[id].setdefault(event["user"], event["t"])
+        if event["to"] == event["user"]:
+            self._received[id].setdefault(event["user"], event["t"])
         self._check_session_order(session, event)
 
     def _check_session_order(self, session: Session, event: Event) -> None:
@@ -219,8 +251,10 @@ class Judge:
             session.last_live[key] = offset
 
     def _on_ack(self, event: Event) -> None:
+        mailbox = self._sessions[event["c"]].mailbox
         for id in event["ids"]:
             self._acked[event["user"]].setdefault(id, event["t"])
+            self._acked_on[mailbox].setdefault(id, event["t"])
         self._sessions[event["c"]].unacked.difference_update(event["ids"])
 
     def _on_status(self, event: Event) -> None:
@@ -258,20 +292,27 @@ class Judge:
 
     def _judge_end(self) -> None:
         logged: dict[str, Event] = {}
-        receipts: set[tuple[str, str]] = set()
+        # Id and recipient -> the place of the last record that says so.
+        receipts: dict[tuple[str, str], tuple[int, int]] = {}
         foreign: set[tuple[int, int]] = set()
+        devices = Devices()
         for record in self._records:
             if record["record"] == "message":
                 logged.setdefault(record["id"], record)
             elif record["record"] == "receipts":
-                receipts |= {(id, record["recipient"]) for id in record["ids"]}
+                place = record["partition"], record["offset"]
+                receipts.update(dict.fromkeys(record["receipts"], place))
+            elif record["record"] == "device":
+                devices.note(record)
             else:
                 foreign.add((record["partition"], record["offset"]))
         self._judge_origin(logged)
         self._judge_log(logged)
         self._judge_delivered(logged)
+        self._judge_devices(logged, devices)
         self._judge_receipts(receipts)
-        self._judge_store(logged, receipts, foreign)
+        self._judge_store(logged, foreign)
+        self._judge_statuses(logged, receipts)
         self._judge_answers()
 
     def _judge_origin(self, logged: Mapping[str, Event]) -> None:
@@ -313,6 +354,46 @@ class Judge:
                     self._judge_stranded(id, self._accepted[id], received_at)
                     self._judge_deaf(id, self._accepted[id])
 
+    def _judge_devices(self, logged: Mapping[str, Event], devices: Devices) -> None:
+        """I2, I13 of each device: it has what was logged while it was open, also what its user has
+        sent from elsewhere; and nothing comes out of the store that it is not owed.
+        """
+        stored = {row["id"] for row in self._rows["messages"]}
+        for id, record in logged.items():
+            if id not in stored:
+                continue  # it is in quarantine
+            to_self = record["sender"] in record["recipients"]
+            for user in {*record["recipients"], record["sender"]}:
+                opened = devices.open_at(user, record)
+                for device in opened:
+                    if (user, device) == (record["sender"], record["device"]) and not to_self:
+                        self._judge_not_own(id, (user, device))
+                    elif not devices.ends_after(user, device, record):
+                        self._judge_device(id, (user, device))
+                if opened and not devices.has_end(user, record):
+                    self._judge_not_owed(id, user, opened)
+
+        ended = {(each["user"], each["device"]) for each in devices.ends()}
+        for mailbox, since in self._live_since.items():
+            for id, send in self._accepted.items():
+                is_owed = send.to == mailbox[0] and send.first_at > since and id in stored
+                if is_owed and mailbox not in ended | self._incomplete:
+                    self._judge_device(id, mailbox)
+
+    def _judge_device(self, id: str, mailbox: Mailbox) -> None:
+        if id not in self._received_on[devices_session(mailbox)]:
+            self._violate("I2", id, f"in the log, and never received on {mailbox}")
+
+    def _judge_not_own(self, id: str, mailbox: Mailbox) -> None:
+        if mailbox[1] and id in self._received_on[mailbox]:
+            self._violate("I13", id, f"back on {mailbox}, from which it was sent")
+
+    def _judge_not_owed(self, id: str, user: str, opened: frozenset[str]) -> None:
+        for session in self._sessions.values():
+            is_named = session.user == user and session.device is not None
+            if is_named and id in session.replayed and session.device not in opened:
+                self._violate("I13", id, f"replayed on {session.mailbox}, which is not owed it")
+
     def _judge_stranded(self, id: str, send: Send, received_at: float | None) -> None:
         ok_at = send.ok_at
         is_excused = (send.user, send.to) in self._floods or send.to in self._unreadable
@@ -325,10 +406,19 @@ class Judge:
         else:
             return
         due = ok_at + patience
+        for session in self._sessions.values():
+            is_meant = session.user == send.to and session.device is not None
+            is_owed = session.live_at is not None and session.live_at < send.first_at
+            if is_meant and is_owed and session.stays(ok_at, due):
+                seen_at = self._received_on[session.mailbox].get(id)
+                if seen_at is None or seen_at > due:
+                    self._violate(invariant, id, f"too late on {session.mailbox}")
+                    return
         if received_at is not None and received_at <= due:
             return
         for session in self._sessions.values():
-            if session.user == send.to and session.stays(ok_at, due):
+            is_meant = session.user == send.to and send.to not in self._with_devices
+            if is_meant and session.stays(ok_at, due):
                 late = "never" if received_at is None else f"after {received_at - ok_at:.3f} s"
                 self._violate(invariant, id, f"received by {send.to} {late}")
                 return
@@ -348,17 +438,13 @@ class Judge:
             if is_judged and session.seen.get(id, due) >= due:
                 self._violate("I2d", id, f"{send.to} has waited for the store, and not heard")
 
-    def _judge_receipts(self, receipts: set[tuple[str, str]]) -> None:
+    def _judge_receipts(self, receipts: Iterable[tuple[str, str]]) -> None:
         for id, recipient in receipts:
-            if not self._has_acked(recipient, id):
+            # Also of one's own message, on another device: that is no delivery.
+            if recipient != "auto" and id not in self._acked[recipient]:
                 self._violate("I8", id, f"a receipt of {recipient}, who has not acknowledged")
 
-    def _judge_store(
-        self,
-        logged: Mapping[str, Event],
-        receipts: set[tuple[str, str]],
-        foreign: set[tuple[int, int]],
-    ) -> None:
+    def _judge_store(self, logged: Mapping[str, Event], foreign: set[tuple[int, int]]) -> None:
         rows = {row["id"]: row for row in self._rows["messages"]}
         quarantined = {(row["partition"], row["offset"]) for row in self._rows["quarantine"]}
         for id, record in logged.items():
@@ -377,13 +463,22 @@ class Judge:
                 self._place(id, row)
         if not foreign <= quarantined:
             self._violate("I9", foreign - quarantined, "in the log, and not in quarantine")
-        delivered = {(row["id"], row["recipient"]) for row in self._rows["deliveries"]}
-        for id, recipient in receipts ^ delivered:
-            self._violate("I9", id, f"log and store differ about the receipt of {recipient}")
         applied = {row["partition"]: row["next"] for row in self._rows["applied"]}
         for record in self._records:
             if applied.get(record["partition"], 0) <= record["offset"]:
                 self._violate("I10", record["offset"], "not applied")
+
+    def _judge_statuses(
+        self, logged: Mapping[str, Event], receipts: Mapping[tuple[str, str], tuple[int, int]]
+    ) -> None:
+        expected = set()
+        for id in logged.keys() & {row["id"] for row in self._rows["messages"]}:
+            for recipient in logged[id]["recipients"]:
+                is_received = _is_behind(receipts.get((id, recipient)), logged[id])
+                expected.add((id, recipient, "DELIVERED" if is_received else "UNDELIVERED"))
+        found = {(row["id"], row["recipient"], row["status"]) for row in self._rows["status"]}
+        for id, recipient, status in sorted(found ^ expected):
+            self._violate("I9", id, f"log and store differ: {status} to {recipient}")
 
     def _judge_answers(self) -> None:
         for (ref, *_), send in self._sends.items():
@@ -391,6 +486,14 @@ class Judge:
                 last = self._sessions.get(send.sessions[-1])
                 if last is not None and last.closed_at is None:
                     self._violate("I12", ref, f"{send.user} has no answer")
+
+
+def _is_behind(receipt: tuple[int, int] | None, record: Event) -> bool:
+    """Say whether a receipt lies where it counts: behind the message, in the same partition."""
+    if receipt is None:
+        return False
+    partition, offset = receipt
+    return bool(partition == record["partition"] and offset > record["offset"])
 
 
 def _is_before(send: Send, connect: Event) -> bool:

@@ -54,13 +54,21 @@ class Link:
     Its attributes are many because it has both ends and what is under way between them.
     """
 
-    def __init__(self, world: Surroundings, client: Holder, process: Server, session: str) -> None:
+    def __init__(
+        self,
+        world: Surroundings,
+        client: Holder,
+        process: Server,
+        session: str,
+        device: str | None,
+    ) -> None:
         self._world = world
         self._weather = world.weather
         self._loop = asyncio.get_running_loop()
         self.client = client
         self.process = process
         self.session = session
+        self.device = device
         self.user = client.user
         self.principal = self._principal()
         self.auto_ack = client.is_auto

@@ -53,10 +53,11 @@ class Log:
         """Return where records of this key go."""
         return partition_of(key, self.partitions)
 
-    def put(self, key: str, value: bytes) -> Appended:
+    def put(self, key: str, value: bytes, partition: int | None = None) -> Appended:
         """Append a record. Now and then an offset before it holds nothing of ours."""
         loop = asyncio.get_running_loop()
-        partition = partition_of(key, self.partitions)
+        if partition is None:
+            partition = partition_of(key, self.partitions)
         gap = int("gaps" in self.weather.faults and self.weather.rng.random() < 0.2)
         position = Position(partition, self.ends[partition] + gap)
         time_ms = EPOCH_MS + int(loop.time() * 1000)
@@ -123,11 +124,23 @@ class ModelEventLog:
         self._lands_at: dict[int, float] = {}
         self._is_closed = False
 
-    def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
+    @property
+    def partitions(self) -> int:
+        """Return how many there are."""
+        return self._log.partitions
+
+    def append(
+        self,
+        key: str,
+        value: bytes,
+        done: Callable[[AppendResult], None],
+        partition: int | None = None,
+    ) -> None:
         """Decide what becomes of the record."""
         if self._is_closed:  # a process that is gone sends nothing
             return
-        partition = partition_of(key, self._log.partitions)
+        if partition is None:
+            partition = partition_of(key, self._log.partitions)
         append = _Append(done, len(value))
         self._appends.setdefault(partition, deque()).append(append)
         self._unanswered_bytes += len(value)
@@ -154,7 +167,7 @@ class ModelEventLog:
         is_lie = 0.14 <= fate < 0.17  # a commit that counts as failed, and is in the log
 
         def land() -> None:
-            appended = self._log.put(key, value)
+            appended = self._log.put(key, value, partition)
             if is_lie:
                 self._log.denied.add(appended.position)
                 self._settle_later(partition, append, NotAppended(False, "the commit failed"))

@@ -53,6 +53,7 @@ class Plan:
     users: int
     steps: int
     has_auto: bool  # one more user, who acknowledges by `ack=auto`
+    devices: int  # that a user has; 0: nobody has one
     faults: frozenset[str]
 
     @classmethod
@@ -78,6 +79,7 @@ class Plan:
             users=rng.randint(2, 4),
             steps=rng.randint(15, 45),
             has_auto=rng.random() < 0.2,
+            devices=random.Random(f"devices of {seed}").choice((0, 0, 0, 1, 2, 3)),
             faults=frozenset({*away, *more, *rng.sample(_FIRST_FAULTS, count)}),
         )
 
@@ -99,7 +101,8 @@ class Plan:
             if 0 < steps < self.steps
         ]
         plans += [replace(self, faults=self.faults - {fault}) for fault in sorted(self.faults)]
-        for name, least in (("servers", 1), ("writers", 1), ("partitions", 1), ("users", 2)):
+        sizes = (("servers", 1), ("writers", 1), ("partitions", 1), ("users", 2), ("devices", 0))
+        for name, least in sizes:
             size = getattr(self, name)
             if size > least:
                 plans.append(replace(self, **{name: size - 1}))

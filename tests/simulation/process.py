@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from landline.config.limits import NO_LIMITS, Limits
 from landline.delivery import Delivery
+from landline.expiry import DeviceExpiry
 from landline.gateway.connection import Connection
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
@@ -20,13 +21,14 @@ from simulation.link import Link
 from simulation.log import ModelEventLog
 from simulation.loop import lane_context
 from simulation.revocations import ModelRevocations
-from simulation.store import ModelMessageStore
+from simulation.store import ModelDeviceStore, ModelMessageStore
 from simulation.surroundings import Surroundings
 
 SWEEP_SECONDS = 2.0
 # A burst of happenings is more than that, and what waits is sent within a few seconds.
 LIMITS = Limits(messages=2, bytes=24)
 ACK_SECONDS = 4.0
+EXPIRY_SECONDS = 30.0
 
 
 class LoopClock:
@@ -74,15 +76,20 @@ class Process:
                 new_id=self._new_id,
                 event_log=self.event_log,
                 store=store,
+                devices=ModelDeviceStore(world.store),
                 revocations=ModelRevocations(world.revocations),
                 directory=self.directory,
                 bus=self.bus,
                 sweep_interval=SWEEP_SECONDS,
+                device_expiry=EXPIRY_SECONDS,
                 gate=Gatekeeper("none"),
                 doors=Doors(NO_LIMITS),
             )
         )
         self.writer = Writer(self.event_log, store)
+        self.expiry = DeviceExpiry(
+            self.event_log, store, ModelDeviceStore(world.store), EXPIRY_SECONDS
+        )
         self.retention = RetentionWatch(self.event_log, store, self.delivery.refuse_sends)
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -93,6 +100,8 @@ class Process:
         runs: list[Coroutine[Any, Any, None]] = [self.hub.run(), self.retention.run()]
         if self.is_writer:
             runs.append(self.writer.run())
+            if self._world.plan.devices:
+                runs.append(self.expiry.run())
         for run in runs:
             task = loop.create_task(run, context=self.context)
             task.add_done_callback(self._ended)

@@ -221,7 +221,8 @@ class Schedule:
         self._world.note("phase", name="final")
         for _ in range(FINAL_ROUNDS):
             for client in self._clients:
-                self._world.connect(client)
+                for device in sorted(client.used or {None}, key=str):
+                    self._world.connect_with(client, device)
             await self._until(lambda: not self._world.unfinished(), REST_SECONDS)
             # A receipt that found no room is made up for when the message comes again; after a
             # flood that may take a few sessions.

@@ -1,7 +1,7 @@
 """The store in memory; see `simulation.weather`. It promises what `landline.ports` says."""
 
 import asyncio
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -12,44 +12,41 @@ from landline.errors import (
 from landline.model import (
     Appended,
     Batch,
+    Device,
+    Mailbox,
     Message,
     Pending,
     PendingQuery,
-    Position,
     Positions,
-    Quarantined,
-    Receipt,
     covers,
 )
+from landline.protocol.identity import is_storable
 from simulation.weather import LATE_SECONDS, Weather
-from support.owed import answer
+from support.tables import Tables
 
 T = TypeVar("T")
 
 
-@dataclass
-class Store:
+@dataclass(kw_only=True)
+class Store(Tables):
     """The tables, on a machine of their own."""
 
     weather: Weather
-    messages: dict[str, Message] = field(default_factory=dict)
-    receipts: dict[tuple[str, str], Receipt] = field(default_factory=dict)
-    pending: dict[str, dict[str, Message]] = field(default_factory=dict)
-    quarantine: dict[Position, Quarantined] = field(default_factory=dict)
-    applied: dict[int, int] = field(default_factory=dict)
     # Ids that this store can never store: its own fault, which no validator foresees.
     unstorable: set[str] = field(default_factory=set)
-    # Mailboxes whose rows it cannot read, or not in time.
+    # Users whose rows it cannot read, or not in time.
     unreadable: set[str] = field(default_factory=set)
+    seen_ms: dict[Mailbox, int] = field(default_factory=dict)
     waiting: list[tuple[Positions, asyncio.Future[None]]] = field(default_factory=list)
     watch: Callable[[Positions], None] = lambda _applied: None
 
-    def apply(self, batches: Sequence[Batch]) -> bool:
+    def apply(self, batches: Iterable[Batch]) -> bool:
         """Apply batches in one transaction each."""
+        batches = tuple(batches)
         for batch in batches:
-            if not self.unstorable.isdisjoint(message.id for message in batch.messages):
+            if not all(map(self._can_store, batch.messages)):
                 raise Unstorable("a message that cannot be stored")
-        is_all = False not in [self.apply_one(batch) for batch in batches]
+        is_all = super().apply(batches)
         self.watch(dict(self.applied))
         waiting, self.waiting = self.waiting, []
         for target, future in waiting:
@@ -59,37 +56,18 @@ class Store:
                 future.set_result(None)
         return is_all
 
-    def apply_one(self, batch: Batch) -> bool:
-        """Move the partition on by compare-and-set, its rows with it."""
-        if self.applied.get(batch.partition, 0) != batch.start:
-            return False
-        self.applied[batch.partition] = batch.end
-        self.join(batch)
-        return True
+    def known_devices(self, user: str) -> Sequence[Device]:
+        """Return the devices of a user."""
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        return [
+            Device(
+                user, name, frozenset(since), self.seen_ms.setdefault(Mailbox(user, name), now_ms)
+            )
+            for name, since in self.devices.get(user, {}).items()
+        ]
 
-    def join(self, batch: Batch) -> None:
-        """Join what a batch says to the rows."""
-        for receipt in batch.receipts:
-            key = (receipt.message_id, receipt.recipient)
-            known = self.receipts.setdefault(key, receipt)
-            if receipt.delivered_at < known.delivered_at:
-                self.receipts[key] = receipt
-            self.pending.get(receipt.recipient, {}).pop(receipt.message_id, None)
-        for message in batch.messages:
-            known_message = self.messages.setdefault(message.id, message)
-            if known_message is not message:
-                if message.position < known_message.position:
-                    self.messages[message.id] = message
-                continue
-            for recipient in message.recipients:
-                if (message.id, recipient) not in self.receipts:
-                    self.pending.setdefault(recipient, {})[message.id] = message
-        for bad in batch.quarantined:
-            self.quarantine[bad.position] = bad
-
-    def owed(self, query: PendingQuery) -> Pending:
-        """Answer one query from what is there now."""
-        return answer(self.pending.get(query.mailbox, {}).values(), query, dict(self.applied))
+    def _can_store(self, message: Message) -> bool:
+        return message.id not in self.unstorable and is_storable(message.content)
 
 
 class ModelMessageStore:
@@ -98,6 +76,11 @@ class ModelMessageStore:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._weather = store.weather
+
+    @property
+    def record_version(self) -> int:
+        """Return 2: every server here is of this version."""
+        return 2
 
     async def apply(self, batches: Sequence[Batch]) -> bool:
         """Apply; in bad weather perhaps without an answer."""
@@ -119,19 +102,14 @@ class ModelMessageStore:
 
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
         """Answer all queries from one snapshot, unless a mailbox cannot be read."""
-        if not self._store.unreadable.isdisjoint(query.mailbox for query in queries):
+        if not self._store.unreadable.isdisjoint(query.mailbox.user for query in queries):
             await asyncio.sleep(self._weather.rng.choice((0.0, LATE_SECONDS)))
             raise StoreUnavailable("a page of the index is damaged")
-        return await self._ask(lambda: [self._store.owed(query) for query in queries])
+        return await self._ask(lambda: [self._store.pending(query) for query in queries])
 
     async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
         """Look messages up."""
-
-        def look() -> Mapping[str, Appended]:
-            found = (self._store.messages.get(id) for id in message_ids)
-            return {each.id: Appended(each.position, each.time_ms) for each in found if each}
-
-        return await self._ask(look)
+        return await self._ask(lambda: self._store.find(message_ids))
 
     def health(self) -> str | None:
         """Return nothing: the weather is not announced."""
@@ -142,3 +120,36 @@ class ModelMessageStore:
 
     async def _ask(self, effect: Callable[[], T]) -> T:
         return await self._weather.ask("store", StoreUnavailable, effect)
+
+
+class ModelDeviceStore:
+    """See `landline.ports.DeviceStore`. One per process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def devices(self, users: Collection[str]) -> Mapping[str, Sequence[Device]]:
+        """Look the devices of users up."""
+        return await self._ask(lambda: {user: self._store.known_devices(user) for user in users})
+
+    async def seen(self, mailboxes: Collection[Mailbox]) -> None:
+        """Note the time."""
+        now_ms = int(asyncio.get_running_loop().time() * 1000)
+        await self._ask(lambda: self._store.seen_ms.update(dict.fromkeys(mailboxes, now_ms)))
+
+    async def outlived(
+        self, unseen_seconds: float, owed: int, after: Mailbox | None, limit: int
+    ) -> tuple[Sequence[tuple[Device, str]], Mailbox | None]:
+        """Look at all of them at once: they are few."""
+        horizon_ms = int((asyncio.get_running_loop().time() - unseen_seconds) * 1000)
+
+        def look() -> list[tuple[Device, str]]:
+            every = [
+                each for user in self._store.devices for each in self._store.known_devices(user)
+            ]
+            return [(each, "unseen") for each in every if each.seen_ms < horizon_ms]
+
+        return await self._ask(look), None
+
+    async def _ask(self, effect: Callable[[], T]) -> T:
+        return await self._store.weather.ask("store", StoreUnavailable, effect)

@@ -26,7 +26,7 @@ class Surroundings:
         self.happened: Counter[str] = Counter()
         self.weather = Weather(rng, plan.faults)
         self.log = Log(self.weather, plan.partitions)
-        self.store = Store(self.weather)
+        self.store = Store(partitions=plan.partitions, weather=self.weather)
         self.store.watch = lambda applied: self.note("sample", what="applied", value=applied)
         self.revocations = RevocationTable(self.weather, random.Random(plan.seed))
         self.registry = Registry(self.weather)

@@ -18,16 +18,32 @@ class World(Surroundings):
 
     def __init__(self, plan: Plan, loop: SimulatedLoop, rng: random.Random) -> None:
         super().__init__(plan, loop, rng)
+        self.devices_rng = random.Random(f"devices {plan.seed}")
         self.processes: dict[str, Process] = {}
-        self.clients = [Client(self, f"user{n}", self.connect) for n in range(plan.users)]
+        self.clients = [
+            Client(self, f"user{n}", self.connect_with, devices=self._devices())
+            for n in range(plan.users)
+        ]
         if plan.has_auto:
-            self.clients.append(Client(self, "auto", self.connect, is_auto=True))
+            self.clients.append(Client(self, "auto", self.connect_with, is_auto=True))
         self.background: set[asyncio.Task[None]] = set()
 
     def owed_to(self, client: Client) -> list[str]:
-        """Return the ids of what a client is still owed."""
-        owed = self.store.owed(PendingQuery(client.user, {}, 1_000))
-        return [message.id for message in owed.messages]
+        """Return the ids of what a client is still owed, on whichever of its devices."""
+        return [
+            message.id
+            for mailbox in self.store.mailboxes(client.user)
+            for message in self.store.pending(PendingQuery(mailbox, {}, 1_000)).messages
+        ]
+
+    def _devices(self) -> tuple[str | None, ...]:
+        """Return what the sessions of one user may be: some users have no devices, and some have
+        programs of before beside them.
+        """
+        if not self.plan.devices or self.devices_rng.random() < 0.2:
+            return (None,)
+        named = tuple(f"d{number}" for number in range(self.plan.devices))
+        return (*named, None) if self.devices_rng.random() < 0.3 else named
 
     def unfinished(self) -> dict[str, Any]:
         """Return what is still owed to anybody."""
@@ -73,9 +89,16 @@ class World(Surroundings):
 
     def connect(self, client: Client) -> None:
         """Have a client connect to any server that takes it."""
+        device = client.devices[0]
+        if len(client.devices) > 1:
+            device = self.devices_rng.choice(client.devices)
+        self.connect_with(client, device)
+
+    def connect_with(self, client: Client, device: str | None) -> None:
+        """Have a client connect with this device."""
         taking = [each for each in self.processes.values() if each.is_taking]
         if taking:
-            client.connect(self.rng.choice(taking))
+            client.connect(self.rng.choice(taking), device)
 
     async def start(self, name: str, *, is_writer: bool) -> None:
         """Start a server."""

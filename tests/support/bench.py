@@ -1,6 +1,6 @@
 """The heart on a bench: every event by hand, every decision in the open."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import orjson
@@ -9,8 +9,9 @@ from landline import ports
 from landline.config.limits import NO_LIMITS, Limits
 from landline.delivery import Delivery
 from landline.delivery import decisions as d
+from landline.delivery.devices import Recognition
 from landline.delivery.unread import PULSE_SECONDS
-from landline.model import Appended, Message, NotAppended, Pending, Position
+from landline.model import Appended, Mailbox, Message, NotAppended, Pending, Position, Positions
 from landline.protocol.client_frames import Ack, Send
 from support.clock import Clock
 
@@ -25,6 +26,7 @@ def make_heart(
     ack_timeout: float = 60.0,
     has_others: bool = True,
     limits: Limits = NO_LIMITS,
+    record_version: Callable[[], int] = lambda: 2,
 ) -> Delivery:
     """Return a heart with nobody connected."""
     return Delivery(
@@ -35,6 +37,7 @@ def make_heart(
         ack_timeout=ack_timeout,
         has_others=has_others,
         limits=limits,
+        record_version=record_version,
     )
 
 
@@ -43,8 +46,15 @@ class Bench:
 
     def __init__(self, *, has_others: bool = True, limits: Limits = NO_LIMITS) -> None:
         self.clock = Clock()
+        self.record_version = 2
         ids = iter(f"00000000-0000-4000-8000-{n:012}" for n in range(10_000))
-        self.heart = make_heart(self.clock, lambda: next(ids), has_others=has_others, limits=limits)
+        self.heart = make_heart(
+            self.clock,
+            lambda: next(ids),
+            has_others=has_others,
+            limits=limits,
+            record_version=lambda: self.record_version,
+        )
         self.frames: dict[str, list[dict[str, Any]]] = {}
         self.asked: list[d.Decision] = []
         self.end = 0
@@ -72,19 +82,62 @@ class Bench:
         self.take()
         return any(isinstance(decision, kind) for decision in self.asked)
 
-    def join(self, session: str, user: str, *, auto_ack: bool = False) -> None:
-        """Connect a session and bring it to LIVE."""
-        self.heart.connect(session, user, auto_ack=auto_ack)
-        self.pop(d.Register)
-        self.heart.registered(session, {0: self.end})
+    def join(
+        self,
+        session: str,
+        user: str,
+        *,
+        auto_ack: bool = False,
+        device: str | None = None,
+        closed: Collection[int] = (),
+    ) -> None:
+        """Connect a session and bring it to LIVE. `closed`: where its device has still to begin."""
+        self.heart.connect(session, user, auto_ack=auto_ack, device=device)
+        self.enter()
+        if self.record_version > 1:
+            mailbox = Mailbox(user, device)
+            opened = frozenset() if closed else frozenset({0})
+            self.recognise(Recognition(mailbox, frozenset(closed), opened))
+        if closed:
+            self.open_device()
+        self.read_ends()
         self.page(session)
 
-    def page(self, session: str, *messages: Message, complete: bool = True) -> None:
-        """Answer the session's page."""
+    def enter(self) -> None:
+        """Have the directory take in the oldest session that waits for it."""
+        self.heart.entered(self.pop(d.Register).session)
+
+    def recognise(self, recognition: Recognition | None = None) -> None:
+        """Tell the oldest session that waits for it what the store knows; None: no answer."""
+        self.heart.recognised(self.pop(d.Recognise).session, recognition)
+
+    def open_device(self, opened: Positions | None = None) -> None:
+        """Let the log take the oldest records of a device: all of them, or these."""
+        asked = self.pop(d.OpenDevice)
+        if opened is None:
+            self.end += 1
+            opened = dict.fromkeys(asked.partitions, self.end)
+        self.heart.opened(asked.session, opened)
+
+    def read_ends(self) -> None:
+        """Tell the oldest session that asks where the log ends."""
+        self.heart.registered(self.pop(d.ReadEnds).session, {0: self.end})
+
+    def page(
+        self,
+        session: str,
+        *messages: Message,
+        complete: bool = True,
+        closed: Collection[int] = (),
+        applied: Positions | None = None,
+    ) -> None:
+        """Answer the session's page. `closed`: where its mailbox gets nothing new."""
         asked = self.pop(d.ReadPending)
         assert asked.session == session
         until = {0: messages[-1].position.offset + 1} if messages else {}
-        self.heart.page(session, asked.query, Pending(messages, complete, {0: self.end}, until))
+        applied = {0: self.end} if applied is None else applied
+        pending = Pending(messages, complete, applied, until, closed=frozenset(closed))
+        self.heart.page(session, asked.query, pending)
         self.take()
 
     def send(self, session: str, to: str, content: str = "text", **fields: Any) -> None:

@@ -39,7 +39,11 @@ class Disk:
 
 
 class FaultyDisk(Disk):
-    """System calls on the database fail. Raises: FileNotFoundError without a C compiler."""
+    """System calls on the database fail, or are held up. Raises: FileNotFoundError without a C
+    compiler.
+    """
+
+    HOLD = 0  # in the place of an error
 
     def __init__(self, directory: Path, calls: str, error: int) -> None:
         self._control = directory / "fault"

@@ -53,7 +53,9 @@ class Simulation(VirtualTime):
     def _make(self, seed: int, sends: int, faults: bool) -> None:
         urls = tuple(f"ws://{server}" for server in SERVERS)
         options = {"faults": ["server-kill", "kafka-pause", "redis-flush"] if faults else []}
-        self.events.append(e.Run(0.0, 1, seed, urls, options, "2026-01-02T03:04:05Z", SWEEP, 10.0))
+        self.events.append(
+            e.Run(0.0, e.VERSION, seed, urls, options, "2026-01-02T03:04:05Z", SWEEP, 10.0)
+        )
         self._record(e.Phase(0.0, "load"))
         for name in self._names:
             self._at(self._chance.random(), partial(self._live, name))
@@ -134,7 +136,11 @@ class Simulation(VirtualTime):
             is_delivered = (message.id, message.to) in self._receipts
             status: Literal["DELIVERED", "UNDELIVERED"]
             status = "DELIVERED" if is_delivered else "UNDELIVERED"
-            self._record(e.DeliveryRow(t, message.id, message.to, status, *place))
+            self._record(e.StatusRow(t, message.id, message.to, status))
+            if not is_delivered:
+                self._record(
+                    e.PendingRow(t, message.to, None, *place, message.id, is_received=False)
+                )
         for partition, records in self._log.items():
             self._record(e.AppliedRow(t, partition, 100 + len(records)))
             for record in records:
@@ -358,7 +364,7 @@ class Simulation(VirtualTime):
         self._write(
             partition,
             lambda t, offset: e.ReceiptsRecord(
-                t, partition, offset, (message.id,), user, message.conversation
+                t, partition, offset, ((user, None, (message.id,)),), message.conversation
             ),
         )
         for session in self._open_sessions(message.sender):

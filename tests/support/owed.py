@@ -16,8 +16,15 @@ from landline.model import (
 )
 
 
-def answer(owed: Iterable[Message], query: PendingQuery, applied: Mapping[int, int]) -> Pending:
-    """Return the answer when `owed` is all that the mailbox is owed."""
+def answer(
+    owed: Iterable[Message],
+    query: PendingQuery,
+    applied: Mapping[int, int],
+    closed: frozenset[int] = frozenset(),
+) -> Pending:
+    """Return the answer when `owed` is all that the mailbox is owed, and `closed` where it gets
+    nothing new.
+    """
     everything = sorted(owed, key=lambda each: each.position)
     rows = [each for each in everything if _is_after(each.position, query)]
     if query.turn is not None:
@@ -25,15 +32,15 @@ def answer(owed: Iterable[Message], query: PendingQuery, applied: Mapping[int, i
     taken = _fitting(rows[: query.limit], query.limit_bytes)
     left = rows[len(taken) :]
     if not left:
-        return Pending(tuple(rows), True, applied)
+        return Pending(tuple(rows), True, applied, closed=closed)
     if query.turn is None:
         partition, offset = left[0].position
         until = {each: end for each, end in applied.items() if each < partition}
-        return Pending(tuple(taken), False, applied, {**until, partition: offset})
+        return Pending(tuple(taken), False, applied, {**until, partition: offset}, closed=closed)
     until = dict(applied)
     for message in reversed(left):  # of a partition the first one stays
         until[message.position.partition] = message.position.offset
-    return Pending(tuple(taken), False, applied, until, *_ahead(everything, query))
+    return Pending(tuple(taken), False, applied, until, *_ahead(everything, query), closed)
 
 
 def _is_after(position: Position, query: PendingQuery) -> bool:
@@ -59,7 +66,7 @@ def _fitting(rows: list[Message], limit_bytes: int) -> list[Message]:
 
 def turn_of(message: Message) -> Turn:
     """Return whose turn brings a message."""
-    return Turn(message.conversation, message.position.partition)
+    return Turn(message.conversation_id, message.position.partition)
 
 
 def _ahead(

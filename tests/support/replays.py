@@ -11,7 +11,7 @@ from landline.delivery import Delivery
 from landline.delivery.decisions import ReadPending
 from landline.errors import StoreUnavailable
 from landline.gateway.replay import Replay
-from landline.model import Pending, PendingQuery
+from landline.model import Mailbox, Pending, PendingQuery
 from landline.ports import MessageStore
 from simulation.loop import SimulatedLoop
 from support.waiting import running
@@ -54,15 +54,15 @@ class Store:
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
         self.asked.append(list(queries))
         await asyncio.sleep(0)
-        if self.is_away or not self.bad.isdisjoint(each.mailbox for each in queries):
+        if self.is_away or not self.bad.isdisjoint(each.mailbox.user for each in queries):
             if self.hangs and not self.is_away:
                 await asyncio.Event().wait()
             raise StoreUnavailable("a page of the index is damaged")
         return [Pending((), True, {}) for _ in queries]
 
 
-def query(mailbox: str) -> PendingQuery:
-    return PendingQuery(mailbox, {}, 64)
+def query(user: str) -> PendingQuery:
+    return PendingQuery(Mailbox(user), {}, 64)
 
 
 def make(
@@ -102,7 +102,7 @@ class Timed(Store):
         self.asked.append(list(queries))
         self.now += 1
         self.peak = max(self.peak, self.now)
-        seconds = max(self.seconds.get(each.mailbox, 0.001) for each in queries)
+        seconds = max(self.seconds.get(each.mailbox.user, 0.001) for each in queries)
         try:
             await asyncio.sleep(min(seconds, self.GIVEN))
         finally:

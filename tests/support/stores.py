@@ -1,5 +1,6 @@
 """Message stores of every adapter, several on the same data, as several servers have them."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -9,6 +10,7 @@ from landline.config.values import SecretUrl
 from landline.model import LogIdentity
 from landline.ports import MessageStore, RevocationStore
 from support.postgres import fetch
+from support.tables import Rows, in_order
 
 
 class Stores(Protocol):
@@ -19,20 +21,94 @@ class Stores(Protocol):
     async def open(self) -> MessageStore:
         """Return one more store on the data."""
 
-    async def revocations(self) -> RevocationStore:
-        """Return one more of these on the data."""
+    async def tables(self) -> Rows:
+        """Return what the tables hold, as `support.tables.Tables.rows` does."""
 
-    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
-        """Look into the tables, as an operator would."""
+    async def statuses(self) -> set[tuple[Any, ...]]:
+        """Return what the view `message_status` shows."""
+
+    async def conversation_ids(self) -> Mapping[str, int]:
+        """Return the store's own numbers of conversations."""
 
     async def close(self) -> None:
         """Close every store; opened again they must know what they knew."""
 
 
-class SqliteStores:
+# For both databases. The row of a default mailbox is the adapter's own affair: it says nothing.
+_TABLES = {
+    "conversations": """
+        SELECT name, kind, history, title, last_offset, last_time_ms FROM conversations
+    """,
+    "members": """
+        SELECT name, user_name, role, joined_offset, read_offset
+        FROM members LEFT JOIN conversations USING (conversation_id)
+    """,
+    "former_members": """
+        SELECT name, user_name, joined_offset, left_offset
+        FROM former_members LEFT JOIN conversations USING (conversation_id)
+    """,
+    "quarantine": "SELECT log_partition, log_offset, value, reason FROM quarantine",
+}
+_STATUSES = "SELECT CAST(message_id AS text), recipient, status FROM message_status"
+_NUMBERS = "SELECT name, conversation_id FROM conversations"
+
+_SQLITE_TABLES = _TABLES | {
+    "devices": "SELECT user_name, device, 0, since FROM devices WHERE device <> '*'",
+    "pending": """
+        SELECT user_name, device, 0, log_offset, name, is_received
+        FROM pending LEFT JOIN devices USING (mailbox_id)
+            LEFT JOIN conversations USING (conversation_id)
+    """,
+    "messages": """
+        SELECT message_id, conversation, sender, content, kind, data, log_partition, log_offset,
+               created_at
+        FROM messages
+    """,
+}
+
+_POSTGRES_TABLES = _TABLES | {
+    "devices": """
+        SELECT user_name, device, place - 1, opened
+        FROM devices LEFT JOIN LATERAL unnest(since) WITH ORDINALITY AS _ (opened, place)
+            ON opened IS NOT NULL
+        WHERE device <> '*'
+    """,
+    "pending": """
+        SELECT user_name, device, log_partition, log_offset, name, is_received
+        FROM pending LEFT JOIN devices USING (mailbox_id)
+            LEFT JOIN conversations USING (conversation_id)
+    """,
+    "messages": """
+        SELECT CAST(message_id AS text), conversation, sender, content, kind, data, log_partition,
+               log_offset, CAST(extract(epoch FROM created_at) * 1000 AS bigint)
+        FROM messages
+    """,
+}
+
+
+class _Tables:
+    """Looks into the tables, as an operator would."""
+
+    _sql: Mapping[str, str]
+
+    async def tables(self) -> Rows:
+        return in_order({name: await self._rows(sql) for name, sql in self._sql.items()})
+
+    async def statuses(self) -> set[tuple[Any, ...]]:
+        return set(await self._rows(_STATUSES))
+
+    async def conversation_ids(self) -> Mapping[str, int]:
+        return dict(await self._rows(_NUMBERS))
+
+    async def _rows(self, sql: str) -> list[tuple[Any, ...]]:
+        raise NotImplementedError
+
+
+class SqliteStores(_Tables):
     """One file has one owner, so its stores share it. The embedded log has one partition."""
 
     partitions = 1
+    _sql = _SQLITE_TABLES
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -44,7 +120,7 @@ class SqliteStores:
     async def revocations(self) -> RevocationStore:
         return SqliteRevocations(self._file())
 
-    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    async def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await self._file().read(lambda connection: connection.execute(sql).fetchall())
 
     async def close(self) -> None:
@@ -58,10 +134,11 @@ class SqliteStores:
         return self._database
 
 
-class PostgresStores:
+class PostgresStores(_Tables):
     """Each store has connections of its own, as on another server."""
 
     partitions = 4
+    _sql = _POSTGRES_TABLES
 
     def __init__(self, url: SecretUrl) -> None:
         self._url = url
@@ -80,7 +157,7 @@ class PostgresStores:
         await store.adopt(LogIdentity("cluster", "topic", self.partitions))
         return store
 
-    async def rows(self, sql: str) -> list[tuple[Any, ...]]:
+    async def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await fetch(self._url.reveal(), sql)
 
     async def close(self) -> None:

@@ -109,8 +109,25 @@ class Tape:
         """Make it as if the recipient had never acknowledged."""
         receipts = self.one(e.ReceiptsRecord, id=id)
         self.exchange(receipts, e.ForeignRecord(receipts.t, receipts.partition, receipts.offset))
-        self.change(self.one(e.DeliveryRow, id=id), status="UNDELIVERED")
+        self.owe(self.one(e.StatusRow, id=id))
         self.drop(*self.all(e.Ack, id=id), *self.all(e.Status, id=id))
+
+    def owe(self, row: e.StatusRow) -> None:
+        """Make it as if the store had no receipt."""
+        record = self.one(e.MessageRow, id=row.id)
+        changed = self.change(row, status="UNDELIVERED")
+        place = (record.partition, record.offset)
+        owed = e.PendingRow(row.t, row.recipient, None, *place, row.id, is_received=False)
+        self.after(changed, owed)
+
+    def forget_receipts_of(self, user: str) -> None:
+        """Make it as if the store and the log had none of this user."""
+        for receipts in self.all(e.ReceiptsRecord):
+            if user in {name for name, _device, _ids in receipts.entries}:
+                spare = e.ForeignRecord(receipts.t, receipts.partition, receipts.offset)
+                self.exchange(receipts, spare)
+        for row in self.all(e.StatusRow, recipient=user, status="DELIVERED"):
+            self.owe(row)
 
     def spare_record(self) -> e.ForeignRecord:
         """Return a place in the log that is nobody's."""
@@ -131,7 +148,8 @@ class Tape:
         self.after(
             self.all(e.MessageRow)[-1],
             e.MessageRow(last.t, id, sender, conversation, digest, *place),
-            e.DeliveryRow(last.t, id, to, "UNDELIVERED", *place),
+            e.StatusRow(last.t, id, to, "UNDELIVERED"),
+            e.PendingRow(last.t, to, None, *place, id, is_received=False),
         )
 
 

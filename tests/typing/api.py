@@ -6,7 +6,7 @@ Each function is a use that must type-check. `assert_type` also fails where a ty
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
-from typing import assert_never, assert_type
+from typing import Any, assert_never, assert_type
 
 import landline
 from landline import (
@@ -68,6 +68,7 @@ def every_way_to_connect(headers: Mapping[str, str]) -> list[Chat]:
         connect("ws://h/ws", username="a", on_event=listen, headers=headers, proxy=None),
         connect("ws://h/ws", username="a", on_event=None, headers=None, proxy="http://h:1"),
         connect("ws://h/ws", username="a", proxy=True),
+        connect("ws://h/ws", username="a", device="laptop"),
     ]
 
 
@@ -75,6 +76,7 @@ def wrong_ways_to_connect() -> None:
     """What is refused when it runs is refused here too: mypy wants each `ignore` to be needed."""
     connect("ws://h/ws", "a")  # type: ignore[call-arg]  # everything but the URL has its name
     connect("ws://h/ws", username=b"a")  # type: ignore[arg-type]
+    connect("ws://h/ws", username="a", device=7)  # type: ignore[arg-type]
     connect("ws://h/ws", username="a", proxy=False)  # type: ignore[arg-type]
     connect("ws://h/ws", username="a", headers={"X": 1})  # type: ignore[dict-item]
     connect("ws://h/ws", username="a", on_event=print_text)  # type: ignore[arg-type]
@@ -88,6 +90,7 @@ async def use() -> None:
     """A chat in use: what comes out of it has a type."""
     async with connect("ws://h/ws", username="a") as chat:
         assert_type(chat, Chat)
+        assert_type((chat.device, chat.is_new), tuple[str | None, bool | None])
         acceptance = await chat.send("b", "hello")
         assert_type(acceptance, Acceptance)
         assert_type(acceptance.id, str)
@@ -102,7 +105,8 @@ async def use() -> None:
         async for message in chat:
             assert_type(message, Message)
             assert_type((message.sender, message.to, message.content), tuple[str, str, str])
-            assert_type(message.replay, bool)
+            assert_type((message.replay, message.is_own), tuple[bool, bool])
+            assert_type(message.data, Mapping[str, Any] | None)
             chat.acknowledge(message)
         assert_type(await anext(chat), Message)
         await chat.close()

@@ -46,16 +46,22 @@ def app(monkeypatch: pytest.MonkeyPatch) -> FakeApp:
 
 
 @pytest.fixture
-def chats(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str | None]]:
+def chats(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, str | None, str | None]]:
     """Return the chats that were started."""
-    started: list[tuple[str, str, str | None]] = []
+    started: list[tuple[str, str, str | None, str | None]] = []
 
     async def run_chat(
-        url: str, username: str, to: str | None, outbox: object, token: object
+        url: str,
+        username: str,
+        to: str | None,
+        *,
+        outbox: object,
+        token: object,
+        device: str | None,
     ) -> int:
         del outbox, token
         await asyncio.sleep(0)
-        started.append((url, username, to))
+        started.append((url, username, to, device))
         return 0
 
     fake = ModuleType("landline.terminal")
@@ -165,6 +171,8 @@ def test_ctrl_c_leaves_no_traceback(app: FakeApp, capsys: pytest.CaptureFixture[
             "cannot be read: is a directory",
         ),
         (["sessions", "list", "--user", "a"], "--token-file is missing: give a file with a serv"),
+        (["chat", "--as", "a", "--device", ""], "--device '': a device's name must have 1 to 64"),
+        (["chat", "--as", "a", "--device", "a b"], "--device a b: a device's name must have"),
         (["--port"], "landline: --port is not an option of landline: see landline --help"),
     ],
 )
@@ -186,17 +194,19 @@ def test_a_password_on_a_wrong_command_line_is_not_repeated(
     assert "hunter2" not in capsys.readouterr().err
 
 
-def test_chat_starts_the_terminal(chats: list[tuple[str, str, str | None]]) -> None:
+def test_chat_starts_the_terminal(chats: list[tuple[str, str, str | None, str | None]]) -> None:
     assert cli.main(["chat", "--as", "alice"]) == 0
     assert cli.main(["chat", "--as", "alice", "--to", "bob", "--url", "wss://h/ws"]) == 0
+    assert cli.main(["chat", "--as", "alice", "--device", "my.pc"]) == 0
     assert chats == [
-        ("ws://127.0.0.1:8081/ws/chat", "alice", None),
-        ("wss://h/ws", "alice", "bob"),
+        ("ws://127.0.0.1:8081/ws/chat", "alice", None, None),
+        ("wss://h/ws", "alice", "bob", None),
+        ("ws://127.0.0.1:8081/ws/chat", "alice", None, "my.pc"),
     ]
 
 
 def test_an_error_of_the_chat_is_one_sentence(
-    chats: list[tuple[str, str, str | None]],
+    chats: list[tuple[str, str, str | None, str | None]],
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:

@@ -24,6 +24,14 @@ SERVER_FRAMES: list[dict[str, Any]] = [
     orjson.loads(frame)
     for frame in (
         server_frames.welcome(user="alice", server="ws-1", session="s", durability="sqlite:fsync"),
+        server_frames.welcome(
+            user="alice",
+            server="ws-1",
+            session="s",
+            durability="sqlite:fsync",
+            device="laptop",
+            is_new=False,
+        ),
         server_frames.accepted(ref="r", id=ID, conversation="dm:a:b", offset=1, time_ms=0),
         server_frames.accepted(ref=None, id=ID, conversation="dm:a:b", offset=1, time_ms=0),
         server_frames.message(MESSAGE, replay=False),

@@ -34,7 +34,7 @@ EVIL = "<script>document.title = 'mine'</script>"
 def history(*, lost: bool) -> list[Event]:
     """Return a run of 30 s in which alice writes to bob, once while a fault is on."""
     events: list[Event] = [
-        Run(0.0, 1, 1, (URL,), {"duration": 30, "users": 2, "rate": 1}, "2026-01-02T03:04:05Z",
+        Run(0.0, 2, 1, (URL,), {"duration": 30, "users": 2, "rate": 1}, "2026-01-02T03:04:05Z",
             10.0, 15.0),
         Phase(0.0, "load"),
     ]  # fmt: skip

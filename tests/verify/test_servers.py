@@ -190,10 +190,8 @@ async def test_a_log_or_store_that_cannot_be_read_is_said_before_the_run(
 
 # The first user never repeats a send: a repeat of what is gone would be stored again.
 _DELETE = """\
-WITH gone AS (
-    DELETE FROM deliveries WHERE message_id = (
-        SELECT message_id FROM deliveries JOIN messages USING (message_id)
-        WHERE status = 'DELIVERED' AND sender LIKE '%-0' AND created_at >= $1
-        ORDER BY created_at DESC LIMIT 1)
-    RETURNING message_id)
-DELETE FROM messages WHERE message_id IN (SELECT message_id FROM gone) RETURNING message_id"""
+DELETE FROM messages WHERE message_id = (
+    SELECT message_id FROM messages JOIN message_status USING (message_id)
+    WHERE status = 'DELIVERED' AND sender LIKE '%-0' AND created_at >= $1
+    ORDER BY created_at DESC LIMIT 1)
+RETURNING message_id"""

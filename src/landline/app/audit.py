@@ -43,30 +43,15 @@ async def _audit(settings: Settings, screen: "_Screen") -> Report:
 
         with open_audit_file(settings.data_dir) as file:
             return await audit(file, file, screen.tell, screen.progress)
-    from landline.adapters.kafka import MESSAGES_TOPIC  # noqa: PLC0415
     from landline.adapters.kafka.audit import KafkaAuditLog  # noqa: PLC0415
     from landline.adapters.kafka.topics import find_topic  # noqa: PLC0415
     from landline.adapters.postgres.audit import open_audit_store  # noqa: PLC0415
-    from landline.app.cluster import difference, is_same_log, kafka_cluster  # noqa: PLC0415
+    from landline.app.cluster import check_log, kafka_cluster  # noqa: PLC0415
 
-    where = f"--kafka {','.join(settings.kafka)}"
     cluster = kafka_cluster(settings, "audit")
     topic = await find_topic(cluster)
     async with open_audit_store(settings.postgres) as store:
-        identity = await store.identity()
-        if topic is None:
-            raise StartupError(
-                f"{where}: there is no {MESSAGES_TOPIC}; give the cluster that has it"
-            )
-        if identity is None:
-            raise StartupError(
-                f"--postgres {settings.postgres}: this store was not written from any log yet"
-            )
-        if not is_same_log(identity, topic):
-            raise StartupError(
-                f"{where}: {MESSAGES_TOPIC} is not the log that this store was written from:"
-                f" {difference(identity, topic)}; connect the right one"
-            )
+        identity, _topic = check_log(settings, await store.identity(), topic)
         log = KafkaAuditLog(cluster, identity)
         return await audit(log, store, screen.tell, screen.progress, identity.base)
 
@@ -111,9 +96,8 @@ class _Screen:
         for partition, (span, applied) in report.partitions.items():
             print(f"{partition:>9} {span.first:>20} {applied:>20} {span.end:>20}")
         print(
-            f"compared {report.records} records of the log (messages and receipts) with"
-            f" {report.messages} messages and {report.deliveries} deliveries of the store"
-            f" in {seconds:.1f} s"
+            f"compared {report.records} records of the log with {report.messages} messages and"
+            f" {report.pending} pending rows of the store in {seconds:.1f} s"
         )
         if not report.counts:
             print("log and store agree")
@@ -131,7 +115,7 @@ def _measured(report: Report, seconds: float) -> Measured:
         **differences,
         series("landline_audit_records"): report.records,
         series("landline_audit_messages"): report.messages,
-        series("landline_audit_deliveries"): report.deliveries,
+        series("landline_audit_pending"): report.pending,
         series("landline_audit_duration_seconds"): seconds,
         series("landline_audit_timestamp_seconds"): time.time(),
     }

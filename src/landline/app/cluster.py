@@ -67,6 +67,8 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
         )
         await _check_positions(settings, store, event_log)
         services["log"] = event_log.run
+        services["format"] = store.format.watch
+        await _look_at_format(settings, store)
         if "gateway" in settings.roles:
             await event_log.warm_up()
             bus = KafkaRoutingBus(cluster, ROUTING_TOPIC, address)
@@ -84,11 +86,13 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
     return Parts(
         event_log=event_log,
         store=store,
+        devices=store.devices,
         revocations=store.revocations,
         directory=directory,
         bus=bus,
         close=close,
         services=services,
+        purge_messages=store.purge,
         where=_where(settings, identity),
         breach=event_log.breach,
     )
@@ -122,6 +126,28 @@ def is_same_log(identity: LogIdentity, topic: Topic) -> bool:
         topic.topic_id,
         topic.partitions,
     )
+
+
+def check_log(
+    settings: Settings, identity: LogIdentity | None, topic: Topic | None
+) -> tuple[LogIdentity, Topic]:
+    """Return what is known of the log, if it is the one that the store was written from.
+
+    Raises: StartupError.
+    """
+    where = f"--kafka {','.join(settings.kafka or ())}"
+    if topic is None:
+        raise StartupError(f"{where}: there is no {MESSAGES_TOPIC}; give the cluster that has it")
+    if identity is None:
+        raise StartupError(
+            f"--postgres {settings.postgres}: this store was not written from any log yet"
+        )
+    if not is_same_log(identity, topic):
+        raise StartupError(
+            f"{where}: {MESSAGES_TOPIC} is not the log that this store was written from:"
+            f" {difference(identity, topic)}; connect the right one"
+        )
+    return identity, topic
 
 
 def difference(identity: LogIdentity, topic: Topic) -> str:
@@ -171,6 +197,14 @@ async def _check_positions(
     except (LogUnavailable, LogLost) as error:
         raise StartupError(f"--kafka {','.join(settings.kafka or ())}: {error}") from error
     await reader.close()
+
+
+async def _look_at_format(settings: Settings, store: PostgresMessageStore) -> None:
+    """Know it before anybody connects: devices depend on it."""
+    try:
+        await store.format.look()
+    except StoreUnavailable as error:
+        raise StartupError(f"--postgres {settings.postgres}: {error}; try again") from error
 
 
 async def _open_directory(

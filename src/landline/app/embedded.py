@@ -5,9 +5,11 @@ import asyncio
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.sqlite import (
     Database,
+    SqliteDevices,
     SqliteEventLog,
     SqliteMessageStore,
     SqliteRevocations,
+    SqliteTidying,
 )
 from landline.app.parts import Parts
 from landline.config import Settings
@@ -35,10 +37,14 @@ async def open_embedded(settings: Settings, address: str) -> Parts:
     return Parts(
         event_log=event_log,
         store=store,
+        devices=SqliteDevices(database),
         revocations=SqliteRevocations(database),
         directory=MemoryDirectory({}, address),
         bus=MemoryRoutingBus({}, address),
         close=close,
+        services={"tidying": SqliteTidying(database).run},
+        purge_messages=store.purge,
+        purge_log=event_log.purge,
         where={"data_dir": str(settings.data_dir)},
     )
 

@@ -13,6 +13,7 @@ from landline.adapters.kafka.topics import Topic, find_topic
 from landline.adapters.postgres import PostgresMessageStore
 from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
 from landline.app.cluster import difference, is_same_log, kafka_cluster, look_at_kafka
+from landline.app.progress import Progress
 from landline.config import Settings
 from landline.errors import LogLost, LogUnavailable, StartupError, StoreUnavailable
 from landline.model import LogIdentity, Positions, covers, join
@@ -24,9 +25,10 @@ STANDSTILL_SECONDS = 60.0
 
 
 def migrate(settings: Settings) -> int:
-    """Bring the schema up to date and say what was done. Raises: StartupError."""
-    asyncio.run(_migrate(settings))
-    return 0
+    """Bring schema and format up to date and say what was done. Returns 0, or 1 when the format
+    cannot change yet. Raises: StartupError.
+    """
+    return asyncio.run(_migrate_all(settings))
 
 
 def move_to_new_log(settings: Settings, *, is_confirmed: bool) -> int:
@@ -35,6 +37,25 @@ def move_to_new_log(settings: Settings, *, is_confirmed: bool) -> int:
     Raises: StartupError when there is no reason to, or it was not confirmed.
     """
     return asyncio.run(_move_to_new_log(settings, is_confirmed))
+
+
+async def _migrate_all(settings: Settings) -> int:
+    assert settings.postgres is not None, "config.loading sees to it"
+    await _migrate(settings)
+    screen = Progress()
+    try:
+        has_changed = await postgres.go_over(settings.postgres, screen)
+    except postgres.OldServers as error:
+        screen.tell(
+            f"--postgres {settings.postgres}: stays in format 1, as the version before is run by"
+            f" {', '.join(error.names)}; replace them with this version, then run"
+            " `landline migrate` again"
+        )
+        return 1
+    finally:
+        screen.clear()
+    print("store is in format 2" + ("; it went over" if has_changed else ""))
+    return 0
 
 
 async def _migrate(settings: Settings) -> None:

@@ -4,7 +4,15 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from landline.ports import Directory, EventLog, MessageStore, RevocationStore, RoutingBus
+from landline.ports import (
+    DeviceStore,
+    Directory,
+    EventLog,
+    MessageStore,
+    RevocationStore,
+    RoutingBus,
+)
+from landline.purge import PurgeLog, PurgeMessages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -13,11 +21,13 @@ class Parts:
 
     `services` run for as long as the server does: an adapter's own beat or watch. `close` lets go
     of everything, in the right order. `where` says in the log where messages are kept. `breach`
-    says why nothing more must be entrusted to a log that works: its settings were changed.
+    says why nothing more must be entrusted to a log that works: its settings were changed. For
+    `purge_messages` and `purge_log` see `landline.purge`.
     """
 
     event_log: EventLog
     store: MessageStore
+    devices: DeviceStore
     revocations: RevocationStore
     directory: Directory
     bus: RoutingBus
@@ -25,3 +35,5 @@ class Parts:
     services: Mapping[str, Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=dict)
     where: Mapping[str, str] = field(default_factory=dict)
     breach: Callable[[], str | None] = lambda: None
+    purge_messages: PurgeMessages
+    purge_log: PurgeLog | None = None

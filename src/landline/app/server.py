@@ -22,12 +22,14 @@ from landline.app.stopping import Stop
 from landline.config import Settings
 from landline.delivery import Delivery
 from landline.errors import LogLost
+from landline.expiry import DeviceExpiry
 from landline.gateway.hub import Hub
 from landline.gateway.permissions import Authorizing
 from landline.observability.logging import configure_logging, get_logger
 from landline.observability.metrics import Measured, Series, Value, series
 from landline.ports import Clock
 from landline.protocol.identity import uuid_text
+from landline.purge import Purge
 from landline.retention import RetentionWatch
 from landline.writer import Writer
 
@@ -149,6 +151,7 @@ class Server:
             ack_timeout=settings.ack_timeout,
             has_others=settings.kafka is not None,
             limits=settings.limits,
+            record_version=lambda: parts.store.record_version,
         )
         self._hub = Hub(
             delivery=self._delivery,
@@ -156,15 +159,28 @@ class Server:
             new_id=new_id,
             event_log=parts.event_log,
             store=parts.store,
+            devices=parts.devices,
             revocations=parts.revocations,
             directory=parts.directory,
             bus=parts.bus,
             sweep_interval=settings.sweep_interval,
+            device_expiry=settings.device_expiry,
             gate=access.gate,
             doors=front.doors,
             authorizing=authorizing,
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
+        self._expiry = DeviceExpiry(
+            parts.event_log, parts.store, parts.devices, settings.device_expiry
+        )
+        self._purge = Purge(
+            clock,
+            parts.store.applied,
+            messages=parts.purge_messages,
+            keep_messages_seconds=settings.keep_messages,
+            entries=parts.purge_log,
+            keep_log_seconds=settings.keep_log,
+        )
         self._retention = RetentionWatch(
             parts.event_log, parts.store, self._delivery.refuse_sends, parts.breach
         )
@@ -215,6 +231,8 @@ class Server:
         }
         if self._writer is not None:
             runs["writer"] = self._writer.run
+            runs["device_expiry"] = self._expiry.run
+            runs["purge"] = self._purge.run
         return [asyncio.create_task(run(), name=name) for name, run in runs.items()]
 
     def _health(self) -> Mapping[str, str | None]:

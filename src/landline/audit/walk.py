@@ -1,22 +1,24 @@
-"""One audit: fold the log into the spool, then walk log and store side by side."""
+"""One audit: store and log into the spool, then side by side."""
 
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
-from landline.audit.comparison import Case, Difference, Kind, compare, place
-from landline.audit.sources import AuditLog, AuditStore, OffsetRange
+from landline.audit.comparison import Difference, Horizon, Kind, place
+from landline.audit.fold import Fold
+from landline.audit.messages import compare_messages
+from landline.audit.sources import (
+    AuditLog,
+    AuditStore,
+    OffsetRange,
+    StoredMessage,
+    StoredPending,
+    StoredQuarantine,
+    StoredRow,
+)
 from landline.audit.spool import Spool
+from landline.audit.tables import compare_tables
 from landline.model import Position, Positions
-
-
-class _HasId(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-Row = TypeVar("Row", bound=_HasId)
 
 
 @dataclass(slots=True)
@@ -29,7 +31,7 @@ class Report:
     partitions: Mapping[int, tuple[OffsetRange, int]] = field(default_factory=dict)
     records: int = 0
     messages: int = 0
-    deliveries: int = 0
+    pending: int = 0
     counts: Counter[Kind] = field(default_factory=Counter)
 
 
@@ -42,45 +44,77 @@ async def audit(
 ) -> Report:
     """Compare everything up to what is applied in the store's snapshot; `tell` each difference.
 
-    `base` is the offset at which the log's epoch starts. Memory is bounded; the log needs room in
-    a temporary file, some hundred bytes a message. Raises: StartupError, LogUnavailable, LogLost.
+    `base` is the offset at which the log's epoch starts. Memory is bounded; log and store need
+    room in a temporary file, some hundred bytes for each record and each row.
+    Raises: StartupError, LogUnavailable, LogLost.
     """
     report = Report()
 
-    def found(differences: Iterator[Difference]) -> None:
+    def found(differences: Iterable[Difference]) -> None:
         for difference in differences:
             report.counts[difference.kind] += 1
             tell(difference)
 
-    # In this order: an end that was read after `applied` cannot lie before it.
-    applied = await store.applied()
-    spans = await log.spans()
-    report.partitions = {
-        partition: (span, applied.get(partition, base)) for partition, span in sorted(spans.items())
-    }
-    found(_compare_ends(report.partitions))
     spool = Spool()
     try:
-        async for page in store.quarantined():
-            spool.quarantine(page)
-            found(
-                Difference(Kind.QUARANTINED, f"{place(row.position)}: {row.reason}") for row in page
-            )
-        start, end = _to_read(report.partitions)
+        # In this order: an end that was read after `applied` cannot lie before it.
+        applied = await store.applied()
+        async for page in store.rows():
+            spool.store(page)
+            _count(report, page)
+            found(_quarantined(page))
+            progress(f"read {report.messages} messages and {report.pending} pending rows")
+        spool.end_store()
+        spans = await log.spans()
+        report.partitions = {
+            partition: (span, applied.get(partition, base))
+            for partition, span in sorted(spans.items())
+        }
+        found(_compare_ends(report.partitions))
+        horizon = _with_begins(Horizon(spans, base, await store.purged()), spool)
+        start, applied, end = _to_read(report.partitions)
         total = sum(end.values()) - sum(start.values())
         async for entries in log.entries(start, end):
-            report.records += len(entries)
+            counting = [each for each in entries if _is_below(each.position, applied)]
+            report.records += len(counting)
             progress(f"read {report.records} of {total} records")
-            found(_unreadable(spool.add(entries)))
-        async for case in _cases(spool, store):
-            report.messages += case.stored is not None
-            report.deliveries += len(case.deliveries)
-            if report.messages % 1_000 == 0:
-                progress(f"compared {report.messages} messages")
-            found(compare(case, spans))
+            spool.note_redriven(entries)
+            found(_unreadable(spool.log(counting, horizon)))
+        spool.end_log()
+        progress("comparing messages")
+        found(compare_messages(spool, horizon))
+        found(Fold(spool, horizon).run(progress))
+        progress("comparing what is pending")
+        found(compare_tables(spool, horizon))
     finally:
         spool.close()
     return report
+
+
+def _count(report: Report, page: Sequence[StoredRow]) -> None:
+    report.messages += sum(isinstance(row, StoredMessage) for row in page)
+    report.pending += sum(isinstance(row, StoredPending) for row in page)
+
+
+def _quarantined(page: Sequence[StoredRow]) -> Iterator[Difference]:
+    for row in page:
+        if isinstance(row, StoredQuarantine):
+            yield Difference(Kind.QUARANTINED, f"{place(row.position)}: {row.reason}")
+
+
+def _with_begins(horizon: Horizon, spool: Spool) -> Horizon:
+    """Find from where on records were applied at their present positions.
+
+    After the partitions were raised the old ones go on where they were. What they held before that
+    is read at new positions, though it was applied at those of the old epoch. The first message
+    that is stored at a new position was applied there, and so was everything behind it.
+    """
+    begins = {partition: span.first for partition, span in horizon.spans.items()}
+    if horizon.base:
+        for partition, span in horizon.spans.items():
+            first = spool.first_stored(partition, span.first)
+            begins[partition] = max(span.first, span.end) if first is None else first
+    return replace(horizon, begins=begins)
 
 
 def _compare_ends(partitions: Mapping[int, tuple[OffsetRange, int]]) -> Iterator[Difference]:
@@ -98,14 +132,27 @@ def _compare_ends(partitions: Mapping[int, tuple[OffsetRange, int]]) -> Iterator
             )
 
 
-def _to_read(partitions: Mapping[int, tuple[OffsetRange, int]]) -> tuple[Positions, Positions]:
-    """Return from where to where: what is not applied yet is nobody's fault."""
+def _to_read(
+    partitions: Mapping[int, tuple[OffsetRange, int]],
+) -> tuple[Positions, Positions, Positions]:
+    """Return from where to where what is read counts, and up to where it is read.
+
+    What is not applied yet is nobody's fault. But it may say of others that they do not count.
+    """
     start = {partition: span.first for partition, (span, _applied) in partitions.items()}
-    end = {
+    counting = {
         partition: max(span.first, min(applied, span.end))
         for partition, (span, applied) in partitions.items()
     }
-    return start, end
+    end = {
+        partition: span.first if applied < span.first else span.end
+        for partition, (span, applied) in partitions.items()
+    }
+    return start, counting, end
+
+
+def _is_below(position: Position, end: Positions) -> bool:
+    return position.offset < end[position.partition]
 
 
 def _unreadable(found: Iterator[tuple[Position, str]]) -> Iterator[Difference]:
@@ -114,48 +161,3 @@ def _unreadable(found: Iterator[tuple[Position, str]]) -> Iterator[Difference]:
             Kind.UNREADABLE,
             f"{place(position)}: {reason}; passed over, and not in quarantine",
         )
-
-
-async def _cases(spool: Spool, store: AuditStore) -> AsyncIterator[Case]:
-    """Yield what is known of each message id that occurs anywhere, in the order of the ids."""
-    logged = _Pages(spool.messages())
-    receipts = _Pages(spool.receipts())
-    stored = _Pages(store.messages())
-    deliveries = _Pages(store.deliveries())
-    streams: Sequence[_Pages[_HasId]] = [logged, receipts, stored, deliveries]  # type: ignore[list-item]
-    while True:
-        ids = [id for stream in streams if (id := await stream.next_id()) is not None]
-        if not ids:
-            return
-        id = min(ids)
-        yield Case(
-            id,
-            next(iter(await logged.take(id)), None),
-            {receipt.recipient for receipt in await receipts.take(id)},
-            next(iter(await stored.take(id)), None),
-            await deliveries.take(id),
-        )
-
-
-class _Pages(Generic[Row]):
-    """Rows that come in pages, in the order of their ids, taken id by id."""
-
-    def __init__(self, pages: AsyncIterator[Sequence[Row]]) -> None:
-        self._pages = pages
-        self._page: Sequence[Row] = ()
-        self._next = 0
-
-    async def next_id(self) -> str | None:
-        """Return the id of the next row, None at the end."""
-        if self._next == len(self._page):
-            # A list: with an empty tuple for its default `anext` fails (CPython 3.11).
-            self._page, self._next = await anext(self._pages, []), 0
-        return self._page[self._next].id if self._page else None
-
-    async def take(self, id: str) -> list[Row]:
-        """Return the next rows, as far as they have this id."""
-        rows = []
-        while await self.next_id() == id:
-            rows.append(self._page[self._next])
-            self._next += 1
-        return rows

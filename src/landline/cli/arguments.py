@@ -11,7 +11,8 @@ from landline.config.option import Option
 from landline.config.settings import CONFIG_FILE
 from landline.config.values import T, UnfitValue, ValueKind, check_characters
 from landline.errors import ConfigError
-from landline.protocol.identity import BadName, check_user_name
+from landline.protocol.identity import BadName, check_user_name, is_device
+from landline.protocol.limits import DEVICE_BYTES
 
 if TYPE_CHECKING:
     from landline.terminal.token_file import TokenFile
@@ -114,6 +115,15 @@ def check_name(flag: str, name: str) -> None:
         check_user_name(name)
     except BadName as error:
         raise ConfigError(f"{flag} {printable(name) or repr('')}: {error}") from None
+
+
+def check_device(flag: str, device: str) -> None:
+    """Raises: ConfigError if no device may have this name."""
+    if not device or not is_device(device):
+        raise ConfigError(
+            f"{flag} {printable(device) or repr('')}: a device's name must have 1 to"
+            f" {DEVICE_BYTES} of the characters A-Z a-z 0-9 . _ -"
+        )
 
 
 def check_url(url: str) -> None:

@@ -8,6 +8,7 @@ from landline.cli.arguments import (
     DEFAULT_URL,
     SHAPE,
     TOKEN_FILE_VARIABLE,
+    check_device,
     check_name,
     check_url,
     token_file,
@@ -25,8 +26,13 @@ In a pipe every line is sent (UTF-8, at most 16,384 bytes). Exit code 0: all of 
 were accepted. 1: some were not, and standard error names them; what has no answer
 yet is kept and goes out with the next chat of the same user at the same address.
 
-Only one `landline chat` of a user at an address can run at a time from your account:
-a second one is refused, in a pipe after it has waited up to 20 s for the first to end."""
+Without --device you share one mailbox with all such chats of yours: what one of them has
+shown does not come to another that was away. With --device the chat has a mailbox of its
+own, and what you send from elsewhere is shown here too. Give the same name each time.
+
+Only one `landline chat` of a user, or of a device, at an address can run at a time from
+your account: a second one is refused, in a pipe after it has waited up to 20 s for the
+first to end."""
 
 _EXAMPLES = """\
 examples:
@@ -34,6 +40,7 @@ examples:
   landline chat --as bob --url ws://192.0.2.7:8081/ws/chat
   uptime | landline chat --as watch --to alice
   landline chat --token-file alice.token --to bob
+  landline chat --as alice --device laptop --to bob
 
 The token file is read for each connection, so a fresh token in it counts. With one, --as is
 needed only if the token does not name you in its claim sub."""
@@ -53,6 +60,9 @@ def add(commands: Any) -> None:
     parser.add_argument("--to", metavar="NAME", help="whom to write to at first")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
     parser.add_argument(
+        "--device", metavar="NAME", help="this chat's own mailbox, e.g. laptop (default: none)"
+    )
+    parser.add_argument(
         "--token-file", metavar="FILE", help=f"file with your token [{TOKEN_FILE_VARIABLE}]"
     )
 
@@ -63,6 +73,8 @@ def _run(arguments: argparse.Namespace) -> int:
         check_name("--as", username)
     if arguments.to is not None:
         check_name("--to", arguments.to)
+    if arguments.device is not None:
+        check_device("--device", arguments.device)
     check_url(arguments.url)
     token = token_file(arguments.token_file, os.environ)
     if username is None:
@@ -82,4 +94,13 @@ def _run(arguments: argparse.Namespace) -> int:
 
     from landline.terminal import run_chat  # noqa: PLC0415
 
-    return asyncio.run(run_chat(arguments.url, username, arguments.to, outbox=None, token=token))
+    return asyncio.run(
+        run_chat(
+            arguments.url,
+            username,
+            arguments.to,
+            outbox=None,
+            token=token,
+            device=arguments.device,
+        )
+    )

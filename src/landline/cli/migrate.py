@@ -13,7 +13,11 @@ OPTION_NAMES = ("postgres", "kafka", "kafka-config", "allow-unsafe")
 
 _DESCRIPTION = """\
 Bring the schema of the store up to this version. A server does that too when it starts. Here
-a user with more rights can do it, before the servers are replaced."""
+a user with more rights can do it, before the servers are replaced.
+
+Once all of them have been replaced, run it again: then it brings what is stored to format 2,
+without which there are no rooms and no devices. Servers may go on meanwhile. While one of the
+version before is connected it names it, changes no format and ends with exit code 1."""
 
 _EXAMPLES = """\
 examples:

@@ -68,6 +68,7 @@ def connect(
     *,
     username: str | None = None,
     token: TokenSource | None = None,
+    device: str | None = None,
     outbox: str | PathLike[str] | None = None,
     connect_timeout: float | None = CONNECT_TIMEOUT_SECONDS,
     on_event: Callable[[Event], None] | None = None,
@@ -80,6 +81,9 @@ def connect(
     `username`: who this is. It may be left out if a token says it; then see `Chat.username`.
     `token`: a JSON Web Token, or a function without arguments, async or not, that returns one. It
     is called for each connection, and before a token expires.
+    `device`: the name of this program's own mailbox, 1 to 64 of `A-Z a-z 0-9 . _ -`; give the same
+    one each time. What another device of the user acknowledges still comes to this one. Without it
+    all such sessions of the user share a mailbox.
     `outbox`: a file that keeps unanswered sends when the process ends; without it they are kept in
     memory. The file belongs to one user at one server.
     `connect_timeout`: seconds for the first connection, or None not to wait for it at all. A lost
@@ -97,6 +101,7 @@ def connect(
         url,
         username=username,
         token=token,
+        device=device,
         outbox=outbox,
         connect_timeout=connect_timeout,
         on_event=on_event,

@@ -27,14 +27,18 @@ class Address:
     server: str
     is_loopback: bool
 
-    def dialled_as(self, username: str | None) -> str:
-        """Return the URL for a session of this user, or of the one whom a token names."""
-        if username is None:
+    def dialled_as(self, username: str | None, device: str | None = None) -> str:
+        """Return the URL for a session of this user, or of the one whom a token names, on this
+        device, or on none.
+        """
+        named = {"username": username, "device": device}
+        added = "&".join(f"{name}={quote(each, safe='')}" for name, each in named.items() if each)
+        if not added:
             return self.url
         # The query may also be there and empty.
         _, has_query, query = self.url.partition("?")
         separator = "?" if not has_query else "&" if query and not query.endswith("&") else ""
-        return f"{self.url}{separator}username={quote(username, safe='')}"
+        return f"{self.url}{separator}{added}"
 
 
 _UNREADABLE = (

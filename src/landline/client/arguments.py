@@ -9,6 +9,9 @@ from collections.abc import Mapping
 from numbers import Real
 from pathlib import Path
 
+from landline.protocol.identity import is_device
+from landline.protocol.limits import DEVICE_BYTES
+
 # A hundred years. Much more has no room in the clock of an event loop; "for ever" has.
 _MOST_SECONDS = 100 * 366 * 86_400
 
@@ -17,6 +20,18 @@ def check_text(name: str, value: object) -> None:
     """Raises: TypeError, with the name of the parameter and without the value."""
     if not isinstance(value, str):
         raise TypeError(f"`{name}` must be a str, not {_kind(value)}")
+
+
+def check_device(value: object) -> None:
+    """Raises: TypeError, ValueError."""
+    if value is None:
+        return
+    check_text("device", value)
+    if not value or not is_device(str(value)):
+        raise ValueError(
+            f"`device` must be a name of 1 to {DEVICE_BYTES} of the characters A-Z a-z 0-9 . _ -,"
+            f" not {value!r:.100}"
+        )
 
 
 def check_seconds(name: str, value: object) -> None:

@@ -16,6 +16,7 @@ from uuid import uuid4
 
 from landline.client.address import read_address
 from landline.client.arguments import (
+    check_device,
     check_header_types,
     check_listener,
     check_outbox,
@@ -56,6 +57,7 @@ class Chat:
         *,
         username: str | None = None,
         token: TokenSource | None = None,
+        device: str | None = None,
         outbox: str | PathLike[str] | None = None,
         connect_timeout: float | None = CONNECT_TIMEOUT_SECONDS,
         on_event: Callable[[Event], None] | None = None,
@@ -68,6 +70,7 @@ class Chat:
         check_token_type(token)
         if username is None and token is None:
             raise TypeError("`username` must be given, or `token`, which says who you are")
+        check_device(device)
         path = check_outbox(outbox)
         check_seconds("connect_timeout", connect_timeout)
         check_listener(on_event)
@@ -78,6 +81,7 @@ class Chat:
             address=read_address(url),
             headers=check_headers(headers or {}, has_token=token is not None),
             proxy=proxy,
+            device=device,
         )
         self._outbox: Outbox = (
             MemoryOutbox()
@@ -203,6 +207,20 @@ class Chat:
     def username(self) -> str | None:
         """Return whose chat this is; None before the first session if only a token says it."""
         return self._link.user
+
+    @property
+    def device(self) -> str | None:
+        """Return the device of the last session, as the server says it. None before the first one,
+        for a chat without a device, and where the server knows no devices.
+        """
+        return self._link.device
+
+    @property
+    def is_new(self) -> bool | None:
+        """Say whether the device began with the last session, so that what is older was not owed
+        to it. None without a device, and if the server did not know in time.
+        """
+        return self._link.is_new
 
     @property
     def problem(self) -> ClientError | None:

@@ -73,13 +73,14 @@ class DialFailed(Exception):
 @dataclass(frozen=True, slots=True)
 class DialTarget:
     """Where a connection leads to, for whom, and how it gets there. Without a `username` the token
-    says it.
+    says it. `device`: on which of the user's devices, None for none in particular.
     """
 
     username: str | None
     address: Address
     headers: Mapping[str, str] = field(repr=False)  # they may be secret
     proxy: ProxyOption
+    device: str | None = None
 
 
 class _Discreet(logging.LoggerAdapter[logging.Logger]):
@@ -99,7 +100,7 @@ async def dial(target: DialTarget, token: Token | None = None) -> ClientConnecti
     Raises: DialFailed; ClientError if something on this side must be changed first.
     """
     address, proxy = target.address, target.proxy
-    url = address.dialled_as(target.username)
+    url = address.dialled_as(target.username, target.device)
     try:
         if proxy is True:
             # For a proxy of the environment 127.0.0.1 is another machine.

@@ -1,15 +1,18 @@
 """What a chat brings: messages, acceptances, and events for programs that show them to people."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """A message for this user.
+    """A message for this user, or one that this user has sent from another device.
 
     `offset` orders the messages of a conversation; `time` is the log's, UTC. `replay`: it was
-    read from the store because this client was not connected, or was behind.
+    read from the store because this client was not connected, or was behind. `is_own`: its sender
+    is this user. `data`: the JSON object that its sender has added, None without one.
     """
 
     id: str
@@ -20,6 +23,8 @@ class Message:
     time: datetime
     offset: int
     replay: bool
+    is_own: bool = False
+    data: Mapping[str, Any] | None = field(default=None, hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ class Link:
         self._tries = Tries()
         self._is_welcome = asyncio.Event()
         self.user = target.username  # if a token says it, that of the first session
+        self.device: str | None = None  # these two as the last session's server says
+        self.is_new: bool | None = None
         self.last_problem = "nobody answered"
         self.last_error: Exception | None = None
 
@@ -162,6 +164,7 @@ class Link:
             raise WrongUser(self.user, welcome.user)
         await self._outbox.claim(welcome.user)
         self.user = welcome.user
+        self.device, self.is_new = welcome.device, welcome.is_new
 
     async def _serve(self, socket: ClientConnection, token: Token | None) -> None:
         """Write and read until one of them ends; renew the session meanwhile."""
@@ -208,7 +211,7 @@ class Link:
 
     async def _read(self, socket: ClientConnection, renewal: Renewal) -> None:
         async for text in socket:
-            match read_frame(text):
+            match read_frame(text, self.user):
                 case Message() as message:
                     self._inbox.take(message)
                 case AcceptedFrame(ref, acceptance):

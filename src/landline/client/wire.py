@@ -16,11 +16,16 @@ from landline.protocol.limits import FRAME_BYTES, PROTOCOL_VERSION
 
 @dataclass(frozen=True, slots=True)
 class Welcome:
-    """The beginning of a session: which user the server takes this client for."""
+    """The beginning of a session: which user and which device the server takes this client for.
+
+    `is_new`: the device begins with this session; None if the server does not say.
+    """
 
     user: str
     server: str
     session: str
+    device: str | None = None
+    is_new: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +83,21 @@ def read_welcome(text: str | bytes) -> Welcome:
             f"the server speaks version {version} of the protocol and this client "
             f"version {PROTOCOL_VERSION}: use a client of the server's version"
         )
-    return Welcome(user, server, session)
+    device, is_new = frame.get("device"), frame.get("is_new")
+    return Welcome(
+        user,
+        server,
+        session,
+        device if isinstance(device, str) else None,
+        is_new if isinstance(is_new, bool) else None,
+    )
 
 
 ServerFrame = Message | AcceptedFrame | ErrorFrame | Delivered | Authenticated
 
 
-def read_frame(text: str | bytes) -> ServerFrame | None:
-    """Return what a frame of a session says; None if this client has no use for it.
+def read_frame(text: str | bytes, user: str | None) -> ServerFrame | None:
+    """Return what a frame of a session of `user` says; None if this client has no use for it.
 
     Raises: NotLandline.
     """
@@ -95,7 +107,7 @@ def read_frame(text: str | bytes) -> ServerFrame | None:
         raise NotLandline(f"a frame that came is no JSON: {error}") from None
     match frame:
         case {"type": "message"}:
-            return _message(frame)
+            return _message(frame, user)
         case {"type": "accepted"}:
             return AcceptedFrame(_ref(frame), _acceptance(frame))
         case {"type": "error"}:
@@ -109,7 +121,7 @@ def read_frame(text: str | bytes) -> ServerFrame | None:
     raise NotLandline("a frame that came is none of the protocol")
 
 
-def _message(frame: dict[str, Any]) -> Message:
+def _message(frame: dict[str, Any], user: str | None) -> Message:
     match frame:
         case {
             "id": str(id),
@@ -119,8 +131,19 @@ def _message(frame: dict[str, Any]) -> Message:
             "content": str(content),
             "offset": int(offset),
         }:
-            is_replay = frame.get("replay", False) is True
-            return Message(id, conversation, sender, to, content, _time(frame), offset, is_replay)
+            data = frame.get("data")
+            return Message(
+                id,
+                conversation,
+                sender,
+                to,
+                content,
+                _time(frame),
+                offset,
+                replay=frame.get("replay", False) is True,
+                is_own=sender == user,
+                data=data if isinstance(data, dict) else None,
+            )
     raise _unreadable("message")
 
 

@@ -189,6 +189,27 @@ class Settings:
         " promise that a message comes within 15 s, and needs --allow-unsafe",
     )
 
+    keep_messages: float | None = unset(
+        STORAGE,
+        kinds.LIFETIME,
+        "for ever",
+        "messages that everybody has received are removed from the store when they are older",
+    )
+    keep_log: float = option(
+        STORAGE,
+        kinds.LIFETIME,
+        "7d",
+        "what the store has applied is removed from the embedded server's log when it is older;"
+        " Kafka has its own retention",
+    )
+    device_expiry: float = option(
+        DELIVERY,
+        kinds.LIFETIME,
+        "30d",
+        "a device that was unseen for so long ends; what no other device of its user has waits for"
+        " the next one",
+    )
+
     data_dir: Path = option(
         STORAGE, kinds.DIRECTORY, "./landline-data", "the embedded server's files"
     )

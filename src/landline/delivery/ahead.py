@@ -16,6 +16,7 @@ is pending.
 
 from collections.abc import Mapping
 from heapq import nsmallest
+from typing import NamedTuple
 
 from landline.delivery.memory import HeldMessage
 from landline.model import (
@@ -37,18 +38,26 @@ AHEAD_CONVERSATIONS = 1_024
 NAMED_CONVERSATIONS = 32
 
 
+class Place(NamedTuple):
+    """A conversation in a partition. Usually it is in one alone: a log that grew has it in two."""
+
+    conversation: str
+    partition: int
+
+
 class Ahead:
     """Whose turn it is, and how far each conversation was served ahead."""
 
-    __slots__ = ("_cursors", "_forgotten", "turn")
+    __slots__ = ("_cursors", "_forgotten", "_turns", "turn")
 
     def __init__(self) -> None:
         self.turn: Turn | None = None  # None: a page in the order of the log is enough
-        self._cursors: dict[Turn, int] = {}
+        self._cursors: dict[Place, int] = {}
+        self._turns: dict[Turn, Place] = {}  # what the store calls them: of each that has a cursor
         self._forgotten: Positions = NOWHERE  # partition -> the highest of those that were
 
-    def __contains__(self, turn: Turn) -> bool:
-        return turn in self._cursors
+    def __contains__(self, place: Place) -> bool:
+        return place in self._cursors
 
     def has_room(self) -> bool:
         """Say whether one more conversation may be served ahead."""
@@ -58,7 +67,7 @@ class Ahead:
         """Say whether a message was served ahead."""
         if not self._cursors:
             return False
-        return message.position.offset < self._cursors.get(turn_of(message), 0)
+        return message.position.offset < self._cursors.get(place_of(message), 0)
 
     def may_have_had(self, message: Message | HeldMessage) -> bool:
         """Say whether it may have been served ahead, which is forgotten. Else a page brings it."""
@@ -68,16 +77,18 @@ class Ahead:
         return offset < self._forgotten.get(partition, 0)
 
     def note(self, message: Message) -> None:
-        """A message is pushed ahead of the session's cursor."""
-        self._cursors[turn_of(message)] = message.position.offset + 1
+        """A message out of the store is pushed ahead of the session's cursor."""
+        place = place_of(message)
+        self._turns[Turn(message.conversation_id, place.partition)] = place
+        self._cursors[place] = message.position.offset + 1
 
     def next_cursors(self) -> Mapping[Turn, int]:
         """Return the cursors of conversations that may be among the next to have their turn."""
         behind = self.turn
         if behind is None or not self._cursors:
             return NO_CURSORS
-        turns = nsmallest(NAMED_CONVERSATIONS, (each for each in self._cursors if each > behind))
-        return {turn: self._cursors[turn] for turn in turns}
+        turns = nsmallest(NAMED_CONVERSATIONS, (each for each in self._turns if each > behind))
+        return {turn: self._cursors[self._turns[turn]] for turn in turns}
 
     def served_out(self, query: PendingQuery, pending: Pending) -> list[Turn]:
         """Return the turns of a query that are over and have nothing pending below their cursor."""
@@ -93,16 +104,19 @@ class Ahead:
     def forget(self, turns: list[Turn]) -> None:
         """Forget the cursors of these conversations."""
         for turn in turns:
-            offset = self._cursors.pop(turn)
+            offset = self._cursors.pop(self._turns.pop(turn))
             self._forgotten = join(self._forgotten, {turn.partition: offset})
 
     def forget_passed(self, cursor: Positions) -> None:
         """Forget what the session's cursor has passed."""
         if self._cursors:
             self._cursors = {
-                turn: offset
-                for turn, offset in self._cursors.items()
-                if offset > cursor.get(turn.partition, 0)
+                place: offset
+                for place, offset in self._cursors.items()
+                if offset > cursor.get(place.partition, 0)
+            }
+            self._turns = {
+                turn: place for turn, place in self._turns.items() if place in self._cursors
             }
         if self._forgotten:
             self._forgotten = {
@@ -112,6 +126,6 @@ class Ahead:
             }
 
 
-def turn_of(message: Message | HeldMessage) -> Turn:
-    """Return the turn of a message's conversation in its partition."""
-    return Turn(message.conversation, message.position.partition)
+def place_of(message: Message | HeldMessage) -> Place:
+    """Return where a message's conversation is in the log."""
+    return Place(message.conversation, message.position.partition)

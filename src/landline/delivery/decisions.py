@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from landline.delivery.flights import Flight, ReceiptBatch
-from landline.model import Message, PendingQuery, Position, Positions
+from landline.model import Mailbox, Message, PendingQuery, Position, Positions
 from landline.protocol.codes import CloseCode
 from landline.protocol.hints import StatusHint
 
@@ -14,6 +14,11 @@ class Transmit:
 
     session: str
     frame: bytes
+
+
+@dataclass(slots=True)
+class Welcome(Transmit):
+    """The first frame of a session that has waited for it."""
 
 
 @dataclass(slots=True)
@@ -41,10 +46,38 @@ class ResumeReading:
 
 @dataclass(slots=True)
 class Register:
-    """Enter the session in the directory, *then* read the log's ends: `Delivery.registered`."""
+    """Enter the session in the directory: `Delivery.entered`."""
 
     session: str
     user: str
+
+
+@dataclass(slots=True)
+class Recognise:
+    """Find out which mailbox the session uses, and whether its device is new:
+    `Delivery.recognised`.
+    """
+
+    session: str
+    mailbox: Mailbox
+
+
+@dataclass(slots=True)
+class OpenDevice:
+    """Append the record of the session's device to these partitions, and wait for the log:
+    `Delivery.opened`, once for what came soon and again for what came late.
+    """
+
+    session: str
+    mailbox: Mailbox
+    partitions: frozenset[int]
+
+
+@dataclass(slots=True)
+class ReadEnds:
+    """Read the log's ends: `Delivery.registered`."""
+
+    session: str
 
 
 @dataclass(slots=True)
@@ -115,9 +148,10 @@ class AwaitApplied:
 
 @dataclass(slots=True)
 class RouteMessage:
-    """Tell other servers that have sessions of the recipients."""
+    """Tell other servers that have sessions of these users."""
 
     message: Message
+    users: tuple[str, ...]
 
 
 @dataclass(slots=True)
@@ -133,6 +167,9 @@ Decision = (
     | PauseReading
     | ResumeReading
     | Register
+    | Recognise
+    | OpenDevice
+    | ReadEnds
     | Unregister
     | AppendMessage
     | AppendReceipts

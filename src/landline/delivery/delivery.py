@@ -13,21 +13,22 @@ Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 * A row stays pending until a client has acknowledged; `sweep` finds what everything else missed.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import assert_never
 
 from landline.config.limits import NO_LIMITS, Limits
+from landline.delivery.beginnings import Beginnings
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     Close,
     Decision,
     ReadPending,
-    Register,
     RouteMessage,
     RouteStatus,
     Transmit,
     Unregister,
 )
+from landline.delivery.devices import Recognition
 from landline.delivery.flights import Bar, Flight, Held, ReceiptBatch
 from landline.delivery.memory import Memory
 from landline.delivery.rates import Rates
@@ -35,7 +36,15 @@ from landline.delivery.receipts import Receipts, Told
 from landline.delivery.sender import Post, Sender
 from landline.delivery.sends import Sends
 from landline.delivery.session import Session
-from landline.model import Appended, AppendResult, Message, Pending, PendingQuery, Positions
+from landline.model import (
+    Appended,
+    AppendResult,
+    Mailbox,
+    Message,
+    Pending,
+    PendingQuery,
+    Positions,
+)
 from landline.ports import Clock
 from landline.protocol import server_frames
 from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Ping, Send
@@ -45,6 +54,8 @@ from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
 
 # A write buffer that does not shrink for this long: the peer reads nothing, or is gone.
 WRITE_TIMEOUT_SECONDS = 10.0
+# When a session comes again that has to use another mailbox, or whose device has ended.
+COME_AGAIN_MS = 500
 
 
 class Delivery:
@@ -60,18 +71,28 @@ class Delivery:
         ack_timeout: float,
         has_others: bool,
         limits: Limits = NO_LIMITS,
+        record_version: Callable[[], int] = lambda: 2,
     ) -> None:
-        """`has_others`: whether other servers share the log, whose sessions are to be told."""
+        """`has_others`: whether other servers share the log, whose sessions are to be told.
+        `record_version`: the newest version of records that may be appended now.
+        """
         self._clock = clock
         self._server_id = server_id
-        self._durability = durability
         self._ack_timeout = ack_timeout
         self.has_others = has_others
+        self._record_version = record_version
         self._out: list[Decision] = []
         self._sessions: dict[str, Session] = {}
         self._senders: dict[str, Sender] = {}  # sessions, and requests with one message
         self._users: dict[str, dict[str, Session]] = {}
-        self._receipts = Receipts(self._out, clock)
+        self._beginnings = Beginnings(
+            sessions=self._sessions,
+            out=self._out,
+            server_id=server_id,
+            durability=durability,
+            record_version=record_version,
+        )
+        self._receipts = Receipts(self._out, clock, record_version)
         self._told = Told(clock)
         self.counters = Counters()
         self.memory = Memory()
@@ -83,6 +104,7 @@ class Delivery:
             counters=self.counters,
             has_others=has_others,
             rates=Rates(limits),
+            record_version=record_version,
         )
 
     def end_turn(self) -> None:
@@ -95,17 +117,25 @@ class Delivery:
             return []
         decisions = self._out.copy()
         self._out.clear()
-        return decisions
+        return self._beginnings.welcome_first(decisions)
 
     # Sessions --------------------------------------------------------------------------------
 
     def connect(
-        self, session_id: str, user: str, *, auto_ack: bool, is_limited: bool = True
+        self,
+        session_id: str,
+        user: str,
+        *,
+        auto_ack: bool,
+        is_limited: bool = True,
+        device: str | None = None,
     ) -> None:
         """A session begins. From here on it is in the local map."""
+        if self._record_version() == 1:
+            device = None  # servers of the version before know of none
         session = Session(
             session_id,
-            user,
+            Mailbox(user, device),
             auto_ack=auto_ack,
             out=self._out,
             clock=self._clock,
@@ -116,14 +146,27 @@ class Delivery:
         self._sessions[session_id] = self._senders[session_id] = session
         self._users.setdefault(user, {})[session_id] = session
         self.counters.sessions_opened += 1
-        welcome = server_frames.welcome(
-            user=user, server=self._server_id, session=session_id, durability=self._durability
-        )
-        self._out.append(Transmit(session_id, welcome))
-        self._out.append(Register(session_id, user))
+        self._beginnings.begin(session)
+
+    def recognised(self, session_id: str, recognition: Recognition | None) -> None:
+        """The store has answered a `Recognise`; None: not in time."""
+        if session := self._sessions.get(session_id):
+            self._beginnings.recognised(session, recognition)
+
+    def entered(self, session_id: str) -> None:
+        """The directory has answered a `Register`, or failed to in time."""
+        if session := self._sessions.get(session_id):
+            self._beginnings.entered(session)
+
+    def opened(self, session_id: str, opened: Positions) -> None:
+        """Records of an `OpenDevice` are in the log: the offsets behind them. Those of partitions
+        that are missing come later.
+        """
+        if session := self._sessions.get(session_id):
+            self._beginnings.opened(session, opened)
 
     def registered(self, session_id: str, ends: Positions) -> None:
-        """The directory has answered (or failed to in time), then the log's ends were read."""
+        """The log has answered a `ReadEnds`."""
         if session := self._sessions.get(session_id):
             session.begin(ends)
 
@@ -133,6 +176,7 @@ class Delivery:
         if session is None:
             return
         del self._senders[session_id]
+        self._beginnings.end(session_id)
         session.leave()
         siblings = self._users[session.user]
         del siblings[session_id]
@@ -164,6 +208,8 @@ class Delivery:
     def written(self, session_id: str) -> None:
         """All that was transmitted has left the process. For `ack=auto` that is delivered."""
         session = self._sessions.get(session_id)
+        if not self._beginnings.is_welcome(session_id):
+            return  # what it is due has not been transmitted
         if session is not None and session.auto_ack and session.window:
             self._acknowledge(session, session.window.ids())
 
@@ -257,14 +303,36 @@ class Delivery:
         for message in messages:
             self._push_local(message)
             if self.has_others:
-                self._out.append(RouteMessage(message))
+                self._out.append(RouteMessage(message, self._users_to_tell(message)))
+
+    def _users_to_tell(self, message: Message) -> tuple[str, ...]:
+        """Return whose sessions on other servers are to have it: the sender's too, unless theirs
+        is a session without a device here, for then they have none.
+        """
+        sender, recipients = message.sender, message.recipients
+        if sender in recipients:
+            return recipients
+        if message.device is None:
+            theirs = self._users.get(sender, {}).values()
+            if any(session.mailbox.device is None for session in theirs):
+                return recipients
+        return (*recipients, sender)
 
     def _push_local(self, message: Message) -> None:
         frame = b""
+        for session in self._sessions_owed(message):
+            frame = frame or server_frames.message(message, replay=False)
+            session.offer(message, frame)
+
+    def _sessions_owed(self, message: Message) -> Iterator[Session]:
+        """Yield the sessions of its recipients, and those of its sender's other mailboxes."""
         for recipient in message.recipients:
-            for session in self._users.get(recipient, {}).values():
-                frame = frame or server_frames.message(message, replay=False)
-                session.offer(message, frame)
+            yield from self._users.get(recipient, {}).values()
+        if message.sender not in message.recipients:
+            sent_from = Mailbox(message.sender, message.device)
+            for session in self._users.get(message.sender, {}).values():
+                if session.mailbox != sent_from:
+                    yield session
 
     def routed(self, hint: Message | StatusHint) -> None:
         """Another server has sent a hint."""
@@ -277,6 +345,9 @@ class Delivery:
         """The store has answered a `ReadPending`."""
         session = self._sessions.get(session_id)
         if session is None:
+            return
+        if self._beginnings.has_to_leave(session, pending):
+            self._close(session, CloseCode.RESTARTING, f"retry_after_ms={COME_AGAIN_MS}")
             return
         if not session.has_asked(query):
             self._sessions[session_id] = self._sessions.pop(session_id)  # to the end of the sweep
@@ -300,7 +371,7 @@ class Delivery:
     def _acknowledge(self, session: Session, ids: tuple[str, ...]) -> None:
         acknowledged = session.window.acknowledge(ids)
         self.counters.acknowledged += len(acknowledged)
-        self._receipts.take(session.user, acknowledged)
+        self._receipts.take(session.mailbox, acknowledged)
         session.resume()
 
     def receipts_appended(self, batch: ReceiptBatch, result: AppendResult) -> None:
@@ -309,15 +380,17 @@ class Delivery:
             self._receipts.not_appended(batch)
             return
         self._receipts.appended(batch)
-        self.counters.receipts += len(batch.senders)
-        by_sender: dict[str, list[str]] = {}
-        for id, sender in batch.senders.items():
-            by_sender.setdefault(sender, []).append(id)
-        for sender, ids in by_sender.items():
-            hint = StatusHint(sender, ids, batch.recipient, batch.delivered_at)
-            self._tell_status(hint)
-            if self.has_others:
-                self._out.append(RouteStatus(hint))
+        for mailbox, acknowledged in batch.entries:
+            self.counters.receipts += len(acknowledged)
+            by_sender: dict[str, list[str]] = {}
+            for each in acknowledged:
+                if each.is_news:
+                    by_sender.setdefault(each.sender, []).append(each.id)
+            for sender, ids in by_sender.items():
+                hint = StatusHint(sender, ids, mailbox.user, batch.delivered_at)
+                self._tell_status(hint)
+                if self.has_others:
+                    self._out.append(RouteStatus(hint))
 
     def _tell_status(self, hint: StatusHint) -> None:
         sessions = self._users.get(hint.sender)
@@ -386,6 +459,11 @@ class Delivery:
     def sessions_of(self, user: str) -> tuple[str, ...]:
         """Return the ids of a user's sessions."""
         return tuple(self._users.get(user, ()))
+
+    def device_mailboxes(self) -> frozenset[Mailbox]:
+        """Return the mailboxes of devices that have sessions here."""
+        mailboxes = (session.mailbox for session in self._sessions.values())
+        return frozenset(each for each in mailboxes if each.device is not None)
 
     def close_user(self, user: str, code: CloseCode, reason: str) -> int:
         """Close every session of a user. Returns how many there were."""

@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from landline.delivery.lineup import Place
-from landline.model import Appended, Message, Position
+from landline.delivery.window import Acknowledged
+from landline.model import Appended, Mailbox, Message, Position
 from landline.protocol.codes import ErrorCode
 from landline.protocol.records import MessageRecord
 
@@ -66,6 +67,8 @@ class Flight:
             record.content,
             position,
             time_ms,
+            data=record.data,
+            device=record.device,
         )
 
 
@@ -102,9 +105,8 @@ class Flights:
 
 @dataclass(slots=True, eq=False)
 class ReceiptBatch:
-    """Receipts of one conversation and recipient in one record. `senders`: id -> sender."""
+    """Receipts of one conversation in one record, by mailbox."""
 
     conversation: str
-    recipient: str
-    senders: dict[str, str]
+    entries: list[tuple[Mailbox, list[Acknowledged]]]
     delivered_at: str

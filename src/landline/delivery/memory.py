@@ -82,6 +82,7 @@ class HeldMessage(NamedTuple):
     id: str
     conversation: str
     sender: str
+    is_news: bool
     frame: bytes
 
 
@@ -98,7 +99,7 @@ class Held:
     def __len__(self) -> int:
         return len(self._messages)
 
-    def add(self, message: "Message | HeldMessage", frame: bytes) -> bool:
+    def add(self, message: "Message | HeldMessage", frame: bytes, *, is_news: bool) -> bool:
         """Keep a message and its frame. Returns False where there is no room for it.
 
         Sessions of the same user share the frame; it counts for each of them.
@@ -115,7 +116,14 @@ class Held:
         self._bytes += size_bytes
         messages.insert(
             place,
-            HeldMessage(message.position, message.id, message.conversation, message.sender, frame),
+            HeldMessage(
+                message.position,
+                message.id,
+                message.conversation,
+                message.sender,
+                is_news,
+                frame,
+            ),
         )
         return True
 

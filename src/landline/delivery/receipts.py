@@ -1,12 +1,14 @@
 """Receipts on their way into the log: batched, each message once, bounded while the log is away."""
 
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from landline.delivery.decisions import AppendReceipts, Decision
 from landline.delivery.flights import ReceiptBatch
+from landline.delivery.window import Acknowledged
+from landline.model import Mailbox
 from landline.ports import Clock
-from landline.protocol.records import RECEIPTS_PER_RECORD, ReceiptRecord
+from landline.protocol.records import RECEIPTS_PER_RECORD, ReceiptEntry, ReceiptRecord
 from landline.protocol.times import rfc3339
 
 # Receipts that wait while the log is away. One that is dropped costs a duplicate later: the
@@ -23,79 +25,104 @@ TOLD_SECONDS = 120.0
 
 
 class Receipts:
-    """Collects acknowledgements and turns them into records, one in flight per conversation
-    and recipient: while it is on its way the next one fills.
+    """Collects acknowledgements and turns them into records, one in flight per conversation: while
+    it is on its way the next one fills.
     """
 
-    def __init__(self, out: list[Decision], clock: Clock) -> None:
+    def __init__(
+        self, out: list[Decision], clock: Clock, record_version: Callable[[], int]
+    ) -> None:
         self._out = out
         self._clock = clock
-        self._waiting: dict[tuple[str, str], dict[str, str]] = {}
+        self._record_version = record_version
+        self._waiting: dict[str, dict[Mailbox, dict[str, Acknowledged]]] = {}  # by conversation
         self._waiting_count = 0
-        self._in_flight: set[tuple[str, str]] = set()
+        self._in_flight: set[str] = set()  # conversations
         # An OrderedDict: a dict gets slow at its front, where it is emptied (it skips holes).
-        self._settled: OrderedDict[tuple[str, str], None] = OrderedDict()
+        self._settled: OrderedDict[tuple[str, Mailbox], None] = OrderedDict()
         self._not_before = 0.0
         self.dropped = 0
 
-    def is_settled(self, message_id: str, recipient: str) -> bool:
+    def is_settled(self, message_id: str, mailbox: Mailbox) -> bool:
         """Say whether this receipt was taken a moment ago."""
-        return (message_id, recipient) in self._settled
+        return (message_id, mailbox) in self._settled
 
     def is_empty(self) -> bool:
         """Say whether every receipt taken is in the log."""
         return not self._waiting and not self._in_flight
 
-    def take(self, recipient: str, acknowledged: Iterable[tuple[str, str, str]]) -> None:
-        """Take (id, conversation, sender) of messages that `recipient` has acknowledged."""
-        for id, conversation, sender in acknowledged:
-            key = (id, recipient)
+    def take(self, mailbox: Mailbox, acknowledged: Iterable[Acknowledged]) -> None:
+        """Take what a mailbox has acknowledged."""
+        for each in acknowledged:
+            key = (each.id, mailbox)
             if key in self._settled:
                 continue
             if self._waiting_count >= QUEUED_RECEIPTS:
                 self.dropped += 1
                 continue
             self._settled[key] = None
-            waiting = self._waiting.setdefault((conversation, recipient), {})
-            self._waiting_count += id not in waiting
-            waiting[id] = sender
+            waiting = self._waiting.setdefault(each.conversation, {}).setdefault(mailbox, {})
+            self._waiting_count += each.id not in waiting
+            waiting[each.id] = each
         while len(self._settled) > SETTLED_RECEIPTS:
             self._settled.popitem(last=False)
 
     def flush(self) -> None:
-        """Append what waits, except where a record of the same key is still in flight."""
+        """Append what waits, except where a record of the same conversation is still in flight."""
         if not self._waiting or self._clock.monotonic() < self._not_before:
             return
-        for key in [key for key in self._waiting if key not in self._in_flight]:
-            waiting = self._waiting[key]
-            senders = dict(list(waiting.items())[:RECEIPTS_PER_RECORD])
-            for id in senders:
-                del waiting[id]
-            if not waiting:
-                del self._waiting[key]
-            self._waiting_count -= len(senders)
-            self._in_flight.add(key)
-            conversation, recipient = key
-            delivered_at = rfc3339(self._clock.wall_ms())
-            record = ReceiptRecord(tuple(senders), conversation, recipient, delivered_at)
-            batch = ReceiptBatch(conversation, recipient, senders, delivered_at)
-            self._out.append(AppendReceipts(batch, record.encode()))
+        for conversation in [each for each in self._waiting if each not in self._in_flight]:
+            self._in_flight.add(conversation)
+            self._append(conversation)
+
+    def _append(self, conversation: str) -> None:
+        version = self._record_version()
+        entries = self._take_waiting(conversation, 1 if version == 1 else RECEIPTS_PER_RECORD)
+        delivered_at = rfc3339(self._clock.wall_ms())
+        listed = tuple(
+            ReceiptEntry(mailbox.user, mailbox.device, [each.id for each in acknowledged])
+            for mailbox, acknowledged in entries
+        )
+        record = ReceiptRecord(conversation, listed, delivered_at)
+        value = record.encode() if version == 1 else record.encode_2()
+        self._out.append(AppendReceipts(ReceiptBatch(conversation, entries, delivered_at), value))
+
+    def _take_waiting(
+        self, conversation: str, mailboxes: int
+    ) -> list[tuple[Mailbox, list[Acknowledged]]]:
+        """Take what fits into one record, of so many mailboxes at the most."""
+        waiting = self._waiting[conversation]
+        entries = []
+        room = RECEIPTS_PER_RECORD
+        for mailbox in list(waiting)[:mailboxes]:
+            if room <= 0:
+                break
+            of_mailbox = waiting[mailbox]
+            taken = list(of_mailbox.values())[:room]
+            for each in taken:
+                del of_mailbox[each.id]
+            if not of_mailbox:
+                del waiting[mailbox]
+            room -= len(taken)
+            self._waiting_count -= len(taken)
+            entries.append((mailbox, taken))
+        if not waiting:
+            del self._waiting[conversation]
+        return entries
 
     def appended(self, batch: ReceiptBatch) -> None:
         """A record is in the log."""
-        self._in_flight.discard((batch.conversation, batch.recipient))
+        self._in_flight.discard(batch.conversation)
 
     def not_appended(self, batch: ReceiptBatch) -> None:
         """A record is perhaps not in the log: take its receipts back, for another try. A record
         too many is harmless.
         """
-        self._in_flight.discard((batch.conversation, batch.recipient))
-        for id in batch.senders:
-            self._settled.pop((id, batch.recipient), None)
-        self.take(
-            batch.recipient,
-            ((id, batch.conversation, sender) for id, sender in batch.senders.items()),
-        )
+        self._in_flight.discard(batch.conversation)
+        for mailbox, acknowledged in batch.entries:
+            for each in acknowledged:
+                self._settled.pop((each.id, mailbox), None)
+            self.take(mailbox, acknowledged)
         self._not_before = self._clock.monotonic() + RETRY_SECONDS
 
 

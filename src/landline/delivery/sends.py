@@ -71,6 +71,7 @@ class Sends:
         counters: Counters,
         has_others: bool,
         rates: Rates,
+        record_version: Callable[[], int],
     ) -> None:
         """`senders`: those that are here, kept by the caller. Decisions go to `out`.
 
@@ -83,6 +84,7 @@ class Sends:
         self._answers = Answers(senders, out, counters)
         self._has_others = has_others
         self._rates = rates
+        self._record_version = record_version
         self._flights = Flights()
         self._held: Counter[str] = Counter()  # message ids of sends that wait for a question
         self._may_come_late = False  # the log has left an append without an answer
@@ -125,7 +127,7 @@ class Sends:
         `let_go` of once that is known, right before `take`; None: it needs no question, and its
         answer is on its way.
         """
-        id = record_of(sender.user, send, self._new_id, "").message_id
+        id = record_of(sender, send, self._new_id, "").message_id
         flight = self._flights.get(id)
         is_known = self._acceptances.find(id, retry=send.retry) is not None
         # One that is barred, and only looked for, must not be joined as if it were allowed.
@@ -158,7 +160,7 @@ class Sends:
         if self._refusal is None and since is None and self._is_too_fast(sender, send, waiter):
             return
         created_at = rfc3339(self._clock.wall_ms())
-        record = record_of(sender.user, send, self._new_id, created_at)
+        record = record_of(sender, send, self._new_id, created_at)
         id = record.message_id
         known = self._acceptances.find(id, retry=send.retry)
         flight = self._flights.get(id)
@@ -216,11 +218,14 @@ class Sends:
     def _start(
         self, record: MessageRecord, waiter: Waiter, bar: Bar | None, started_at: float
     ) -> None:
-        value = record.encode()
+        value = self._encode(record)
         flight = Flight(record, len(value), waiter.retry, started_at, [waiter], bar=bar)
         waiter.size_bytes = flight.size_bytes
         self._flights.start(flight)
         self._out.append(FindOriginal(flight) if waiter.retry else AppendMessage(flight, value))
+
+    def _encode(self, record: MessageRecord) -> bytes:
+        return record.encode() if self._record_version() == 1 else record.encode_2()
 
     # What became of them ---------------------------------------------------------------------
 
@@ -265,7 +270,7 @@ class Sends:
             self._answer_barred(flight, flight.bar)
             return
         if stored is None:
-            self._out.append(AppendMessage(flight, flight.record.encode()))
+            self._out.append(AppendMessage(flight, self._encode(flight.record)))
             return
         self._accept_message(flight, flight.message(*stored), is_confirmed=True)
 
@@ -370,9 +375,14 @@ class Sends:
                 self._out.append(ResumeReading(sender.id))
 
 
-def record_of(sender: str, send: Send, new_id: Callable[[], str], created_at: str) -> MessageRecord:
+def record_of(
+    sender: Sender, send: Send, new_id: Callable[[], str], created_at: str
+) -> MessageRecord:
     """Return the record that a send stands for. Its id follows from its ref, if it has one."""
-    conversation = direct_conversation(sender, send.to)
+    user = sender.user
+    conversation = direct_conversation(user, send.to)
     ref, content = send.ref, send.content
-    id = new_id() if ref is None else message_id(sender, ref, conversation, content)
-    return MessageRecord(id, ref, conversation, sender, (send.to,), content, created_at)
+    id = new_id() if ref is None else message_id(user, ref, conversation, content)
+    return MessageRecord(
+        id, ref, conversation, user, (send.to,), content, created_at, sender.mailbox.device
+    )

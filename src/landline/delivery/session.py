@@ -36,15 +36,17 @@ conversations meanwhile, at most once in QUIET_SECONDS.
 from collections.abc import Callable
 from enum import Enum
 
-from landline.delivery.ahead import Ahead, turn_of
+from landline.delivery.ahead import Ahead, place_of
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
+from landline.delivery.devices import DeviceState
 from landline.delivery.intake import Intake
 from landline.delivery.memory import Held, HeldMessage, Memory, Pushed
 from landline.delivery.window import Window
 from landline.model import (
     FIRST_TURN,
     NOWHERE,
+    Mailbox,
     Message,
     Pending,
     PendingQuery,
@@ -55,6 +57,7 @@ from landline.model import (
 )
 from landline.ports import Clock
 from landline.protocol import server_frames
+from landline.protocol.identity import is_room
 from landline.protocol.limits import WINDOW
 
 # Rows of one page: at 16 KiB of content each, a page is 1 MiB at the most.
@@ -95,21 +98,23 @@ class Session:
         "auto_ack",
         "barrier",
         "cursor",
+        "device",
+        "has_begun",
         "id",
         "intake",
         "is_caught_up",
+        "mailbox",
         "pulling",
         "pushed",
         "replayed",
         "state",
-        "user",
         "window",
     )
 
     def __init__(
         self,
         id: str,
-        user: str,
+        mailbox: Mailbox,
         *,
         auto_ack: bool,
         out: list[Decision],
@@ -118,7 +123,9 @@ class Session:
         counters: Counters,
     ) -> None:
         self.id = id
-        self.user = user
+        self.mailbox = mailbox
+        self.device = DeviceState()
+        self.has_begun = False  # the log's ends are read, or have been
         self.auto_ack = auto_ack
         self.intake = Intake()
         self.state = State.CATCHING_UP
@@ -141,25 +148,31 @@ class Session:
         self._counters = counters
         self._deaf_since = clock.monotonic()
 
+    @property
+    def user(self) -> str:
+        """Return whose session it is."""
+        return self.mailbox.user
+
     # The fast path ---------------------------------------------------------------------------
 
     def offer(self, message: Message | HeldMessage, frame: bytes) -> None:
         """Push a message that has just been appended, or see to it that a pull will."""
         if self._has(message) or self.ahead.may_have_had(message):
             return
+        is_news = self._is_news(message)
         if self.state is State.LIVE:
             if self.window.has_room(message.conversation) and self.pushed.has_room():
-                self._push_live(message, frame)
+                self._push_live(message, frame, is_news=is_news)
                 return
             self._lag()
         elif self.pulling:
-            if self._held.add(message, frame):
+            if self._held.add(message, frame, is_news=is_news):
                 if self._has_room_early(message.conversation):
                     self.push_held()
                 return
             self.push_held()  # what came before goes first
             if self._may_pass_held(message.conversation):
-                self._push_live(message, frame)
+                self._push_live(message, frame, is_news=is_news)
                 return
         self._miss(message)
         self.resume()  # there may be room: then it was `pushed` that was full, and no ack is due
@@ -178,7 +191,7 @@ class Session:
         if not self._has(message):
             if not self._has_room_beside_a_page():
                 return False
-            self._push_live(message, message.frame)
+            self._push_live(message, message.frame, is_news=message.is_news)
         return True
 
     def _may_pass_held(self, conversation: str) -> bool:
@@ -218,11 +231,13 @@ class Session:
         self._pulled_at = self._clock.monotonic()
         self._is_quiet_missed = False
         limit, cursors = min(room, PAGE_ROWS), self.ahead.next_cursors()
-        self._asked = PendingQuery(self.user, self.cursor, limit, self.ahead.turn, cursors=cursors)
+        self._asked = PendingQuery(
+            self.mailbox, self.cursor, limit, self.ahead.turn, cursors=cursors
+        )
         self._out.append(ReadPending(self.id, self._asked))
 
     def page(
-        self, query: PendingQuery, pending: Pending, is_settled: Callable[[str, str], bool]
+        self, query: PendingQuery, pending: Pending, is_settled: Callable[[str, Mailbox], bool]
     ) -> None:
         """Push what the store has answered to a pull or to the sweep; decide what comes next."""
         if self.has_asked(query):
@@ -234,7 +249,7 @@ class Session:
         """Say whether this is the query of the last pull. Otherwise it is the sweep's."""
         return query is self._asked
 
-    def _pulled(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
+    def _pulled(self, pending: Pending, is_settled: Callable[[str, Mailbox], bool]) -> int:
         pushed = self._push_rows(pending, is_settled)
         is_all = pending.complete and pushed is not None
         self.ahead.turn = None if is_all else pending.turn or self.ahead.turn or FIRST_TURN
@@ -279,9 +294,9 @@ class Session:
             if room > 0:
                 self.pull()
             return None
-        return PendingQuery(self.user, self.cursor, max(1, min(room, PAGE_ROWS)))
+        return PendingQuery(self.mailbox, self.cursor, max(1, min(room, PAGE_ROWS)))
 
-    def _swept(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int:
+    def _swept(self, pending: Pending, is_settled: Callable[[str, Mailbox], bool]) -> int:
         """Push what the fast path has missed."""
         pushed = self._push_rows(pending, is_settled)
         if pushed is None or not pending.complete:
@@ -304,16 +319,27 @@ class Session:
             or self.ahead.has(message)
         )
 
-    def _push_live(self, message: Message | HeldMessage, frame: bytes) -> None:
-        self._push(message, frame)
+    def _is_news(self, message: Message | HeldMessage) -> bool:
+        """Say whether the sender is to hear that it was acknowledged. That one's own other device
+        has it is no delivery, and in a room the sender asks.
+        """
+        if isinstance(message, HeldMessage):
+            return message.is_news
+        is_own = message.sender == self.user and self.user not in message.recipients
+        return not (message.is_received or is_own or is_room(message.conversation))
+
+    def _push_live(self, message: Message | HeldMessage, frame: bytes, *, is_news: bool) -> None:
+        self._push(message, frame, is_news=is_news)
         self._counters.pushed_live += 1
 
-    def _push(self, message: Message | HeldMessage, frame: bytes) -> None:
-        self.window.add(message.id, message.conversation, message.sender)
+    def _push(self, message: Message | HeldMessage, frame: bytes, *, is_news: bool) -> None:
+        self.window.add(message.id, message.conversation, message.sender, is_news=is_news)
         self.pushed.add(message.id, message.position)
         self._out.append(Transmit(self.id, frame))
 
-    def _push_rows(self, pending: Pending, is_settled: Callable[[str, str], bool]) -> int | None:
+    def _push_rows(
+        self, pending: Pending, is_settled: Callable[[str, Mailbox], bool]
+    ) -> int | None:
         """Push rows, each conversation's in order, cursors with them. None: some had no room."""
         pushed = 0
         # Before any is forgotten: else those that are served now would keep others out for ever.
@@ -325,17 +351,18 @@ class Session:
             self.window.is_shared = True
         for number, message in enumerate(rows):
             # Settled: acknowledged already, the receipt is still on its way through the log.
-            if self._has(message) or is_settled(message.id, self.user):
+            if self._has(message) or is_settled(message.id, self.mailbox):
                 continue
             partition, offset = message.position
             is_ahead = number < len(pending.ahead)
             is_beyond = is_ahead or partition in left
-            may_note = may_begin or turn_of(message) in self.ahead
+            may_note = may_begin or place_of(message) in self.ahead
             if not self.window.has_room(message.conversation) or (is_beyond and not may_note):
                 if not is_ahead:
                     left.setdefault(partition, offset)
                 continue
-            self._push(message, server_frames.message(message, replay=True))
+            frame = server_frames.message(message, replay=True)
+            self._push(message, frame, is_news=self._is_news(message))
             pushed += 1
             if not self.is_caught_up:
                 self.replayed += 1

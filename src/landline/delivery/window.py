@@ -5,9 +5,19 @@ of it is kept for the others, so that a flood leaves room for them.
 """
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from landline.ports import Clock
 from landline.protocol.limits import WINDOW
+
+
+class Acknowledged(NamedTuple):
+    """A message that a client has acknowledged. `is_news`: its sender is to be told."""
+
+    id: str
+    conversation: str
+    sender: str
+    is_news: bool
 
 
 class Window:
@@ -24,7 +34,7 @@ class Window:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._unacknowledged: dict[str, tuple[str, str]] = {}  # id -> (conversation, sender)
+        self._unacknowledged: dict[str, Acknowledged] = {}  # once they are
         self._counts: dict[str, int] = {}  # conversation -> how many of them are its own
         self._progress_at = 0.0
         self._unwritable_since: float | None = None
@@ -69,22 +79,24 @@ class Window:
         """The connection's write buffer has filled up, or has drained."""
         self._unwritable_since = None if is_writable else self._clock.monotonic()
 
-    def add(self, id: str, conversation: str, sender: str) -> None:
-        """Take in a message that is pushed. One that is in the window already counts once."""
+    def add(self, id: str, conversation: str, sender: str, *, is_news: bool) -> None:
+        """Take in a message that is pushed. One that is in the window already counts once.
+        `is_news`: its sender is to hear of the acknowledgement.
+        """
         if not self._unacknowledged:
             self._progress_at = self._clock.monotonic()
         if id not in self._unacknowledged:
             self._counts[conversation] = self._counts.get(conversation, 0) + 1
-        self._unacknowledged[id] = (conversation, sender)
+        self._unacknowledged[id] = Acknowledged(id, conversation, sender, is_news)
 
-    def acknowledge(self, ids: Iterable[str]) -> list[tuple[str, str, str]]:
-        """Take ids out of the window. Returns (id, conversation, sender) of those that were in."""
+    def acknowledge(self, ids: Iterable[str]) -> list[Acknowledged]:
+        """Take ids out of the window. Returns those that were in."""
         acknowledged = []
         for id in ids:
             known = self._unacknowledged.pop(id, None)
             if known is not None:
-                acknowledged.append((id, *known))
-                self._count_down(known[0])
+                acknowledged.append(known)
+                self._count_down(known.conversation)
         if acknowledged:
             self._progress_at = self._clock.monotonic()
         return acknowledged

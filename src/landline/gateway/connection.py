@@ -51,6 +51,7 @@ class Connection(WSListener):
         session: str,
         *,
         auto_ack: bool,
+        device: str | None = None,
         facts: Mapping[str, str],
         place: str,
         claimed: str | None = None,
@@ -67,6 +68,7 @@ class Connection(WSListener):
         self.place = place
         self.claimed = claimed
         self.auto_ack = auto_ack
+        self.device = device
         self._sign_in: SignIn | None = None
         self._frame_rate = frame_rate
         self._pace: Pace | None = None

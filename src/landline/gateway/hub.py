@@ -20,8 +20,11 @@ from landline.delivery.decisions import (
     ConfirmPosition,
     Decision,
     FindOriginal,
+    OpenDevice,
     PauseReading,
+    ReadEnds,
     ReadPending,
+    Recognise,
     Register,
     ResumeReading,
     RouteMessage,
@@ -32,6 +35,7 @@ from landline.delivery.decisions import (
 from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.connection import Connection
+from landline.gateway.devices import Devices
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.held_sends import HeldSends
@@ -52,7 +56,15 @@ from landline.observability.metrics import (
     Measured,
     series,
 )
-from landline.ports import Clock, Directory, EventLog, MessageStore, RevocationStore, RoutingBus
+from landline.ports import (
+    Clock,
+    DeviceStore,
+    Directory,
+    EventLog,
+    MessageStore,
+    RevocationStore,
+    RoutingBus,
+)
 from landline.protocol.client_frames import BadFrame, ClientFrame, Send
 from landline.protocol.codes import CloseCode
 
@@ -77,10 +89,12 @@ class Hub:
         new_id: Callable[[], str],
         event_log: EventLog,
         store: MessageStore,
+        devices: DeviceStore,
         revocations: RevocationStore,
         directory: Directory,
         bus: RoutingBus,
         sweep_interval: float,
+        device_expiry: float,
         gate: Gatekeeper,
         doors: Doors,
         authorizing: Authorizing | None = None,
@@ -103,6 +117,15 @@ class Hub:
             delivery=delivery,
             is_connected=is_connected,
             happened=happened,
+        )
+        self._devices = Devices(
+            event_log=event_log,
+            store=devices,
+            delivery=delivery,
+            is_connected=is_connected,
+            spawn=self._spawn,
+            happened=happened,
+            expiry_seconds=device_expiry,
         )
         self._replay = Replay(
             store=store,
@@ -156,7 +179,13 @@ class Hub:
     async def run(self) -> None:
         """Serve until cancelled. A defect in any task ends all of them, loudly."""
         async with asyncio.TaskGroup() as self._tasks:
-            for part in (self._membership, self._replay, self._routing, self.revocations):
+            for part in (
+                self._membership,
+                self._devices,
+                self._replay,
+                self._routing,
+                self.revocations,
+            ):
                 self._tasks.create_task(part.run())
             self._tasks.create_task(self._tick_for_ever())
             if self._delivery.has_others:
@@ -218,6 +247,7 @@ class Hub:
             principal.user,
             auto_ack=connection.auto_ack,
             is_limited=not principal.is_service,
+            device=connection.device,
         )
         self._happened()
 
@@ -282,7 +312,7 @@ class Hub:
         for connection in written:
             self._check_written(connection)
 
-    def _carry_out(  # noqa: PLR0912 - a branch for each decision
+    def _carry_out(  # noqa: C901, PLR0912 - a branch for each decision
         self, decision: Decision, written: list[Connection]
     ) -> None:
         """Carry out a decision. `written` collects connections that a frame was written to.
@@ -317,8 +347,10 @@ class Hub:
                 self._repeats.find(decision)
             case ConfirmPosition():
                 self._repeats.confirm(decision)
-            case Register() | Unregister():
+            case Register() | ReadEnds() | Unregister():
                 self._membership.put(decision)
+            case Recognise() | OpenDevice():
+                self._devices.put(decision)
             case _:
                 assert_never(decision)
 
@@ -369,6 +401,7 @@ class Hub:
             self._meters.loop_lag_seconds = max(0.0, now - due)
             self._delivery.tick()
             self._membership.forget_gone(len(self._connections))
+            self._devices.forget_gone(len(self._connections))
             self._replay.forget_gone(len(self._connections))
             self._doors.forget_idle(now)
             if self._permissions is not None:

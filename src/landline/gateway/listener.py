@@ -37,7 +37,8 @@ from landline.observability.metrics import Measured, series
 from landline.ports import Clock
 from landline.protocol.client_frames import Send
 from landline.protocol.codes import CloseCode
-from landline.protocol.limits import SUBPROTOCOL
+from landline.protocol.identity import is_device
+from landline.protocol.limits import DEVICE_BYTES, SUBPROTOCOL
 
 WEBSOCKET_PATHS = frozenset({"/ws", "/ws/chat"})
 BACKLOG = 1024
@@ -214,6 +215,12 @@ class Listener:
         ack = query.get("ack", ["client"])
         if ack not in (["client"], ["auto"]):
             raise RequestRefused(HTTPStatus.BAD_REQUEST, "ack must be client or auto")
+        device = query.get("device")
+        if device is not None and not (len(device) == 1 and device[0] and is_device(device[0])):
+            raise RequestRefused(
+                HTTPStatus.BAD_REQUEST,
+                f"device must be one name of 1 to {DEVICE_BYTES} characters A-Z a-z 0-9 . _ -",
+            )
         shown = Shown(
             request.headers.get("username", ()),
             query.get("username", ()),
@@ -225,6 +232,7 @@ class Listener:
             key=key,
             has_subprotocol=SUBPROTOCOL in request.listed("sec-websocket-protocol"),
             auto_ack=ack == ["auto"],
+            device=device[0] if device is not None else None,
             place=caller.place,
             claimed=claimed_name(shown),
             facts=facts,
@@ -253,6 +261,7 @@ class Listener:
             principal,
             self._new_id(),
             auto_ack=asked.auto_ack,
+            device=asked.device,
             facts=asked.facts,
             place=asked.place,
             claimed=asked.claimed,

@@ -1,6 +1,7 @@
-"""Which sessions the directory knows: each is entered there before the log's ends are read for it.
+"""Which sessions the directory knows, and where the log ends for those that it knows.
 
-That order is step (2) and (3) of the proof in ARCHITECTURE.md.
+The heart asks for the ends of a session only after the directory has answered for it: step (2) and
+(3) of the proof in ARCHITECTURE.md.
 """
 
 import asyncio
@@ -8,7 +9,7 @@ from collections.abc import Callable
 
 from landline.backoff import Backoff
 from landline.delivery import Delivery
-from landline.delivery.decisions import Register, Unregister
+from landline.delivery.decisions import ReadEnds, Register, Unregister
 from landline.errors import LogUnavailable, Unavailable
 from landline.gateway.batcher import Batcher
 from landline.model import Positions
@@ -25,7 +26,7 @@ log = get_logger(__name__)
 
 
 class Membership:
-    """Carries out `Register` and `Unregister`."""
+    """Carries out `Register`, `ReadEnds` and `Unregister`."""
 
     def __init__(
         self,
@@ -54,9 +55,12 @@ class Membership:
             tasks.create_task(self._changes.run())
             tasks.create_task(self._joining.run())
 
-    def put(self, decision: Register | Unregister) -> None:
+    def put(self, decision: Register | ReadEnds | Unregister) -> None:
         """Take a decision. Never blocks: the connections are bounded."""
-        self._changes.put(decision)
+        if isinstance(decision, ReadEnds):
+            self._joining.put(decision)
+        else:
+            self._changes.put(decision)
 
     def forget_gone(self, count: int) -> None:
         """Forget sessions that are gone, if more wait than the `count` that are there: what they
@@ -82,9 +86,10 @@ class Membership:
             except (TimeoutError, Unavailable):
                 self.failures += 1  # no hint; the sweep delivers
         for decision in joined:
-            self._joining.put(decision)
+            self._delivery.entered(decision.session)
+        self._happened()
 
-    async def _read_ends(self, decisions: list[Register]) -> None:
+    async def _read_ends(self, decisions: list[ReadEnds]) -> None:
         joining = [decision for decision in decisions if self._is_connected(decision.session)]
         if not joining:
             return

@@ -19,8 +19,8 @@ from landline.delivery import Delivery
 from landline.delivery.decisions import AwaitApplied, ReadPending
 from landline.errors import StoreUnavailable
 from landline.gateway.batcher import Batcher
-from landline.gateway.slow_mailboxes import Mailbox, MailboxQueue, SlowMailboxes
-from landline.model import NOWHERE, Pending, PendingQuery
+from landline.gateway.slow_mailboxes import MailboxQueue, SlowMailbox, SlowMailboxes
+from landline.model import NOWHERE, Mailbox, Pending, PendingQuery
 from landline.observability.logging import get_logger
 from landline.ports import MessageStore
 
@@ -42,7 +42,7 @@ ANSWER_BYTES = 4 * 1024 * 1024
 
 _TROUBLE = (TimeoutError, StoreUnavailable)
 # Nobody has this name: does the store answer at all?
-_PROBE = ReadPending("", PendingQuery("", NOWHERE, 1))
+_PROBE = ReadPending("", PendingQuery(Mailbox(""), NOWHERE, 1))
 
 log = get_logger(__name__)
 
@@ -239,14 +239,14 @@ class Replay:
         while True:
             await self._read_apart(*await self._slow.take(line), seconds)
 
-    async def _read_apart(self, mailbox: Mailbox, wanted: ReadPending, seconds: float) -> None:
+    async def _read_apart(self, mailbox: SlowMailbox, wanted: ReadPending, seconds: float) -> None:
         began = self._loop.time()
         is_first = mailbox.backoff.is_fresh
         try:
             answers = await self._try([wanted], seconds)
         except _TROUBLE as error:
             if is_first:
-                _warn(mailbox.name, error)
+                _warn(mailbox.mailbox, error)
             needs_time = seconds < STORE_SECONDS and isinstance(error, TimeoutError)
             self._slow.failed(mailbox, wanted, needs_time=needs_time)
         else:
@@ -260,5 +260,5 @@ def _halves(wanted: Sequence[ReadPending]) -> list[Sequence[ReadPending]]:
     return [part for part in (wanted[:middle], wanted[middle:]) if part]
 
 
-def _warn(mailbox: str, error: BaseException) -> None:
-    log.warning("mailbox_unreadable", user=mailbox, reason=str(error) or "no answer in time")
+def _warn(mailbox: Mailbox, error: BaseException) -> None:
+    log.warning("mailbox_unreadable", user=mailbox.user, reason=str(error) or "no answer in time")

@@ -67,7 +67,8 @@ class Routing:
     def put(self, decision: RouteMessage | RouteStatus) -> None:
         """Take a decision. Never blocks: what finds no room is dropped."""
         if isinstance(decision, RouteMessage):
-            size_bytes = getsizeof(decision.message.content)
+            message = decision.message
+            size_bytes = getsizeof(message.content) + len(message.data or "")
         else:
             size_bytes = 0
         if len(self._queue) >= ROUTED_HINTS or self._waiting_bytes + size_bytes > ROUTED_BYTES:
@@ -113,5 +114,5 @@ class Routing:
 def _users_of(decision: RouteMessage | RouteStatus) -> tuple[str, ...]:
     """Return whose sessions are to hear of it."""
     if isinstance(decision, RouteMessage):
-        return decision.message.recipients
+        return decision.users
     return (decision.hint.sender,)

@@ -39,6 +39,7 @@ class UpgradeAsked:
     key: str
     has_subprotocol: bool
     auto_ack: bool
+    device: str | None
     place: str
     claimed: str | None
     facts: dict[str, str]

@@ -159,14 +159,18 @@ AUDIT_METRICS: Final = (
         {
             "kind": [
                 "message_missing", "message_changed", "message_moved", "message_unknown",
-                "receipt_missing", "receipt_unknown", "receipt_stray", "quarantined", "unreadable",
-                "log_gap", "log_went_back",
+                "pending_missing", "pending_changed", "pending_unknown",
+                "receipt_missing", "receipt_unknown", "receipt_stray",
+                "conversation_missing", "conversation_changed", "conversation_unknown",
+                "member_missing", "member_changed", "member_unknown",
+                "device_missing", "device_changed", "device_unknown",
+                "quarantined", "unreadable", "log_gap", "log_went_back",
             ]
         },
     ),
     Declaration("landline_audit_records", "gauge", "Records of the log that the audit has read."),
     Declaration("landline_audit_messages", "gauge", "Messages in the store."),
-    Declaration("landline_audit_deliveries", "gauge", "Deliveries in the store."),
+    Declaration("landline_audit_pending", "gauge", "Pending rows in the store."),
     Declaration("landline_audit_duration_seconds", "gauge", "How long the last audit took."),
     Declaration(
         "landline_audit_timestamp_seconds", "gauge", "When the last audit ended, as a Unix time."

@@ -1,46 +1,147 @@
-"""The fold turns a stretch of the log into rows and receipts. Pure: a repeat changes nothing."""
+"""The fold turns a stretch of the log into batches. Pure: a repeat changes nothing."""
 
-from landline.model import Batch, Message, Quarantined, Receipt, Stretch
-from landline.protocol.records import BadRecord, MessageRecord, decode_entry
+from collections.abc import Sequence
+
+import orjson
+
+from landline.model import (
+    Batch,
+    Change,
+    DeviceChange,
+    Entry,
+    EventKind,
+    Mailbox,
+    MemberChange,
+    Message,
+    Quarantined,
+    Read,
+    Receipt,
+    RoomChange,
+    Stretch,
+)
+from landline.protocol.records import (
+    BadRecord,
+    DeviceRecord,
+    MemberRecord,
+    MessageRecord,
+    ReadRecord,
+    ReceiptRecord,
+    Record,
+    RoomRecord,
+    decode_entry,
+)
 
 
-def fold(stretch: Stretch) -> Batch:
-    """Return what a stretch adds up to. The first record of a message is the message, the
-    earliest receipt the receipt; a record that can never be applied goes to quarantine.
+def fold(stretch: Stretch) -> Sequence[Batch]:
+    """Return what a stretch adds up to, in the order of the log: at least one batch, which together
+    cover the stretch. A record that decides who is owed what comes after it is a batch by itself.
+
+    The first record of a message is the message. A record that can never be applied goes to
+    quarantine.
     """
-    messages: dict[str, Message] = {}
-    receipts: dict[tuple[str, str], Receipt] = {}
-    quarantined: list[Quarantined] = []
+    batches: list[Batch] = []
+    piece = _Piece(stretch.partition, stretch.start)
     for entry in stretch.entries:
         try:
             record = decode_entry(entry)
         except BadRecord as error:
-            quarantined.append(Quarantined(entry.position, entry.value, str(error)))
+            piece.quarantined.append(Quarantined(entry.position, entry.value, str(error)))
             continue
-        if isinstance(record, MessageRecord):
-            messages.setdefault(
-                record.message_id,
-                Message(
-                    record.message_id,
-                    record.conversation,
-                    record.sender,
-                    record.recipients,
-                    record.content,
-                    entry.position,
-                    entry.time_ms,
-                ),
-            )
+        if isinstance(record, RoomRecord | MemberRecord | DeviceRecord):
+            offset = entry.position.offset
+            if offset > piece.start:
+                batches.append(piece.end(offset))
+            batches.append(_change(entry, record))
+            piece = _Piece(stretch.partition, offset + 1)
         else:
-            for id in record.message_ids:
-                receipt = Receipt(id, record.recipient, record.delivered_at)
-                known = receipts.setdefault((id, record.recipient), receipt)
-                if receipt.delivered_at < known.delivered_at:  # as the stores do across stretches
-                    receipts[(id, record.recipient)] = receipt
-    return Batch(
-        stretch.partition,
-        stretch.start,
-        stretch.end,
-        tuple(messages.values()),
-        tuple(receipts.values()),
-        tuple(quarantined),
+            piece.add(entry, record)
+    if stretch.end > piece.start or not batches:
+        batches.append(piece.end(stretch.end))
+    return batches
+
+
+class _Piece:
+    """Entries between two changes."""
+
+    def __init__(self, partition: int, start: int) -> None:
+        self.partition = partition
+        self.start = start
+        self.quarantined: list[Quarantined] = []
+        self._messages: dict[str, Message] = {}
+        self._receipts: dict[tuple[str, Mailbox], Receipt] = {}
+        self._reads: dict[tuple[str, str], Read] = {}
+
+    def add(self, entry: Entry, record: Record) -> None:
+        offset = entry.position.offset
+        if isinstance(record, MessageRecord):
+            message = _message(entry, record)
+            self._messages.setdefault(message.id, message)
+        elif isinstance(record, ReceiptRecord):
+            for recipient, device, ids in record.entries:
+                mailbox = Mailbox(recipient, device)
+                for id in ids:
+                    known = self._receipts.get((id, mailbox))
+                    time = record.delivered_at
+                    if known is not None:  # the first time it was received, as in version 1
+                        time = min(time, known.delivered_at)
+                    self._receipts[id, mailbox] = Receipt(id, mailbox, time, offset)
+        elif isinstance(record, ReadRecord):
+            for user, seen in record.entries:
+                key = (record.conversation, user)
+                # Nobody has seen what comes after this record.
+                read = Read(record.conversation, user, min(seen, offset))
+                self._reads[key] = max(read, self._reads.get(key, read))
+
+    def end(self, offset: int) -> Batch:
+        return Batch(
+            self.partition,
+            self.start,
+            offset,
+            tuple(self._messages.values()),
+            tuple(self._receipts.values()),
+            tuple(self.quarantined),
+            tuple(self._reads.values()),
+        )
+
+
+def _message(entry: Entry, record: MessageRecord) -> Message:
+    return Message(
+        record.message_id,
+        record.conversation,
+        record.sender,
+        record.recipients,
+        record.content,
+        entry.position,
+        entry.time_ms,
+        data=record.data,
+        device=record.device,
     )
+
+
+def _change(entry: Entry, record: RoomRecord | MemberRecord | DeviceRecord) -> Batch:
+    partition, offset = entry.position
+    if isinstance(record, DeviceRecord):
+        device = DeviceChange(record.user, record.device, record.is_added, offset)
+        return Batch(partition, offset, offset + 1, change=device)
+    change: Change
+    if isinstance(record, RoomRecord):
+        kind = EventKind.ROOM
+        change = RoomChange(record.conversation, record.title, record.history, record.members)
+        details = {"title": record.title}
+    else:
+        kind = EventKind.MEMBER
+        change = MemberChange(record.conversation, record.user, record.change, record.role)
+        details = {"user": record.user, "change": record.change, "role": record.role}
+    event = Message(
+        record.message_id,
+        record.conversation,
+        record.sender,
+        (),
+        "",
+        entry.position,
+        entry.time_ms,
+        kind,
+        orjson.dumps(details).decode(),
+        record.device,
+    )
+    return Batch(partition, offset, offset + 1, (event,), change=change)

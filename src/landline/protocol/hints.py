@@ -36,8 +36,10 @@ def encode_message_hint(message: Message) -> bytes:
             "id": message.id,
             "conversation": message.conversation,
             "sender": message.sender,
+            "device": message.device,
             "recipients": message.recipients,
             "content": message.content,
+            "data": message.data,
             "partition": message.position.partition,
             "offset": message.position.offset,
             "time_ms": message.time_ms,
@@ -109,9 +111,20 @@ def _message(hint: Mapping[str, Any]) -> Message | None:
     partition, offset, time_ms = numbers
     if not is_time(time_ms):
         return None
+    device, data = hint.get("device"), hint.get("data")
+    if not (device is None or isinstance(device, str)) or not _is_data(data):
+        return None
     id, conversation, sender, content = texts
     return Message(
-        id, conversation, sender, tuple(recipients), content, Position(partition, offset), time_ms
+        id,
+        conversation,
+        sender,
+        tuple(recipients),
+        content,
+        Position(partition, offset),
+        time_ms,
+        data=data,
+        device=device,
     )
 
 
@@ -123,6 +136,16 @@ def _revocation(hint: Mapping[str, Any]) -> Revocation | None:
     if until_ms is None or (type(until_ms) is int and is_time(until_ms)):
         return Revocation(user, revoked_at, until_ms)
     return None
+
+
+def _is_data(data: object) -> TypeGuard[str | None]:
+    """Say whether it can stand in a frame as it is: nothing, or a JSON object as text."""
+    if not isinstance(data, str):
+        return data is None
+    try:
+        return isinstance(orjson.loads(data), dict)
+    except orjson.JSONDecodeError:
+        return False
 
 
 def _are_texts(values: object) -> TypeGuard[list[str]]:

@@ -1,12 +1,13 @@
 """Who is who: user names, conversations, message ids. Only this place knows how they are made."""
 
+import string
 import unicodedata
 from bisect import bisect_right
 from collections.abc import Callable
 from functools import lru_cache
 from hashlib import blake2b
 
-from landline.protocol.limits import NAME_BYTES, REF_BYTES
+from landline.protocol.limits import DEVICE_BYTES, NAME_BYTES, REF_BYTES
 from landline.protocol.name_characters import UNNAMEABLE
 
 _RANGES = [
@@ -14,6 +15,7 @@ _RANGES = [
     for first, _, last in (part.partition("-") for part in UNNAMEABLE.split())
 ]
 _FIRSTS = [first for first, _ in _RANGES]
+_DEVICE_CHARACTERS = string.ascii_letters + string.digits + "._-"
 
 
 class BadName(ValueError):
@@ -111,6 +113,28 @@ def direct_conversation(one: str, other: str) -> str:
     """Return the conversation of two users (or of one with themselves)."""
     low, high = (one, other) if one <= other else (other, one)
     return f"dm:{low}:{high}"
+
+
+def participants(conversation: str) -> tuple[str, ...]:
+    """Return the two users of a direct conversation, or the one; nobody for any other text."""
+    kind, _, names = conversation.partition(":")
+    low, _, high = names.partition(":")
+    if kind != "dm" or not low or not high:
+        return ()
+    return (low,) if low == high else (low, high)
+
+
+def is_room(conversation: str) -> bool:
+    """Say whether a conversation is a room."""
+    return conversation.startswith("room:") and is_message_id(conversation[5:])
+
+
+def is_device(device: str) -> bool:
+    """Say whether `device` names one: at most 64 of `A-Z a-z 0-9 . _ -`.
+
+    The empty name is that of sessions without a device whose user has devices.
+    """
+    return len(device) <= DEVICE_BYTES and not device.strip(_DEVICE_CHARACTERS)
 
 
 def message_id(sender: str, ref: str, conversation: str, content: str) -> str:

@@ -27,3 +27,12 @@ JSON_DEPTH = 16
 
 # A client that is this often wrong in a row does not speak our protocol.
 BAD_FRAMES_IN_A_ROW = 20
+
+# What a conversation may have beside its messages.
+DATA_BYTES = 4 * 1024
+TITLE_BYTES = 256
+DEVICE_BYTES = 64
+ROOM_MEMBERS = 256
+
+# The one unseen longest ends when there would be more.
+USER_DEVICES = 16

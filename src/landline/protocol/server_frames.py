@@ -7,29 +7,43 @@ import orjson
 
 from landline.model import Message
 from landline.protocol.codes import ErrorCode, Outcome
+from landline.protocol.identity import participants
 from landline.protocol.limits import CONTENT_BYTES, FRAME_BYTES, PROTOCOL_VERSION, WINDOW
 from landline.protocol.times import rfc3339
 
 PONG = b'{"type":"pong"}'
 
 
-def welcome(*, user: str, server: str, session: str, durability: str) -> bytes:
-    """Return the first frame of every session."""
-    return orjson.dumps(
-        {
-            "type": "welcome",
-            "user": user,
-            "server": server,
-            "session": session,
-            "protocol": PROTOCOL_VERSION,
-            "durability": durability,
-            "limits": {
-                "content_bytes": CONTENT_BYTES,
-                "frame_bytes": FRAME_BYTES,
-                "window": WINDOW,
-            },
-        }
-    )
+def welcome(
+    *,
+    user: str,
+    server: str,
+    session: str,
+    durability: str,
+    device: str | None = None,
+    is_new: bool | None = None,
+) -> bytes:
+    """Return the first frame of every session. `device`: if it has one; `is_new`: if that is known
+    in time.
+    """
+    frame: dict[str, Any] = {
+        "type": "welcome",
+        "user": user,
+        "server": server,
+        "session": session,
+        "protocol": PROTOCOL_VERSION,
+        "durability": durability,
+        "limits": {
+            "content_bytes": CONTENT_BYTES,
+            "frame_bytes": FRAME_BYTES,
+            "window": WINDOW,
+        },
+    }
+    if device is not None:
+        frame["device"] = device
+    if is_new is not None:
+        frame["is_new"] = is_new
+    return orjson.dumps(frame)
 
 
 def accepted(*, ref: str | None, id: str, conversation: str, offset: int, time_ms: int) -> bytes:
@@ -53,14 +67,27 @@ def message(message: Message, *, replay: bool) -> bytes:
         "id": message.id,
         "conversation": message.conversation,
         "sender": message.sender,
-        "to": message.recipients[0],
+        "to": _to(message),
         "content": message.content,
         "time": rfc3339(message.time_ms),
         "offset": message.position.offset,
     }
+    if message.data is not None:
+        frame["data"] = orjson.Fragment(message.data)
     if replay:
         frame["replay"] = True
     return orjson.dumps(frame)
+
+
+def _to(message: Message) -> str:
+    """Return whom a direct message is for. What comes out of the store names whose mailbox it was
+    in: that may be the sender's own other device.
+    """
+    named = message.recipients[0]
+    if named != message.sender:
+        return named
+    others = [each for each in participants(message.conversation) if each != named]
+    return others[0] if others else named
 
 
 def caught_up(replayed: int) -> bytes:

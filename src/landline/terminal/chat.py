@@ -15,6 +15,7 @@ from landline.client import (
     Delivered,
     Disconnected,
     Event,
+    Message,
     MessageRejected,
     MessageUncertain,
     OutboxInUse,
@@ -23,7 +24,7 @@ from landline.client import (
 )
 from landline.client.repeats import UnansweredSend
 from landline.protocol.identity import BadName, check_user_name
-from landline.terminal.files import default_outbox, take_over
+from landline.terminal.files import default_outbox, left_without_device, take_over
 from landline.terminal.left import REASON_CHARACTERS, Left, beginning
 from landline.terminal.lines import Input, Line
 from landline.terminal.screen import Screen, harmless, time_of_day
@@ -59,6 +60,7 @@ async def run_chat(
     outbox: Path | None,
     *,
     token: TokenFile | None = None,
+    device: str | None = None,
 ) -> int:
     """Chat until the input ends.
 
@@ -67,7 +69,7 @@ async def run_chat(
     """
     with ended_by_signals() as ended_by:
         try:
-            return await _run_chat(url, username, to, outbox, token)
+            return await _run_chat(url, username, to, outbox, token=token, device=device)
         except asyncio.CancelledError:
             if not ended_by:
                 raise
@@ -75,22 +77,28 @@ async def run_chat(
 
 
 async def _run_chat(
-    url: str, username: str, to: str | None, outbox: Path | None, token: TokenFile | None
+    url: str,
+    username: str,
+    to: str | None,
+    outbox: Path | None,
+    *,
+    token: TokenFile | None,
+    device: str | None,
 ) -> int:
-    terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr)
+    terminal = Terminal(to, Input(sys.stdin), Screen(sys.stdout), sys.stderr, device)
     loop = asyncio.get_running_loop()
     until = loop.time() + (0.0 if terminal.is_for_people else OUTBOX_SECONDS)
     problem: str | None = None
     try:
         while True:
             try:
-                return await _chat_once(url, username, outbox, token, terminal)
+                return await _chat_once(url, username, outbox, terminal, token=token, device=device)
             except OutboxInUse as error:
                 is_first = problem is None
                 problem = (
                     f"{error}: only one `landline chat` of {harmless(username)} at this address"
-                    " can run at a time. Nothing of the input was sent or kept; try again when"
-                    " the other one has ended"
+                    f"{_with(device)} can run at a time. Nothing of the input was sent or kept; try"
+                    " again when the other one has ended"
                 )
                 if loop.time() >= until:
                     raise ClientError(problem) from error
@@ -107,18 +115,25 @@ async def _chat_once(
     url: str,
     username: str,
     outbox: Path | None,
-    token: TokenFile | None,
     terminal: "Terminal",
+    *,
+    token: TokenFile | None,
+    device: str | None,
 ) -> int:
     if outbox is None:
-        outbox = default_outbox(url, username)
+        outbox = default_outbox(url, username, device)
         note = await asyncio.to_thread(take_over, url, username, outbox)
         if note is not None:
             terminal.say(note)
+        if device is not None:
+            note = await asyncio.to_thread(left_without_device, url, username)
+            if note is not None:
+                terminal.say(note)
     chat = connect(
         url,
         username=username,
         token=token,
+        device=device,
         outbox=outbox,
         connect_timeout=None,  # lines that are typed before there is a server go out later
         on_event=terminal.show_event,
@@ -130,8 +145,14 @@ class Terminal:
     """Shows a chat and reads its lines."""
 
     def __init__(
-        self, partner: str | None, lines: Input, screen: Screen, errors: TextIO | None
+        self,
+        partner: str | None,
+        lines: Input,
+        screen: Screen,
+        errors: TextIO | None,
+        device: str | None = None,
     ) -> None:
+        self._next_chat = f"your next chat at this address{_with(device)}"
         self._partner = partner
         self._lines = lines
         self._screen = screen
@@ -221,9 +242,7 @@ class Terminal:
             case Accepted(content=content, acceptance=acceptance):
                 self._screen.show(f"{self._screen.marks.accepted} {harmless(content)}")
                 self._news.set()
-                self._ticks[acceptance.id] = content
-                if len(self._ticks) > REMEMBERED_LINES:
-                    del self._ticks[next(iter(self._ticks))]
+                self._remember(acceptance.id, content)
             case Rejected(to=to, content=content, code=code, reason=reason):
                 doubt = "" if event.is_certain else " (or sent already)"
                 why = f"of an earlier time, to {to}: {code}: {reason}{doubt}"
@@ -234,6 +253,12 @@ class Terminal:
                     if id in self._ticks:
                         content = harmless(self._ticks.pop(id))
                         self._screen.show(f"{self._screen.marks.delivered} {content}")
+
+    def _remember(self, id: str, content: str) -> None:
+        """Remember an own line, for its second tick."""
+        self._ticks[id] = content
+        if len(self._ticks) > REMEMBERED_LINES:
+            del self._ticks[next(iter(self._ticks))]
 
     # Sending ---------------------------------------------------------------------------------
 
@@ -336,10 +361,21 @@ class Terminal:
 
     async def _receive(self, chat: Chat) -> None:
         async for message in chat:
-            time = time_of_day(message.time, datetime.now().astimezone().date())
-            text = f"[{time}] {harmless(message.sender)}: {harmless(message.content)}"
-            if not self._screen.show(text):
+            if not self._show_message(message):
                 return  # not acknowledged, so it comes again where it can be shown
+
+    def _show_message(self, message: Message) -> bool:
+        """Show a message. Returns whether that was possible. What this user has sent from another
+        device to somebody else is an own line here too.
+        """
+        time = time_of_day(message.time, datetime.now().astimezone().date())
+        when = f"[{time} earlier]" if message.replay else f"[{time}]"
+        content = harmless(message.content)
+        if message.is_own and message.to != message.sender:
+            self._remember(message.id, message.content)
+            mark = self._screen.marks.accepted
+            return self._screen.show(f"{mark} {when} to {harmless(message.to)}: {content}")
+        return self._screen.show(f"{when} {harmless(message.sender)}: {content}")
 
     async def _watch_screen(self, *seen_by_people: asyncio.Task[None]) -> None:
         """Without a screen receive nothing, and read no terminal; a pipe is read to its end."""
@@ -375,14 +411,14 @@ class Terminal:
         for number, (line, send) in self._open.items():
             ours.add(send.draft.ref)
             if not self._is_settled(line, send):
-                why = "no answer yet; it is kept, and your next chat at this address sends it"
+                why = f"no answer yet; it is kept, and {self._next_chat} sends it"
                 if not send.is_kept:
                     why = "no answer yet; it may not be in the outbox: look next time"
                 self._left.add(number, send.draft.content, why)
         self._open.clear()
         for draft in chat.unanswered:
             if draft.ref not in ours:
-                why = "of an earlier time; it is kept, and your next chat at this address sends it"
+                why = f"of an earlier time; it is kept, and {self._next_chat} sends it"
                 self._left.add(0, draft.content, why)
         if not (self._lines.has_ended or self._lines.is_terminal):
             self._left.unread = self._left.unread or "the rest of the input was not read"
@@ -391,3 +427,7 @@ class Terminal:
         if self._left and self._errors is not None:
             with suppress(OSError):
                 print(f"landline: {self._left.told()}", file=self._errors, flush=True)
+
+
+def _with(device: str | None) -> str:
+    return "" if device is None else f" with --device {device}"

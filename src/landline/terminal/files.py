@@ -18,16 +18,32 @@ _HOST_CHARACTERS = 80
 _USUAL_PATHS = frozenset({"/ws", "/ws/chat"})
 
 
-def default_outbox(url: str, username: str) -> Path:
+def default_outbox(url: str, username: str, device: str | None = None) -> Path:
     """Return the file that keeps this user's unsent lines for this server.
 
-    It belongs to one user at one address. Its name shows user and host to people. The rest of the
-    address is in a hash, because it may be secret.
+    It belongs to one user at one address, and to one device: what one has shown is still to be
+    shown on another. Its name shows user, host and device to people. The rest of the address is in
+    a hash, because it may be secret.
     """
     server = read_address(url).server
     host = re.sub(r"[^A-Za-z0-9.-]", "_", urlsplit(server).netloc)[:_HOST_CHARACTERS]
-    digest = blake2b(f"{username}\n{server}".encode(), digest_size=8).hexdigest()
-    return _directory() / f"{username}@{host}-{digest}.db"
+    hashed = f"{username}\n{server}" if device is None else f"{username}\n{server}\n{device}"
+    digest = blake2b(hashed.encode(), digest_size=8).hexdigest()
+    shown = host if device is None else f"{host}-{device}"
+    return _directory() / f"{username}@{shown}-{digest}.db"
+
+
+def left_without_device(url: str, username: str) -> str | None:
+    """Return what to tell a user whose chats without a device have left lines, if they have."""
+    outbox = default_outbox(url, username)
+    try:
+        drafts = look(outbox).drafts if outbox.is_file() else 0
+    except (ClientError, sqlite3.Error, OSError):
+        return None  # another chat uses it, or the next one that does says what is wrong
+    if not drafts:
+        return None
+    lines = "1 unsent line is" if drafts == 1 else f"{drafts} unsent lines are"
+    return f"{lines} kept of a chat without --device; the next chat without it sends what is kept"
 
 
 def take_over(url: str, username: str, outbox: Path) -> str | None:

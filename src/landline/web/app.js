@@ -235,10 +235,10 @@ class Page {
   }
 }
 
-function addressOf(user) {
+function addressOf(user, device) {
   const url = new URL("ws/chat", location.href);
   url.protocol = location.protocol === "https:" ? "wss:" : "ws:";
-  url.search = AUTH === "none" ? new URLSearchParams({ username: user }) : "";
+  url.search = new URLSearchParams({ ...(AUTH === "none" && { username: user }), device });
   url.hash = "";
   return url.href;
 }

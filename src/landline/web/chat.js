@@ -3,7 +3,7 @@
 
 import { Connection } from "./connection.js";
 import { StorageBlocked } from "./database.js";
-import { byteLength, newRef } from "./names.js";
+import { byteLength, newId } from "./names.js";
 import { Pause } from "./pause.js";
 import { ourName } from "./place.js";
 import { Store } from "./store.js";
@@ -63,12 +63,13 @@ export class Chat {
   #otherTabs = null;
 
   #addressOf;
+  #device = null;
   // Refs of messages that were written before the first `welcome`; null after it.
   #refsBefore = [];
 
   /**
-   * `user` is empty as long as nobody but the server can say who it is. `addressOf(user)` is where to
-   * connect. The server decides who the user really is. `signIn`: see sign-in.js.
+   * `user` is empty as long as nobody but the server can say who it is. `addressOf(user, device)` is
+   * where to connect. The server decides who the user really is. `signIn`: see sign-in.js.
    *
    * `listener` has `changed()`: what is stored is no longer what the screen shows. It has
    * `userChanged({ before, isFirst })`: the server knows this user by another name. `isFirst` says
@@ -80,7 +81,7 @@ export class Chat {
     this.#addressOf = addressOf;
     this.#listener = listener;
     this.#be(user);
-    this.#connection = new Connection(addressOf(user), signIn, {
+    this.#connection = new Connection(signIn, {
       opened: (welcome) => this.#opened(welcome),
       received: (frame) => this.#received(frame),
       changed: (state) => listener.connectionChanged(state),
@@ -106,7 +107,7 @@ export class Chat {
 
   /** Keep a message, and send it when possible. Rejects when it could not be kept. */
   async send(to, content) {
-    const ref = newRef();
+    const ref = newId();
     this.#refsBefore?.push(ref);
     await this.#store.enqueue({ ref, to, content });
     this.#changed();
@@ -208,7 +209,8 @@ export class Chat {
 
   async #keep(messages) {
     const store = this.#store;
-    await store.keep(messages);
+    await store.keep(messages, this.#early);
+    for (const { id } of messages) this.#early.delete(id);
     if (store !== this.#store) return; // the session belongs to another user by now
     // A message that comes again is acknowledged again: the first acknowledgement was lost.
     this.#connection.send({ type: "ack", ids: messages.map(({ id }) => id) });
@@ -326,7 +328,7 @@ export class Chat {
     this.#frames = [];
     this.#inFlight.clear();
     this.#early.clear();
-    this.#connection.url = this.#addressOf(user);
+    this.#connection.url = this.#addressOf(user, this.#device);
     this.#listener.userChanged({ before, isFirst });
     this.#tryTo(() => this.#store.adopt(before, refs)).then(() => {
       this.#changed();
@@ -336,12 +338,16 @@ export class Chat {
 
   // Inside ---------------------------------------------------------------------------------
 
-  /** Connect once there is a storage: without one no message could be acknowledged. */
+  /**
+   * Connect once there is a storage: without one no message could be acknowledged, and the next page
+   * here would be another device.
+   */
   async #connect() {
-    while (!(await this.#tryTo(() => this.#store.check()))) {
+    while (!(await this.#tryTo(async () => (this.#device = await this.#store.device())))) {
       this.#listener.connectionChanged({ phase: "", text: "Not connected" });
       await sleep(STORE_AGAIN_MS);
     }
+    this.#connection.url = this.#addressOf(this.#user, this.#device);
     this.#listener.changed();
     this.#connection.start();
   }

@@ -51,7 +51,7 @@ const NO_TOKEN = "No sign-in from the page around this one, trying again";
 const TOKEN_REFUSED = "The server does not take the sign-in, trying again";
 
 export class Connection {
-  #url;
+  #url = null;
   #signIn;
   #listener;
   #socket = null;
@@ -74,13 +74,12 @@ export class Connection {
    * `phase` is "connecting", "online" or "offline". It has `signInEnded(wasOpen)`: the server does
    * not take the token, or no longer, and there is no other.
    */
-  constructor(url, signIn, listener) {
-    this.#url = url;
+  constructor(signIn, listener) {
     this.#signIn = signIn;
     this.#listener = listener;
   }
 
-  /** Set where the next session connects. */
+  /** Set where the next session connects; call it before `start`. */
   set url(url) {
     this.#url = url;
   }

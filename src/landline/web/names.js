@@ -1,4 +1,4 @@
-// User names and refs, by the rules of docs/protocol.md, so that the server need not refuse them.
+// User names, and names that nobody else has, by the rules of docs/protocol.md, so that the server need not refuse them.
 
 import { UNNAMEABLE } from "./name-characters.js";
 
@@ -48,8 +48,8 @@ function isUnnameable(character) {
   return first <= code && code <= last;
 }
 
-/** Return a name for a message that nobody else will ever make: a random UUID. */
-export function newRef() {
+/** Return a name, of a message or a device, that nobody else will ever make: a random UUID. */
+export function newId() {
   // `randomUUID` exists only on https and localhost, and this page may be tried on a LAN.
   if (crypto.randomUUID) return crypto.randomUUID();
   const octets = crypto.getRandomValues(new Uint8Array(16));

@@ -9,6 +9,7 @@
 //                                  ref?, delivered? }   `kept` is `time` as a number
 //   outbox         seq -> { seq, user, ref, to, content, written, tried, failed }
 //   conversations  [user, partner] -> { user, partner, at, active, unread, last }
+//   messages       DEVICE_KEY -> { user, id, device }   which device this browser is
 //
 // The browser's clock may be wrong by days, and may be corrected at any time. So nothing is ordered or
 // dropped by it: `kept` and `at` are times of the server's log. An action of the user counts as just
@@ -16,6 +17,7 @@
 // for pages that do.)
 
 import { done, openDatabase, span, transact } from "./database.js";
+import { newId } from "./names.js";
 import { beginning } from "./text.js";
 
 // Per user; the oldest goes first. Duplicates are recognised by it too. A message that comes again
@@ -28,6 +30,11 @@ const TRIM_EVERY = 500;
 
 // One line of a conversation list shows no more.
 const PREVIEW_CHARACTERS = 100;
+
+// Where this browser's device is. No user has a name with a colon, so this row is in nobody's messages,
+// and in no index. (A store of its own would need another version of the database. Pages of earlier
+// builds could not open that when a server goes back to one.)
+const DEVICE_KEY = [":browser", "device"];
 
 // Sends on their way at once, one per recipient.
 const HEADS_LIMIT = 32;
@@ -48,24 +55,41 @@ export class Store {
     this.#user = user;
   }
 
-  /** Resolve if there is a storage, reject if not. */
-  async check() {
-    await this.#read(["outbox"], (tx) => done(tx.objectStore("outbox").count()));
+  /**
+   * Return which device this browser is: for all its tabs and users, for ever. Rejects if there is no
+   * storage, or no room for a new device.
+   *
+   * It is found and made in one transaction: two tabs cannot make two. It does not depend on the user,
+   * whom the server may name only when it knows the device. To the server a device of two users is two.
+   */
+  async device() {
+    return this.#write(["messages"], async (tx) => {
+      const messages = tx.objectStore("messages");
+      const found = await done(messages.get(DEVICE_KEY));
+      if (found) return found.device;
+      const device = newId();
+      const [user, id] = DEVICE_KEY;
+      await done(messages.put({ user, id, device }));
+      return device;
+    });
   }
 
   // What the server says -------------------------------------------------------------------
 
   /**
    * Keep messages that have arrived. When this resolves they are on disk and may be acknowledged.
-   * One that is here already changes nothing.
+   * One that is here already changes nothing. Our own, from another device of ours, may have been
+   * delivered already: `delivered` has the times by their ids.
    */
-  async keep(frames) {
+  async keep(frames, delivered) {
     await this.#write(["messages", "conversations"], async (tx) => {
       const messages = tx.objectStore("messages");
       for (const { id, sender, to, content, time, offset } of frames) {
         if ((await done(messages.getKey([this.#user, id]))) !== undefined) continue;
-        const partner = sender === this.#user ? to : sender;
-        await this.#put(tx, { id, partner, sender, content, time, offset }, { isNew: true });
+        const isOurs = sender === this.#user;
+        const message = { id, partner: isOurs ? to : sender, sender, content, time, offset };
+        if (isOurs && delivered.has(id)) message.delivered = delivered.get(id);
+        await this.#put(tx, message, { isNew: true });
       }
     });
     await this.#trim(frames.length);

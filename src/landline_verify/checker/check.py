@@ -112,6 +112,6 @@ def _counts(evidence: Evidence) -> dict[str, int]:
         "acknowledged": sum(len(message.acks) > 0 for message in messages),
         "statuses": sum(len(message.statuses) for message in messages),
         "records": len(evidence.dumped.records),
-        "rows": sum(len(message.rows) + len(message.deliveries) for message in messages),
+        "rows": sum(len(message.rows) + len(message.pending_rows) for message in messages),
         "faults": len(evidence.faults),
     }

@@ -22,6 +22,7 @@ from landline_verify.history.events import (
     AppliedRow,
     Event,
     Ok,
+    PendingRow,
     QuarantineRow,
     Record,
     Run,
@@ -31,16 +32,20 @@ from landline_verify.history.events import (
 
 @dataclass
 class Dumped:
-    """The contents of log and store at the end; `is_complete` says for each if all was read."""
+    """The contents of log and store at the end; `is_complete` says for each if all was read.
+
+    `groundless`: rows of `pending` for which the store has no message.
+    """
 
     records: list[tuple[int, Record]] = field(default_factory=list)
     applied: list[tuple[int, AppliedRow]] = field(default_factory=list)
     quarantine: list[tuple[int, QuarantineRow]] = field(default_factory=list)
+    groundless: list[tuple[int, PendingRow]] = field(default_factory=list)
     is_complete: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
     def fold(self) -> Fold:
-        """The messages and receipts of the log."""
+        """What the log comes to."""
         return fold(record for _, record in self.records)
 
 

@@ -9,15 +9,16 @@ from landline_verify.checker.verdict import Violation
 from landline_verify.history.events import (
     Ack,
     Answer,
-    DeliveryRow,
     Invoke,
     MessageRecord,
     MessageRow,
     Ok,
+    PendingRow,
     ReceiptsRecord,
     Recv,
     Rejected,
     Status,
+    StatusRow,
 )
 
 
@@ -77,7 +78,8 @@ class Message:
     records: list[tuple[int, MessageRecord]] = field(default_factory=list)
     receipts: list[tuple[int, ReceiptsRecord]] = field(default_factory=list)
     rows: list[tuple[int, MessageRow]] = field(default_factory=list)
-    deliveries: list[tuple[int, DeliveryRow]] = field(default_factory=list)
+    status_rows: list[tuple[int, StatusRow]] = field(default_factory=list)
+    pending_rows: list[tuple[int, PendingRow]] = field(default_factory=list)
 
     def contents(self) -> Iterator[tuple[int, str, str, str]]:
         """Yield (index, sender, conversation, digest) wherever the message itself was seen."""

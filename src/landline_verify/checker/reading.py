@@ -15,7 +15,6 @@ from landline_verify.history.events import (
     Answer,
     AppliedRow,
     Connect,
-    DeliveryRow,
     Disconnect,
     Dump,
     Event,
@@ -25,6 +24,7 @@ from landline_verify.history.events import (
     MessageRecord,
     MessageRow,
     Ok,
+    PendingRow,
     Phase,
     QuarantineRow,
     ReceiptsRecord,
@@ -34,6 +34,7 @@ from landline_verify.history.events import (
     Run,
     Sample,
     Status,
+    StatusRow,
     Unknown,
 )
 
@@ -73,7 +74,8 @@ class _Reading:
             AppliedRow: lambda at, event: dumped.applied.append((at, event)),
             QuarantineRow: lambda at, event: dumped.quarantine.append((at, event)),
             MessageRow: lambda at, event: self._message(event.id).rows.append((at, event)),
-            DeliveryRow: lambda at, event: self._message(event.id).deliveries.append((at, event)),
+            StatusRow: lambda at, event: self._message(event.id).status_rows.append((at, event)),
+            PendingRow: self._take_pending,
         }
         for at, event in enumerate(events):
             if isinstance(event, Record):
@@ -155,6 +157,12 @@ class _Reading:
     def _take_status(self, at: int, event: Status) -> None:
         for id in event.ids:
             self._message(id).statuses.append((at, event))
+
+    def _take_pending(self, at: int, event: PendingRow) -> None:
+        if event.id is None:
+            self.evidence.dumped.groundless.append((at, event))
+        else:
+            self._message(event.id).pending_rows.append((at, event))
 
     def _take_fault(self, at: int, event: FaultEvent) -> None:
         if event.phase == "start":

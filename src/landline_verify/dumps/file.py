@@ -8,7 +8,14 @@ from typing import Final
 
 from landline_verify.dumps.records import described
 from landline_verify.errors import VerifyError
-from landline_verify.history.events import AppliedRow, DeliveryRow, Dump, MessageRow, QuarantineRow
+from landline_verify.history.events import (
+    AppliedRow,
+    Dump,
+    MessageRow,
+    PendingRow,
+    QuarantineRow,
+    StatusRow,
+)
 from landline_verify.history.recorder import Recorder, digest
 
 _NAME: Final = "landline.db"
@@ -60,10 +67,12 @@ def _dump(file: sqlite3.Connection, recorder: Recorder, prefix: str, start: int)
     for id, sender, conversation, content, *at in file.execute(_MESSAGES):
         if sender.startswith(prefix):
             record(MessageRow(now(), id, sender, conversation, digest(content), *at))
-    for id, recipient, status, offset in file.execute(_DELIVERIES):
-        if recipient.startswith(prefix):
-            partition = None if offset is None else _PARTITION
-            record(DeliveryRow(now(), id, recipient, status, partition, offset))
+    for id, sender, recipient, status in file.execute(_STATUSES):
+        if sender.startswith(prefix) and recipient.startswith(prefix):
+            record(StatusRow(now(), id, recipient, status))
+    for user, device, offset, id, is_received in file.execute(_PENDING):
+        if user.startswith(prefix):
+            record(PendingRow(now(), user, device, _PARTITION, offset, id, bool(is_received)))
     for partition, offset in file.execute("SELECT log_partition, next_offset FROM applied"):
         record(AppliedRow(now(), partition, offset))
     for partition, offset, reason in file.execute(_QUARANTINE, [start]):
@@ -79,6 +88,12 @@ SELECT (SELECT coalesce(max(offset) + 1, 0) FROM log)
      - coalesce((SELECT next_offset FROM applied WHERE log_partition = 0), 0)"""
 _MESSAGES: Final = """\
 SELECT message_id, sender, conversation, content, log_partition, log_offset FROM messages"""
-_DELIVERIES: Final = "SELECT message_id, recipient, status, log_offset FROM deliveries"
+_STATUSES: Final = """\
+SELECT message_id, sender, recipient, status
+FROM message_status JOIN messages USING (message_id)"""
+_PENDING: Final = """\
+SELECT user_name, nullif(device, '*'), pending.log_offset, message_id, is_received
+FROM pending JOIN devices USING (mailbox_id)
+LEFT JOIN messages ON messages.log_offset = pending.log_offset"""
 _QUARANTINE: Final = """\
 SELECT log_partition, log_offset, reason FROM quarantine WHERE log_offset >= ?"""

@@ -8,7 +8,13 @@ from urllib.parse import parse_qs, urlsplit
 import asyncpg
 
 from landline_verify.errors import VerifyError
-from landline_verify.history.events import AppliedRow, DeliveryRow, MessageRow, QuarantineRow
+from landline_verify.history.events import (
+    AppliedRow,
+    MessageRow,
+    PendingRow,
+    QuarantineRow,
+    StatusRow,
+)
 from landline_verify.history.recorder import Recorder, digest
 
 _ASK_SECONDS = 10.0
@@ -18,9 +24,16 @@ _MESSAGES: Final = """\
 SELECT message_id, sender, conversation, content, log_partition, log_offset
 FROM messages WHERE starts_with(sender, $1)"""
 
-_DELIVERIES: Final = """\
-SELECT message_id, recipient, status, log_partition, log_offset
-FROM deliveries WHERE starts_with(recipient, $1)"""
+_STATUSES: Final = """\
+SELECT message_id, recipient, status
+FROM messages JOIN message_status USING (message_id)
+WHERE starts_with(sender, $1) AND starts_with(recipient, $1)"""
+
+_PENDING: Final = """\
+SELECT user_name, nullif(device, '*'), log_partition, log_offset, message_id::text, is_received
+FROM pending JOIN devices USING (mailbox_id)
+LEFT JOIN messages USING (log_partition, log_offset)
+WHERE starts_with(user_name, $1)"""
 
 _QUARANTINE: Final = "SELECT log_partition, log_offset, reason FROM quarantine"
 
@@ -48,11 +61,18 @@ class Store:
         try:
             connection = await _connect(url)
             await connection.fetch("SELECT partitions FROM log_identity")
+            record_format = await connection.fetchval("SELECT format FROM record_format")
         except (asyncpg.PostgresError, OSError, TimeoutError, ValueError) as error:
             reason = str(error) or type(error).__name__
             raise VerifyError(
                 f"--postgres: the store cannot be read ({reason}); give what the servers use"
             ) from None
+        if record_format != 2:
+            connection.terminate()
+            raise VerifyError(
+                "--postgres: the store is in format 1, which does not say what is pending; run"
+                " landline migrate once every server has been replaced, or leave --postgres out"
+            )
         return cls(url, connection)
 
     def close(self) -> None:
@@ -94,8 +114,10 @@ class Store:
             _MESSAGES, prefix, prefetch=1_000
         ):
             record(MessageRow(now(), str(id), sender, conversation, digest(content), *at))
-        async for id, recipient, status, *at in query(_DELIVERIES, prefix, prefetch=1_000):
-            record(DeliveryRow(now(), str(id), recipient, status, *at))
+        async for id, recipient, status in query(_STATUSES, prefix, prefetch=1_000):
+            record(StatusRow(now(), str(id), recipient, status))
+        async for row in query(_PENDING, prefix, prefetch=1_000):
+            record(PendingRow(now(), *row))
         for partition, offset in (await self.applied()).items():
             record(AppliedRow(now(), partition, offset))
         async for partition, offset, reason in query(_QUARANTINE):

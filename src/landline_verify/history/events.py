@@ -14,7 +14,7 @@ of one that strikes a server is the server's name as in `welcome`.
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-VERSION = 1
+VERSION = 2
 
 # Clients and checks both need the next two, and the checks know of clients only what is here.
 
@@ -222,16 +222,35 @@ class MessageRecord(Record):
     recipients: tuple[str, ...]
     conversation: str
     digest: str
+    device: str | None = None  # the sender's; nobody's is None, in version 1 everybody's
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiptsRecord(Record):
-    """Receipts in the log."""
+    """Receipts in the log: of each mailbox, that is user and device, the ids."""
 
     variant = ("record", "receipts")
-    ids: tuple[str, ...]
-    recipient: str
+    entries: tuple[tuple[str, str | None, tuple[str, ...]], ...]
     conversation: str
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """Return every id that it has a receipt of, once."""
+        return tuple(dict.fromkeys(id for _user, _device, ids in self.entries for id in ids))
+
+    def users_of(self, id: str) -> tuple[str, ...]:
+        """Return whose receipts of a message it has."""
+        return tuple(dict.fromkeys(user for user, _device, ids in self.entries if id in ids))
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceRecord(Record):
+    """A device begins or ends in this partition."""
+
+    variant = ("record", "device")
+    user: str
+    device: str
+    change: Literal["add", "remove"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,16 +276,32 @@ class MessageRow(Event):
 
 
 @dataclass(frozen=True, slots=True)
-class DeliveryRow(Event):
-    """A user is or was owed a message; no position where only the receipt is known."""
+class StatusRow(Event):
+    """What the store says of a message and a recipient."""
 
     kind = "row"
-    variant = ("table", "deliveries")
+    variant = ("table", "message_status")
     id: str
     recipient: str
     status: Literal["UNDELIVERED", "DELIVERED"]
-    partition: int | None
-    offset: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class PendingRow(Event):
+    """A mailbox is owed what stands at this position: the message `id`, if the store has one there.
+
+    `device` None: the default mailbox. `is_received`: another mailbox of the user has it, or the
+    user has sent it.
+    """
+
+    kind = "row"
+    variant = ("table", "pending")
+    user: str
+    device: str | None
+    partition: int
+    offset: int
+    id: str | None
+    is_received: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -301,6 +336,6 @@ class Dump(Event):
 
 EVENT_KINDS: tuple[type[Event], ...] = (
     Run, Phase, Connect, Live, Disconnect, Invoke, Ok, Rejected, Unknown, Recv, Ack, Status, Error,
-    FaultEvent, Sample, MessageRecord, ReceiptsRecord, ForeignRecord, MessageRow, DeliveryRow,
-    AppliedRow, QuarantineRow, Dump,
+    FaultEvent, Sample, MessageRecord, ReceiptsRecord, DeviceRecord, ForeignRecord, MessageRow,
+    StatusRow, PendingRow, AppliedRow, QuarantineRow, Dump,
 )  # fmt: skip

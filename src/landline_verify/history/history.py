@@ -219,6 +219,15 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(map(_text, value))
 
 
+def _receipts(value: Any) -> tuple[tuple[str, str | None, tuple[str, ...]], ...]:
+    if type(value) is not list or any(type(each) is not list or len(each) != 3 for each in value):
+        raise TypeError
+    return tuple(
+        (_text(user), None if device is None else _text(device), _texts(ids))
+        for user, device, ids in value
+    )
+
+
 def _object(value: Any) -> dict[str, Any]:
     if type(value) is not dict:
         raise TypeError
@@ -232,6 +241,8 @@ _READERS: dict[object, _Read] = {
     bool: _boolean,
     tuple[str, ...]: _texts,
     dict[str, Any]: _object,
+    str | None: lambda value: None if value is None else _text(value),
+    tuple[tuple[str, str | None, tuple[str, ...]], ...]: _receipts,
     int | None: lambda value: None if value is None else _integer(value),
 }
 

@@ -27,7 +27,7 @@ from landline_verify.history.events import (
 AROUND_SECONDS: Final = 5.0
 
 # Fields that a line does not repeat: they begin it, or say nothing about one message.
-_UNTOLD: Final = frozenset({"t", "user", "c", "n", "ids", "time"})
+_UNTOLD: Final = frozenset({"entries", "t", "user", "c", "n", "ids", "time"})
 
 
 def tell(history: Sequence[Event], violation: Violation) -> list[str]:
@@ -113,6 +113,8 @@ def _line(event: Event) -> str:
 
 
 def _details(event: Event) -> Iterator[str]:
+    if isinstance(event, ReceiptsRecord):
+        yield f"of={', '.join(dict.fromkeys(user for user, _device, _ids in event.entries))}"
     for each in fields(event):
         if each.name not in _UNTOLD:
             value = getattr(event, each.name)

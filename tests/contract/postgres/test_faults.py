@@ -9,7 +9,15 @@ import pytest
 from landline.adapters.postgres import PostgresMessageStore, migrate
 from landline.config.values import SecretUrl
 from landline.errors import StoreUnavailable, Unstorable
-from landline.model import Batch, LogIdentity, Message, PendingQuery, Position, Receipt
+from landline.model import (
+    Batch,
+    LogIdentity,
+    Mailbox,
+    Message,
+    PendingQuery,
+    Position,
+    Receipt,
+)
 from landline_stack.postgres import PostgresServer
 from landline_stack.proxy import Proxy
 from support.faults import paused
@@ -19,7 +27,7 @@ from support.waiting import go_round, until, until_equal
 pytestmark = pytest.mark.stack
 
 SECONDS = 30.0
-CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'landline-ws-1'"
+CONNECTIONS = "SELECT count(*) FROM pg_stat_activity WHERE application_name = 'landline-ws-1/2'"
 
 
 def message(number: int, offset: int, *, partition: int = 0, content: str = "hello") -> Message:
@@ -28,8 +36,8 @@ def message(number: int, offset: int, *, partition: int = 0, content: str = "hel
     return Message(id, "dm:alice:bob", "alice", ("bob",), content, position, 1_767_323_045_678)
 
 
-async def owed(store: PostgresMessageStore) -> int:
-    return len((await store.pending([PendingQuery("bob", {}, 1_000)]))[0].messages)
+async def owed(store: PostgresMessageStore, user: str = "bob") -> int:
+    return len((await store.pending([PendingQuery(Mailbox(user), {}, 1_000)]))[0].messages)
 
 
 @pytest.fixture
@@ -213,7 +221,9 @@ async def distant(
 async def test_a_line_cut_after_the_commit_was_sent_leaves_the_answer_to_the_store(
     store: PostgresMessageStore, distant: PostgresMessageStore, proxy: Proxy
 ) -> None:
-    batch = Batch(0, 0, 1, (message(1, 0),), (Receipt(message(1, 0).id, "eve", "2026"),))
+    batch = Batch(
+        0, 0, 1, (message(1, 0),), (Receipt(message(1, 0).id, Mailbox("eve"), "2026", 0),)
+    )
     proxy.hold_answers()
     applying = asyncio.ensure_future(distant.apply([batch]))
     async with asyncio.timeout(SECONDS):
@@ -222,7 +232,7 @@ async def test_a_line_cut_after_the_commit_was_sent_leaves_the_answer_to_the_sto
         proxy.cut()
         with pytest.raises(StoreUnavailable):
             await applying
-    assert (await distant.applied())[0] == 1
+    assert (await store.applied())[0] == 1
     assert not await distant.apply([batch])
     assert await owed(distant) == 1
 
@@ -343,7 +353,7 @@ _SLOW = """
 """
 
 
-@pytest.mark.parametrize("table", ["messages", "deliveries"])
+@pytest.mark.parametrize("table", ["messages", "conversations", "devices", "pending"])
 async def test_writers_that_touch_the_same_rows_in_opposite_order_do_not_fail(
     make_store: Callable[[SecretUrl], Awaitable[PostgresMessageStore]],
     database: SecretUrl,
@@ -352,11 +362,29 @@ async def test_writers_that_touch_the_same_rows_in_opposite_order_do_not_fail(
     """Each row takes a while, so without an order of their own the two would surely meet."""
     await execute(database.reveal(), _SLOW.format(table))
     one, other = await make_store(database), await make_store(database)
-    for turn in range(3):
-        rows = [message(turn * 20 + number, turn) for number in range(20)]
-        batches = [Batch(0, turn, turn + 1, tuple(rows))]
-        batches += [Batch(1, turn, turn + 1, tuple(reversed(rows)))]
+    for start in range(0, 60, 20):
+        numbers = range(start, start + 20)
+        users = [f"user{number}" for number in numbers]
+        rows = [
+            [
+                Message(
+                    message(number, 0).id,
+                    f"dm:alice:{user}",
+                    "alice",
+                    (user,),
+                    "hello",
+                    Position(partition, start + place),
+                    1_767_323_045_678,
+                )
+                for place, (number, user) in enumerate(
+                    list(zip(numbers, users, strict=True))[::way]
+                )
+            ]
+            for partition, way in ((0, 1), (1, -1))
+        ]
+        batches = [Batch(p, start, start + 20, tuple(rows[p])) for p in (0, 1)]
         assert all(await asyncio.gather(one.apply(batches[:1]), other.apply(batches[1:])))
+        assert [await owed(one, user) for user in users] == [1] * 20
 
 
 async def test_a_store_s_own_writer_wakes_those_who_wait(

@@ -13,7 +13,14 @@ from structlog.testing import capture_logs
 from landline.adapters.postgres import PostgresMessageStore, check, message_store, migrate
 from landline.config.values import SecretUrl
 from landline.errors import StartupError, StoreUnavailable
-from landline.model import Batch, LogIdentity, Message, PendingQuery, Position
+from landline.model import (
+    Batch,
+    LogIdentity,
+    Mailbox,
+    Message,
+    PendingQuery,
+    Position,
+)
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
 from support.faults import paused
@@ -185,7 +192,9 @@ async def test_a_start_finds_the_host_that_will_do(
             await migrate(url)
             store = PostgresMessageStore(url, "ws-1")
             assert await store.adopt(LOG) == LOG  # within the lane's own deadline
-            await asyncio.gather(store.applied(), store.pending([PendingQuery("bob", {}, 1)]))
+            await asyncio.gather(
+                store.applied(), store.pending([PendingQuery(Mailbox("bob"), {}, 1)])
+            )
             assert await store.apply([Batch(0, 0, 1)])
             await store.close()
 
@@ -225,7 +234,7 @@ async def store(
     store = PostgresMessageStore(with_hosts(database, host_of(twin), host_of(database)), "ws-1")
     with monkeypatch.context() as patch:
         wait_for_the_first(patch)
-        await asyncio.gather(store.applied(), store.pending([PendingQuery("bob", {}, 1)]))
+        await asyncio.gather(store.applied(), store.pending([PendingQuery(Mailbox("bob"), {}, 1)]))
         assert await store.apply([Batch(0, 0, 1)])
     yield store
     await store.close()
@@ -242,7 +251,7 @@ async def test_a_host_that_falls_silent_is_left_by_those_who_wait_for_it(
     """In the middle of a call, long before its deadline; the other lanes follow."""
     call = {
         "writer": lambda: store.apply([Batch(0, 0, 2)]),
-        "replay": lambda: store.pending([PendingQuery("bob", {}, 1)]),
+        "replay": lambda: store.pending([PendingQuery(Mailbox("bob"), {}, 1)]),
         "asker": store.applied,
     }[lane]
     for each in store._lanes:
@@ -254,14 +263,14 @@ async def test_a_host_that_falls_silent_is_left_by_those_who_wait_for_it(
                     await call()
                 assert await store.applied() == {0: 0}  # the other server's
                 assert await store.apply([Batch(0, 0, 5)])
-                [page] = await store.pending([PendingQuery("bob", {}, 1)])
+                [page] = await store.pending([PendingQuery(Mailbox("bob"), {}, 1)])
         assert page.applied == {0: 5}
         assert [each["event"] for each in lines] == ["postgres_moved"]
         assert lines[0]["host"] == host_of(database)
         assert store.health() is None
     # Nobody goes back to the one that woke up: it may think that it is the primary still.
     assert await store.applied() == {0: 5}
-    [page] = await store.pending([PendingQuery("bob", {}, 1)])
+    [page] = await store.pending([PendingQuery(Mailbox("bob"), {}, 1)])
     assert page.applied == {0: 5}
 
 

@@ -1,44 +1,35 @@
 """The schema on its way from one version to the next, with servers of both at work on it."""
 
 import asyncio
-import re
-from collections.abc import AsyncIterator, Callable, Sequence
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable
 
 import asyncpg
 import pytest
 
-from landline.adapters.postgres import PostgresMessageStore, message_store, migrate, migrations
-from landline.adapters.postgres.audit import open_audit_store
+from landline.adapters.postgres import PostgresMessageStore, migrate, migrations
 from landline.adapters.postgres.lane import connect
-from landline.adapters.postgres.migrations import LOCK_KEY, POSTGRES_SCHEMA_VERSION
+from landline.adapters.postgres.migrations import POSTGRES_SCHEMA_VERSION
 from landline.adapters.postgres.migrations.script import Script
-from landline.adapters.postgres.pages import pending_arguments
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
-from landline.model import (
-    FIRST_TURN,
-    Batch,
-    LogIdentity,
-    Message,
-    PendingQuery,
-    Position,
-    Receipt,
-    Turn,
-)
+from landline.model import Batch, Mailbox, Message, PendingQuery, Position, Receipt
 from support.pages import code_blocks, read, section
 from support.postgres import execute, fetch
+from support.version_before import (
+    SCHEMA_VERSION,
+    StoreBefore,
+    make_before,
+    sql_before,
+    start_before,
+)
 from support.waiting import until
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("patient_postgres")]
 
 SECONDS = 30.0
-# What the version before this one runs: its schema and its statements, word for word.
-BEFORE = Path(__file__).parent / "version_before"
 INDEXES = """
     SELECT indexrelid::regclass::text, indisvalid FROM pg_index
-    WHERE indrelid = 'deliveries'::regclass ORDER BY 1
+    WHERE indrelid = 'messages'::regclass ORDER BY 1
 """
 # In these collations the order differs from that of the bytes.
 NAMES = ["Zoe", "adam", "Ärmel", "zoe", "ähre", "A-b", "Ab", "_x", "bob"]
@@ -48,54 +39,6 @@ def message(number: int, offset: int, *recipients: str) -> Message:
     id = f"{number:08x}-0000-8000-8000-00000000c0de"
     position = Position(0, offset)
     return Message(id, "c", "alice", recipients or ("bob",), "x", position, 1_767_323_045_678)
-
-
-async def make_old(url: SecretUrl) -> None:
-    """Make the schema as the version before this one left it."""
-    await execute(
-        url.reveal(),
-        "CREATE TABLE landline_schema (version integer PRIMARY KEY,"
-        " applied_at timestamptz NOT NULL DEFAULT now());"
-        f"{(BEFORE / 'schema_1.sql').read_text()};"
-        "INSERT INTO landline_schema (version) VALUES (1);",
-    )
-
-
-async def start_old(url: SecretUrl) -> int:
-    """Do what the version before this one does about the schema when it starts."""
-    connection = await asyncpg.connect(url.reveal())
-    try:
-        async with connection.transaction():
-            await connection.execute("SELECT pg_advisory_xact_lock($1)", LOCK_KEY)
-            version = await connection.fetchval("SELECT max(version) FROM landline_schema")
-            assert version == 1, "it would refuse to start"
-    finally:
-        await connection.close()
-    return int(version)
-
-
-@pytest.fixture
-def as_before(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """Has stores run the statements of the version before from now on."""
-
-    def change() -> None:
-        monkeypatch.setattr(message_store, "_APPLY", (BEFORE / "apply.sql").read_text())
-        monkeypatch.setattr(message_store, "PENDING", (BEFORE / "pending.sql").read_text())
-        monkeypatch.setattr(message_store, "_FIND", (BEFORE / "find.sql").read_text())
-        monkeypatch.setattr(message_store, "_APPLIED", (BEFORE / "applied.sql").read_text())
-        monkeypatch.setattr(PostgresMessageStore, "_fetch", fetch_as_known)
-
-    fetch_now = PostgresMessageStore._fetch
-
-    async def fetch_as_known(self: Any, lane: Any, sql: str, *arguments: Any) -> Any:
-        return await fetch_now(self, lane, sql, *known(sql, arguments))
-
-    return change
-
-
-def known(sql: str, arguments: Sequence[Any]) -> Sequence[Any]:
-    """Return the arguments that a statement knows: later versions add theirs at the end."""
-    return arguments[: max(map(int, re.findall(r"\$(\d+)", sql)), default=0)]
 
 
 @pytest.fixture
@@ -139,40 +82,40 @@ async def test_a_migration_that_was_interrupted_is_run_again_over_what_it_left(
 
 
 async def test_servers_of_both_versions_start_and_write_while_an_index_is_built(
-    database: SecretUrl, as_before: Callable[[], None]
+    database: SecretUrl,
 ) -> None:
     """An index that is built concurrently waits for every older transaction; nobody waits for it.
 
     A server that waited for its turn inside a transaction would be one of those it waits for.
     """
-    await make_old(database)
-    as_before()
-    store = PostgresMessageStore(database, "ws-1")
-    await store.adopt(LogIdentity("cluster", "topic", 1))
+    await make_before(database, 1)
+    store = StoreBefore(database, "ws-1")
     holder = await asyncpg.connect(database.reveal())
     try:
-        await holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM messages")
-        await holder.execute("LOCK TABLE deliveries IN ROW EXCLUSIVE MODE")
+        await holder.execute("CREATE TABLE another (number integer)")
+        await holder.execute("BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM another")
         starting = [asyncio.create_task(migrate(database)) for _ in range(3)]
 
         async def is_building() -> bool:
             return await fetch(database.reveal(), INDEXES) == [
-                ("deliveries_by_recipient", False),
-                ("deliveries_pending", True),
-                ("deliveries_pkey", True),
+                ("messages_pkey", True),
+                ("messages_position", False),
             ]
 
         await until(is_building, "the index is being built")
-        assert await start_old(database) == 1
+        assert await start_before(database) == 1
         assert await store.apply([Batch(0, 0, 1, (message(1, 0),))])
         assert not any(task.done() for task in starting)
         await holder.execute("COMMIT")
         async with asyncio.timeout(SECONDS):
-            assert sorted(await asyncio.gather(*starting)) == [0, 0, POSTGRES_SCHEMA_VERSION - 1]
+            counts = sorted(await asyncio.gather(*starting))
+            assert counts == [0, 0, POSTGRES_SCHEMA_VERSION - SCHEMA_VERSION]
     finally:
         await holder.close()
         await store.close()
-    assert all(is_valid for _name, is_valid in await fetch(database.reveal(), INDEXES))
+    assert await fetch(database.reveal(), INDEXES) == [
+        (name, True) for name in ("messages_pkey", "messages_position", "messages_timeline")
+    ]
 
 
 async def test_a_table_that_others_use_for_long_is_not_waited_for(
@@ -195,8 +138,9 @@ async def test_a_table_that_others_use_for_long_is_not_waited_for(
 async def test_only_a_migration_that_says_so_keeps_older_servers_out(
     database: SecretUrl, add: Callable[[str], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    await make_before(database, 1)
     await migrate(database)
-    assert await start_old(database) == 1
+    assert await start_before(database) == 1
     with monkeypatch.context() as newer:
         scripts = [
             *migrations.load_migrations(),
@@ -224,10 +168,14 @@ async def test_only_a_migration_that_says_so_keeps_older_servers_out(
 async def test_rows_that_a_damaged_index_let_in_twice_are_joined_as_the_runbook_says(
     database: SecretUrl,
 ) -> None:
-    await make_old(database)
+    """Migration 2 finds them: the first version had no index by bytes."""
+    await execute(database.reveal(), sql_before("schema_1"))
     await execute(
         database.reveal(),
         """
+        CREATE TABLE landline_schema (
+            version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now());
+        INSERT INTO landline_schema (version) VALUES (1);
         ALTER TABLE deliveries DROP CONSTRAINT deliveries_pkey;
         CREATE INDEX deliveries_pkey ON deliveries (message_id, recipient);
         INSERT INTO messages VALUES (gen_random_uuid(), 'c', 'al', 'x', now(), 0, 7);
@@ -248,47 +196,7 @@ async def test_rows_that_a_damaged_index_let_in_twice_are_joined_as_the_runbook_
     assert await fetch(database.reveal(), rows) == [("bob", "2025", 0, 7)]
 
 
-# --- by bytes ------------------------------------------------------------------------------------
-
-
-@pytest.fixture(params=["new", "old"])
-async def migrated(request: pytest.FixtureRequest, database: SecretUrl) -> SecretUrl:
-    """A database made by this version, or by the one before."""
-    if request.param == "old":
-        await make_old(database)
-        await execute(
-            database.reveal(),
-            "INSERT INTO messages SELECT gen_random_uuid(), 'c', 'al', 'x', now(), 0, n"
-            " FROM generate_series(1, 50) AS n;"
-            "INSERT INTO deliveries (message_id, recipient, mailbox, log_partition, log_offset)"
-            " SELECT message_id, 'bob', 'bob', 0, log_offset FROM messages",
-        )
-    await migrate(database)
-    return database
-
-
-@pytest.fixture
-async def store(migrated: SecretUrl) -> AsyncIterator[PostgresMessageStore]:
-    store = PostgresMessageStore(migrated, "ws-1")
-    await store.adopt(LogIdentity("cluster", "topic", 1))
-    await store.apply([Batch(0, 0, 100)])
-    yield store
-    await store.close()
-
-
-async def plans(url: SecretUrl) -> tuple[str, str]:
-    """Return how a page is read and how a row is written, as a server's connection plans it."""
-    connection = await connect(url, "landline-ws-1", SECONDS)
-    try:
-        await connection.execute("ANALYZE")
-        page = known(message_store.PENDING, pending_arguments([PendingQuery("bob", {0: 1}, 10)]))
-        rows: Any = message_store._apply_arguments([Batch(0, 100, 101, (message(1, 100),))])
-        read = await connection.fetch(f"EXPLAIN {message_store.PENDING}", *page)
-        rows = known(message_store._APPLY, tuple(rows))
-        written = await connection.fetch(f"EXPLAIN {message_store._APPLY}", *rows)
-        return "\n".join(row[0] for row in read), "\n".join(row[0] for row in written)
-    finally:
-        await connection.close()
+# --- the version before on the new schema --------------------------------------------------------
 
 
 async def exercise(store: PostgresMessageStore, start: int) -> None:
@@ -297,103 +205,93 @@ async def exercise(store: PostgresMessageStore, start: int) -> None:
     assert await store.apply([Batch(0, start, start + 1, (facts,))])
     assert await store.apply([Batch(0, start + 1, start + 2, (facts,))])
     for name in NAMES:
-        [page] = await store.pending([PendingQuery(name, {0: start}, 10)])
+        [page] = await store.pending([PendingQuery(Mailbox(name), {0: start}, 10)])
         assert [each.id for each in page.messages] == [facts.id]
-    receipts = tuple(Receipt(facts.id, name, "2026") for name in NAMES)
+    receipts = tuple(Receipt(facts.id, Mailbox(name), "2026", start + 2) for name in NAMES)
     assert await store.apply([Batch(0, start + 2, start + 3, (), receipts)])
     for name in NAMES:
-        [page] = await store.pending([PendingQuery(name, {0: start}, 10)])
+        [page] = await store.pending([PendingQuery(Mailbox(name), {0: start}, 10)])
         assert page.messages == ()
 
 
-async def test_the_version_before_runs_on_the_new_schema(
-    migrated: SecretUrl, store: PostgresMessageStore, as_before: Callable[[], None]
-) -> None:
-    """Its conflicts are found, its rows are not doubled, and its pages walk an index."""
-    await exercise(store, 100)
-    as_before()
-    assert await start_old(migrated) == 1
-    old = PostgresMessageStore(migrated, "ws-2")
-    await exercise(old, 103)
-    await old.close()
-    pages, _ = await plans(migrated)
-    assert "on deliveries" in pages
-    assert "using deliveries_pending on" in pages or "using deliveries_owed on" in pages
+async def test_the_version_before_runs_on_the_new_schema(database: SecretUrl) -> None:
+    """Its conflicts are found, its rows are not doubled, and it takes turns between both."""
+    await make_before(database, 1)
+    old, new = StoreBefore(database, "ws-1"), PostgresMessageStore(database, "ws-2")
+    await exercise(old, 0)
+    await migrate(database)
+    await exercise(old, 3)
+    await exercise(new, 6)
+    await exercise(old, 9)
     doubled = "SELECT FROM deliveries GROUP BY message_id, recipient HAVING count(*) > 1"
-    assert await fetch(migrated.reveal(), doubled) == []
+    assert await fetch(database.reveal(), doubled) == []
+    assert await start_before(database) == 1
+    assert await old.others() == ["ws-2"]
+    assert await new.others() == ["ws-1"]
+    await old.close()
+    await new.close()
 
 
-async def test_this_version_relies_on_indexes_by_bytes_alone(
-    migrated: SecretUrl, store: PostgresMessageStore
-) -> None:
-    pages, rows = await plans(migrated)
-    assert "using deliveries_owed on deliveries" in pages
-    assert "Conflict Arbiter Indexes: deliveries_by_recipient\n" in rows
-    by_bytes = """
-        SELECT bool_and('pg_catalog."C"'::regcollation = ANY (indcollation::oid[])) FROM pg_index
-        WHERE indexrelid IN ('deliveries_owed'::regclass, 'deliveries_by_recipient'::regclass)
-    """
-    assert await fetch(migrated.reveal(), by_bytes) == [(True,)]
-
-
-async def test_an_audit_reads_in_the_order_of_bytes(
-    migrated: SecretUrl, store: PostgresMessageStore
-) -> None:
-    await exercise(store, 100)
-    async with open_audit_store(migrated) as audit:
-        rows = [row async for page in audit.deliveries() for row in page]
-    keys = [(row.id, row.recipient) for row in rows]
-    assert keys == sorted(keys)
-    assert {name for _id, name in keys} >= set(NAMES)
-
-
-async def test_in_a_new_database_every_text_that_is_compared_is_by_bytes(
+async def test_turns_of_the_version_before_find_what_this_one_has_written(
     database: SecretUrl,
 ) -> None:
+    await make_before(database, 1)
+    await migrate(database)
+    store = PostgresMessageStore(database, "ws-1")
+    assert await store.apply([Batch(0, 0, 5, tuple(message(n, n) for n in range(5)))])
+    await store.close()
+    connection = await connect(database, "landline-old", SECONDS)
+    arguments: tuple[object, ...] = (
+        ["bob"],
+        [2],
+        0,
+        [],
+        [1_000],
+        [""],
+        [-1],
+        [1],
+        4,
+        [],
+        [],
+        [],
+        [],
+    )
+    rows = await connection.fetch(sql_before("turns"), *arguments)
+    plan = await connection.fetch(f"EXPLAIN {sql_before('turns')}", *arguments)
+    await connection.close()
+    kinds = [row["kind"] for row in rows]
+    assert [kinds.count(kind) for kind in range(5)] == [1, 2, 1, 2, 4]
+    assert "Seq Scan on deliveries" not in str(plan)
+
+
+# --- by bytes ------------------------------------------------------------------------------------
+
+
+async def test_every_text_that_is_compared_is_by_bytes(database: SecretUrl) -> None:
     await migrate(database)
     columns = """
         SELECT table_name || '.' || column_name FROM information_schema.columns
-        WHERE table_name IN ('messages', 'deliveries') AND data_type = 'text'
+        WHERE table_schema = 'public' AND data_type = 'text'
             AND collation_name IS DISTINCT FROM 'C'
     """
-    assert set(await fetch(database.reveal(), columns)) == {
-        ("messages.content",),
-        ("deliveries.status",),
+    assert {name for (name,) in await fetch(database.reveal(), columns)} == {
+        "conversations.title",
+        "log_identity.cluster_id",
+        "log_identity.topic_id",
+        "message_status.status",
+        "messages.content",
+        "messages.data",
+        "quarantine.reason",
     }
-    assert [name for name, _ in await fetch(database.reveal(), INDEXES)] == [
-        "deliveries_by_recipient",
-        "deliveries_owed",
-        "deliveries_turns",
-        "deliveries_without_conversation",
-    ]
 
 
-async def test_conversations_take_turns_once_every_pending_row_has_its_own(
-    database: SecretUrl, as_before: Callable[[], None], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Rows that a server of the version before writes have none: then the order of the log is kept,
-    for an older message of the same conversation may be among them.
-    """
-    with monkeypatch.context() as before:
-        before.setattr(migrations, "POSTGRES_SCHEMA_VERSION", 2)
-        await migrate(database)
-        as_before()
-        old = PostgresMessageStore(database, "ws-old")
-        await old.adopt(LogIdentity("cluster", "topic", 1))
-        await old.apply([Batch(0, 0, 5, tuple(message(n, n) for n in range(5)))])
-    monkeypatch.undo()
+# --- what no change of the code may take away -----------------------------------------------------
+
+
+async def test_migrating_rewrites_no_table(database: SecretUrl) -> None:
+    """Rows that are there stay where they are: it takes no longer where there are many."""
+    await make_before(database, 1)
+    files = "SELECT relname, relfilenode FROM pg_class WHERE relname IN ('messages', 'deliveries')"
+    before = await fetch(database.reveal(), files)
     await migrate(database)
-    store = PostgresMessageStore(database, "ws-1")
-    query = PendingQuery("bob", {}, 2, FIRST_TURN)
-    [page] = await store.pending([query])
-    assert (len(page.messages), len(page.ahead), page.turn) == (2, 2, Turn("c", 0))
-    as_before()
-    await old.apply([Batch(0, 5, 6, (message(5, 5),))])
-    await old.close()
-    monkeypatch.undo()
-    [page] = await store.pending([query])
-    assert (len(page.messages), page.complete, page.ahead, page.turn) == (2, False, (), None)
-    await store.apply([Batch(0, 6, 7, (), (Receipt(message(5, 5).id, "bob", "2026"),))])
-    [page] = await store.pending([query])
-    assert (len(page.ahead), page.turn) == (2, Turn("c", 0))
-    await store.close()
+    assert await fetch(database.reveal(), files) == before

@@ -11,6 +11,7 @@ from landline.errors import StoreUnavailable
 from landline.gateway import membership, replay, routing
 from landline.model import (
     NOWHERE,
+    Mailbox,
     Pending,
     Positions,
 )
@@ -156,10 +157,11 @@ def acks_of_anything() -> AbstractContextManager[Any]:
     acknowledge = delivery.Delivery._acknowledge
 
     def anything(self: delivery.Delivery, session: session.Session, ids: Sequence[str]) -> None:
-        made_up = [(id, f"dm:{session.user}:{session.user}", "") for id in ids]
+        conversation = f"dm:{session.user}:{session.user}"
+        made_up = [window.Acknowledged(id, conversation, "", is_news=True) for id in ids]
 
-        def take_them(self: receipts.Receipts, recipient: str, acknowledged: Any) -> None:
-            take(self, recipient, acknowledged or made_up)
+        def take_them(self: receipts.Receipts, mailbox: Mailbox, acknowledged: Any) -> None:
+            take(self, mailbox, acknowledged or made_up)
 
         with patch(receipts.Receipts, "take", take_them):
             acknowledge(self, session, tuple(ids))
@@ -226,10 +228,10 @@ def live_pushes_forgotten() -> AbstractContextManager[Any]:
     add = memory.Pushed.add
     push = session.Session._push_live
 
-    def push_only(self: session.Session, message: Any, frame: bytes) -> None:
+    def push_only(self: session.Session, message: Any, frame: bytes, *, is_news: bool) -> None:
         is_live = self.state is session.State.LIVE
         with patch(memory.Pushed, "add", add if is_live else lambda *_: None):
-            push(self, message, frame)
+            push(self, message, frame, is_news=is_news)
 
     return patch(session.Session, "_push_live", push_only)
 

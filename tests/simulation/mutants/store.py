@@ -13,6 +13,7 @@ from landline.errors import StoreUnavailable, Unstorable
 from landline.model import (
     NOWHERE,
     Batch,
+    Mailbox,
     Pending,
     PendingQuery,
     Position,
@@ -77,34 +78,21 @@ def no_compare_and_set() -> AbstractContextManager[Any]:
     return patch(Store, "apply_one", apply)
 
 
-@mutant("facts and receipts only join", "F32", "I9 I15", 13)
+@mutant("the first record of a message is the message", "F32, F33", "I9 I15", 13)
 def status_overwritten() -> AbstractContextManager[Any]:
     join = Store.join
 
     def upsert(self: Store, batch: Batch) -> None:
         for message in batch.messages:
             self.messages.pop(message.id, None)
-            for recipient in message.recipients:
-                self.receipts.pop((message.id, recipient), None)
         join(self, batch)
 
     return patch(Store, "join", upsert)
 
 
-@mutant("a message keeps its lowest position", "F33", "I7 I9", 13)
-def last_position_wins() -> AbstractContextManager[Any]:
-    join = Store.join
-
-    def overwrite(self: Store, batch: Batch) -> None:
-        join(self, batch)
-        self.messages.update((message.id, message) for message in batch.messages)
-
-    return patch(Store, "join", overwrite)
-
-
 @mutant("within a batch the first record is the message", "F33, F29", "I7 I9", 54)
 def fold_keeps_the_last() -> AbstractContextManager[Any]:
-    def backwards(stretch: Any) -> Batch:
+    def backwards(stretch: Stretch) -> Sequence[Batch]:
         return fold(dataclasses.replace(stretch, entries=stretch.entries[::-1]))
 
     return patch(writer, "fold", backwards)
@@ -112,7 +100,10 @@ def fold_keeps_the_last() -> AbstractContextManager[Any]:
 
 @mutant("a record that can never be applied goes to quarantine", "F27", "I9", 3)
 def garbage_skipped() -> AbstractContextManager[Any]:
-    return patch(writer, "fold", lambda stretch: dataclasses.replace(fold(stretch), quarantined=()))
+    def forgetful(stretch: Stretch) -> Sequence[Batch]:
+        return [dataclasses.replace(each, quarantined=()) for each in fold(stretch)]
+
+    return patch(writer, "fold", forgetful)
 
 
 @mutant("readers of the log trust offsets, not counts", "F79", "I1 I2 I9", 4)
@@ -182,31 +173,31 @@ def applied_after_rows() -> AbstractContextManager[Any]:
 
 @mutant("pages go by position, never by OFFSET", "F35", "I2 I2b I2c I6 I15", 4)
 def pages_by_offset() -> AbstractContextManager[Any]:
-    skips: dict[str, int] = {}
-    owed = Store.owed
+    skips: dict[Mailbox, int] = {}
+    pending = Store.pending
 
     def by_count(self: Store, query: PendingQuery) -> Pending:
         skip = skips.get(query.mailbox, 0) if query.after else 0
-        rows = owed(self, PendingQuery(query.mailbox, NOWHERE, 1_000)).messages
+        rows = pending(self, PendingQuery(query.mailbox, NOWHERE, 1_000)).messages
         skips[query.mailbox] = skip + query.limit
         taken = rows[skip : skip + query.limit]
         is_complete = len(rows) <= skip + query.limit
         return Pending(taken, is_complete, dict(self.applied), dict(self.applied))
 
-    return patch(Store, "owed", by_count)
+    return patch(Store, "pending", by_count)
 
 
 @mutant("pages are in the order of the log", "F64", "I6 I2 I2b I2c", 1)
 def pages_by_id() -> AbstractContextManager[Any]:
-    owed = Store.owed
+    pending = Store.pending
 
     def by_id(self: Store, query: PendingQuery) -> Pending:
-        page = owed(self, query)
+        page = pending(self, query)
         return dataclasses.replace(
             page, messages=tuple(sorted(page.messages, key=lambda each: each.id))
         )
 
-    return patch(Store, "owed", by_id)
+    return patch(Store, "pending", by_id)
 
 
 @mutant("a message goes to its recipients only", "delivery/delivery.py", "I13", 0)

@@ -100,6 +100,13 @@ def test_the_user_is_added_to_the_query(url: str, dialled: str) -> None:
     assert read_address(url).dialled_as("a&b") == dialled
 
 
+def test_the_device_is_added_with_or_without_a_user() -> None:
+    address = read_address("wss://h/ws?x=1")
+    assert address.dialled_as("a", "my.pc_2-x") == "wss://h/ws?x=1&username=a&device=my.pc_2-x"
+    assert address.dialled_as(None, "pc") == "wss://h/ws?x=1&device=pc"
+    assert address.dialled_as(None) == address.url
+
+
 @given(
     st.sampled_from(["ws://h", "wss://h:1/", "ws://h/ws/chat", "ws://u:p@[::1]/ws"]),
     st.text("?&=ax/", max_size=6),

@@ -22,6 +22,9 @@ WRONG: list[tuple[str, object, type[Exception]]] = [
     *(("url", value, TypeError) for value in (None, 7, b"ws://h", Path("x"))),
     *(("username", value, TypeError) for value in (None, 7, b"a", ["a"])),
     *(("token", value, TypeError) for value in (7, b"a", ["a"], True)),
+    *(("device", value, TypeError) for value in (7, b"pc", True, ["pc"])),
+    *(("device", value, ValueError) for value in ("", "my pc", "a/b", "a\n", "\u00e4", "\ud800",
+                                                  "\u0664", "x" * 65)),
     *(("outbox", value, TypeError) for value in (7, b"a.db", True, ["a"], object())),
     *(("outbox", value, ValueError) for value in ("", "a\x00b", Path("a\x00b"), "\ud800")),
     *(("connect_timeout", value, TypeError) for value in ("5", True, b"5", 1j, [1])),
@@ -52,7 +55,8 @@ _VALUES = st.one_of(
 
 @given(
     st.sampled_from([
-        "url", "username", "token", "outbox", "connect_timeout", "on_event", "headers", "proxy"
+        "url", "username", "token", "device", "outbox", "connect_timeout", "on_event", "headers",
+        "proxy"
     ]),
     _VALUES,
 )  # fmt: skip

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.client.errors import MessageRejected
+from landline.client.events import Message
 from landline.client.outbox import Draft
 from landline.client.wire import (
     NotLandline,
@@ -75,7 +76,7 @@ def test_whatever_a_known_frame_holds_it_is_read_or_not_landlines(
     else:
         del changed[name]
     with suppress(NotLandline):
-        read_frame(json.dumps(changed))
+        read_frame(json.dumps(changed), "a")
 
 
 @given(st.text() | st.binary())
@@ -85,7 +86,43 @@ def test_anything_else_is_not_landlines(text: str | bytes) -> None:
 
 
 def test_a_frame_of_a_later_version_is_passed_over() -> None:
-    assert read_frame('{"type": "typing", "user": "b"}') is None
+    assert read_frame('{"type": "typing", "user": "b"}', "a") is None
+
+
+@pytest.mark.parametrize(
+    ("said", "device", "is_new"),
+    [
+        ({}, None, None),
+        ({"device": "pc"}, "pc", None),
+        ({"device": "pc", "is_new": False}, "pc", False),
+        ({"device": "pc", "is_new": True}, "pc", True),
+        ({"device": 7, "is_new": "yes"}, None, None),  # of a later version, perhaps
+    ],
+)
+def test_a_welcome_says_the_device_and_whether_it_is_new(
+    said: dict[str, Any], device: str | None, is_new: bool | None
+) -> None:
+    read = read_welcome(json.dumps({**WELCOME, **said}))
+    assert (read.device, read.is_new) == (device, is_new)
+
+
+@pytest.mark.parametrize(
+    ("said", "is_own", "data"),
+    [
+        ({}, False, None),
+        ({"sender": "a", "to": "b"}, True, None),
+        ({"sender": "a", "to": "a"}, True, None),
+        ({"data": {"reply_to": "x", "n": [1]}}, False, {"reply_to": "x", "n": [1]}),
+        ({"data": "none of this protocol"}, False, None),
+    ],
+)
+def test_a_message_says_whose_it_is_and_brings_its_data(
+    said: dict[str, Any], is_own: bool, data: dict[str, Any] | None
+) -> None:
+    read = read_frame(json.dumps({**MESSAGE, **said}), "a")
+    assert isinstance(read, Message)
+    assert (read.is_own, read.data) == (is_own, data)
+    assert hash(read) == hash(read_frame(json.dumps({**MESSAGE, **said}), "a"))
 
 
 @pytest.mark.parametrize("name", ["user", "server", "session"])

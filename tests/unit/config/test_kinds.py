@@ -22,6 +22,14 @@ def test_a_duration_is_a_number_with_its_unit(text: str, seconds: float) -> None
     assert load({"ack-timeout": text}, {}).ack_timeout == pytest.approx(seconds)
 
 
+@pytest.mark.parametrize(
+    ("text", "seconds"), [(None, 2_592_000), ("1s", 1), ("36h", 129_600), ("365d", 31_536_000)]
+)
+def test_how_long_a_device_may_be_away_is_given_in_days_too(text: str | None, seconds: int) -> None:
+    given = {} if text is None else {"device-expiry": text}
+    assert load(given, {}).device_expiry == seconds
+
+
 BAD_VALUES = [
     ("auth", "ldap", "none of its values"),
     *(
@@ -55,6 +63,11 @@ BAD_VALUES = [
     ("ack-timeout", "1 s", "not a duration"),
     ("ack-timeout", "0s", "out of range"),
     ("ack-timeout", "25h", "out of range"),
+    ("device-expiry", "30", "not a lifetime"),
+    ("device-expiry", "500ms", "not a lifetime"),
+    ("device-expiry", "1.5d", "not a lifetime"),
+    ("device-expiry", "0d", "out of range"),
+    ("device-expiry", "366d", "out of range"),
     *(
         ("ack-timeout", each, "not a duration")
         for each in (

@@ -6,7 +6,8 @@ import pytest
 
 from landline.delivery import decisions as d
 from landline.delivery import memory
-from landline.model import Message, Pending, Position
+from landline.delivery.devices import Recognition
+from landline.model import Mailbox, Message, Pending, Position
 from landline.protocol.client_frames import BadFrame, Ping, decode
 from landline.protocol.codes import CloseCode
 from landline.protocol.limits import WINDOW
@@ -22,9 +23,12 @@ def test_a_session_is_welcomed_registered_and_only_then_reads(bench: Bench) -> N
     bench.heart.connect("c", "carol", auto_ack=False)
     assert bench.of("c", "welcome")[0]["user"] == "carol"
     assert bench.pop(d.Register) == d.Register("c", "carol")
+    assert not bench.has(d.ReadEnds)
+    bench.heart.entered("c")
+    bench.recognise(Recognition(Mailbox("carol")))
     assert not bench.has(d.ReadPending)
-    bench.heart.registered("c", {0: 0})
-    assert bench.pop(d.ReadPending).query.mailbox == "carol"
+    bench.read_ends()
+    assert bench.pop(d.ReadPending).query.mailbox == Mailbox("carol")
 
 
 def test_caught_up_waits_for_the_writer(bench: Bench) -> None:
@@ -109,7 +113,7 @@ def test_a_repeated_record_with_another_offset_is_not_pushed_again(bench: Bench)
 
 def test_the_sweep_finds_what_no_hint_told(bench: Bench) -> None:
     (asked,) = [asked for asked in bench.heart.sweep() if asked.session == "b"]
-    assert asked.query.mailbox == "bob"
+    assert asked.query.mailbox == Mailbox("bob")
     bench.end = 10
     bench.heart.page("b", asked.query, Pending((message(5),), True, {0: 10}))
     (pushed,) = bench.of("b", "message")

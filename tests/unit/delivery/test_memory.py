@@ -69,7 +69,7 @@ class Crowd:
                 self.pushed[decision.session].append(id)
                 self.unacked[decision.session].append(id)
             elif isinstance(decision, d.AppendReceipts):
-                self.acked.update(decision.batch.senders)
+                self.acked.update(each.id for _, those in decision.batch.entries for each in those)
 
     def connect(self, name: str) -> None:
         self.leave(name)
@@ -168,7 +168,7 @@ def test_what_is_held_leaves_in_the_order_of_the_log_and_counts_by_its_bytes() -
     shared = Budget(10_000)
     held = Held(shared)
     for number in (5, 1, 3, 1):
-        assert held.add(message(number), encode(message(number), replay=False))
+        assert held.add(message(number), encode(message(number), replay=False), is_news=True)
     frames = sum(len(encode(message(n), replay=False)) for n in (1, 3, 5))
     assert shared.used_bytes == frames + 3 * memory.HELD_ENTRY_BYTES
     seen: list[int] = []

@@ -2,10 +2,15 @@
 
 import pytest
 
-from landline.delivery.receipts import RETRY_SECONDS
-from landline.model import Message, NotAppended, Position
+from landline.delivery import decisions as d
+from landline.delivery import receipts
+from landline.delivery.receipts import RETRY_SECONDS, Receipts
+from landline.delivery.window import Acknowledged
+from landline.model import Appended, Mailbox, Message, NotAppended, Position
 from landline.protocol.hints import StatusHint
+from landline.protocol.records import ReceiptRecord, decode_record
 from support.bench import APPENDS, Bench, alice_and_bob
+from support.clock import Clock
 
 LOST = NotAppended(certain=False, reason="no answer")
 
@@ -98,3 +103,175 @@ def test_a_sender_hears_once_though_two_servers_have_receipts(bench: Bench) -> N
     bench.heart.routed(StatusHint("alice", (pushed["id"],), "carol", "2026-01-01T00:00:00.000Z"))
     bench.take()
     assert bench.got("a", "user", "status") == ["bob", "carol"]
+
+
+# By conversation and mailbox --------------------------------------------------------------------
+
+PHONE, TABLET = Mailbox("bob", "phone"), Mailbox("bob", "tablet")
+
+
+class Pile:
+    """Receipts on their own, and what they want appended."""
+
+    def __init__(self, version: int = 2) -> None:
+        self.out: list[d.Decision] = []
+        self.clock = Clock()
+        self.receipts = Receipts(self.out, self.clock, lambda: version)
+
+    def take(self, mailbox: Mailbox, *ids: str, conversation: str = "dm:alice:bob") -> None:
+        """Have a mailbox acknowledge messages of a conversation."""
+        self.receipts.take(mailbox, [Acknowledged(id, conversation, "alice", True) for id in ids])
+
+    def flush(self) -> list[d.AppendReceipts]:
+        """Return what is to be appended now."""
+        self.receipts.flush()
+        appends = [each for each in self.out if isinstance(each, d.AppendReceipts)]
+        self.out.clear()
+        return appends
+
+
+def message_id(number: int) -> str:
+    return f"11111111-0000-4000-8000-{number:012}"
+
+
+def entries_of(append: d.AppendReceipts) -> list[tuple[str, str | None, list[str]]]:
+    """Return what stands in a record: recipient, device, ids."""
+    record = decode_record(append.value)
+    assert isinstance(record, ReceiptRecord)
+    assert record.conversation == append.batch.conversation
+    return [(recipient, device, list(ids)) for recipient, device, ids in record.entries]
+
+
+FIRST, SECOND, THIRD = map(message_id, range(3))
+
+
+def test_a_record_has_the_receipts_of_a_conversation_by_mailbox() -> None:
+    pile = Pile()
+    pile.take(PHONE, FIRST)
+    pile.take(TABLET, FIRST, SECOND)
+    pile.take(PHONE, SECOND)
+    pile.take(Mailbox("alice"), THIRD)
+    (append,) = pile.flush()
+    assert entries_of(append) == [
+        ("bob", "phone", [FIRST, SECOND]),
+        ("bob", "tablet", [FIRST, SECOND]),
+        ("alice", None, [THIRD]),
+    ]
+
+
+def test_a_conversation_has_one_record_in_flight_and_keeps_no_other_waiting() -> None:
+    pile = Pile()
+    pile.take(PHONE, FIRST)
+    (append,) = pile.flush()
+    pile.take(TABLET, FIRST)
+    pile.take(PHONE, SECOND, conversation="dm:bob:carol")
+    (other,) = pile.flush()
+    assert other.batch.conversation == "dm:bob:carol"
+    pile.receipts.appended(append.batch)
+    (rest,) = pile.flush()
+    assert entries_of(rest) == [("bob", "tablet", [FIRST])]
+
+
+def test_a_record_of_version_1_has_one_recipient() -> None:
+    pile = Pile(version=1)
+    pile.take(Mailbox("alice"), FIRST)
+    pile.take(Mailbox("bob"), SECOND, THIRD)
+    seen = []
+    for _ in range(2):
+        (append,) = pile.flush()
+        assert b'"v":1,' in append.value
+        seen += entries_of(append)
+        pile.receipts.appended(append.batch)
+    assert seen == [("alice", None, [FIRST]), ("bob", None, [SECOND, THIRD])]
+    assert pile.receipts.is_empty()
+
+
+def test_a_record_has_so_many_receipts_whoever_they_are_of(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(receipts, "RECEIPTS_PER_RECORD", 3)
+    pile = Pile()
+    pile.take(PHONE, FIRST, SECOND)
+    pile.take(TABLET, FIRST, SECOND, THIRD)
+    seen = []
+    while appends := pile.flush():
+        (append,) = appends
+        seen.append(entries_of(append))
+        pile.receipts.appended(append.batch)
+    assert seen == [
+        [("bob", "phone", [FIRST, SECOND]), ("bob", "tablet", [FIRST])],
+        [("bob", "tablet", [SECOND, THIRD])],
+    ]
+    assert pile.receipts.is_empty()
+
+
+def test_a_record_that_the_log_refused_is_tried_again_for_each_of_its_mailboxes() -> None:
+    pile = Pile()
+    pile.take(PHONE, FIRST)
+    pile.take(TABLET, SECOND)
+    (append,) = pile.flush()
+    pile.receipts.not_appended(append.batch)
+    assert not pile.receipts.is_empty()
+    pile.clock.now += RETRY_SECONDS
+    (again,) = pile.flush()
+    assert entries_of(again) == entries_of(append)
+
+
+def test_receipts_that_wait_are_bounded_and_counted_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(receipts, "QUEUED_RECEIPTS", 3)
+    pile = Pile()
+    for _ in range(2):
+        pile.take(PHONE, FIRST, SECOND)
+    pile.take(TABLET, FIRST, SECOND)
+    assert pile.receipts.dropped == 1
+    pile.receipts.appended(pile.flush()[0].batch)
+    pile.take(TABLET, SECOND, THIRD)
+    assert pile.receipts.dropped == 1, "there is room again"
+    assert entries_of(pile.flush()[0]) == [("bob", "tablet", [SECOND, THIRD])]
+
+
+def test_what_one_mailbox_has_acknowledged_is_settled_for_that_one_alone() -> None:
+    pile = Pile()
+    pile.take(PHONE, FIRST)
+    assert pile.receipts.is_settled(FIRST, PHONE)
+    assert not pile.receipts.is_settled(FIRST, TABLET)
+    assert not pile.receipts.is_settled(FIRST, Mailbox("bob"))
+
+
+def test_another_device_is_still_pushed_what_one_has_acknowledged(bench: Bench) -> None:
+    bench.join("c1", "carol", device="phone")
+    bench.deliver("a", "carol", ref="r")
+    (pushed,) = bench.of("c1", "message")
+    bench.ack("c1", pushed["id"])
+    for session, device in (("c2", "tablet"), ("c3", "phone")):
+        bench.heart.connect(session, "carol", auto_ack=False, device=device)
+        bench.heart.recognised(session, None)
+        bench.heart.registered(session, {0: 1})
+        stored = Message(pushed["id"], "dm:alice:carol", "alice", ("carol",), "", Position(0, 0), 0)
+        bench.page(session, stored)
+    assert bench.got("c2", "id") == [pushed["id"]]
+    assert bench.of("c3", "message") == []
+
+
+def test_a_sender_hears_once_of_a_message_though_two_devices_acknowledge_it(bench: Bench) -> None:
+    bench.join("c1", "carol", device="phone")
+    bench.join("c2", "carol", device="tablet")
+    bench.deliver("a", "carol", ref="r")
+    for session in ("c1", "c2"):
+        bench.ack(session, *bench.got(session, "id"))
+        assert isinstance(bench.append(), Appended)
+    assert len(bench.of("a", "status")) == 1
+
+
+def test_that_another_device_has_received_it_before_is_no_news(bench: Bench) -> None:
+    bench.heart.connect("c", "carol", auto_ack=False, device="phone")
+    bench.heart.recognised("c", None)
+    bench.heart.registered("c", {0: 0})
+    bench.end = 9
+    row = Message(
+        FIRST, "dm:alice:carol", "alice", ("carol",), "", Position(0, 5), 0, is_received=True
+    )
+    bench.page("c", row)
+    bench.ack("c", FIRST)
+    assert entries_of(bench.pop(d.AppendReceipts)) == [("carol", "phone", [FIRST])]
+    assert bench.of("a", "status") == []

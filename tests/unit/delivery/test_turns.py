@@ -12,7 +12,7 @@ from landline.delivery import session as sessions
 from landline.delivery.counters import Counters
 from landline.delivery.decisions import AwaitApplied, Decision, ReadPending, Transmit
 from landline.delivery.session import Session
-from landline.model import Message, PendingQuery, Position
+from landline.model import Mailbox, Message, PendingQuery, Position
 from landline.protocol import server_frames
 from landline.protocol.limits import WINDOW
 from support.clock import Clock
@@ -29,7 +29,7 @@ class World:
         self.reads: deque[PendingQuery] = deque()
         self.session = Session(
             "s1",
-            "bob",
+            Mailbox("bob"),
             auto_ack=False,
             out=self.out,
             clock=self.clock,
@@ -60,7 +60,16 @@ class World:
         offset = self.ends[partition]
         self.ends[partition] += 1
         id = f"{partition}-{offset}"
-        message = Message(id, conversation, "x", ("bob",), id, Position(partition, offset), 0)
+        message = Message(
+            id,
+            conversation,
+            "x",
+            ("bob",),
+            id,
+            Position(partition, offset),
+            0,
+            conversation_id=number_of(conversation),
+        )
         self.messages[id] = self.pending[id] = message
         return id
 
@@ -107,7 +116,7 @@ class World:
     def page(self, query: PendingQuery) -> None:
         """Let the store answer this query."""
         page = answer(self.pending.values(), query, dict(self.ends))
-        self.session.page(query, page, lambda _id, _user: False)
+        self.session.page(query, page, lambda _id, _mailbox: False)
 
     def sweep(self) -> None:
         """Nobody told the session anything; the sweep looks."""
@@ -119,7 +128,7 @@ class World:
     def acknowledge(self, count: int) -> None:
         """Acknowledge the oldest ones."""
         ids = [self.unacked.popleft() for _ in range(min(count, len(self.unacked)))]
-        self.receipts += [id for id, *_ in self.session.window.acknowledge(ids)]
+        self.receipts += [each.id for each in self.session.window.acknowledge(ids)]
         self.session.resume()
         self.settle()
 
@@ -143,6 +152,12 @@ class World:
         assert len(set(self.pushed)) == len(self.pushed)
         assert len(self.session.ahead._cursors) <= ahead.AHEAD_CONVERSATIONS + sessions.PAGE_ROWS
         assert len(self.session.pushed._positions) <= memory.REMEMBERED_IDS + WINDOW
+
+
+def number_of(conversation: str) -> int:
+    """Return the store's own number of a conversation: here in the order of their names."""
+    assert len(conversation) <= 8
+    return int.from_bytes(conversation.encode().ljust(8, b"\0"))
 
 
 @pytest.fixture

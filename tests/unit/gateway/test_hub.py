@@ -2,7 +2,7 @@
 
 import asyncio
 import uuid
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +26,19 @@ from landline.gateway import repeats
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
-from landline.model import Appended, Position, Positions
+from landline.model import (
+    Appended,
+    Device,
+    Mailbox,
+    Pending,
+    PendingQuery,
+    Position,
+    Positions,
+)
 from landline.protocol.client_frames import Send
+from landline.protocol.records import DeviceRecord, decode_record
 from support.bench import make_heart
+from support.devices import KnownDevices
 from support.waiting import go_round, running, until
 
 
@@ -67,6 +77,7 @@ class Client:
     user = "alice"
     principal = Principal("alice")
     auto_ack = False
+    device: str | None = None
 
     def __init__(self, session: str) -> None:
         self.session = session
@@ -88,6 +99,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
     parts: dict[str, Any] = {
         "delivery": make_heart(clock, has_others=False),
         "store": SqliteMessageStore(database),
+        "devices": KnownDevices(),
         "revocations": SqliteRevocations(database),
     }
     return Hub(
@@ -97,6 +109,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
         directory=directory,
         bus=MemoryRoutingBus({}, "ws-1/run"),
         sweep_interval=0.01,
+        device_expiry=3_600.0,
         gate=Gatekeeper("none"),
         doors=Doors(NO_LIMITS),
         **{**parts, **options},
@@ -184,6 +197,57 @@ async def test_a_repeat_does_not_wait_for_the_partition_of_others(
 
         await until(lambda: answered("accepted") == ["bob", "bob"], "an answer for bob's")
         await until(lambda: answered("error") == ["carol", "carol"], "no answer for carol's")
+    await database.close()
+
+
+class Noting(SqliteEventLog):
+    """Notes what it is asked for, in order."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.asked: list[str] = []
+
+    def append(self, key: str, value: bytes, *rest: Any) -> None:
+        record = decode_record(value)
+        assert isinstance(record, DeviceRecord)
+        self.asked.append(f"{record.user}'s {record.device}")
+        super().append(key, value, *rest)
+
+    async def ends(self, partitions: Collection[int] | None = None) -> Positions:
+        self.asked.append("ends")
+        return await super().ends(partitions)
+
+
+class Empty(SqliteMessageStore):
+    """Owes nobody anything, and notes what mailboxes it is asked for."""
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.mailboxes: list[Mailbox] = []
+
+    async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
+        self.mailboxes += [each.mailbox for each in queries if each.limit > 1]
+        return [Pending((), True, {0: 1}) for _ in queries]
+
+
+async def test_a_device_is_in_the_log_before_a_session_of_it_reads(tmp_path: Path) -> None:
+    """One that is known is there already; who has devices and names none has one without a name."""
+    database = Database(tmp_path, lambda _why: None)
+    event_log, store = Noting(database), Empty(database)
+    known = KnownDevices(Device("alice", "tablet", frozenset({0}), 0))
+    hub = make_hub(database, Away(), event_log=event_log, store=store, devices=known)
+    async with running(hub.run()):
+        for session, device in (("s1", "phone"), ("s2", "tablet"), ("s3", None)):
+            client: Any = Client(session)
+            client.device = device
+            hub.opened(client)
+            mailbox = Mailbox("alice", device or "")
+            await until(lambda: mailbox in store.mailboxes, "it reads")  # noqa: B023 - at once
+    asked = [each for each in event_log.asked if each != "ends"]
+    assert asked == ["alice's phone", "alice's "]
+    assert event_log.asked.index("alice's phone") < event_log.asked.index("ends")
+    last = event_log.asked.index("alice's ")
+    assert "ends" in event_log.asked[last:]
     await database.close()
 
 

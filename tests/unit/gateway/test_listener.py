@@ -42,6 +42,21 @@ REFUSALS = {
     "a bad name": (asked("/ws/chat?username=a:b"), 400, "user name"),
     "no UTF-8": (asked("/ws/chat?username=%FF"), 400, "the address is not UTF-8"),
     "another way to ack": (asked("/ws/chat?username=a&ack=no"), 400, "must be client or auto"),
+    **{
+        case: (asked(f"/ws/chat?username=a&{query}"), 400, "device must be one name of 1 to 64")
+        for case, query in {
+            "a device without a name": "device=",
+            "two devices": "device=phone&device=tablet",
+            "the same device twice": "device=phone&device=phone",
+            "a device with a blank": "device=my%20phone",
+            "a device with a slash": "device=a/b",
+            "a device with a colon": "device=a:b",
+            "a device with a star": "device=*",
+            "a device with a letter of another alphabet": "device=tel%C3%A9",
+            "a device with a line's end": "device=phone%0A",
+            "a long device": f"device={'d' * 65}",
+        }.items()
+    },
     "another site's page": (asked(Origin="https://evil.example"), 403, "may not connect"),
     "a name that was pointed here": (
         asked(Host="evil.example", Origin="http://evil.example"), 403, "as 127.0.0.1 or localhost",
@@ -64,6 +79,7 @@ async def test_a_request_that_is_no_sound_upgrade_is_refused_with_the_reason(cas
     [
         asked(),
         asked("/ws?username=alice&ack=auto"),
+        asked("/ws?username=alice&device=phone"),
         asked("/ws/chat", username="alice"),
         asked(username="alice"),
         asked(Origin="http://127.0.0.1:8081"),
@@ -76,6 +92,16 @@ async def test_a_sound_upgrade_is_let_in(head: bytes) -> None:
     assert not isinstance(
         edge.listener.decide(read_head(head), ("192.0.2.1", 4711)), ForTheApplication
     )
+
+
+@pytest.mark.parametrize("device", [None, "p", "A-Z.a_z-0.9", "d" * 64])
+async def test_a_connection_has_the_device_that_its_address_names(device: str | None) -> None:
+    async with Edge() as edge:
+        target = "/ws/chat?username=alice" + (f"&device={device}" if device else "")
+        async with dialled(edge.port) as client:
+            assert (await client.upgrade(request(edge.port, target))).status == 101
+            await until(lambda: len(edge.hub.open) == 1, "it is open")
+            assert edge.hub.open[0].device == device
 
 
 @pytest.mark.parametrize("path", ["/metrics", "/v1/messages"])

@@ -51,7 +51,7 @@ async def test_a_bad_mailbox_is_asked_for_alone_until_it_is_well_again() -> None
         ask_for(made, *names(40))
         await until(lambda: len(heart.paged) == 41, "nobody waits for it any more")
         together = [each for each in store.asked[asked:] if len(each) > 1]
-        assert not any(each.mailbox == "bad" for queries in together for each in queries)
+        assert not any(each.mailbox.user == "bad" for queries in together for each in queries)
         store.bad.clear()
         await until(lambda: "bad" in heart.paged, "it has its page as well")
 
@@ -74,7 +74,7 @@ async def test_a_store_that_is_away_makes_no_mailbox_bad() -> None:
         await until(lambda: len(store.asked) > 6, "it is asked again and again")
         store.is_away = False
         await until(lambda: len(heart.paged) == 50, "everybody has a page")
-    assert all(len(queries) > 1 or queries[0].mailbox == "" for queries in store.asked)
+    assert all(len(queries) > 1 or queries[0].mailbox.user == "" for queries in store.asked)
 
 
 async def test_a_sweep_goes_on_where_the_last_one_stopped(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 
 import pytest
 
@@ -80,9 +81,9 @@ async def test_who_has_the_user_is_told_and_nobody_else() -> None:
     bench = Bench()
     status = StatusHint("alice", [message(1).id], "bob", "2026-01-01T00:00:00.000Z")
     for decision in (
-        RouteMessage(message(1)),
+        RouteMessage(message(1), ("bob",)),
         RouteStatus(status),
-        RouteMessage(message(2, to="nobody")),
+        RouteMessage(message(2, to="nobody"), ("nobody",)),
     ):
         bench.routing.put(decision)
     async with running(bench.routing.run()):
@@ -95,11 +96,11 @@ async def test_who_has_the_user_is_told_and_nobody_else() -> None:
 async def test_no_answer_means_no_hint_and_the_next_ones_go_out() -> None:
     bench = Bench()
     bench.directory.is_down = True
-    bench.routing.put(RouteMessage(message(1)))
+    bench.routing.put(RouteMessage(message(1), ("bob",)))
     async with running(bench.routing.run()):
         await until(lambda: bench.routing.failures == 1, "it was asked for")
         bench.directory.is_down = False
-        bench.routing.put(RouteMessage(message(2)))
+        bench.routing.put(RouteMessage(message(2), ("bob",)))
         await until(lambda: len(bench.bus.published) == 1, "the next one is told")
     assert bench.bus.published == [("two", message(2))]
 
@@ -112,14 +113,35 @@ async def test_what_waits_for_the_directory_is_bounded_and_the_room_comes_back(
     bench = Bench()
     content = "x" * 1_000
     for offset in range(10):
-        bench.routing.put(RouteMessage(message(offset, content=content)))
+        bench.routing.put(RouteMessage(message(offset, content=content), ("bob",)))
     assert bench.routing.dropped == 7
     async with running(bench.routing.run()):
         await until(lambda: len(bench.bus.published) == 3, "those that waited are told")
         for offset in range(10, 13):
-            bench.routing.put(RouteMessage(message(offset, content=content)))
+            bench.routing.put(RouteMessage(message(offset, content=content), ("bob",)))
         await until(lambda: len(bench.bus.published) == 6, "there is room again")
     assert bench.routing.dropped == 7
+
+
+async def test_what_is_attached_to_messages_that_wait_counts_too(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(routing, "ROUTED_BYTES", 3_500)
+    bench = Bench()
+    data = '{"a":"' + "x" * 1_000 + '"}'
+    for offset in range(10):
+        bench.routing.put(RouteMessage(replace(message(offset), data=data), ("bob",)))
+    assert bench.routing.dropped == 7
+
+
+async def test_who_is_told_is_what_the_heart_says() -> None:
+    """The sender too, whose other devices may be anywhere; each server once."""
+    bench = Bench()
+    bench.routing.put(RouteMessage(message(1, to="alice"), ("alice", "bob")))
+    async with running(bench.routing.run()):
+        await until(lambda: len(bench.bus.published) == 2, "all are told")
+    assert bench.directory.questions == [{"alice", "bob"}]
+    assert sorted(address for address, _ in bench.bus.published) == ["three", "two"]
 
 
 async def test_a_hint_about_a_user_who_is_to_leave_is_not_for_the_heart() -> None:

@@ -107,7 +107,7 @@ async def test_a_slow_mailbox_is_answered_and_delays_others_once() -> None:
             await asyncio.sleep(0.1)
             together = [each for each in store.asked[asked:] if len(each) > 1]
             assert together
-            assert all(each.mailbox != "slow" for part in together for each in part)
+            assert all(each.mailbox.user != "slow" for part in together for each in part)
             assert heart.paged.count("u0") == round_ + 1
         del store.seconds["slow"]
         await asyncio.sleep(20.0)
@@ -118,7 +118,7 @@ async def test_a_slow_mailbox_is_answered_and_delays_others_once() -> None:
         asked = len(store.asked)
         ask_for(made, "slow", "u1")
         await asyncio.sleep(1.0)
-        assert [len(each) for each in store.asked[asked:] if each[0].mailbox != "bad"] == [2]
+        assert [len(each) for each in store.asked[asked:] if each[0].mailbox.user != "bad"] == [2]
 
 
 @in_virtual_time
@@ -204,7 +204,7 @@ async def test_a_session_is_answered_although_another_one_of_its_mailbox_never_i
 
     class Damaged(Timed):
         async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
-            if any(each.mailbox == "bad" and not each.after for each in queries):
+            if any(each.mailbox.user == "bad" and not each.after for each in queries):
                 await super().pending(queries)
                 raise StoreUnavailable("a page of the index is damaged")
             return await super().pending(queries)

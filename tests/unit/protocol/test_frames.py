@@ -366,6 +366,47 @@ def test_a_message_says_that_it_is_replayed_only_when_it_is() -> None:
     assert orjson.loads(server_frames.message(message, replay=True)) == live | {"replay": True}
 
 
+@pytest.mark.parametrize(
+    ("conversation", "sender", "recipients", "to"),
+    [
+        ("dm:alice:bob", "alice", ("bob",), "bob"),
+        ("dm:alice:bob", "bob", ("alice",), "alice"),
+        ("dm:alice:bob", "alice", ("alice",), "bob"),  # one's own, out of the store
+        ("dm:alice:bob", "bob", ("bob",), "alice"),
+        ("dm:alice:alice", "alice", ("alice",), "alice"),
+        ("somebody else's", "alice", ("alice",), "alice"),
+    ],
+)
+def test_a_message_is_to_the_other_person_whoever_s_mailbox_it_was_in(
+    conversation: str, sender: str, recipients: tuple[str, ...], to: str
+) -> None:
+    message = Message(ID, conversation, sender, recipients, "hi", Position(3, 7), 1_000)
+    assert orjson.loads(server_frames.message(message, replay=True))["to"] == to
+
+
+def test_what_is_attached_to_a_message_is_carried_untouched() -> None:
+    data = '{"b": 1.50,  "a":[1e2, "\\u00e9"]}'
+    message = Message(ID, "dm:a:b", "a", ("b",), "hi", Position(3, 7), 1_000, data=data)
+    frame = server_frames.message(message, replay=False)
+    assert f'"data":{data}'.encode() in frame
+    assert orjson.loads(frame)["data"] == {"b": 1.5, "a": [100.0, "é"]}
+
+
+@pytest.mark.parametrize("device", [None, "phone", ""])
+@pytest.mark.parametrize("is_new", [None, True, False])
+def test_the_welcome_names_the_device_and_says_what_is_known_of_it(
+    device: str | None, is_new: bool | None
+) -> None:
+    welcome = orjson.loads(
+        server_frames.welcome(
+            user="alice", server="ws-1", session="s", durability="d", device=device, is_new=is_new
+        )
+    )
+    assert welcome.get("device") == device
+    assert welcome.get("is_new") == is_new
+    assert ("device" in welcome, "is_new" in welcome) == (device is not None, is_new is not None)
+
+
 @pytest.mark.parametrize("ref", [None, "r1"])
 def test_accepted_names_the_send_as_far_as_it_had_a_name(ref: str | None) -> None:
     frame = orjson.loads(

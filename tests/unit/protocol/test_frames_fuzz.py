@@ -12,8 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.delivery.sender import Post
 from landline.delivery.sends import record_of
-from landline.model import Appended, AppendResult, PendingQuery
+from landline.model import Appended, AppendResult, Mailbox, PendingQuery
 from landline.protocol import client_frames, server_frames
 from landline.protocol.client_frames import Ack, BadFrame, Ping, Send
 from landline.protocol.codes import Outcome
@@ -125,7 +126,7 @@ async def test_what_is_taken_comes_back_from_the_store_unchanged(tmp_path: Path)
         records: dict[str, tuple[Send, MessageRecord]] = {}
         for number, send in enumerate(taken):
             fresh_id = f"00000000-0000-4000-8000-{number:012x}"
-            record = record_of("alice", send, partial(str, fresh_id), rfc3339(0))
+            record = record_of(Post("request", "alice"), send, partial(str, fresh_id), rfc3339(0))
             records[record.message_id] = (send, record)
             event_log.append(record.conversation, record.encode(), results.append)
         await event_log.close()
@@ -144,14 +145,14 @@ async def test_what_is_taken_comes_back_from_the_store_unchanged(tmp_path: Path)
                     send.content,
                     record.ref,
                 )
-            batch = fold(stretch)
-            assert batch.quarantined == ()
-            assert await store.apply([batch])
-            position = batch.end
+            batches = fold(stretch)
+            assert all(batch.quarantined == () for batch in batches)
+            assert await store.apply(batches)
+            position = stretch.end
 
         for to in {send.to for send in taken}:
             sent = {id: send.content for id, (send, _) in records.items() if send.to == to}
-            (pending,) = await store.pending([PendingQuery(to, {}, len(taken))])
+            (pending,) = await store.pending([PendingQuery(Mailbox(to), {}, len(taken))])
             assert {message.id: message.content for message in pending.messages} == sent
             assert {message.recipients for message in pending.messages} == {(to,)}
     finally:

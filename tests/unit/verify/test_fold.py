@@ -1,49 +1,64 @@
-"""The reference fold agrees with the server's, which was written by others from the same page."""
+"""The reference fold agrees with the stores' model, which others wrote from the same page."""
 
-from collections.abc import Sequence
-from random import Random
+import random
 
-from hypothesis import given
-from hypothesis import strategies as st
+import pytest
 
-from landline.model import Entry, Position, Stretch
-from landline.protocol.fold import fold as servers_fold
-from landline.protocol.records import MessageRecord, ReceiptRecord
-from landline_verify.checker.fold import conversation_of, fold
+from landline_verify.checker.fold import Mailbox, conversation_of, fold
+from landline_verify.dumps.records import described
 from landline_verify.history import events as e
-
-IDS = [f"2214be8f-d5fb-8ff7-adf5-00000000000{n}" for n in range(4)]
-LOGS = st.lists(
-    st.one_of(
-        st.sampled_from(IDS),
-        st.tuples(st.lists(st.sampled_from(IDS), min_size=1, max_size=3), st.sampled_from("bc")),
-    ),
-    max_size=12,
-)
+from support.events import in_pieces, random_logs
+from support.tables import Tables
 
 
-@given(LOGS, st.randoms(use_true_random=False))
-def test_both_folds_agree_in_whatever_order_the_records_are_read(
-    log: Sequence[str | tuple[list[str], str]], chance: Random
+@pytest.mark.parametrize("partitions", [1, 4])
+@pytest.mark.parametrize("seed", range(40))
+def test_both_come_to_the_same_in_whatever_order_the_records_are_read(
+    seed: int, partitions: int
 ) -> None:
-    records: list[e.Record] = []
-    entries: list[Entry] = []
-    for offset, item in enumerate(log):
-        if isinstance(item, str):
-            records.append(e.MessageRecord(0.0, 0, offset, item, "a", ("b",), "dm:a:b", "digest"))
-            value = MessageRecord(item, None, "dm:a:b", "a", ("b",), "text", "t").encode()
-        else:
-            ids, user = item
-            records.append(e.ReceiptsRecord(0.0, 0, offset, tuple(ids), user, "dm:a:b"))
-            value = ReceiptRecord(ids, "dm:a:b", user, "t").encode()
-        entries.append(Entry(Position(0, offset), 0, "dm:a:b", value))
+    """Of everything but rooms: no user of a run is in one so far."""
+    chance = random.Random(seed)
+    logs = random_logs(chance, partitions, 150)
+    tables = Tables(partitions)
+    for batches in in_pieces(chance, logs):
+        tables.apply(batches)
+    entries = [entry for log in logs.values() for entry in log]
+    records = [described(each.value, 0.0, *each.position, prefix="") for each in entries]
     chance.shuffle(records)
-    ours = fold(records)
-    theirs = servers_fold(Stretch(0, 0, len(entries), tuple(entries)))
-    assert {id: record.offset for id, record in ours.messages.items()} == {
-        message.id: message.position.offset for message in theirs.messages
+    ours = fold(each for each in records if isinstance(each, e.Record))
+    theirs = {
+        id: message
+        for id, message in tables.messages.items()
+        if not message.conversation.startswith("room:")
     }
-    assert ours.receipts == {(each.message_id, each.recipient) for each in theirs.receipts}
+    assert {id: (record.partition, record.offset) for id, record in ours.messages.items()} == {
+        id: message.position for id, message in theirs.items()
+    }
+    assert {
+        (id, *mailbox, is_received)
+        for id, owed in ours.owed.items()
+        for mailbox, is_received in owed.items()
+    } == {
+        (owed.message.id, *mailbox, owed.is_received)
+        for mailbox, rows in tables.owed.items()
+        for owed in rows.values()
+        if owed.message.id in theirs
+    }
+    said = {each for each in tables.statuses() if each[0] in theirs}
+    assert {
+        (id, user, "DELIVERED" if ours.is_delivered(id, user) else "UNDELIVERED")
+        for id, user, _status in said
+    } == said
+
+
+def test_a_receipt_counts_for_what_stands_before_it_in_its_partition() -> None:
+    message = e.MessageRecord(0.0, 1, 5, "id", "a", ("b",), "dm:a:b", "digest")
+    entries = (("b", None, ("id",)),)
+    for place in ((1, 4), (0, 9)):
+        assert fold([e.ReceiptsRecord(0.0, *place, entries, "dm:a:b"), message]).owed == {
+            "id": {Mailbox("b", None): False}
+        }
+    assert fold([e.ReceiptsRecord(0.0, 1, 6, entries, "dm:a:b"), message]).owed == {"id": {}}
 
 
 def test_a_conversation_has_its_names_in_code_point_order() -> None:

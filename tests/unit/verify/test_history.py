@@ -9,12 +9,18 @@ from landline_verify.history import events as e
 from landline_verify.history.history import History, decode_event, encode_event, read_history
 from support.histories import healthy
 
-RUN = e.Run(0.0, 1, 7, ("ws://a",), {"rate": 5}, "2026-01-02T03:04:05Z", 10.0, 15.0)
+RUN = e.Run(0.0, e.VERSION, 7, ("ws://a",), {"rate": 5}, "2026-01-02T03:04:05Z", 10.0, 15.0)
 
 
 def test_what_is_written_is_read_back(tmp_path: Path) -> None:
     """Every kind of event is among them."""
-    events = [*healthy(1), e.Error(1.0, "u0", "c1", "bad_frame", "no")]
+    others = [
+        e.Error(1.0, "u0", "c1", "bad_frame", "no"),
+        e.DeviceRecord(1.0, 0, 1, "u0", "phone", "add"),
+        e.ReceiptsRecord(1.0, 0, 2, (("u0", "phone", ("a", "b")), ("u1", None, ("a",))), "dm:x"),
+        e.PendingRow(1.0, "u0", "phone", 0, 1, None, is_received=True),
+    ]
+    events = [*healthy(1), *others]
     assert {type(each) for each in events} == set(e.EVENT_KINDS)
     with History(file=tmp_path / "history") as history:
         for event in events:
@@ -106,7 +112,7 @@ def test_a_bad_line_is_named(tmp_path: Path, line: bytes, sentence: str) -> None
     [
         (b"", "holds no history"),
         (encode_event(e.Phase(0.0, "load")), "its first line is no `run`"),
-        (encode_event(RUN).replace(b'"version":1', b'"version":2'), "a history of version 2"),
+        (encode_event(RUN).replace(b'"version":2', b'"version":1'), "a history of version 1"),
     ],
 )
 def test_what_is_no_history_is_refused(tmp_path: Path, content: bytes, sentence: str) -> None:

@@ -90,9 +90,21 @@ class KafkaEventLog:
         """Say what an acknowledged record survives."""
         return self._watch.topic.durability
 
-    def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
+    @property
+    def partitions(self) -> int:
+        """Return how many partitions the topic has."""
+        return self._watch.topic.partitions
+
+    def append(
+        self,
+        key: str,
+        value: bytes,
+        done: Callable[[AppendResult], None],
+        partition: int | None = None,
+    ) -> None:
         """Give the record to librdkafka, unless it is known that it could not go out."""
-        partition = self.partition_of(key)
+        if partition is None:
+            partition = self.partition_of(key)
         refusal = "the log is closed" if self._is_closed else self._watch.refusal(partition)
         if refusal is None and (
             len(self._unreported) >= UNREPORTED_RECORDS

@@ -2,21 +2,31 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from operator import itemgetter
+from itertools import chain
 from typing import Any, Final, TypeVar
 
 from landline.adapters.postgres.applied_poller import AppliedPoller
+from landline.adapters.postgres.applying import Step, steps
+from landline.adapters.postgres.applying_1 import APPLY_1, apply_arguments_1, check_1, ids_of_1
+from landline.adapters.postgres.batch_rows import ids_of
+from landline.adapters.postgres.devices import PostgresDevices
 from landline.adapters.postgres.hosts import Hosts
 from landline.adapters.postgres.lane import Lane, PostgresConnection
+from landline.adapters.postgres.naming import session_name
 from landline.adapters.postgres.pages import (
+    PENDING,
     TURNS,
     pending_answers,
     pending_arguments,
     turns_answers,
     turns_arguments,
 )
+from landline.adapters.postgres.pages_1 import PENDING_1, pending_answers_1, pending_arguments_1
 from landline.adapters.postgres.preflight import broken_promises
+from landline.adapters.postgres.purging import purge
+from landline.adapters.postgres.record_format import RecordFormat
 from landline.adapters.postgres.revocations import PostgresRevocations
+from landline.adapters.postgres.rounds import rounds
 from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
 from landline.errors import StoreUnavailable, Unstorable
@@ -47,9 +57,7 @@ REVOCATIONS_LANE_SECONDS: Final = 3.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
 
-_APPLY: Final = statement("postgres", "apply")
 _APPLIED: Final = statement("postgres", "applied")
-PENDING: Final = statement("postgres", "pending")
 _FIND: Final = statement("postgres", "find")
 _ADOPT: Final = statement("postgres", "adopt")
 _NEW_EPOCH: Final = statement("postgres", "new_epoch")
@@ -66,7 +74,7 @@ class PostgresMessageStore:
     """
 
     def __init__(self, url: SecretUrl, server_id: str, *, allow_unsafe: bool = False) -> None:
-        self._name = f"landline-{server_id}"
+        self._name = session_name(server_id)
         self._allow_unsafe = allow_unsafe
         self._hosts = hosts = Hosts(url, self._name)
         self._writer = Lane(self._connect_writer, WRITER_LANE_SECONDS, hosts)
@@ -84,28 +92,23 @@ class PostgresMessageStore:
         )
         self._poller = AppliedPoller(self.applied)
         self.revocations = PostgresRevocations(self._revoker.run)
+        self.format = RecordFormat(lambda sql: self._read(self._asker, sql))
+        self.devices = PostgresDevices(
+            lambda sql, *arguments: self._read(self._asker, sql, *arguments), self.format
+        )
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
 
+    @property
+    def record_version(self) -> int:
+        """That of the database's format; 1 for as long as it was not looked at."""
+        return self.format.known or 1
+
     async def apply(self, batches: Sequence[Batch]) -> bool:
-        """Apply the batches in one statement."""
-        moved_any = False
-        moved_all = True
-        for group in independent(batches):
-            arguments = _apply_arguments(group)
-            try:
-                moved = await self._fetch(self._writer, _APPLY, *arguments)
-            except Unstorable:
-                if moved_any:
-                    # What was applied stands: "not all" is the truth, and the refusal comes
-                    # again when the rest is tried by itself.
-                    return False
-                raise
-            moved_any = moved_any or bool(moved)
-            moved_all = moved_all and len(moved) == len(group)
-        if moved_any:
-            self._poller.moved()
-        return moved_all
+        """Apply the batches, those of a round in one statement as far as possible."""
+        if not batches:
+            return True
+        return await self.format.run(lambda: self._apply_1(batches), lambda: self._apply(batches))
 
     async def applied(self) -> Positions:
         """Read the position of every partition."""
@@ -117,11 +120,11 @@ class PostgresMessageStore:
 
     async def pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
         """Read everything in one statement; in another one what is answered in turns."""
-        plain = [query for query in queries if query.turn is None]
-        in_turns = [query for query in queries if query.turn is not None]
-        answers = iter(await self._read_page(PENDING, pending_arguments(plain), plain))
-        others = iter(await self._read_page(TURNS, turns_arguments(in_turns), in_turns))
-        return [next(answers if query.turn is None else others) for query in queries]
+        if not queries:
+            return []
+        return await self.format.run(
+            lambda: self._pending_1(queries), lambda: self._pending(queries)
+        )
 
     async def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
         """Look messages up by id."""
@@ -149,6 +152,21 @@ class PostgresMessageStore:
             await asyncio.wait([self._prober])
         await self._poller.close()
         await asyncio.gather(*(lane.close() for lane in self._lanes))
+
+    async def purge(
+        self, before_ms: int, after: Position, limit: int
+    ) -> tuple[int, Position | None]:
+        """Delete messages that are older than `before_ms` and that nobody is owed any more.
+
+        One step of a walk by positions: it looks at no more than `limit` behind `after`, and
+        returns how many it deleted and where the next step begins; None at the end. It begins
+        behind `Position(0, -1)`. In format 1 nothing is deleted. Raises: StoreUnavailable.
+        """
+        if await self.format.look() == 1:
+            return 0, None
+        return await purge(
+            lambda *of: self._read(self._writer, *of), await self.applied(), before_ms, after, limit
+        )
 
     # Which log this is: outside the port, for opening the log -----------------------------------
 
@@ -227,21 +245,62 @@ class PostgresMessageStore:
             raise ConnectionError(broken[0])
         return connection
 
-    async def _read_page(
-        self, sql: str, arguments: Sequence[Any], queries: Sequence[PendingQuery]
-    ) -> list[Pending]:
-        if not queries:
-            return []
+    async def _apply(self, batches: Sequence[Batch]) -> bool:
+        return await self._apply_steps(map(steps, rounds(batches, ids_of)))
+
+    async def _apply_1(self, batches: Sequence[Batch]) -> bool:
+        check_1(batches)
+        return await self._apply_steps(
+            [Step(APPLY_1, apply_arguments_1(each), len(each))]
+            for each in rounds(batches, ids_of_1)
+        )
+
+    async def _apply_steps(self, steps_of_rounds: Iterable[Sequence[Step]]) -> bool:
+        moved_any = False
+        moved_all = True
+        for step in chain.from_iterable(steps_of_rounds):
+            try:
+                moved = await self._fetch(self._writer, step.sql, *step.arguments)
+            except Unstorable:
+                if moved_any:
+                    # What was applied stands: "not all" is the truth, and the refusal comes
+                    # again when the rest is tried by itself.
+                    return False
+                raise
+            moved_any = moved_any or bool(moved)
+            moved_all = moved_all and len(moved) == step.partitions
+        if moved_any:
+            self._poller.moved()
+        return moved_all
+
+    async def _pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
+        plain = [query for query in queries if query.turn is None]
+        in_turns = [query for query in queries if query.turn is not None]
+        pages: list[Pending] = []
+        if plain:
+            rows = await self._read_page(PENDING, pending_arguments(plain))
+            pages = pending_answers(plain, rows)
+        others: list[Pending] = []
+        if in_turns:
+            rows = await self._read_page(TURNS, turns_arguments(in_turns))
+            others = turns_answers(in_turns, rows)
+        answers, turns = iter(pages), iter(others)
+        return [next(answers if query.turn is None else turns) for query in queries]
+
+    async def _pending_1(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
+        rows = await self._read_page(PENDING_1, pending_arguments_1(queries))
+        return pending_answers_1(queries, rows)
+
+    async def _read_page(self, sql: str, arguments: Sequence[Any]) -> list[Any]:
         try:
             async with asyncio.timeout(REPLAY_SECONDS):
                 lane = await self._free_replay.get()
         except TimeoutError as error:
             raise StoreUnavailable("PostgreSQL does not answer in time") from error
         try:
-            rows = await self._read(lane, sql, *arguments)
+            return await self._read(lane, sql, *arguments)
         finally:
             self._free_replay.put_nowait(lane)
-        return pending_answers(queries, rows) if sql is PENDING else turns_answers(queries, rows)
 
     async def _read(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
         try:
@@ -267,78 +326,6 @@ class PostgresMessageStore:
             for lane in self._lanes:
                 if lane.trouble is not None:
                     await lane.probe()
-
-
-def independent(batches: Sequence[Batch]) -> list[list[Batch]]:
-    """Group the batches so that no message occurs twice in a group, whatever the log holds.
-
-    Nearly always that is one group: all that concerns a message is in one partition.
-    """
-    groups: list[tuple[set[str], list[Batch]]] = []
-    for batch in batches:
-        ids = {message.id for message in batch.messages}
-        ids.update(receipt.message_id for receipt in batch.receipts)
-        for known, group in groups:
-            if known.isdisjoint(ids):
-                known.update(ids)
-                group.append(batch)
-                break
-        else:
-            groups.append((ids, [batch]))
-    return [group for _ids, group in groups]
-
-
-def _apply_arguments(batches: Sequence[Batch]) -> Iterable[Sequence[Any]]:
-    facts = [
-        (batch.partition, m.id, m.conversation, m.sender, m.content, m.time_ms, m.position.offset)
-        for batch in batches
-        for m in batch.messages
-    ]
-    facts.sort(key=lambda fact: fact[1])
-    quarantined = [
-        (*each.position, each.value, _storable(each.reason))
-        for batch in batches
-        for each in batch.quarantined
-    ]
-    positions = [(batch.partition, batch.start, batch.end) for batch in batches]
-    *deliveries, conversations = _columns(_deliveries(batches), 6)
-    return (
-        *_columns(positions, 3),
-        *_columns(facts, 7),
-        *deliveries,
-        *_columns(quarantined, 4),
-        conversations,
-    )
-
-
-def _deliveries(
-    batches: Sequence[Batch],
-) -> list[tuple[int, str, str, int | None, str | None, str | None]]:
-    """Return one row for each message and recipient, in the order of the primary key."""
-    owed: dict[tuple[str, str], tuple[int, int | None, str | None]] = {}
-    received: dict[tuple[str, str], str] = {}
-    for batch in batches:
-        for message in batch.messages:
-            for user in message.recipients:
-                place = (batch.partition, message.position.offset, message.conversation)
-                owed[message.id, user] = place
-        for id, user, delivered_at in batch.receipts:
-            known = received.get((id, user), delivered_at)
-            received[id, user] = min(known, delivered_at)
-            owed.setdefault((id, user), (batch.partition, None, None))
-    return [
-        (partition, *key, offset, received.get(key), conversation)
-        for key, (partition, offset, conversation) in sorted(owed.items(), key=itemgetter(0))
-    ]
-
-
-def _columns(rows: Sequence[tuple[Any, ...]], width: int) -> Sequence[Sequence[Any]]:
-    return list(zip(*rows, strict=True)) if rows else [()] * width
-
-
-def _storable(reason: str) -> str:
-    """Return text that can be stored for certain: else the quarantine itself would be refused."""
-    return reason.encode("utf-8", "backslashreplace").decode().replace("\x00", "\\x00")
 
 
 def _fields(identity: LogIdentity) -> tuple[str, str, int, int]:

@@ -4,10 +4,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from landline.adapters.postgres.batch_rows import device_of
 from landline.adapters.statements import statement
 from landline.model import (
     FIRST_TURN,
     MESSAGES_A_TURN,
+    EventKind,
     Message,
     Pending,
     PendingQuery,
@@ -17,19 +19,27 @@ from landline.model import (
     turns_of,
 )
 
+PENDING: Final = statement("postgres", "pending")
 TURNS: Final = statement("postgres", "turns")
+
+Row = Sequence[Any]
 
 
 def pending_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
-    """Return what `pending` takes; the vectors are padded to the same length."""
-    width = 1 + max((max(query.after, default=-1) for query in queries), default=-1)
+    """Return what `PENDING` takes."""
     return (
-        [query.mailbox for query in queries],
+        [query.mailbox.user for query in queries],
+        [device_of(query.mailbox.device) for query in queries],
         [query.limit for query in queries],
-        width,
-        [query.after.get(partition, 0) for query in queries for partition in range(width)],
+        *vectors(queries),
         [query.limit_bytes for query in queries],
     )
+
+
+def vectors(queries: Sequence[PendingQuery]) -> tuple[int, list[int]]:
+    """Return how long each vector `after` is (all are padded to that), and all in a row."""
+    width = 1 + max((max(query.after, default=-1) for query in queries), default=-1)
+    return width, [query.after.get(each, 0) for query in queries for each in range(width)]
 
 
 def turns_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
@@ -42,7 +52,7 @@ def turns_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
     ]
     return (
         *pending_arguments(queries),
-        [turn.conversation for turn in turns],
+        [turn.conversation_id for turn in turns],
         [turn.partition for turn in turns],
         [turns_of(query.limit) for query in queries],
         MESSAGES_A_TURN,
@@ -50,90 +60,117 @@ def turns_arguments(queries: Sequence[PendingQuery]) -> Sequence[Any]:
     )
 
 
-def pending_answers(
-    queries: Sequence[PendingQuery], rows: Iterable[Sequence[Any]]
-) -> list[Pending]:
-    """Return the answers in the rows of `pending`."""
+def pending_answers(queries: Sequence[PendingQuery], rows: Iterable[Row]) -> list[Pending]:
+    """Return the answers in the rows of `PENDING`."""
     applied: dict[int, int] = {}
-    found: list[list[Sequence[Any]]] = [[] for _ in queries]
+    found: list[list[Row]] = [[] for _ in queries]
+    closed: dict[int, frozenset[int]] = {}
     for number, *fields in rows:
         if number < 0:
             applied[fields[0]] = fields[1]
+        elif fields[0] is None:
+            closed[number] = frozenset(fields[-1])
         else:
             found[number].append(fields)
-    answers = []
-    for query, page in zip(queries, found, strict=True):
-        messages = _messages(query, page[: query.limit])
-        if len(messages) == len(page):
-            answers.append(Pending(messages, True, applied))
-        else:
-            partition, offset = page[len(messages)][:2]
-            until = {each: end for each, end in applied.items() if each < partition}
-            answers.append(Pending(messages, False, applied, {**until, partition: offset}))
-    return answers
+    return [
+        in_order_of_log(query, page, applied, closed.get(number, frozenset()))
+        for number, (query, page) in enumerate(zip(queries, found, strict=True))
+    ]
+
+
+def in_order_of_log(
+    query: PendingQuery,
+    page: Sequence[Row],
+    applied: Mapping[int, int],
+    closed: frozenset[int] = frozenset(),
+) -> Pending:
+    """Return the answer of a page, which has one row more than asked for if there are more."""
+    messages = _messages(query, page[: query.limit])
+    if len(messages) == len(page):
+        return Pending(messages, True, applied, closed=closed)
+    partition, offset = page[len(messages)][:2]
+    until = {each: end for each, end in applied.items() if each < partition}
+    return Pending(messages, False, applied, {**until, partition: offset}, closed=closed)
 
 
 @dataclass
 class _Found:
     """The rows of one query of `TURNS`."""
 
-    page: list[Sequence[Any]] = field(default_factory=list)
+    page: list[Row] = field(default_factory=list)
     stops: dict[int, int] = field(default_factory=dict)
     turns: list[Turn] = field(default_factory=list)
     below: list[Turn] = field(default_factory=list)
-    ahead: list[Sequence[Any]] = field(default_factory=list)
+    ahead: list[Row] = field(default_factory=list)
+    closed: frozenset[int] = frozenset()
+
+    def add(self, kind: int, row: Row) -> None:
+        if kind == 0:
+            self.closed = frozenset(row[-1])
+        elif kind == 1:
+            self.page.append(row)
+        elif kind == 2:
+            self.stops[row[0]] = row[1]
+        elif kind == 3:
+            turn = Turn(row[9], row[0])
+            self.turns.append(turn)
+            if row[1]:
+                self.below.append(turn)
+        else:
+            self.ahead.append(row)
 
 
-def turns_answers(queries: Sequence[PendingQuery], rows: Iterable[Sequence[Any]]) -> list[Pending]:
+def turns_answers(queries: Sequence[PendingQuery], rows: Iterable[Row]) -> list[Pending]:
     """Return the answers in the rows of `TURNS`."""
     applied: dict[int, int] = {}
     found = [_Found() for _ in queries]
     for number, kind, _sorting, *fields in rows:
-        if kind == 0:
+        if number < 0:
             applied[fields[0]] = fields[1]
-        elif kind == 1:
-            found[number].page.append(fields)
-        elif kind == 2:
-            found[number].stops[fields[0]] = fields[1]
-        elif kind == 3:
-            turn = Turn(fields[3], fields[0])
-            found[number].turns.append(turn)
-            if fields[1]:
-                found[number].below.append(turn)
         else:
-            found[number].ahead.append(fields)
+            found[number].add(kind, fields)
     return [_in_turns(query, each, applied) for query, each in zip(queries, found, strict=True)]
 
 
 def _in_turns(query: PendingQuery, found: _Found, applied: Mapping[int, int]) -> Pending:
     messages = _messages(query, found.page)
-    stops = found.stops
+    stops, closed = found.stops, found.closed
     for partition, offset, *_rest in reversed(found.page[len(messages) :]):
         stops[partition] = offset
     if not stops:
-        return Pending(messages, True, applied)
+        return Pending(messages, True, applied, closed=closed)
     until = {**applied, **stops}
-    if not found.turns:
-        return Pending(messages, False, applied, until)
     ahead = _messages(query, found.ahead[: ahead_of(query.limit)])
     if len(ahead) < len(found.ahead):
-        turn = Turn(ahead[-1].conversation, ahead[-1].position.partition)
+        turn = Turn(ahead[-1].conversation_id, ahead[-1].position.partition)
     else:
         is_end = len(found.turns) <= turns_of(query.limit)  # the first one is the one before
         turn = FIRST_TURN if is_end else found.turns[-1]
     below = frozenset(each for each in found.below if turn == FIRST_TURN or each <= turn)
-    return Pending(messages, False, applied, until, ahead, turn, below)
+    return Pending(messages, False, applied, until, ahead, turn, below, closed)
 
 
-def _messages(query: PendingQuery, rows: Iterable[Sequence[Any]]) -> tuple[Message, ...]:
+def _messages(query: PendingQuery, rows: Iterable[Row]) -> tuple[Message, ...]:
     """Return the messages up to the first one without content."""
-    recipients = (query.mailbox,)
+    recipients = (query.mailbox.user,)
     messages = []
-    for partition, offset, id, conversation, sender, content, time_ms in rows:
+    for partition, offset, id, conversation, sender, content, time_ms, *more in rows:
         if content is None:
             break
-        position = Position(partition, offset)
+        kind, data, conversation_id, is_received = more[:4]
         messages.append(
-            Message(str(id), conversation, sender, recipients, content, position, time_ms)
+            Message(
+                str(id),
+                conversation,
+                sender,
+                recipients,
+                content,
+                Position(partition, offset),
+                time_ms,
+                EventKind(kind),
+                data,
+                conversation_id=conversation_id,
+                is_received=is_received,
+            )
         )
     return tuple(messages)

@@ -10,6 +10,7 @@ from landline.adapters.postgres.migrations import (
     schema_version,
 )
 from landline.adapters.postgres.opening import connected
+from landline.adapters.postgres.record_format import FORMAT
 from landline.adapters.statements import statement
 from landline.config.values import SecretUrl
 from landline.errors import StartupError
@@ -31,14 +32,22 @@ _PROMISES: Final = (
 )
 _SETTINGS: Final = statement("postgres", "settings")
 
+# What a server writes; from some of it rows go.
 _TABLES: Final = (
     "messages",
-    "deliveries",
+    "conversations",
+    "members",
+    "former_members",
+    "devices",
+    "pending",
+    "purged",
     "applied",
     "quarantine",
     "log_identity",
     "revocations",
 )
+_IN_FORMAT_1: Final = ("deliveries",)
+_EMPTIED: Final = ("messages", "members", "former_members", "devices", "pending")
 _UNWRITABLE: Final = statement("postgres", "unwritable")
 # Of a server that is older than these columns nobody knows it.
 _FIRST_WITH_COLLATION_VERSION: Final = 15
@@ -123,10 +132,14 @@ async def _check_rights(connection: PostgresConnection, url: SecretUrl) -> None:
                 " landline migrate as a user who may"
             )
     else:
-        unwritable = await connection.fetch(_UNWRITABLE, list(_TABLES))
+        is_format_1 = await connection.fetchval(FORMAT) == 1
+        tables = _TABLES + (_IN_FORMAT_1 if is_format_1 else ())
+        unwritable = await connection.fetch(_UNWRITABLE, tables, _EMPTIED)
         if unwritable:
             names = ", ".join(row["name"] for row in unwritable)
+            emptied = ", ".join(row["name"] for row in unwritable if row["name"] in _EMPTIED)
+            also = f", and DELETE on {emptied}" if emptied else ""
             raise StartupError(
                 f"--postgres {url}: this user may not read and write {names};"
-                " GRANT SELECT, INSERT, UPDATE on them"
+                f" GRANT SELECT, INSERT, UPDATE on them{also}"
             )

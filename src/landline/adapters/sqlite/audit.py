@@ -4,43 +4,106 @@ A server may run on it meanwhile. Its write-ahead log is not cut back before the
 """
 
 import sqlite3
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from landline.adapters.sqlite.event_log import PARTITION
-from landline.adapters.sqlite.opening import FILE_NAME, check_file, connect, refused
+from landline.adapters.sqlite.opening import (
+    FILE_NAME,
+    FILE_SCHEMA_VERSION,
+    check_file,
+    connect,
+    refused,
+)
 from landline.adapters.statements import statement
-from landline.audit import OffsetRange, StoredDelivery, StoredMessage, StoredQuarantine
+from landline.audit import (
+    OffsetRange,
+    StoredConversation,
+    StoredDevice,
+    StoredFormerMember,
+    StoredMember,
+    StoredMessage,
+    StoredPending,
+    StoredQuarantine,
+    StoredRow,
+)
 from landline.model import Entry, Position, Positions
 
 AUDIT_ROWS = 1_000
 _WINDOW_ENTRIES = 64  # each may have 16 KiB and more
+_LOWEST: Final = -(2**63)
 
 _APPLIED = statement("sqlite", "applied")
 _AUDIT_SPAN = statement("sqlite", "audit_span")
 _AUDIT_ENTRIES = statement("sqlite", "audit_entries")
-_AUDIT_MESSAGES = statement("sqlite", "audit_messages")
-_AUDIT_DELIVERIES = statement("sqlite", "audit_deliveries")
-_AUDIT_QUARANTINE = statement("sqlite", "audit_quarantine")
+_AUDIT_PURGED = statement("sqlite", "audit_purged")
+
+# Of each table: how a page is read behind a key, which is the start of a row; the key before all;
+# and what a row is to the audit.
+_TABLES: Final[Sequence[tuple[str, Sequence[Any], Callable[..., StoredRow]]]] = (
+    (
+        statement("sqlite", "audit_messages"),
+        ("",),
+        lambda id, conversation, sender, content, partition, offset, *rest: StoredMessage(
+            id, conversation, sender, content, Position(partition, offset), *rest
+        ),
+    ),
+    (statement("sqlite", "audit_conversations"), (_LOWEST,), StoredConversation),
+    (statement("sqlite", "audit_members"), (_LOWEST, ""), StoredMember),
+    (statement("sqlite", "audit_former_members"), (_LOWEST, "", _LOWEST), StoredFormerMember),
+    (
+        statement("sqlite", "audit_devices"),
+        (_LOWEST,),
+        lambda id, user, device, since: StoredDevice(
+            id, user, device, {} if since is None else {PARTITION: since}
+        ),
+    ),
+    (
+        statement("sqlite", "audit_pending"),
+        (_LOWEST, _LOWEST),
+        lambda id, offset, conversation_id, is_received: StoredPending(
+            id, Position(PARTITION, offset), conversation_id, bool(is_received)
+        ),
+    ),
+    (
+        statement("sqlite", "audit_quarantine"),
+        (_LOWEST, _LOWEST),
+        lambda partition, offset, reason: StoredQuarantine(Position(partition, offset), reason),
+    ),
+)
 
 
 @contextmanager
 def open_audit_file(directory: Path) -> Iterator["SqliteAuditFile"]:
     """Open the file for the length of a `with` block. Raises: UnusableDataDirectory."""
+    path = check_is_there(directory)
+    try:
+        with closing(connect(path, "ro")) as connection:
+            connection.execute("BEGIN")
+            [version] = connection.execute("PRAGMA user_version").fetchone()
+            if version < FILE_SCHEMA_VERSION:
+                raise refused(
+                    path,
+                    f"was written by an older Landline (schema {version}, this one:"
+                    f" {FILE_SCHEMA_VERSION})",
+                    "start a server of this version on it, which brings it up to date",
+                )
+            yield SqliteAuditFile(connection)
+    except sqlite3.Error as error:
+        raise refused(path, f"cannot be read: {error}") from error
+
+
+def check_is_there(directory: Path) -> Path:
+    """Return the path of a server's file. Raises: UnusableDataDirectory."""
     path = directory / FILE_NAME
     check_file(path)
     if not path.exists() or not path.stat().st_size:
         raise refused(
             path, "is not there", "give the directory of a server that has run: its --data-dir"
         )
-    try:
-        with closing(connect(path, "ro")) as connection:
-            connection.execute("BEGIN")
-            yield SqliteAuditFile(connection)
-    except sqlite3.Error as error:
-        raise refused(path, f"cannot be read: {error}") from error
+    return path
 
 
 class SqliteAuditFile:
@@ -67,43 +130,17 @@ class SqliteAuditFile:
                 for offset, time_ms, key, value in rows
             ]
 
-    async def quarantined(self) -> AsyncIterator[Sequence[StoredQuarantine]]:
-        """Walk the primary key."""
-        after = (-1, -1)
-        while rows := self._fetch(_AUDIT_QUARANTINE, *after, AUDIT_ROWS):
-            after = (rows[-1][0], rows[-1][1])
-            yield [
-                StoredQuarantine(Position(partition, offset), reason)
-                for partition, offset, reason in rows
-            ]
+    async def purged(self) -> Positions:
+        """Read how far messages may be gone."""
+        return dict(self._fetch(_AUDIT_PURGED))
 
-    async def messages(self) -> AsyncIterator[Sequence[StoredMessage]]:
-        """Walk the unique index."""
-        after = ""
-        while rows := self._fetch(_AUDIT_MESSAGES, after, AUDIT_ROWS):
-            after = rows[-1][0]
-            yield [
-                StoredMessage(
-                    id, conversation, sender, content, Position(partition, offset), time_ms
-                )
-                for id, conversation, sender, content, partition, offset, time_ms in rows
-            ]
-
-    async def deliveries(self) -> AsyncIterator[Sequence[StoredDelivery]]:
-        """Walk the primary key."""
-        after = ("", "")
-        while rows := self._fetch(_AUDIT_DELIVERIES, *after, AUDIT_ROWS):
-            after = (rows[-1][0], rows[-1][1])
-            yield [
-                StoredDelivery(
-                    id,
-                    recipient,
-                    mailbox,
-                    bool(is_delivered),
-                    None if offset is None else Position(PARTITION, offset),
-                )
-                for id, recipient, mailbox, is_delivered, offset in rows
-            ]
+    async def rows(self) -> AsyncIterator[Sequence[StoredRow]]:
+        """Walk a key of each table."""
+        for sql, after, row_of in _TABLES:
+            key = after
+            while rows := self._fetch(sql, *key, AUDIT_ROWS):
+                key = rows[-1][: len(key)]
+                yield [row_of(*row) for row in rows]
 
     def _fetch(self, sql: str, *arguments: Any) -> list[Any]:
         return self._connection.execute(sql, arguments).fetchall()

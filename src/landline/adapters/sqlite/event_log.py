@@ -6,10 +6,12 @@ import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import orjson
 
 from landline.adapters.sqlite.database import Database, WriteFailed
+from landline.adapters.sqlite.purging import purge_log
 from landline.adapters.statements import statement
 from landline.errors import LogLost, LogUnavailable
 from landline.model import (
@@ -22,6 +24,8 @@ from landline.model import (
     Stretch,
 )
 from landline.protocol.times import nearest_time
+
+T = TypeVar("T")
 
 PARTITION = 0
 # What may wait for the disk. At 13,000 commits' worth of records a second this is seconds.
@@ -38,6 +42,7 @@ FILE_READ_BYTES = 1024 * 1024
 _APPEND = statement("sqlite", "append")
 _END = statement("sqlite", "end")
 _READ = statement("sqlite", "read")
+_FIRST = statement("sqlite", "first")
 
 
 @dataclass(slots=True)
@@ -82,7 +87,18 @@ class SqliteEventLog:
         database.on_recovery(self._look_anew)
         self.end = 0  # as far as it is known: `ends` and every commit tell
 
-    def append(self, key: str, value: bytes, done: Callable[[AppendResult], None]) -> None:
+    @property
+    def partitions(self) -> int:
+        """Return 1."""
+        return 1
+
+    def append(
+        self,
+        key: str,
+        value: bytes,
+        done: Callable[[AppendResult], None],
+        partition: int | None = None,  # noqa: ARG002 - there is only one
+    ) -> None:
         """Join the batch that the next commit takes."""
         waiting = self._waiting
         if len(waiting.keys) >= WAITING_RECORDS or waiting.size_bytes >= WAITING_BYTES:
@@ -104,14 +120,11 @@ class SqliteEventLog:
 
     async def ends(self, partitions: Collection[int] | None = None) -> Positions:  # noqa: ARG002
         """Return the next offset of the one partition."""
-        try:
-            end = await self._database.read(lambda connection: connection.execute(_END).fetchone())
-        except sqlite3.Error as error:
-            raise LogUnavailable(f"cannot read the log: {error}") from error
-        if end[0] > self.end:
-            self.end = end[0]
+        end = await self._read(lambda connection: connection.execute(_END).fetchone()[0])
+        if end > self.end:
+            self.end = end
             self._tell()  # the file has what no commit has told of yet
-        return {PARTITION: end[0]}
+        return {PARTITION: end}
 
     async def aged(self, share: float) -> Positions:  # noqa: ARG002 - the port's signature
         """Nothing ages: this log keeps everything."""
@@ -126,6 +139,8 @@ class SqliteEventLog:
                 f"the store has applied the log up to offset {offset}, but the log ends at {end}:"
                 " records are gone. Restore the log, or the store to the same moment"
             )
+        first = await self._read(lambda connection: connection.execute(_FIRST).fetchone()[0])
+        _check_start(offset, first)
         return SqliteLogReader(self, offset)
 
     async def entries(self, offset: int, limit: int) -> Sequence[Entry]:
@@ -140,6 +155,17 @@ class SqliteEventLog:
             if entries:
                 return entries
             await grown.wait()
+
+    async def purge(self, before_ms: int, applied_offset: int, limit: int) -> int:
+        """Remove at most `limit` of the oldest entries: below `applied_offset`, and written before
+        `before_ms`. Returns how many went. The last entry of all stays. Raises: LogUnavailable.
+        """
+        try:
+            return await self._database.write(
+                lambda connection: purge_log(connection, before_ms, applied_offset, limit)
+            )
+        except WriteFailed as error:
+            raise LogUnavailable(error.reason) from error
 
     def health(self) -> str | None:
         """Return why the file cannot be written, if so."""
@@ -235,18 +261,31 @@ class SqliteEventLog:
 
     async def _from_file(self, offset: int, limit: int) -> list[Entry]:
         def read(connection: sqlite3.Connection) -> list[Entry]:
-            (rows,) = connection.execute(
+            first, rows = connection.execute(
                 _READ, {"start": offset, "rows": limit, "bytes": FILE_READ_BYTES}
             ).fetchone()
+            _check_start(offset, first)
             return [
                 Entry(Position(PARTITION, at), time_ms, key, bytes.fromhex(value))
                 for at, time_ms, key, value in orjson.loads(rows)
             ]
 
+        return await self._read(read)
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         try:
-            return await self._database.read(read)
+            return await self._database.read(work)
         except sqlite3.Error as error:
             raise LogUnavailable(f"cannot read the log: {error}") from error
+
+
+def _check_start(offset: int, first: int | None) -> None:
+    """Raises: LogLost where entries from `offset` on are not in the log any more."""
+    if first is not None and offset < first:
+        raise LogLost(
+            f"the log was asked for offset {offset}, but it begins at {first}: what was before it"
+            " was old and is removed (--keep-log)"
+        )
 
 
 class SqliteLogReader:

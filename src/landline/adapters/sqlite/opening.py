@@ -9,16 +9,20 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
-from landline.adapters.sqlite.additions import add_revocations, add_turns
+from landline.adapters.sqlite.upgrade import upgrade
 from landline.adapters.statements import statement
 from landline.errors import UnusableDataDirectory
 
-FILE_SCHEMA_VERSION = 1
+FILE_SCHEMA_VERSION = 2
 APPLICATION_ID = 0x4C414E44  # "LAND", in the file's header: this is no stranger's database
 FILE_NAME = "landline.db"
 LOCK_NAME = "lock"
 
-_SCHEMA = statement("sqlite", "schema")
+_SCHEMA = (
+    statement("sqlite", "schema")
+    + statement("sqlite", "conversations")
+    + statement("sqlite", "revocations")
+)
 _COUNT_TABLES = statement("sqlite", "count_tables")
 _HEADER = b"SQLite format 3\x00"
 # A check of the whole file would delay the start of a large one for minutes. What one second can
@@ -102,10 +106,9 @@ def _prepare(connection: sqlite3.Connection, path: Path) -> None:
             f" PRAGMA user_version = {FILE_SCHEMA_VERSION}; COMMIT;"
         )
     else:
+        upgrade(connection)
         # The probe: a page is really written, and synced below.
         connection.execute(f"PRAGMA user_version = {FILE_SCHEMA_VERSION}")
-        add_turns(connection)
-    add_revocations(connection)
     # Without waiting: somebody may read from the write-ahead log for hours.
     connection.execute("PRAGMA busy_timeout = 0")
     is_read = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]

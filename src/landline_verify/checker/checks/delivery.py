@@ -60,7 +60,7 @@ def _was_lost_by_auto(evidence: Evidence, message: Message, send: Send) -> bool:
     if not evidence.had_auto_session(send.to, send.at, None):
         return False
     return not evidence.has_store or any(
-        row.status == "DELIVERED" for _, row in message.deliveries if row.recipient == send.to
+        row.status == "DELIVERED" for _, row in message.status_rows if row.recipient == send.to
     )
 
 

@@ -36,7 +36,7 @@ def _stored(message: Message, send: Send, ok_at: int) -> Iterator[Violation]:
             yield message.violates(
                 "I1", f"stored as {row.sender}'s in {row.conversation}", send.at, at
             )
-    if rows and not any(delivery.recipient == send.to for _, delivery in message.deliveries):
+    if rows and not any(row.recipient == send.to for _, row in message.status_rows):
         yield message.violates("I1", f"stored, but owed to {send.to} nowhere", send.at, *rows)
 
 

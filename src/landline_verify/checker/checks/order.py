@@ -106,9 +106,8 @@ def _claims(message: Message) -> Iterator[tuple[int, int]]:
         yield at, recv.offset
     for at, row in message.rows:
         yield at, row.offset
-    for at, delivery in message.deliveries:
-        if delivery.offset is not None:
-            yield at, delivery.offset
+    for at, pending in message.pending_rows:
+        yield at, pending.offset
     if message.send is not None:
         for attempt in message.send.tries:
             ok = attempt.answer

@@ -19,12 +19,14 @@ def honest_receipts(evidence: Evidence) -> Iterator[Violation]:
 
 def _unacknowledged(evidence: Evidence, message: Message) -> Iterator[Violation]:
     claims = [(at, status.by) for at, status in message.statuses]
-    claims += [(at, receipts.recipient) for at, receipts in message.receipts]
     claims += [
-        (at, delivery.recipient)
-        for at, delivery in message.deliveries
-        if delivery.status == "DELIVERED"
+        (at, user)
+        for at, receipts in message.receipts
+        for user in receipts.users_of(message.id)
+        # By the sender's own other mailbox it is no delivery, and needs no acknowledgement here.
+        if message.send is None or user != message.send.user or user == message.send.to
     ]
+    claims += [(at, row.recipient) for at, row in message.status_rows if row.status == "DELIVERED"]
     for at, user in claims:
         if not _is_recipient(message, user):
             yield message.violates("I8", f"DELIVERED to {user}, who is no recipient", at)
@@ -59,9 +61,9 @@ def _told(evidence: Evidence, message: Message) -> Iterator[Violation]:
             yield message.violates("I8", f"DELIVERED was told to {status.user}, no sender", at)
     if not evidence.has_store:
         return
-    for at, delivery in message.deliveries:
+    for at, row in message.status_rows:
         for (_, by), told_at in told.items():
-            if by == delivery.recipient and delivery.status != "DELIVERED":
+            if by == row.recipient and row.status != "DELIVERED":
                 yield message.violates(
                     "I8", "DELIVERED was told, but the store has it UNDELIVERED", told_at, at
                 )

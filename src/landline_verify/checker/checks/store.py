@@ -4,10 +4,11 @@ from collections import defaultdict
 from collections.abc import Iterator
 
 from landline_verify.checker.evidence import Evidence
+from landline_verify.checker.fold import Mailbox
 from landline_verify.checker.messages import Message
 from landline_verify.checker.verdict import Violation
 from landline_verify.history.events import (
-    DeliveryRow,
+    DeviceRecord,
     ForeignRecord,
     MessageRecord,
     MessageRow,
@@ -17,11 +18,12 @@ from landline_verify.history.events import (
 
 
 def is_fold(evidence: Evidence) -> Iterator[Violation]:
-    """I9: messages, receipts and quarantine equal the fold of the log; every offset of the log is
-    there once.
+    """I9: messages, what is pending and quarantine equal the fold of the log; every offset of the
+    log is there once.
     """
     yield from _messages(evidence)
-    yield from _deliveries(evidence)
+    yield from _pending(evidence)
+    yield from _statuses(evidence)
     yield from _quarantine(evidence)
     yield from _offsets(evidence)
 
@@ -55,39 +57,77 @@ def _index(message: Message, record: MessageRecord) -> int:
     return next(at for at, each in message.records if each is record)
 
 
-def _deliveries(evidence: Evidence) -> Iterator[Violation]:
-    receipts = evidence.dumped.fold.receipts
+def _pending(evidence: Evidence) -> Iterator[Violation]:
+    """Compare what each mailbox is owed, and whether it was received."""
     for message in evidence.messages.values():
         record = evidence.dumped.fold.messages.get(message.id)
-        owed = set() if record is None else set(record.recipients)
-        owed |= {each.recipient for _, each in message.receipts}
-        owed &= evidence.users
+        logged = evidence.dumped.fold.owed.get(message.id, {})
+        owed = {each: state for each, state in logged.items() if each.user in evidence.users}
         seen = [at for at, _ in [*message.records, *message.receipts]]
-        for at, row in message.deliveries:
-            if row.recipient not in owed:
-                yield message.violates(
-                    "I9", f"the store owes it to {row.recipient}, the log does not", *seen, at
-                )
+        for at, row in message.pending_rows:
+            mailbox = Mailbox(row.user, row.device)
+            if row.user not in evidence.users:
                 continue
-            owed.discard(row.recipient)
-            is_delivered = (message.id, row.recipient) in receipts
-            if (row.status == "DELIVERED") != is_delivered:
-                logged = "a receipt" if is_delivered else "no receipt"
+            is_received = owed.pop(mailbox, None)
+            if is_received is None:
+                had = (message.id, row.user) in evidence.dumped.fold.receipts
+                why = "has a receipt" if had else "does not"
                 yield message.violates(
-                    "I9", f"the store has it {row.status}, the log has {logged}", *seen, at
+                    "I9", f"the store owes it to {_name(mailbox)}, the log {why}", *seen, at
                 )
-            if record is not None and not _is_at(row, record):
+            elif is_received != row.is_received:
+                logged_as = "received" if is_received else "not received"
+                yield message.violates(
+                    "I9",
+                    f"the store owes it to {_name(mailbox)} as if it were otherwise: by the log it"
+                    f" is {logged_as} by that user",
+                    *seen,
+                    at,
+                )
+            elif record is None or (row.partition, row.offset) != (record.partition, record.offset):
                 yield message.violates("I9", "it is owed at another position than its own", at)
-        for recipient in sorted(owed):
+        for mailbox in sorted(owed, key=_name):
             yield message.violates(
-                "I9", f"the log owes it to {recipient}, the store does not", *seen
+                "I9", f"the log owes it to {_name(mailbox)}, the store does not", *seen
             )
+    for at, row in evidence.dumped.groundless:
+        yield _nameless(
+            f"the store owes {_name(Mailbox(row.user, row.device))} what stands at"
+            f" {row.partition}/{row.offset}, and has no message there",
+            at,
+        )
 
 
-def _is_at(row: DeliveryRow, record: MessageRecord) -> bool:
-    # Only a recipient is owed the message; others are there for their receipt, without a position.
-    position = (record.partition, record.offset) if row.recipient in record.recipients else ()
-    return position == (() if row.offset is None else (row.partition, row.offset))
+def _name(mailbox: Mailbox) -> str:
+    return mailbox.user if mailbox.device is None else f"{mailbox.user}, device {mailbox.device!r}"
+
+
+def _statuses(evidence: Evidence) -> Iterator[Violation]:
+    """Compare what the store says of a message to its recipients."""
+    for message in evidence.messages.values():
+        record = evidence.dumped.fold.messages.get(message.id)
+        if record is None or not message.rows:
+            continue  # that is told as it is
+        expected = set(record.recipients) & evidence.users
+        seen = [at for at, _ in [*message.records, *message.receipts]]
+        for at, row in message.status_rows:
+            if row.recipient not in expected:
+                if row.recipient in evidence.users:
+                    yield message.violates(
+                        "I9", f"the store has {row.recipient} as its recipient, the log has not", at
+                    )
+                continue
+            expected.discard(row.recipient)
+            is_delivered = evidence.dumped.fold.is_delivered(message.id, row.recipient)
+            if (row.status == "DELIVERED") != is_delivered:
+                logged = "received" if is_delivered else "owed"
+                yield message.violates(
+                    "I9", f"the store has it {row.status}, by the log it is {logged}", *seen, at
+                )
+        for recipient in sorted(expected):
+            yield message.violates(
+                "I9", f"the log has {recipient} as its recipient, the store has not", *seen
+            )
 
 
 def _quarantine(evidence: Evidence) -> Iterator[Violation]:
@@ -106,13 +146,16 @@ def _quarantine(evidence: Evidence) -> Iterator[Violation]:
 def _is_ours(evidence: Evidence, record: Record) -> bool:
     if isinstance(record, MessageRecord):
         return record.sender in evidence.users
-    return isinstance(record, ReceiptsRecord) and record.recipient in evidence.users
+    if isinstance(record, ReceiptsRecord):
+        return any(user in evidence.users for user, _device, _ids in record.entries)
+    return isinstance(record, DeviceRecord) and record.user in evidence.users
 
 
 def _about(evidence: Evidence, record: Record, sentence: str, *events: int) -> Violation:
     if isinstance(record, MessageRecord):
         return evidence.messages[record.id].violates("I9", sentence, *events)
-    return _nameless(f"{sentence}: receipts at {_place(record)}", *events)
+    what = "receipts" if isinstance(record, ReceiptsRecord) else "a device's record"
+    return _nameless(f"{sentence}: {what} at {_place(record)}", *events)
 
 
 def _offsets(evidence: Evidence) -> Iterator[Violation]:

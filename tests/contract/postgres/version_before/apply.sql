@@ -4,7 +4,7 @@
 -- writer that is stopped in the middle leaves no lock behind. Rows come in the order of their
 -- keys, so two writers lock them in the same order. No two rows of one table share a key.
 --
--- `moved` is compare-and-set. Who comes second waits at the row lock, and then compares with what
+-- `moved` is compare-and-set. The second one waits at the row lock, and then compares with what
 -- the first one left. A partition without a row stands at the start of the log's epoch.
 --
 -- Of two positions of a message the lower *offset* counts: its high bits are the log epoch, and a
@@ -42,14 +42,15 @@ partitions AS (
 ), owed_or_received AS (
     -- A row is a debt (it has an offset), a receipt (it has a time), or both.
     INSERT INTO deliveries AS d
-        (message_id, recipient, mailbox, delivered_at, log_partition, log_offset)
+        (message_id, recipient, mailbox, delivered_at, log_partition, log_offset, conversation)
     SELECT message_id, recipient, recipient, delivered_at,
-           CASE WHEN log_offset IS NOT NULL THEN log_partition END, log_offset
-    FROM unnest($11::int[], $12::uuid[], $13::text[], $14::bigint[], $15::text[])
-        AS r (log_partition, message_id, recipient, log_offset, delivered_at)
+           CASE WHEN log_offset IS NOT NULL THEN log_partition END, log_offset, conversation
+    FROM unnest($11::int[], $12::uuid[], $13::text[], $14::bigint[], $15::text[], $20::text[])
+        AS r (log_partition, message_id, recipient, log_offset, delivered_at, conversation)
     WHERE log_partition = ANY ((SELECT moved FROM partitions)::int[])
-    ON CONFLICT (message_id, recipient) DO UPDATE
+    ON CONFLICT (message_id, recipient COLLATE "C") DO UPDATE
         SET delivered_at = least(d.delivered_at, excluded.delivered_at),
+            conversation = coalesce(excluded.conversation, d.conversation),
             (log_partition, log_offset) = (
                 SELECT p, o
                 FROM (VALUES (d.log_partition, d.log_offset),

@@ -54,7 +54,7 @@ def test_an_unknown_send_that_exists(tape: Tape, ok: e.Ok) -> None:
 @allowed
 def test_a_message_lost_with_a_plain_connection(tape: Tape, ok: e.Ok) -> None:
     """With `ack=auto` what was written to a dying connection counts as delivered."""
-    first = {row.id: row.recipient for row in tape.all(e.DeliveryRow)}
+    first = {row.id: row.recipient for row in tape.all(e.StatusRow)}
     acks = {id for ack in tape.all(e.Ack) for id in ack.ids}
     recv = next(
         each

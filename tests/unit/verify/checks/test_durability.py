@@ -22,7 +22,7 @@ def test_lost_in_the_store(tape: Tape, ok: e.Ok) -> None:
 
 @breaks("I1", "I9")
 def test_stored_but_owed_to_nobody(tape: Tape, ok: e.Ok) -> None:
-    tape.drop(tape.one(e.DeliveryRow, id=ok.id))
+    tape.drop(tape.one(e.StatusRow, id=ok.id))
 
 
 @breaks("I1")

@@ -39,10 +39,7 @@ def test_cut_again_and_again_in_the_end(tape: Tape, ok: e.Ok) -> None:
     for event in [event for event in tape.events if getattr(event, "user", None) == "u8"]:
         if isinstance(event, e.Recv | e.Ack):
             tape.drop(event)
-    for receipts in tape.all(e.ReceiptsRecord, recipient="u8"):
-        tape.exchange(receipts, e.ForeignRecord(receipts.t, receipts.partition, receipts.offset))
-    for row in tape.all(e.DeliveryRow, recipient="u8"):
-        tape.change(row, status="UNDELIVERED")
+    tape.forget_receipts_of("u8")
     tape.drop(*tape.all(e.Status, by="u8"))
 
 

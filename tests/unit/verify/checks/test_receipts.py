@@ -57,4 +57,4 @@ def test_delivered_by_a_stranger(tape: Tape, ok: e.Ok) -> None:
 
 @breaks("I8", "I9")
 def test_delivered_and_back(tape: Tape, ok: e.Ok) -> None:
-    tape.change(tape.one(e.DeliveryRow, id=ok.id), status="UNDELIVERED")
+    tape.owe(tape.one(e.StatusRow, id=ok.id))

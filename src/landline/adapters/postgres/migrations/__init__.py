@@ -63,6 +63,11 @@ _CREATE_VERSIONS: Final = statement("postgres", "create_versions")
 _REMEMBER_MIGRATION: Final = statement("postgres", "remember_migration")
 _REMEMBER_NEEDED_VERSION: Final = statement("postgres", "remember_needed_version")
 _INDEX_IS_INVALID: Final = statement("postgres", "index_is_invalid")
+_IS_NEW: Final = statement("postgres", "is_new")
+BEGIN_COLUMNS: Final = statement("postgres", "begin_columns")
+BEGIN_FORMAT_2: Final = statement("postgres", "begin_format_2")
+# The migration that makes the tables of format 2.
+FORMAT_2_VERSION: Final = 6
 
 log = get_logger(__name__)
 
@@ -103,14 +108,16 @@ async def migrate(url: SecretUrl, tell: Callable[[str], None] = _log) -> int:
     Raises: StartupError; the schema is then that of the last migration that succeeded.
     """
     count = 0
-    async with connected(url, MIGRATE_SECONDS) as connection, _turn(connection, url, tell):
+    async with connected(url, MIGRATE_SECONDS) as connection, turn(connection, url, tell):
         while await _run_next(connection, url, tell):
             count += 1
+        if POSTGRES_SCHEMA_VERSION >= FORMAT_2_VERSION:
+            await _begin_new(connection)
     return count
 
 
 @asynccontextmanager
-async def _turn(
+async def turn(
     connection: PostgresConnection, url: SecretUrl, tell: Callable[[str], None]
 ) -> AsyncIterator[None]:
     """Be the only server that migrates. The lock is the connection's, and ends with it."""
@@ -158,6 +165,20 @@ async def _run_next(
             await connection.execute(script.text)
         await _remember(connection, script)
     return True
+
+
+async def _begin_new(connection: PostgresConnection) -> None:
+    """Let a database in which nothing was ever written begin in format 2: nothing has to go over,
+    and no server of the version before has to go on.
+    """
+    if not await connection.fetchval(_IS_NEW):
+        return
+    async with connection.transaction():
+        await connection.execute(f"SET LOCAL lock_timeout = {TABLE_MILLISECONDS}")
+        await connection.execute("LOCK TABLE log_identity, messages IN ACCESS EXCLUSIVE MODE")
+        if await connection.fetchval(_IS_NEW):
+            await connection.execute(BEGIN_COLUMNS)
+            await connection.execute(BEGIN_FORMAT_2)
 
 
 async def _run_outside(connection: PostgresConnection, script: Script) -> None:

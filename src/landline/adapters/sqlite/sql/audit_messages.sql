@@ -1,2 +1,2 @@
-SELECT message_id, conversation, sender, content, log_partition, log_offset, created_at
+SELECT message_id, conversation, sender, content, log_partition, log_offset, created_at, kind, data
 FROM messages WHERE message_id > ? ORDER BY message_id LIMIT ?

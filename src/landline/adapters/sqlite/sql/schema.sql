@@ -1,5 +1,6 @@
--- Schema of landline.db, version 1. The log and the store of the embedded server in one file:
--- an append and an application may share one commit, and so one fsync.
+-- The log and the store of the embedded server in one file, version 2: an append and an application
+-- may share one commit, and so one fsync. With conversations.sql and revocations.sql this is all of a
+-- new file.
 
 -- CHAT-MESSAGES, with the one partition 0.
 CREATE TABLE log (
@@ -9,41 +10,19 @@ CREATE TABLE log (
     value   BLOB NOT NULL
 );
 
--- Facts. A row changes only when the same message turns up at a lower position.
+-- Every event of every conversation: facts, in the order of the log. A file that was of version 1
+-- has them in the order of that version, and `log_offset` by an index.
 CREATE TABLE messages (
+    log_offset    INTEGER PRIMARY KEY,
     message_id    TEXT NOT NULL UNIQUE,
     conversation  TEXT NOT NULL,
     sender        TEXT NOT NULL,
-    content       TEXT NOT NULL,
     created_at    INTEGER NOT NULL,  -- the log's time, milliseconds since the Unix epoch
     log_partition INTEGER NOT NULL,
-    log_offset    INTEGER NOT NULL
+    kind          TEXT NOT NULL DEFAULT 'message',
+    content       TEXT NOT NULL,
+    data          TEXT
 );
-
--- Who is owed what. `log_offset` and `conversation` are null while only the receipt is known.
-CREATE TABLE deliveries (
-    message_id   TEXT NOT NULL,
-    recipient    TEXT NOT NULL,
-    mailbox      TEXT NOT NULL,
-    status       TEXT NOT NULL CHECK (status IN ('UNDELIVERED', 'DELIVERED')),
-    delivered_at TEXT,
-    log_offset   INTEGER,
-    conversation TEXT,
-    PRIMARY KEY (message_id, recipient)
-) WITHOUT ROWID;
-
--- Only the pending part is indexed: what was delivered long ago costs a reader nothing.
-CREATE INDEX deliveries_pending ON deliveries (mailbox, log_offset)
-    WHERE status = 'UNDELIVERED';
-
--- The same, by conversation: so that each has its turn when a mailbox is owed much. A file that is
--- older gets the column and both indexes when it is opened, and keeps its version: the Landline
--- before this one may open it again, and leaves the conversation out of what it writes. What it
--- left out is in the second index until the next start here.
-CREATE INDEX deliveries_turns ON deliveries (mailbox, conversation, log_offset)
-    WHERE status = 'UNDELIVERED';
-CREATE INDEX deliveries_without_conversation ON deliveries (message_id)
-    WHERE status = 'UNDELIVERED' AND conversation IS NULL;
 
 -- How far the writer has come: the next offset. Moves in the transaction that moves the rows.
 CREATE TABLE applied (

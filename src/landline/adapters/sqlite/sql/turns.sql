@@ -1,36 +1,58 @@
--- The next conversations of a mailbox, each found by one look into the index, with the first rows of
--- each at or beyond the offset and its own cursor, and whether there is something between the two. A
--- conversation that is null: there is no other.
-WITH RECURSIVE cursors (conversation, cursor) AS (
+-- The next conversations of one or two mailboxes, each found by one look into the index, with the first
+-- rows of each at or beyond the offset and its own cursor, and whether there is something between
+-- the two. A conversation that is null: there is no other. What the index does not have is looked up for
+-- the few rows of the answer: asked for among them, the walk would go through all of the mailbox.
+WITH RECURSIVE cursors (conversation_id, cursor) AS (
     SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:cursors)
-), turns (number, conversation) AS (
+), turns (number, conversation_id) AS (
     VALUES (0, :behind)
     UNION ALL
     SELECT number + 1, (
-        SELECT d.conversation FROM deliveries AS d
-        WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
-            AND d.conversation > turns.conversation
-        ORDER BY d.conversation LIMIT 1)
-    FROM turns WHERE number < :count AND conversation IS NOT NULL
-), chosen (conversation, start) AS (
-    SELECT conversation, max(:offset, coalesce((
-        SELECT cursor FROM cursors WHERE cursors.conversation = turns.conversation), 0))
+        SELECT min(conversation_id) FROM (
+            SELECT * FROM (
+                SELECT p.conversation_id FROM pending AS p
+                WHERE p.mailbox_id = :own AND p.conversation_id > turns.conversation_id
+                ORDER BY p.conversation_id LIMIT 1)
+            UNION ALL
+            SELECT * FROM (
+                SELECT p.conversation_id FROM pending AS p
+                WHERE p.mailbox_id = :home AND p.conversation_id > turns.conversation_id
+                ORDER BY p.conversation_id LIMIT 1)
+        ))
+    FROM turns WHERE number < :count AND conversation_id IS NOT NULL
+), chosen (conversation_id, start) AS (
+    SELECT conversation_id, max(:offset, coalesce((
+        SELECT cursor FROM cursors
+        WHERE cursors.conversation_id = turns.conversation_id), 0))
     FROM turns WHERE number > 0 ORDER BY number
 )
-SELECT json_group_array(json_array(conversation, EXISTS (
-    SELECT 1 FROM deliveries AS d
-    WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
-        AND d.conversation = chosen.conversation
-        AND d.log_offset >= :offset AND d.log_offset < chosen.start
+SELECT json_group_array(json_array(conversation_id, EXISTS (
+    SELECT 1 FROM pending AS p
+    WHERE p.mailbox_id IN (:own, :home) AND p.conversation_id = chosen.conversation_id
+        AND p.log_offset >= :offset AND p.log_offset < chosen.start
 ), json((
     SELECT json_group_array(json_array(
-        message_id, conversation, sender, content, log_partition, log_offset, created_at))
+        message_id, conversation, sender, content, log_partition, log_offset, created_at, kind,
+        data, conversation_id, is_received))
     FROM (
-        SELECT m.message_id, m.conversation, m.sender, m.content, m.log_partition,
-               m.log_offset, m.created_at
-        FROM deliveries AS d JOIN messages AS m ON m.message_id = d.message_id
-        WHERE d.status = 'UNDELIVERED' AND d.mailbox = :mailbox
-            AND d.conversation = chosen.conversation AND d.log_offset >= chosen.start
-        ORDER BY d.log_offset LIMIT :rows
+        SELECT m.*, owed.conversation_id, (
+            SELECT p.is_received FROM pending AS p
+            WHERE p.mailbox_id = owed.mailbox_id AND p.log_offset = owed.log_offset
+        ) AS is_received
+        FROM (
+            SELECT * FROM (
+                SELECT p.mailbox_id, p.log_offset, p.conversation_id FROM pending AS p
+                WHERE p.mailbox_id = :own AND p.conversation_id = chosen.conversation_id
+                    AND p.log_offset >= chosen.start
+                ORDER BY p.log_offset LIMIT :rows)
+            UNION ALL
+            SELECT * FROM (
+                SELECT p.mailbox_id, p.log_offset, p.conversation_id FROM pending AS p
+                WHERE p.mailbox_id = :home AND p.conversation_id = chosen.conversation_id
+                    AND p.log_offset >= chosen.start
+                ORDER BY p.log_offset LIMIT :rows)
+            ORDER BY log_offset LIMIT :rows
+        ) AS owed CROSS JOIN messages AS m ON m.log_offset = owed.log_offset
+        ORDER BY owed.log_offset
     )
 )))) FROM chosen

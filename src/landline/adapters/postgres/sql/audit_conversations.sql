@@ -1,0 +1,2 @@
+SELECT conversation_id, name, kind, history, title, last_offset, last_time_ms
+FROM conversations WHERE conversation_id > $1::int ORDER BY conversation_id LIMIT $2

@@ -1,0 +1,1 @@
+SELECT log_partition, before_offset FROM purged

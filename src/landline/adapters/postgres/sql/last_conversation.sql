@@ -1,0 +1,1 @@
+SELECT coalesce(max(name), ''), count(*) FROM conversations

@@ -1,0 +1,1 @@
+SELECT min(offset) FROM log

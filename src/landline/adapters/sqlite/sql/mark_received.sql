@@ -1,0 +1,2 @@
+UPDATE pending SET is_received = 1 WHERE NOT is_received AND (mailbox_id, log_offset) IN (
+    SELECT json_extract(value, '$[0]'), json_extract(value, '$[1]') FROM json_each(:rows))

@@ -1,0 +1,1 @@
+UPDATE members SET role = :role WHERE conversation_id = :conversation AND user_name = :user

@@ -1,0 +1,1 @@
+UPDATE conversations SET title = :title WHERE conversation_id = :conversation

@@ -1,0 +1,141 @@
+"""How sessions begin: their welcome, their place in the directory, their device's record, and only
+then the ends of the log (see `landline.delivery.devices`).
+"""
+
+from collections.abc import Callable, Iterable, Mapping
+
+from landline.delivery.decisions import (
+    Decision,
+    OpenDevice,
+    ReadEnds,
+    Recognise,
+    Register,
+    Transmit,
+    Welcome,
+)
+from landline.delivery.devices import Answer, Recognition
+from landline.delivery.session import Session
+from landline.model import Pending, Positions
+from landline.protocol import server_frames
+
+# So many frames a session may be due before its welcome, while the store is asked for its device.
+EARLY_FRAMES = 64
+
+
+class Beginnings:
+    """The sessions of this server, until their ends are read. Decisions go to `out`."""
+
+    def __init__(
+        self,
+        *,
+        sessions: Mapping[str, Session],
+        out: list[Decision],
+        server_id: str,
+        durability: str,
+        record_version: Callable[[], int],
+    ) -> None:
+        """`sessions`: those that are here, kept by the caller."""
+        self._sessions = sessions
+        self._out = out
+        self._server_id = server_id
+        self._durability = durability
+        self._record_version = record_version
+        self._early: dict[str, list[Decision]] = {}  # frames that come before the welcome
+
+    def begin(self, session: Session) -> None:
+        """A session has come. One with a device has its welcome when that was looked up."""
+        if session.mailbox.device is None:
+            self._out.append(Transmit(session.id, self._welcome(session)))
+        else:
+            self._early[session.id] = []
+        self._out.append(Register(session.id, session.user))
+        if self._record_version() == 1:
+            session.device.recognise(None)
+        else:
+            self._out.append(Recognise(session.id, session.mailbox))
+
+    def end(self, session_id: str) -> None:
+        """A session has left."""
+        self._early.pop(session_id, None)
+
+    def is_welcome(self, session_id: str) -> bool:
+        """Say whether what a session is due is transmitted at once."""
+        return session_id not in self._early
+
+    def recognised(self, session: Session, recognition: Recognition | None) -> None:
+        """The store has answered a `Recognise`; None: not in time."""
+        session.device.recognise(recognition)
+        if session.mailbox.device is not None:
+            is_new = None if recognition is None else recognition.is_new
+            self._out.append(Welcome(session.id, self._welcome(session, is_new)))
+        if recognition is not None:
+            session.mailbox = recognition.mailbox
+            if recognition.closed:
+                self.open_device(session, recognition.closed)
+        self._go_on(session)
+
+    def entered(self, session: Session) -> None:
+        """The directory has answered a `Register`, or failed to in time."""
+        session.device.is_entered = True
+        self._go_on(session)
+
+    def opened(self, session: Session, opened: Positions) -> None:
+        """Records of an `OpenDevice` are in the log."""
+        session.device.note_opened(opened)
+        self._go_on(session)
+
+    def has_to_leave(self, session: Session, pending: Pending) -> bool:
+        """Look at what the store says of a session's mailbox, and open it where that is still to be
+        done. Returns whether it gets nothing more, so that the session has to come again.
+        """
+        answer, partitions = session.device.judge(session.mailbox, pending)
+        if answer is Answer.OPEN:
+            self.open_device(session, partitions)
+        return answer is Answer.LEAVE
+
+    def open_device(self, session: Session, partitions: frozenset[int]) -> None:
+        """Have the record of a session's device appended to these partitions."""
+        session.device.open(partitions)
+        self._out.append(OpenDevice(session.id, session.mailbox, partitions))
+
+    def welcome_first(self, decisions: list[Decision]) -> list[Decision]:
+        """Keep back what is for sessions that have no welcome yet. One with many such frames has
+        its welcome without more ado.
+        """
+        return list(self._welcome_first(decisions)) if self._early else decisions
+
+    # Inside ----------------------------------------------------------------------------------
+
+    def _welcome_first(self, decisions: Iterable[Decision]) -> Iterable[Decision]:
+        for decision in decisions:
+            early = self._early.get(decision.session) if isinstance(decision, Transmit) else None
+            if early is None:
+                if not isinstance(decision, Welcome):
+                    yield decision
+                continue
+            assert isinstance(decision, Transmit), "nothing else is early"
+            if isinstance(decision, Welcome):
+                yield decision
+                yield from self._early.pop(decision.session)
+                continue
+            early.append(decision)
+            if len(early) > EARLY_FRAMES:
+                session = self._sessions[decision.session]
+                yield Welcome(session.id, self._welcome(session))
+                yield from self._early.pop(session.id)
+
+    def _welcome(self, session: Session, is_new: bool | None = None) -> bytes:
+        return server_frames.welcome(
+            user=session.user,
+            server=self._server_id,
+            session=session.id,
+            durability=self._durability,
+            device=session.mailbox.device,
+            is_new=is_new,
+        )
+
+    def _go_on(self, session: Session) -> None:
+        """Read the ends, once all has been done that has to be done before."""
+        if session.device.may_read_ends and not session.has_begun:
+            session.has_begun = True
+            self._out.append(ReadEnds(session.id))

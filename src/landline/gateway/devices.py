@@ -1,0 +1,195 @@
+"""Devices: which of them the store knows, and their records on the way into the log.
+
+A device is opened by a record in every partition. One that has no leader delays its record there
+and nothing else: the session goes on without it, and the record is tried again for as long as the
+session is there.
+"""
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from landline.backoff import Backoff
+from landline.delivery import Delivery
+from landline.delivery.decisions import OpenDevice, Recognise
+from landline.delivery.devices import Recognition
+from landline.errors import StoreUnavailable
+from landline.gateway.batcher import Batcher
+from landline.model import Appended, AppendResult, Device, Mailbox
+from landline.observability.logging import get_logger
+from landline.ports import DeviceStore, EventLog
+from landline.protocol.limits import USER_DEVICES
+from landline.protocol.records import DeviceRecord
+
+# How long a session waits for the store to say whether its device is new, and for the log to take
+# the records of one that is. It goes on without an answer.
+RECOGNISE_SECONDS = 1.0
+OPEN_SECONDS = 1.0
+RECOGNISED_TOGETHER = 1_000
+# How often it is noted that a device is there, at the latest; also so many times before it would
+# be taken for one that is gone.
+SEEN_SECONDS = 600.0
+SEEN_TIMES = 4
+SEEN_TOGETHER = 1_000
+
+log = get_logger(__name__)
+
+
+class Devices:
+    """Carries out `Recognise` and `OpenDevice`."""
+
+    def __init__(
+        self,
+        *,
+        event_log: EventLog,
+        store: DeviceStore,
+        delivery: Delivery,
+        is_connected: Callable[[str], bool],
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        happened: Callable[[], None],
+        expiry_seconds: float,
+    ) -> None:
+        """`is_connected` says whether a session is still there; `spawn` makes a task that the hub
+        owns; `happened` is told after answers were given.
+        """
+        self._event_log = event_log
+        self._store = store
+        self._delivery = delivery
+        self._is_connected = is_connected
+        self._spawn = spawn
+        self._happened = happened
+        self._seen_seconds = min(SEEN_SECONDS, expiry_seconds / SEEN_TIMES)
+        self._recognising = Batcher(self._recognise, RECOGNISED_TOGETHER)
+        self._seen = Batcher(self._note_seen, SEEN_TOGETHER)
+
+    async def run(self) -> None:
+        """Serve until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._recognising.run())
+            tasks.create_task(self._seen.run())
+            tasks.create_task(self._note_seen_for_ever())
+
+    def put(self, decision: Recognise | OpenDevice) -> None:
+        """Take a decision. Never blocks: the connections are bounded."""
+        if isinstance(decision, Recognise):
+            self._recognising.put(decision)
+        else:
+            self._spawn(self._open(decision))
+
+    def forget_gone(self, count: int) -> None:
+        """Forget sessions that are gone, if more wait than the `count` that are there."""
+        if len(self._recognising) > count:
+            self._recognising.keep(lambda decision: self._is_connected(decision.session))
+
+    # Which mailbox a session uses ------------------------------------------------------------
+
+    async def _recognise(self, decisions: list[Recognise]) -> None:
+        decisions = [each for each in decisions if self._is_connected(each.session)]
+        if not decisions:
+            return
+        found: Mapping[str, Sequence[Device]] | None = None
+        try:
+            async with asyncio.timeout(RECOGNISE_SECONDS):
+                found = await self._store.devices({each.mailbox.user for each in decisions})
+        except (TimeoutError, StoreUnavailable) as error:
+            reason = str(error) or "no answer in time"
+            log.warning("waiting", what="devices", reason=reason)
+        every = frozenset(range(self._event_log.partitions))
+        for decision in decisions:
+            recognition = None
+            if found is not None:
+                devices = found.get(decision.mailbox.user, ())
+                recognition = recognise(decision.mailbox, devices, every)
+                if recognition.is_new:
+                    self._make_room(recognition.mailbox, devices)
+            self._delivery.recognised(decision.session, recognition)
+            if decision.mailbox.device is not None:
+                self._seen.put(decision.mailbox)
+        self._happened()
+
+    def _make_room(self, mailbox: Mailbox, devices: Sequence[Device]) -> None:
+        """End those that were unseen longest, where the user has as many as one may have. Of two
+        that come at the same moment both may stay, until the next one comes.
+        """
+        others = [each for each in devices if each.name != mailbox.device]
+        others.sort(key=lambda each: each.seen_ms)
+        for longest in others[: max(0, len(others) + 1 - USER_DEVICES)]:
+            log.info(
+                "device_ended", user=mailbox.user, device=longest.name, reason="too many devices"
+            )
+            value = DeviceRecord(mailbox.user, longest.name, is_added=False).encode_2()
+            for partition in longest.opened:
+                # One that is not appended leaves a device too many, until the next one comes.
+                self._event_log.append(mailbox.user, value, lambda _result: None, partition)
+
+    # The record of a device ------------------------------------------------------------------
+
+    async def _open(self, decision: OpenDevice) -> None:
+        """Append until every partition has the record. Tells the heart once after OPEN_SECONDS at
+        the latest, and again when more is there.
+        """
+        missing = set(decision.partitions)
+        asked: dict[asyncio.Future[AppendResult], int] = {}  # -> partition
+        backoff = Backoff()
+        is_told = False
+        while missing:
+            for partition in missing.difference(asked.values()):
+                asked[self._append(decision.mailbox, partition)] = partition
+            answered, _ = await asyncio.wait(asked, timeout=OPEN_SECONDS)
+            opened: dict[int, int] = {}
+            for each in answered:
+                partition, result = asked.pop(each), each.result()
+                if isinstance(result, Appended):
+                    opened[partition] = result.position.offset + 1
+            missing -= opened.keys()
+            if opened or not is_told:
+                is_told = True
+                self._delivery.opened(decision.session, opened)
+                self._happened()
+            if not self._is_connected(decision.session):
+                return
+            if missing and answered:
+                await backoff.wait()
+
+    def _append(self, mailbox: Mailbox, partition: int) -> asyncio.Future[AppendResult]:
+        """Append the record to a partition. The log answers within a deadline of its own."""
+        assert mailbox.device is not None, "the default mailbox has no record"
+        value = DeviceRecord(mailbox.user, mailbox.device, is_added=True).encode_2()
+        result: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+
+        def done(answer: AppendResult) -> None:
+            if not result.cancelled():  # the server ends
+                result.set_result(answer)
+
+        self._event_log.append(mailbox.user, value, done, partition)
+        return result
+
+    # That it is there ------------------------------------------------------------------------
+
+    async def _note_seen_for_ever(self) -> None:
+        while True:
+            await asyncio.sleep(self._seen_seconds)
+            for mailbox in self._delivery.device_mailboxes():
+                self._seen.put(mailbox)
+
+    async def _note_seen(self, mailboxes: list[Mailbox]) -> None:
+        try:
+            async with asyncio.timeout(RECOGNISE_SECONDS):
+                await self._store.seen(set(mailboxes))
+        except (TimeoutError, StoreUnavailable) as error:
+            # It is noted again long before it counts.
+            log.info("seen_not_noted", reason=str(error) or "no answer in time")
+
+
+def recognise(
+    mailbox: Mailbox, devices: Sequence[Device], partitions: frozenset[int]
+) -> Recognition:
+    """Return which mailbox a session uses, and where its device has still to be opened. A session
+    without a device uses the one with the empty name, once its user has others.
+    """
+    if mailbox.device is None:
+        if not devices:
+            return Recognition(mailbox)
+        mailbox = Mailbox(mailbox.user, "")
+    opened = next((each.opened for each in devices if each.name == mailbox.device), frozenset())
+    return Recognition(mailbox, partitions - opened, opened)

@@ -1,0 +1,129 @@
+"""Plans are kept: one that was made when the tables were empty must not scan them when they are
+large, and none may depend on how large they are.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import pytest
+
+from landline.adapters.postgres import (
+    PostgresMessageStore,
+    applying,
+    batch_rows,
+    migrate,
+    pages,
+    purging,
+)
+from landline.adapters.postgres.lane import connect
+from landline.config.values import SecretUrl
+from landline.model import Batch, DeviceChange, LogIdentity, Message, Position
+from support.postgres import execute
+
+pytestmark = pytest.mark.stack
+
+STATEMENTS = {
+    "apply": batch_rows.APPLY,
+    "apply_room": applying.APPLY_ROOM,
+    "apply_member": applying.APPLY_MEMBER,
+    "open_devices": applying.OPEN_DEVICES,
+    "close_devices": applying.CLOSE_DEVICES,
+    "pending": pages.PENDING,
+    "turns": pages.TURNS,
+    "purge": purging.PURGE,
+}
+GROWING = {"messages", "pending", "devices", "members", "former_members", "conversations"}
+FILL = """
+    INSERT INTO conversations (name, kind, last_offset, last_time_ms)
+        SELECT 'dm:a:user' || n, 'direct', n, n FROM generate_series(1, 3000) AS n;
+    INSERT INTO devices (user_name, device)
+        SELECT 'user' || n, '*' FROM generate_series(1, 3000) AS n;
+    INSERT INTO members
+        SELECT conversation_id, substr(name, 6), 'member', 0, 1, 0 FROM conversations;
+    INSERT INTO messages
+        SELECT gen_random_uuid(), 'dm:a:user' || n % 3000, 'a', 'x', now(), 0, n
+        FROM generate_series(1, 9000) AS n;
+    INSERT INTO pending SELECT mailbox_id, 0, mailbox_id, mailbox_id, false FROM devices;
+    ANALYZE;
+"""
+
+
+async def plan(connection: Any, sql: str) -> Mapping[str, Any]:
+    """Return the plan that is kept for a statement."""
+    await connection.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE kept AS {sql}")
+    count = len((await connection.prepare(sql)).get_parameters())
+    nothing = ", ".join(["NULL"] * count)
+    text = await connection.fetchval(f"EXPLAIN (FORMAT JSON) EXECUTE kept ({nothing})")
+    await connection.execute("DEALLOCATE kept")
+    return dict(json.loads(text)[0]["Plan"])
+
+
+def nodes(node: Mapping[str, Any]) -> Iterator[Mapping[str, Any]]:
+    yield node
+    for child in node.get("Plans", ()):
+        yield from nodes(child)
+
+
+@pytest.fixture
+async def connection(database: SecretUrl) -> Any:
+    await migrate(database)
+    opened = await connect(database, "landline-ws-1", 60.0)
+    yield opened
+    await opened.close()
+
+
+@pytest.mark.parametrize("sql", STATEMENTS.values(), ids=STATEMENTS.keys())
+@pytest.mark.parametrize("is_filled", [False, True], ids=["empty", "filled"])
+async def test_what_grows_is_looked_up_in_an_index(
+    connection: Any, database: SecretUrl, sql: str, is_filled: bool
+) -> None:
+    if is_filled:
+        await execute(database.reveal(), FILL)
+    kept = await plan(connection, sql)
+    scans = [node for node in nodes(kept) if node.get("Relation Name") in GROWING]
+    scans = [node for node in scans if node["Node Type"] != "ModifyTable"]
+    assert scans
+    for node in scans:
+        assert "Index Cond" in node or "TID Cond" in node, node
+    # What is sorted is what comes in or goes out.
+    assert not [node for node in scans if node["Node Type"] == "Bitmap Heap Scan"]
+
+
+@pytest.mark.parametrize("is_filled", [False, True], ids=["empty", "filled"])
+async def test_what_comes_in_is_not_gone_through_once_for_each_row(
+    connection: Any, database: SecretUrl, is_filled: bool
+) -> None:
+    """A batch of a thousand messages would be a million steps."""
+    if is_filled:
+        await execute(database.reveal(), FILL)
+    inner = [
+        node["Plans"][1]
+        for node in nodes(await plan(connection, batch_rows.APPLY))
+        if node["Node Type"] == "Nested Loop"
+    ]
+    assert inner
+    for node in inner:
+        kinds = {each["Node Type"] for each in nodes(node)}
+        assert not kinds & {"CTE Scan", "Function Scan"}, node
+
+
+async def test_numbers_that_are_not_used_are_not_lost(connection: Any, database: SecretUrl) -> None:
+    """There are 2^31 for conversations and mailboxes; a number is taken for a new row alone."""
+    store = PostgresMessageStore(database, "ws-1")
+    await store.adopt(LogIdentity("cluster", "topic", 1))
+    for offset in range(0, 30, 3):
+        id = f"{offset:08x}-0000-8000-8000-00000000c0de"
+        sent = Message(id, "dm:a:b", "a", ("b",), "x", Position(0, offset), 1)
+        added = DeviceChange("b", "phone", True, offset + 1)
+        assert await store.apply(
+            [
+                Batch(0, offset, offset + 1, (sent,)),
+                Batch(0, offset + 1, offset + 2, change=added),
+                Batch(0, offset + 2, offset + 3, change=added),
+            ]
+        )
+    await store.close()
+    last = "SELECT last_value FROM pg_sequences WHERE sequencename = $1"
+    assert await connection.fetchval(last, "conversations_conversation_id_seq") == 1
+    assert await connection.fetchval(last, "devices_mailbox_id_seq") == 3

@@ -1,0 +1,381 @@
+"""What the tables of a store hold, in memory: plain, so that adapters can be compared with it."""
+
+import dataclasses
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from landline.model import (
+    Appended,
+    Batch,
+    Change,
+    DeviceChange,
+    EventKind,
+    History,
+    Mailbox,
+    MemberChange,
+    MemberStep,
+    Message,
+    Pending,
+    PendingQuery,
+    Position,
+    Positions,
+    Quarantined,
+    Read,
+    Receipt,
+    Role,
+    RoomChange,
+)
+from landline.protocol.identity import is_room, participants
+from landline.protocol.limits import ROOM_MEMBERS
+from support.owed import answer
+
+# What a table is compared as: its rows in their order.
+Rows = Mapping[str, Sequence[tuple[Any, ...]]]
+
+
+@dataclass
+class Member:
+    """A current member. `number` counts up at joining, so that the oldest is known."""
+
+    role: Role
+    joined_offset: int
+    read_offset: int
+    number: int
+
+
+@dataclass
+class Conversation:
+    """A conversation: its row, its members, and who was one."""
+
+    name: str
+    last_offset: int
+    last_time_ms: int
+    history: History | None = None
+    title: str | None = None
+    members: dict[str, Member] = field(default_factory=dict)
+    former_members: list[tuple[str, int, int]] = field(default_factory=list)
+    joined: int = 0  # how many ever were
+
+    @property
+    def kind(self) -> str:
+        return "room" if is_room(self.name) else "direct"
+
+    def join(self, user: str, role: Role, joined_offset: int, read_offset: int) -> None:
+        self.joined += 1
+        self.members[user] = Member(role, joined_offset, read_offset, self.joined)
+
+    def name_an_admin(self) -> None:
+        """The oldest member is one, where there is no other."""
+        if self.members and all(each.role is not Role.ADMIN for each in self.members.values()):
+            oldest = min(self.members.values(), key=lambda each: (each.joined_offset, each.number))
+            oldest.role = Role.ADMIN
+
+
+@dataclass
+class Owed:
+    """A row of `pending`: the message as the mailbox gets it."""
+
+    message: Message
+    is_received: bool
+
+
+@dataclass
+class Tables:
+    """All of it. `partitions`: how many the log has."""
+
+    partitions: int = 1
+    messages: dict[str, Message] = field(default_factory=dict)
+    conversations: dict[str, Conversation] = field(default_factory=dict)
+    # The store's own numbers, in the order of first appearance.
+    conversation_ids: dict[str, int] = field(default_factory=dict)
+    # User -> device -> partition in which it is open -> offset of the record that began it.
+    devices: dict[str, dict[str, dict[int, int]]] = field(default_factory=dict)
+    owed: dict[Mailbox, dict[Position, Owed]] = field(default_factory=dict)
+    quarantine: dict[Position, Quarantined] = field(default_factory=dict)
+    applied: dict[int, int] = field(default_factory=dict)
+
+    # Applying -----------------------------------------------------------------------------------
+
+    def apply(self, batches: Iterable[Batch]) -> bool:
+        """Apply batches in their order; say whether each was at its place."""
+        return False not in [self.apply_one(batch) for batch in batches]
+
+    def apply_one(self, batch: Batch) -> bool:
+        """Move the partition on by compare-and-set, its rows with it."""
+        if self.applied.get(batch.partition, 0) != batch.start:
+            return False
+        self.applied[batch.partition] = batch.end
+        self.join(batch)
+        return True
+
+    def join(self, batch: Batch) -> None:
+        """Join what a batch says to the rows."""
+        for message in batch.messages:
+            if message.id not in self.messages:
+                self._add_event(message, batch.change)
+        if isinstance(batch.change, DeviceChange):
+            if batch.change.is_added:
+                self._open(batch.change, batch.partition)
+            else:
+                self._close(batch.change, batch.partition)
+        for receipt in batch.receipts:
+            self._settle(receipt, batch.partition)
+        for read in batch.reads:
+            self._read(read)
+        for bad in batch.quarantined:
+            self.quarantine.setdefault(bad.position, bad)
+
+    def _add_event(self, event: Message, change: Change | None) -> None:
+        self.messages[event.id] = event
+        conversation = self.conversations.get(event.conversation)
+        if conversation is None:
+            conversation = self._begin(event)
+        if event.position.offset > conversation.last_offset:
+            conversation.last_offset = event.position.offset
+            conversation.last_time_ms = event.time_ms
+        if isinstance(change, RoomChange):
+            _change_room(conversation, change, event.position.offset)
+        elif isinstance(change, MemberChange):
+            self._change_member(conversation, change, event.position.offset)
+        self._owe(event, conversation)
+
+    def _begin(self, event: Message) -> Conversation:
+        """Make the row of a conversation that is seen for the first time."""
+        name = event.conversation
+        conversation = Conversation(name, event.position.offset, event.time_ms)
+        self.conversations[name] = conversation
+        self.conversation_ids[name] = len(self.conversation_ids) + 1
+        if not is_room(name):
+            for user in participants(name) or (event.sender, *event.recipients):
+                if user not in conversation.members:
+                    conversation.join(user, Role.MEMBER, 0, 0)
+        return conversation
+
+    def _change_member(self, conversation: Conversation, change: MemberChange, offset: int) -> None:
+        members = conversation.members
+        member = members.get(change.user)
+        if change.step is MemberStep.ADD:
+            if member is None and len(members) < ROOM_MEMBERS:
+                conversation.join(change.user, change.role, offset, offset - 1)
+        elif member is None:
+            return
+        elif change.step is MemberStep.ROLE:
+            member.role = change.role
+        else:
+            del members[change.user]
+            conversation.former_members.append((change.user, member.joined_offset, offset))
+            for mailbox in self.mailboxes(change.user):
+                rows = self.owed.get(mailbox, {})
+                for position, owed in list(rows.items()):
+                    if owed.message.conversation == conversation.name:
+                        del rows[position]
+        conversation.name_an_admin()
+
+    def _owe(self, event: Message, conversation: Conversation) -> None:
+        """Enter it for every mailbox that is owed it."""
+        is_direct = not is_room(event.conversation)
+        is_to_oneself = is_direct and event.sender in event.recipients
+        users = event.recipients or tuple(conversation.members)
+        if is_direct:
+            users += (event.sender,)
+        for user in dict.fromkeys(users):
+            for mailbox in self._open_mailboxes(user, event.position.partition):
+                if mailbox == Mailbox(event.sender, event.device) and not is_to_oneself:
+                    continue
+                row = dataclasses.replace(
+                    event,
+                    recipients=(user,),
+                    device=None,
+                    conversation_id=self.conversation_ids[event.conversation],
+                )
+                is_received = user == event.sender and not is_to_oneself
+                self.owed.setdefault(mailbox, {})[event.position] = Owed(row, is_received)
+
+    def _open_mailboxes(self, user: str, partition: int) -> list[Mailbox]:
+        """Return those that get what is new in this partition."""
+        devices = self.devices.get(user, {})
+        opened = [Mailbox(user, each) for each, since in devices.items() if partition in since]
+        return opened or [Mailbox(user)]
+
+    def mailboxes(self, user: str) -> list[Mailbox]:
+        """Return all that can have rows."""
+        return [Mailbox(user), *(Mailbox(user, each) for each in self.devices.get(user, {}))]
+
+    def _settle(self, receipt: Receipt, partition: int) -> None:
+        message = self.messages.get(receipt.message_id)
+        if message is None:
+            return
+        position = message.position
+        if position.partition != partition or position.offset >= receipt.offset:
+            return
+        user = receipt.mailbox.user
+        for mailbox in self.mailboxes(user):
+            rows = self.owed.get(mailbox, {})
+            if mailbox in (receipt.mailbox, Mailbox(user)):
+                rows.pop(position, None)
+            elif position in rows:
+                rows[position].is_received = True
+
+    def _read(self, read: Read) -> None:
+        conversation = self.conversations.get(read.conversation)
+        member = conversation and conversation.members.get(read.user)
+        if member:
+            member.read_offset = max(member.read_offset, read.offset)
+
+    def _open(self, change: DeviceChange, partition: int) -> None:
+        since = self.devices.setdefault(change.user, {}).setdefault(change.device, {})
+        since.setdefault(partition, change.offset)
+
+    def _close(self, change: DeviceChange, partition: int) -> None:
+        devices = self.devices.get(change.user, {})
+        if partition not in devices.get(change.device, {}):
+            return
+        rows = self.owed.get(Mailbox(change.user, change.device), {})
+        left = {each: owed for each, owed in rows.items() if each.partition == partition}
+        for position, owed in left.items():
+            del rows[position]
+            is_elsewhere = any(
+                position in self.owed.get(each, {}) for each in self.mailboxes(change.user)
+            )
+            if not owed.is_received and not is_elsewhere:
+                self.owed.setdefault(Mailbox(change.user), {})[position] = owed
+        del devices[change.device][partition]
+        if not devices[change.device]:
+            del devices[change.device]
+            self.owed.pop(Mailbox(change.user, change.device), None)
+
+    # Asking -------------------------------------------------------------------------------------
+
+    def pending(self, query: PendingQuery, applied: Positions | None = None) -> Pending:
+        """Answer one query. `applied`: how far we are, in the words of the store compared with."""
+        owed = dict(self.owed.get(query.mailbox, {}))
+        if query.mailbox.device is not None:
+            owed |= self.owed.get(Mailbox(query.mailbox.user), {})
+        return answer(
+            (
+                dataclasses.replace(each.message, is_received=each.is_received)
+                for each in owed.values()
+            ),
+            query,
+            dict(self.applied) if applied is None else applied,
+            self.closed(query.mailbox),
+        )
+
+    def closed(self, mailbox: Mailbox) -> frozenset[int]:
+        """Return the partitions in which the mailbox gets nothing new."""
+        devices = self.devices.get(mailbox.user, {})
+        if mailbox.device is None:
+            return frozenset(partition for since in devices.values() for partition in since)
+        return frozenset(range(self.partitions)) - frozenset(devices.get(mailbox.device, {}))
+
+    def find(self, message_ids: Collection[str]) -> Mapping[str, Appended]:
+        """Return position and time of those messages that are stored."""
+        found = (self.messages.get(id) for id in message_ids)
+        return {each.id: Appended(each.position, each.time_ms) for each in found if each}
+
+    def renumber(self, conversation_ids: Mapping[str, int]) -> None:
+        """Take the numbers of the store that is compared: turns go by them."""
+        self.conversation_ids = dict(conversation_ids)
+        for rows in self.owed.values():
+            for owed in rows.values():
+                number = conversation_ids[owed.message.conversation]
+                owed.message = dataclasses.replace(owed.message, conversation_id=number)
+
+    def statuses(self) -> set[tuple[str, str, str]]:
+        """Return what the view `message_status` shows."""
+        return {
+            (message.id, user, self._status(message, user))
+            for message in self.messages.values()
+            if message.kind is EventKind.MESSAGE
+            for user in self._recipients(message)
+        }
+
+    def _recipients(self, message: Message) -> list[str]:
+        conversation = self.conversations[message.conversation]
+        if conversation.kind == "direct" and list(conversation.members) == [message.sender]:
+            return [message.sender]
+        return [
+            user
+            for user, member in conversation.members.items()
+            if user != message.sender and member.joined_offset <= message.position.offset
+        ]
+
+    def _status(self, message: Message, user: str) -> str:
+        rows = (self.owed.get(each, {}) for each in self.mailboxes(user))
+        owed = (each[message.position] for each in rows if message.position in each)
+        return "DELIVERED" if all(each.is_received for each in owed) else "UNDELIVERED"
+
+    def rows(self) -> Rows:
+        """Return every table by names, without the store's own numbers."""
+        conversations = self.conversations.values()
+        return in_order(
+            {
+                "conversations": [
+                    (c.name, c.kind, c.history, c.title, c.last_offset, c.last_time_ms)
+                    for c in conversations
+                ],
+                "members": [
+                    (c.name, user, member.role, member.joined_offset, member.read_offset)
+                    for c in conversations
+                    for user, member in c.members.items()
+                ],
+                "former_members": [
+                    (c.name, *each) for c in conversations for each in c.former_members
+                ],
+                "devices": [
+                    (user, device, partition, offset)
+                    for user, devices in self.devices.items()
+                    for device, since in devices.items()
+                    for partition, offset in since.items()
+                ],
+                "pending": [
+                    (
+                        mailbox.user,
+                        "*" if mailbox.device is None else mailbox.device,
+                        *position,
+                        owed.message.conversation,
+                        owed.is_received,
+                    )
+                    for mailbox, rows in self.owed.items()
+                    for position, owed in rows.items()
+                ],
+                "messages": [
+                    (
+                        m.id,
+                        m.conversation,
+                        m.sender,
+                        m.content,
+                        m.kind,
+                        m.data,
+                        *m.position,
+                        m.time_ms,
+                    )
+                    for m in self.messages.values()
+                ],
+                "quarantine": [
+                    (*bad.position, bad.value, bad.reason) for bad in self.quarantine.values()
+                ],
+            }
+        )
+
+
+def in_order(tables: Mapping[str, Iterable[Sequence[Any]]]) -> Rows:
+    """Return rows sorted, nothing before something; every kind of text is text."""
+    return {
+        name: sorted(
+            (tuple(str(each) if isinstance(each, str) else each for each in row) for row in rows),
+            key=lambda row: [(each is not None, each) for each in row],
+        )
+        for name, rows in tables.items()
+    }
+
+
+def _change_room(conversation: Conversation, change: RoomChange, offset: int) -> None:
+    if change.members is None:
+        conversation.title = change.title
+    elif not conversation.members and not conversation.former_members:
+        conversation.history = change.history
+        conversation.title = change.title
+        for place, user in enumerate(change.members):
+            conversation.join(user, Role.MEMBER if place else Role.ADMIN, offset, offset - 1)
