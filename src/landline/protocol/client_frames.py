@@ -4,53 +4,140 @@ Whatever `decode` lets through can be stored by every store: the writer checks r
 same functions (`landline.protocol.records`).
 """
 
-import json
-import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from math import isfinite
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 
+from landline.model import History, MemberStep, Role
 from landline.protocol.codes import ErrorCode, Outcome
 from landline.protocol.identity import (
     BadName,
     check_user_name,
+    is_conversation,
     is_message_id,
     is_ref,
+    is_room,
     utf8_length,
 )
 from landline.protocol.limits import (
     ACK_IDS,
     CONTENT_BYTES,
-    JSON_DEPTH,
+    DATA_BYTES,
+    DELIVERY_IDS,
+    PAGE_ITEMS,
     REF_BYTES,
-    UNKNOWN_BYTES,
+    REQUEST_BYTES,
+    ROOM_MEMBERS,
+    TITLE_BYTES,
 )
+from landline.protocol.strict_json import TOO_MANY_IDS, NotStrict, parse, salvage
 
-_INTEGERS = range(-(2**63), 2**64)
-# The fields of all frames of a client, with what JSON makes of them when they are meant.
-_FIELDS: Mapping[str, type] = {
-    "type": str,
-    "to": str,
-    "content": str,
-    "ref": str,
-    "retry": bool,
-    "ids": list,
-    "token": str,
-    "sender": str,
-}
+_LAST_OFFSET = 2**63 - 1
+_Choice = TypeVar("_Choice", History, MemberStep, Role)
+Fields = Mapping[str, Any]
+
+
+# Requests that end in the log -----------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Ask for a message to be accepted. `retry`: an earlier try's answer was never seen."""
+    """Ask for a message to be accepted. `retry`: an earlier try's answer was never seen.
+
+    It has `to` or `conversation`, and the other one is empty. `data` is a JSON object as text.
+    """
 
     to: str
     content: str
     ref: str | None = None
     retry: bool = False
+    conversation: str = ""
+    data: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Create:
+    """Ask for a room, with these members beside its creator."""
+
+    title: str | None
+    members: tuple[str, ...]
+    history: History
+    ref: str | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeMember:
+    """Ask for somebody to be added to a room, removed, or given another role."""
+
+    conversation: str
+    user: str
+    change: MemberStep
+    role: Role
+    ref: str | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRoom:
+    """Ask for another title of a room; None for none."""
+
+    conversation: str
+    title: str | None
+    ref: str | None = None
+    retry: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class MarkRead:
+    """The person has seen everything of a conversation up to `offset`."""
+
+    conversation: str
+    offset: int
+
+
+# Questions ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class AskList:
+    """Ask for one's conversations, the newest first. `after`: the `next` of the page before."""
+
+    request: str | None
+    after: str | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskHistory:
+    """Ask for a page of a conversation, before or after an offset, exclusive; neither: the end."""
+
+    request: str | None
+    conversation: str
+    before: int | None
+    after: int | None
+    limit: int
+
+
+@dataclass(frozen=True, slots=True)
+class AskMembers:
+    """Ask who is in a conversation."""
+
+    request: str | None
+    conversation: str
+
+
+@dataclass(frozen=True, slots=True)
+class AskDelivery:
+    """Ask who has received these messages of one's own."""
+
+    request: str | None
+    ids: tuple[str, ...]
+
+
+# The rest -------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,9 +152,6 @@ class Ping:
     """Answered by `pong`, for clients that cannot send WebSocket pings."""
 
 
-ClientFrame = Send | Ack | Ping
-
-
 @dataclass(frozen=True, slots=True)
 class Auth:
     """A token that says who this is. No session needs to know it."""
@@ -75,40 +159,44 @@ class Auth:
     token: str = field(repr=False)
 
 
-_TOO_MUCH = f"a frame must not hold more than {UNKNOWN_BYTES} bytes beside the protocol's fields"
-_TOO_MANY_IDS = f"ids must be a list of at most {ACK_IDS} message ids"
+LogRequest = Send | Create | ChangeMember | ChangeRoom
+Question = AskList | AskHistory | AskMembers | AskDelivery
+ClientFrame = LogRequest | MarkRead | Question | Ack | Ping
 
 
 class BadFrame(ValueError):
-    """A frame that cannot be taken. `outcome` is set when a send is concerned."""
+    """A frame that cannot be taken. `outcome` is set when a request for the log is concerned, and
+    `request` is that of a question.
+    """
 
     def __init__(
-        self, code: ErrorCode, message: str, outcome: Outcome | None = None, ref: str | None = None
+        self,
+        code: ErrorCode,
+        message: str,
+        outcome: Outcome | None = None,
+        ref: str | None = None,
+        request: str | None = None,
     ) -> None:
         super().__init__(message)
         self.code = code
         self.message = message
         self.outcome = outcome
         self.ref = ref
+        self.request = request
 
 
-class _Nothing:
-    """What no value of JSON is."""
+class _Unfit(ValueError):
+    """A field is not what it should be."""
 
-
-class _NotStrict(ValueError):
-    """JSON that Python's parser would take and we do not; `str(error)` says why."""
-
-    def __init__(self, why: str, frame: Mapping[str, Any] | None = None) -> None:
-        """`frame`: what it would have been, where that is known already."""
-        super().__init__(why)
-        self.frame = frame
+    def __init__(self, message: str, code: ErrorCode = ErrorCode.BAD_FRAME) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 def decode(text: str) -> ClientFrame | Auth:
     """Return the client's frame.
 
-    Raises: BadFrame, with the outcome and `ref` of the send as far as they can be made out.
+    Raises: BadFrame, with the outcome and `ref` of the request as far as they can be made out.
     """
     frame = read_object(text)
     kind = frame.get("type", "send" if "to" in frame and "content" in frame else None)
@@ -121,228 +209,306 @@ def decode(text: str) -> ClientFrame | Auth:
     if kind == "auth":
         return _auth(frame)
     if "type" in frame and isinstance(kind, str):
-        raise BadFrame(
-            ErrorCode.UNKNOWN_TYPE, "unknown frame type; known are send, ack, ping and auth"
-        )
+        if (read := _FOR_THE_LOG.get(kind)) is not None:
+            return _for_the_log(frame, read)
+        if (ask := _QUESTIONS.get(kind)) is not None:
+            return _question(frame, ask)
+        raise BadFrame(ErrorCode.UNKNOWN_TYPE, f"unknown frame type; known are {_KNOWN}")
     raise BadFrame(
         ErrorCode.BAD_FRAME,
-        "a frame needs a type (send, ack, ping or auth), or to and content for a send",
+        f"a frame needs a type ({_KNOWN}), or to and content for a send",
         *_concerned(frame),
     )
 
 
-def read_object(text: str, *, what: str = "a frame") -> Mapping[str, Any]:
+def read_object(text: str, *, what: str = "a frame") -> Fields:
     """Return a frame's fields, or those of a request's body, which are held to the same rules.
     `what` it is called where it breaks them.
 
     Raises: BadFrame, with the outcome and `ref` of the send as far as they can be made out.
     """
     try:
-        return _parse(text)
-    except _NotStrict as error:
-        frame = _salvage(text) if error.frame is None else error.frame
+        return parse(text)
+    except NotStrict as error:
+        frame = salvage(text) if error.frame is None else error.frame
         reason = str(error).replace("a frame", what, 1)
         raise BadFrame(ErrorCode.BAD_FRAME, reason, *_concerned(frame)) from None
 
 
-def read_send(frame: Mapping[str, Any]) -> Send:
+def read_send(frame: Fields) -> Send:
     """Return the send that these fields are. Raises: BadFrame."""
-    ref = frame.get("ref")
-    to = frame.get("to")
-    content = frame.get("content")
-    retry = frame.get("retry")
-    code = None
+    return _for_the_log(frame, _send)
+
+
+def read_create(frame: Fields) -> Create:
+    """Return the request for a room that these fields are. Raises: BadFrame."""
+    return _for_the_log(frame, _create)
+
+
+def read_member(frame: Fields) -> ChangeMember:
+    """Return the change of a member that these fields are. Raises: BadFrame."""
+    return _for_the_log(frame, _member)
+
+
+def read_room(frame: Fields) -> ChangeRoom:
+    """Return the change of a room that these fields are. Raises: BadFrame."""
+    return _for_the_log(frame, _room)
+
+
+def read_read(frame: Fields) -> MarkRead:
+    """Return the mark that these fields are. Raises: BadFrame."""
+    return _for_the_log(frame, _read)
+
+
+def read_list(frame: Fields) -> AskList:
+    """Return the question that these fields are. Raises: BadFrame."""
+    return _question(frame, _list)
+
+
+def read_history(frame: Fields) -> AskHistory:
+    """Return the question that these fields are. Raises: BadFrame."""
+    return _question(frame, _history)
+
+
+_LogRequest = TypeVar("_LogRequest", Send, Create, ChangeMember, ChangeRoom, MarkRead)
+_Question = TypeVar("_Question", AskList, AskHistory, AskMembers, AskDelivery)
+
+
+def _for_the_log(
+    frame: Fields, read: Callable[[Fields, str | None, bool], _LogRequest]
+) -> _LogRequest:
+    ref, retry = frame.get("ref"), frame.get("retry")
+    code, why = ErrorCode.BAD_FRAME, ""
     if ref is not None and not isinstance(ref, str):
-        code, why = ErrorCode.BAD_FRAME, "ref must be a string"
-        ref = None
+        ref, why = None, "ref must be a string"
     elif ref is not None and not is_ref(ref):
-        code, why = ErrorCode.BAD_REF, f"ref must have 1 to {REF_BYTES} bytes and no NUL"
-        ref = None
-    elif not isinstance(to, str):
-        code, why = ErrorCode.BAD_FRAME, "to must be a string: the recipient's user name"
-    elif not isinstance(content, str):
-        code, why = ErrorCode.BAD_FRAME, "content must be a string"
+        ref, code = None, ErrorCode.BAD_REF
+        why = f"ref must have 1 to {REF_BYTES} bytes and no NUL"
     elif retry is not None and not isinstance(retry, bool):
-        code, why = ErrorCode.BAD_FRAME, "retry must be true or false"
-    elif "\x00" in content:
-        code, why = ErrorCode.BAD_FRAME, "content must not contain NUL"
-    elif not content:
-        code, why = ErrorCode.CONTENT_EMPTY, "content must not be empty"
-    elif utf8_length(content) > CONTENT_BYTES:
-        code, why = ErrorCode.CONTENT_TOO_LARGE, f"content must not exceed {CONTENT_BYTES} bytes"
-    else:
-        try:
-            return Send(check_user_name(to), content, ref, bool(retry))
-        except BadName as error:
-            code, why = ErrorCode.BAD_RECIPIENT, f"to: {error}"
-    raise BadFrame(code, why, Outcome.REJECTED, ref)
+        why = "retry must be true or false"
+    if why:
+        raise BadFrame(code, why, Outcome.REJECTED, ref)
+    try:
+        return read(frame, ref, bool(retry))
+    except _Unfit as unfit:
+        raise BadFrame(unfit.code, str(unfit), Outcome.REJECTED, ref) from None
 
 
-def _ack(frame: Mapping[str, Any]) -> Ack:
+def _question(frame: Fields, read: Callable[[Fields, str | None], _Question]) -> _Question:
+    request = frame.get("request")
+    if request is not None and not (
+        isinstance(request, str) and utf8_length(request) <= REQUEST_BYTES
+    ):
+        raise BadFrame(
+            ErrorCode.BAD_FRAME, f"request must be a string of at most {REQUEST_BYTES} bytes"
+        )
+    try:
+        return read(frame, request)
+    except _Unfit as unfit:
+        raise BadFrame(unfit.code, str(unfit), request=request) from None
+
+
+# Frame by frame -------------------------------------------------------------------------------
+
+
+def _send(frame: Fields, ref: str | None, retry: bool) -> Send:
+    to, conversation = frame.get("to"), frame.get("conversation")
+    if to is not None and conversation is not None:
+        raise _Unfit("give to or conversation, not both")
+    if conversation is None:
+        if not isinstance(to, str):
+            raise _Unfit("to must be a string: the recipient's user name")
+        return Send(*_named(to, "to"), _content(frame), ref, retry, data=_data(frame))
+    where = _conversation(frame)
+    return Send("", _content(frame), ref, retry, where, _data(frame))
+
+
+def _create(frame: Fields, ref: str | None, retry: bool) -> Create:
+    members = frame.get("members")
+    if members is None:
+        members = []
+    if not isinstance(members, list) or len(members) > ROOM_MEMBERS:
+        raise _Unfit(f"members must be a list of at most {ROOM_MEMBERS} user names")
+    names = tuple(name for each in members for name in _named(each, "members"))
+    return Create(
+        _title(frame),
+        tuple(dict.fromkeys(names)),
+        _choice(History, frame, "history", History.ALL),
+        ref,
+        retry,
+    )
+
+
+def _member(frame: Fields, ref: str | None, retry: bool) -> ChangeMember:
+    [user] = _named(frame.get("user"), "user")
+    step = _choice(MemberStep, frame, "change", None)
+    role = _choice(Role, frame, "role", None if step is MemberStep.ROLE else Role.MEMBER)
+    return ChangeMember(_room_name(frame), user, step, role, ref, retry)
+
+
+def _room(frame: Fields, ref: str | None, retry: bool) -> ChangeRoom:
+    if "title" not in frame:
+        raise _Unfit("title is missing: give the new one, or null for none")
+    return ChangeRoom(_room_name(frame), _title(frame), ref, retry)
+
+
+def _read(frame: Fields, _ref: str | None, _retry: bool) -> MarkRead:
+    offset = _offset(frame, "offset")
+    if offset is None:
+        raise _Unfit("offset must be a whole number from 0 on")
+    return MarkRead(_conversation(frame), offset)
+
+
+def _list(frame: Fields, request: str | None) -> AskList:
+    after = frame.get("after")
+    if after is not None and not isinstance(after, str):
+        raise _Unfit("after must be the next of the page before")
+    return AskList(request, after, _limit(frame))
+
+
+def _history(frame: Fields, request: str | None) -> AskHistory:
+    before, after = _offset(frame, "before"), _offset(frame, "after")
+    if before is not None and after is not None:
+        raise _Unfit("give before or after, not both")
+    return AskHistory(request, _conversation(frame), before, after, _limit(frame))
+
+
+def _members(frame: Fields, request: str | None) -> AskMembers:
+    return AskMembers(request, _conversation(frame))
+
+
+def _delivery(frame: Fields, request: str | None) -> AskDelivery:
+    ids = frame.get("ids")
+    if not isinstance(ids, list) or len(ids) > DELIVERY_IDS or not all(map(is_message_id, ids)):
+        raise _Unfit(f"ids must be a list of at most {DELIVERY_IDS} message ids")
+    return AskDelivery(request, tuple(dict.fromkeys(ids)))
+
+
+_FOR_THE_LOG: Mapping[
+    str, Callable[[Fields, str | None, bool], Create | ChangeMember | ChangeRoom | MarkRead]
+] = {
+    "create": _create,
+    "member": _member,
+    "room": _room,
+    "read": _read,
+}
+_QUESTIONS: Mapping[str, Callable[[Fields, str | None], Question]] = {
+    "list": _list,
+    "history": _history,
+    "members": _members,
+    "delivery": _delivery,
+}
+_KNOWN = ", ".join(["send", "ack", *_FOR_THE_LOG, *_QUESTIONS, "ping"]) + " and auth"
+
+
+def _ack(frame: Fields) -> Ack:
     ids = frame.get("ids")
     if not isinstance(ids, list) or len(ids) > ACK_IDS:
-        raise BadFrame(ErrorCode.BAD_FRAME, _TOO_MANY_IDS)
+        raise BadFrame(ErrorCode.BAD_FRAME, TOO_MANY_IDS)
     if not all(map(is_message_id, ids)):
         raise BadFrame(ErrorCode.BAD_FRAME, "ids must hold message ids: lower-case UUIDs")
     return Ack(tuple(ids))
 
 
-def _auth(frame: Mapping[str, Any]) -> Auth:
+def _auth(frame: Fields) -> Auth:
     token = frame.get("token")
     if not isinstance(token, str):
         raise BadFrame(ErrorCode.BAD_FRAME, "token must be a string")
     return Auth(token)
 
 
-def _parse(text: str) -> Mapping[str, Any]:
-    """Parse strict JSON: one object, no duplicate names, no NaN, nothing that cannot be stored."""
-    if _is_large(text):
-        _check_unknown(text)
+# Fields ---------------------------------------------------------------------------------------
+
+
+def _named(name: object, what: str) -> tuple[str]:
+    if not isinstance(name, str):
+        raise _Unfit(f"{what} must name users")
     try:
-        parsed = _STRICT.decode(text)
-    except _NotStrict:
-        raise
-    except RecursionError:
-        raise _NotStrict(f"JSON must not nest deeper than {JSON_DEPTH}") from None
-    except ValueError:  # also integers of more digits than Python converts
-        raise _NotStrict("a frame must be one JSON object") from None
-    if not isinstance(parsed, dict):
-        raise _NotStrict("a frame must be one JSON object")
-    _check_values(parsed)
-    return parsed
+        return (check_user_name(name),)
+    except BadName as error:
+        raise _Unfit(f"{what}: {error}", ErrorCode.BAD_RECIPIENT) from None
 
 
-def _is_large(text: str) -> bool:
-    """Say whether there may be too much in it that is not ours."""
-    return len(text) > UNKNOWN_BYTES or utf8_length(text) > UNKNOWN_BYTES
+def _content(frame: Fields) -> str:
+    content = frame.get("content")
+    if not isinstance(content, str):
+        raise _Unfit("content must be a string")
+    if "\x00" in content:
+        raise _Unfit("content must not contain NUL")
+    if not content:
+        raise _Unfit("content must not be empty", ErrorCode.CONTENT_EMPTY)
+    if utf8_length(content) > CONTENT_BYTES:
+        raise _Unfit(f"content must not exceed {CONTENT_BYTES} bytes", ErrorCode.CONTENT_TOO_LARGE)
+    return content
 
 
-def _check_unknown(text: str) -> None:
-    """Refuse a large frame that is mostly not ours, before anything looks at its every value.
-
-    64 KiB of JSON can hold 30,000 values. A strict look in Python takes 20 ms of the event loop; a
-    quick one takes as long, with garbage collection. If a name is given twice, a quick look keeps
-    only the last value. So what it kept is compared with what the text spells out.
-    """
-    spelled_out = _spelled_out(text)
-    if spelled_out > 4 * UNKNOWN_BYTES:
-        raise _NotStrict(_TOO_MUCH, _beginning(text))
-    try:
-        frame = orjson.loads(text)
-    except ValueError as error:  # it takes all that is strict for us
-        known = _beginning(text) if spelled_out > UNKNOWN_BYTES else None
-        raise _NotStrict(f"a frame must be one JSON object: {error}", known) from None
-    if not isinstance(frame, dict):
-        raise _NotStrict("a frame must be one JSON object", {})
-    if isinstance(ids := frame.get("ids"), list) and len(ids) > ACK_IDS:
-        raise _NotStrict(_TOO_MANY_IDS, frame)
-    meant = {name: value for name, value in frame.items() if _is_meant(name, value)}
-    unknown = {name: value for name, value in frame.items() if name not in meant}
-    if spelled_out > UNKNOWN_BYTES:  # an ack may have that much
-        spelled_out -= _spelled_out(orjson.dumps(meant).decode())
-    if max(spelled_out, len(orjson.dumps(unknown))) > UNKNOWN_BYTES:
-        raise _NotStrict(_TOO_MUCH, frame)
+def _data(frame: Fields) -> str | None:
+    data = frame.get("data")
+    if data is None:
+        return None
+    if not isinstance(data, dict):
+        raise _Unfit("data must be a JSON object")
+    text = orjson.dumps(data)
+    if len(text) > DATA_BYTES:
+        raise _Unfit(f"data must not exceed {DATA_BYTES} bytes", ErrorCode.CONTENT_TOO_LARGE)
+    return text.decode()
 
 
-def _masked(text: str) -> str:
-    """Return JSON of the same length in which every quote begins or ends a string."""
-    return text.replace("\\\\", "__").replace('\\"', "__")
+def _title(frame: Fields) -> str | None:
+    title = frame.get("title")
+    if title is None:
+        return None
+    if not isinstance(title, str) or "\x00" in title:
+        raise _Unfit("title must be a string without NUL")
+    if not 1 <= utf8_length(title) <= TITLE_BYTES:
+        raise _Unfit(f"title must have 1 to {TITLE_BYTES} bytes, or be null")
+    return title
 
 
-def _spelled_out(text: str) -> int:
-    """Return the length of JSON without its blanks and what its strings hold.
-
-    No value has less than one character here, so that a short one has few values.
-    """
-    masked = _masked(text)
-    quotes = masked.count('"')
-    if quotes > 4 * UNKNOWN_BYTES:
-        return quotes  # it is too much already
-    outside = "".join(masked.split('"')[::2])
-    return quotes + len(outside) - sum(map(outside.count, " \t\r\n"))
+def _conversation(frame: Fields) -> str:
+    conversation = frame.get("conversation")
+    if not isinstance(conversation, str) or not is_conversation(conversation):
+        raise _Unfit("conversation must be one as frames name it: room:… or dm:…")
+    return conversation
 
 
-def _beginning(text: str) -> Mapping[str, Any]:
-    """Return what stands before the first list or object in a frame, or its first few members."""
-    masked = _masked(text)
-    at, start, members = 0, masked.find("{") + 1, ""
-    for number, piece in enumerate(masked.split('"', 8 * len(_FIELDS) + 1)):
-        if number % 2 == 0:  # outside of strings
-            if nested := _NESTED.search(piece, start):
-                return _salvage(f"{text[: at + nested.start()]}0}}")
-            if "," in piece:
-                members = text[: at + piece.rindex(",")]
-            start = 0
-        at += len(piece) + 1
-    return _salvage(members + "}")
+def _room_name(frame: Fields) -> str:
+    conversation = _conversation(frame)
+    if not is_room(conversation):
+        raise _Unfit("conversation must be a room: members and titles are for rooms alone")
+    return conversation
 
 
-def _is_meant(name: str, value: Any) -> bool:
-    """Say whether this is one of our fields, and at a glance not made to cost us time."""
-    if not isinstance(value, _FIELDS.get(name, _Nothing)):
-        return False
-    return not isinstance(value, list) or all(isinstance(each, str) for each in value)
+def _offset(frame: Fields, name: str) -> int | None:
+    offset = frame.get(name)
+    if offset is None:
+        return None
+    if type(offset) is not int or not 0 <= offset <= _LAST_OFFSET:
+        raise _Unfit(f"{name} must be a whole number from 0 on")
+    return offset
 
 
-def _check_values(frame: Mapping[str, Any]) -> None:
-    # An explicit stack: the depth of hostile input must not be the depth of our calls.
-    stack: list[tuple[Any, int]] = [(frame, 1)]
-    while stack:
-        value, depth = stack.pop()
-        if isinstance(value, str):
-            if utf8_length(value) < 0:
-                raise _NotStrict("strings must not contain lone surrogates")
-        elif isinstance(value, dict):
-            if depth > JSON_DEPTH:
-                raise _NotStrict(f"JSON must not nest deeper than {JSON_DEPTH}")
-            for name, inner in value.items():
-                if utf8_length(name) < 0:
-                    raise _NotStrict("strings must not contain lone surrogates")
-                stack.append((inner, depth + 1))
-        elif isinstance(value, list):
-            if depth > JSON_DEPTH:
-                raise _NotStrict(f"JSON must not nest deeper than {JSON_DEPTH}")
-            stack.extend((inner, depth + 1) for inner in value)
-        elif isinstance(value, float):
-            if not isfinite(value):
-                raise _NotStrict("numbers must be finite")
-        elif isinstance(value, int) and value not in _INTEGERS:
-            raise _NotStrict("integers must fit into 64 bits")
+def _limit(frame: Fields) -> int:
+    limit = frame.get("limit", PAGE_ITEMS)
+    if type(limit) is not int or not 1 <= limit <= PAGE_ITEMS:
+        raise _Unfit(f"limit must be a whole number from 1 to {PAGE_ITEMS}")
+    return limit
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    members = dict(pairs)
-    if len(members) != len(pairs):
-        raise _NotStrict("names in a JSON object must be unique")
-    return members
+def _choice(kind: type[_Choice], frame: Fields, name: str, default: _Choice | None) -> _Choice:
+    value = frame.get(name)
+    if value is None and default is not None:
+        return default
+    if not isinstance(value, str) or value not in set(kind):
+        raise _Unfit(f"{name} must be {', '.join(list(kind)[:-1])} or {list(kind)[-1]}")
+    return kind(value)
 
 
-def _no_constant(_name: str) -> Any:
-    raise _NotStrict("NaN and Infinity are not JSON")
-
-
-_STRICT = json.JSONDecoder(object_pairs_hook=_unique, parse_constant=_no_constant)
-_LENIENT = json.JSONDecoder()
-_NESTED = re.compile(r"[\[{]")
-
-
-def _salvage(text: str) -> Mapping[str, Any]:
-    """Make out of a broken frame what can be made: its sender may wait for an answer."""
-    for decode in (orjson.loads, _LENIENT.decode):  # the second takes more, and ten times as long
-        if decode == _LENIENT.decode and _spelled_out(text) > UNKNOWN_BYTES:
-            break
-        try:
-            frame = decode(text)
-        except (ValueError, RecursionError):
-            continue
-        return frame if isinstance(frame, dict) else {}
-    return {}
-
-
-def _concerned(frame: Mapping[str, Any]) -> tuple[Outcome | None, str | None]:
-    """Say whether a frame that cannot be taken meant a send, and which."""
-    is_send = frame.get("type", "send") == "send" and ("to" in frame or "content" in frame)
-    if not is_send:
+def _concerned(frame: Fields) -> tuple[Outcome | None, str | None]:
+    """Say whether a frame that cannot be taken meant a request for the log, and which."""
+    kind = frame.get("type", "send")
+    is_send = kind == "send" and any(name in frame for name in ("to", "content", "conversation"))
+    if not is_send and not (isinstance(kind, str) and kind in _FOR_THE_LOG):
         return None, None
     ref = frame.get("ref")
     return Outcome.REJECTED, ref if isinstance(ref, str) and is_ref(ref) else None

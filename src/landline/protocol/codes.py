@@ -68,6 +68,12 @@ class ErrorCode(StrEnum):
         "this user may not do that, or a fresh token is not taken; a send is not in the log",
         "do not repeat; with `unknown` see [sending](#sending-without-losing)",
     )
+    NO_SUCH_CONVERSATION = (
+        "no_such_conversation",
+        "there is no such conversation, or this user is not in it: nobody is told which",
+        "do not repeat",
+    )
+    ROOM_FULL = "room_full", "the room has as many members as one may have", "do not repeat"
 
 
 class Outcome(StrEnum):

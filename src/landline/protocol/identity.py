@@ -3,9 +3,11 @@
 import string
 import unicodedata
 from bisect import bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from hashlib import blake2b
+
+import orjson
 
 from landline.protocol.limits import DEVICE_BYTES, NAME_BYTES, REF_BYTES
 from landline.protocol.name_characters import UNNAMEABLE
@@ -129,6 +131,24 @@ def is_room(conversation: str) -> bool:
     return conversation.startswith("room:") and is_message_id(conversation[5:])
 
 
+def is_conversation(conversation: str) -> bool:
+    """Say whether it names a conversation of this version: a room, or one of two users."""
+    if is_room(conversation):
+        return True
+    names = participants(conversation)
+    try:
+        return bool(names) and direct_conversation(names[0], names[-1]) == conversation == (
+            f"dm:{check_recorded_name(names[0])}:{check_recorded_name(names[-1])}"
+        )
+    except BadName:
+        return False
+
+
+def room_conversation(creator: str, ref: str) -> str:
+    """Derive a room from who makes it and their name for the request."""
+    return f"room:{_uuid_of(b'landline.room.id', creator, ref)}"
+
+
 def is_device(device: str) -> bool:
     """Say whether `device` names one: at most 64 of `A-Z a-z 0-9 . _ -`.
 
@@ -137,19 +157,39 @@ def is_device(device: str) -> bool:
     return len(device) <= DEVICE_BYTES and not device.strip(_DEVICE_CHARACTERS)
 
 
-def message_id(sender: str, ref: str, conversation: str, content: str) -> str:
+def event_id(kind: str, sender: str, ref: str, conversation: str, details: Sequence[str]) -> str:
+    """Derive the id of a request that changes a room, like that of a message: `details` is what it
+    asks for.
+    """
+    return _uuid_of(b"landline." + kind.encode(), sender, ref, conversation, *details)
+
+
+def message_id(
+    sender: str, ref: str, conversation: str, content: str, data: str | None = None
+) -> str:
     """Derive a message's id, a UUID of version 8 (RFC 9562, section 5.8), from what it is.
 
     The same send has the same id on every server at any time; another sender or other content
     can never have it. Every field is preceded by its length, so no two lists of fields run
     together to the same bytes.
     """
-    digest = blake2b(digest_size=16, person=b"landline.message")
-    for field in (sender, ref, conversation, content):
+    # Without data it is what it was before there was any.
+    more = () if data is None else (_sorted(data),)
+    return _uuid_of(b"landline.message", sender, ref, conversation, content, *more)
+
+
+def _uuid_of(kind: bytes, *fields: str) -> str:
+    digest = blake2b(digest_size=16, person=kind)
+    for field in fields:
         encoded = field.encode()
         digest.update(len(encoded).to_bytes(4, "big"))
         digest.update(encoded)
     return uuid_text(digest.digest(), version=8)
+
+
+def _sorted(data: str) -> str:
+    """Return a JSON object with its names in order: how they stood says nothing."""
+    return orjson.dumps(orjson.loads(data), option=orjson.OPT_SORT_KEYS).decode()
 
 
 def uuid_text(octets: bytes, *, version: int) -> str:

@@ -36,3 +36,8 @@ ROOM_MEMBERS = 256
 
 # The one unseen longest ends when there would be more.
 USER_DEVICES = 16
+
+# A page of conversations or of history, and what one question about deliveries may ask for.
+PAGE_ITEMS = 100
+DELIVERY_IDS = 50
+REQUEST_BYTES = 64
