@@ -11,12 +11,19 @@ from landline.model import (
     Appended,
     AppendResult,
     Batch,
+    DeliveryStatus,
     Device,
+    HistoryPage,
+    HistoryQuery,
+    ListedConversation,
+    ListedMember,
+    ListQuery,
     Mailbox,
     Pending,
     PendingQuery,
     Positions,
     Revocation,
+    Room,
     Stretch,
 )
 
@@ -162,6 +169,36 @@ class MessageStore(Protocol):
 
     async def close(self) -> None:
         """Let go of every resource."""
+
+
+class ConversationStore(Protocol):
+    """What conversations hold, for those who may see it.
+
+    Direct: the two users see everything. Rooms: their current members see everything, or where
+    history is JOINED only what falls into their own memberships, present and former. Nobody else
+    sees anything. Raises everywhere: StoreUnavailable.
+    """
+
+    async def rooms(self, names: Collection[str]) -> Mapping[str, Room]:
+        """Return those of these rooms that were made, also those that all have left."""
+
+    async def list(self, query: ListQuery) -> Sequence[ListedConversation]:
+        """Return conversations of which the user is a member, with something visible in them or
+        not: the newest last event first, names in the order of their bytes where times are equal.
+        """
+
+    async def history(self, query: HistoryQuery) -> HistoryPage | None:
+        """Return a page; None where there is no such conversation, or it is not the user's."""
+
+    async def members(self, user: str, conversation: str) -> Sequence[ListedMember] | None:
+        """Return the members in the order in which they joined; None as for `history`."""
+
+    async def statuses(self, sender: str, message_ids: Collection[str]) -> Sequence[DeliveryStatus]:
+        """Return who has received which of these messages, by message in no particular order.
+
+        Messages that are not the sender's are left out. Recipients: direct, the other one, or
+        oneself; rooms, the current members that were one when it was sent, without the sender.
+        """
 
 
 class DeviceStore(Protocol):
