@@ -6,6 +6,7 @@ from landline.delivery.flights import Flight, ReceiptBatch
 from landline.model import Mailbox, Message, PendingQuery, Position, Positions
 from landline.protocol.codes import CloseCode
 from landline.protocol.hints import StatusHint
+from landline.protocol.records import ReadRecord
 
 
 @dataclass(slots=True)
@@ -105,6 +106,30 @@ class AppendReceipts:
 
 
 @dataclass(slots=True)
+class AppendReads:
+    """Append marks to the log, keyed by their conversation: `Delivery.reads_appended`."""
+
+    record: ReadRecord
+    value: bytes
+
+
+@dataclass(slots=True)
+class PushToRoom:
+    """Find out who is in the room of a message: `Delivery.push_to_room`, in the order of the
+    room's log.
+    """
+
+    message: Message
+
+
+@dataclass(slots=True)
+class TellRoom:
+    """Find out who is in a room, to tell them of these marks: `Delivery.tell_read`."""
+
+    record: ReadRecord
+
+
+@dataclass(slots=True)
 class FindOriginal:
     """Look for the original of a repeat in the store, once that has applied what the partition of
     its conversation holds now: `Delivery.original_found`, or `original_unknown`.
@@ -155,6 +180,14 @@ class RouteMessage:
 
 
 @dataclass(slots=True)
+class RouteRead:
+    """Tell other servers that have sessions of these users how far others have seen."""
+
+    record: ReadRecord
+    users: tuple[str, ...]
+
+
+@dataclass(slots=True)
 class RouteStatus:
     """Tell other servers that have sessions of the sender."""
 
@@ -173,10 +206,14 @@ Decision = (
     | Unregister
     | AppendMessage
     | AppendReceipts
+    | AppendReads
+    | PushToRoom
+    | TellRoom
     | FindOriginal
     | ConfirmPosition
     | ReadPending
     | AwaitApplied
     | RouteMessage
+    | RouteRead
     | RouteStatus
 )

@@ -13,7 +13,7 @@ Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 * A row stays pending until a client has acknowledged; `sweep` finds what everything else missed.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import assert_never
 
 from landline.config.limits import NO_LIMITS, Limits
@@ -22,9 +22,12 @@ from landline.delivery.counters import Counters
 from landline.delivery.decisions import (
     Close,
     Decision,
+    PushToRoom,
     ReadPending,
     RouteMessage,
+    RouteRead,
     RouteStatus,
+    TellRoom,
     Transmit,
     Unregister,
 )
@@ -32,6 +35,7 @@ from landline.delivery.devices import Recognition
 from landline.delivery.flights import Bar, Flight, Held, ReceiptBatch
 from landline.delivery.memory import Memory
 from landline.delivery.rates import Rates
+from landline.delivery.reads import Reads
 from landline.delivery.receipts import Receipts, Told
 from landline.delivery.sender import Post, Sender
 from landline.delivery.sends import Sends
@@ -39,6 +43,7 @@ from landline.delivery.session import Session
 from landline.model import (
     Appended,
     AppendResult,
+    EventKind,
     Mailbox,
     Message,
     Pending,
@@ -47,10 +52,28 @@ from landline.model import (
 )
 from landline.ports import Clock
 from landline.protocol import server_frames
-from landline.protocol.client_frames import Ack, BadFrame, ClientFrame, Ping, Send
+from landline.protocol.client_frames import (
+    Ack,
+    AskDelivery,
+    AskHistory,
+    AskList,
+    AskMembers,
+    BadFrame,
+    ChangeMember,
+    ChangeRoom,
+    ClientFrame,
+    Create,
+    LogRequest,
+    MarkRead,
+    Ping,
+    Send,
+)
 from landline.protocol.codes import CloseCode, Outcome
-from landline.protocol.hints import StatusHint
+from landline.protocol.events import changed_user
+from landline.protocol.hints import MessageHint, ReadHint, StatusHint
+from landline.protocol.identity import is_room, participants
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
+from landline.protocol.records import ReadRecord
 
 # A write buffer that does not shrink for this long: the peer reads nothing, or is gone.
 WRITE_TIMEOUT_SECONDS = 10.0
@@ -93,7 +116,9 @@ class Delivery:
             record_version=record_version,
         )
         self._receipts = Receipts(self._out, clock, record_version)
+        self._reads = Reads(self._out, clock)
         self._told = Told(clock)
+        self._is_draining = False
         self.counters = Counters()
         self.memory = Memory()
         self._sends = Sends(
@@ -108,8 +133,9 @@ class Delivery:
         )
 
     def end_turn(self) -> None:
-        """Append the receipts that came together in this turn of the loop, in one record each."""
+        """Append the receipts and the marks that came together in this turn of the loop."""
         self._receipts.flush()
+        self._reads.flush(is_over=self._is_draining)
 
     def take_decisions(self) -> list[Decision]:
         """Return what is decided and not taken yet, in order."""
@@ -222,12 +248,16 @@ class Delivery:
             return
         session.intake.take_good()
         match frame:
-            case Send():
+            case Send() | Create() | ChangeMember() | ChangeRoom():
                 self._sends.take(session, frame)
+            case MarkRead():
+                self._reads.take(session.user, frame.conversation, frame.offset)
             case Ack():
                 self._acknowledge(session, frame.ids)
             case Ping():
                 self._out.append(Transmit(session_id, server_frames.PONG))
+            case AskList() | AskHistory() | AskMembers() | AskDelivery():
+                raise AssertionError("questions are for the store, and do not come here")
             case _:
                 assert_never(frame)
 
@@ -236,7 +266,7 @@ class Delivery:
         self._senders[post_id] = Post(post_id, user)
         self._senders[post_id].intake.is_limited = is_limited
 
-    def hold(self, sender_id: str, send: Send) -> Held | None:
+    def hold(self, sender_id: str, send: LogRequest) -> Held | None:
         """A session or a post has sent what somebody has to be asked about. Returns what to
         `let_go` of, right before `send`; None: there is nothing to ask.
         """
@@ -248,10 +278,10 @@ class Delivery:
         self._sends.let_go(held)
 
     def send(
-        self, sender_id: str, send: Send, bar: Bar | None = None, since: float | None = None
+        self, sender_id: str, send: LogRequest, bar: Bar | None = None, since: float | None = None
     ) -> None:
-        """A session or a post has sent a message. `bar`: why it must not be appended. `since`: from
-        when on it was held.
+        """A session or a post has sent a message, or asks for a change of a room. `bar`: why it must
+        not be appended. `since`: from when on it was held.
         """
         if sender := self._senders.get(sender_id):
             sender.intake.take_good()
@@ -301,9 +331,23 @@ class Delivery:
 
     def _deliver(self, messages: Iterable[Message]) -> None:
         for message in messages:
-            self._push_local(message)
+            if is_room(message.conversation):
+                self._out.append(PushToRoom(message))
+                continue
+            self._push_local(message, (*message.recipients, message.sender))
             if self.has_others:
                 self._out.append(RouteMessage(message, self._users_to_tell(message)))
+
+    def push_to_room(self, message: Message, members: Collection[str]) -> None:
+        """It is known who is in the room of a `PushToRoom`. Who has just been removed hears of that
+        as well, though they are owed nothing.
+        """
+        users = tuple(members)
+        if message.kind is EventKind.MEMBER and (user := changed_user(message)) not in members:
+            users = (*users, user)
+        self._push_local(message, users)
+        if self.has_others:
+            self._out.append(RouteMessage(message, users))
 
     def _users_to_tell(self, message: Message) -> tuple[str, ...]:
         """Return whose sessions on other servers are to have it: the sender's too, unless theirs
@@ -318,28 +362,55 @@ class Delivery:
                 return recipients
         return (*recipients, sender)
 
-    def _push_local(self, message: Message) -> None:
+    def _push_local(self, message: Message, users: Iterable[str]) -> None:
+        """Push to the sessions of these users, except those of the mailbox that it came from."""
         frame = b""
-        for session in self._sessions_owed(message):
-            frame = frame or server_frames.message(message, replay=False)
-            session.offer(message, frame)
-
-    def _sessions_owed(self, message: Message) -> Iterator[Session]:
-        """Yield the sessions of its recipients, and those of its sender's other mailboxes."""
-        for recipient in message.recipients:
-            yield from self._users.get(recipient, {}).values()
+        sent_from = None
         if message.sender not in message.recipients:
             sent_from = Mailbox(message.sender, message.device)
-            for session in self._users.get(message.sender, {}).values():
+        for user in users:
+            for session in self._users.get(user, {}).values():
                 if session.mailbox != sent_from:
-                    yield session
+                    frame = frame or server_frames.message(message, replay=False)
+                    session.offer(message, frame)
 
-    def routed(self, hint: Message | StatusHint) -> None:
+    def routed(self, hint: MessageHint | StatusHint | ReadHint) -> None:
         """Another server has sent a hint."""
-        if isinstance(hint, Message):
-            self._push_local(hint)
+        if isinstance(hint, MessageHint):
+            self._push_local(hint.message, hint.users)
+        elif isinstance(hint, ReadHint):
+            self._push_read(hint.conversation, hint.entries, hint.users)
         else:
             self._tell_status(hint)
+
+    # How far people have seen ----------------------------------------------------------------
+
+    def reads_appended(self, record: ReadRecord, result: AppendResult) -> None:
+        """The log has answered an `AppendReads`."""
+        if not isinstance(result, Appended):
+            self._reads.not_appended(record)
+            return
+        self._reads.appended(record)
+        if is_room(record.conversation):
+            self._out.append(TellRoom(record))
+        else:
+            self.tell_read(record, participants(record.conversation))
+
+    def tell_read(self, record: ReadRecord, members: Collection[str]) -> None:
+        """It is known whom to tell of a `TellRoom`."""
+        users = tuple(members)
+        self._push_read(record.conversation, record.entries, users)
+        if self.has_others:
+            self._out.append(RouteRead(record, users))
+
+    def _push_read(
+        self, conversation: str, entries: Sequence[tuple[str, int]], users: Iterable[str]
+    ) -> None:
+        frame = server_frames.read(conversation, entries)
+        for user in users:
+            self._out.extend(
+                Transmit(session_id, frame) for session_id in self._users.get(user, ())
+            )
 
     def page(self, session_id: str, query: PendingQuery, pending: Pending) -> None:
         """The store has answered a `ReadPending`."""
@@ -419,9 +490,11 @@ class Delivery:
                 session.push_held()
         self._sends.forget_old()
         self._told.forget_old()
+        self._reads.forget_old()
 
     def drain(self) -> None:
         """Take no more sends; those in flight are still answered."""
+        self._is_draining = True
         self._sends.drain()
 
     def refuse_sends(self, reason: str | None) -> None:
@@ -435,7 +508,8 @@ class Delivery:
 
     def is_drained(self) -> bool:
         """Say whether every send is answered and every receipt is in the log."""
-        return not len(self._sends) and self._receipts.is_empty()
+        is_told = self._receipts.is_empty() and self._reads.is_empty()
+        return not len(self._sends) and is_told
 
     def close_all(self, first_retry_ms: int, last_retry_ms: int) -> None:
         """Close every session; their retries are spread, so that they do not come at once."""

@@ -7,7 +7,7 @@ from landline.delivery.lineup import Place
 from landline.delivery.window import Acknowledged
 from landline.model import Appended, Mailbox, Message, Position
 from landline.protocol.codes import ErrorCode
-from landline.protocol.records import MessageRecord
+from landline.protocol.events import EventRecord, event_of
 
 # What may be on its way to the log at once. The log bounds itself too; this bound is ours.
 FLIGHTS = 32_768
@@ -47,7 +47,7 @@ class Flight:
     appended; None where it may be.
     """
 
-    record: MessageRecord
+    record: EventRecord
     size_bytes: int
     retry: bool
     started_at: float
@@ -58,18 +58,7 @@ class Flight:
 
     def message(self, position: Position, time_ms: int) -> Message:
         """Return the message, now that the log has given it a place."""
-        record = self.record
-        return Message(
-            record.message_id,
-            record.conversation,
-            record.sender,
-            record.recipients,
-            record.content,
-            position,
-            time_ms,
-            data=record.data,
-            device=record.device,
-        )
+        return event_of(self.record, position, time_ms)
 
 
 class Flights:

@@ -1,4 +1,5 @@
-"""Sends: each becomes a flight into the log, and is answered by what becomes of it.
+"""Sends: each becomes a flight into the log, and is answered by what becomes of it. A request that
+makes or changes a room is one too.
 
 A send without `retry` goes straight to the log. A repeat (`retry`) is first looked for in the
 store, once that has applied everything that the partition of its conversation holds now. If it is
@@ -38,13 +39,14 @@ from landline.delivery.decisions import (
 from landline.delivery.flights import Bar, Flight, Flights, Held, Waiter
 from landline.delivery.lineup import LineUps
 from landline.delivery.rates import Rates
+from landline.delivery.requests import record_of, size_of
 from landline.delivery.sender import Sender
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import Appended, AppendResult, Message, NotAppended
 from landline.ports import Clock
-from landline.protocol.client_frames import Send
+from landline.protocol.client_frames import LogRequest
 from landline.protocol.codes import ErrorCode
-from landline.protocol.identity import direct_conversation, message_id, utf8_length
+from landline.protocol.events import EventRecord
 from landline.protocol.records import MessageRecord
 from landline.protocol.times import rfc3339
 
@@ -122,7 +124,7 @@ class Sends:
 
     # To the log ------------------------------------------------------------------------------
 
-    def hold(self, sender: Sender, send: Send) -> Held | None:
+    def hold(self, sender: Sender, send: LogRequest) -> Held | None:
         """Somebody has sent a message, and it is not known yet whether they may. Returns what to
         `let_go` of once that is known, right before `take`; None: it needs no question, and its
         answer is on its way.
@@ -150,7 +152,7 @@ class Sends:
             del self._held[held.message_id]
 
     def take(
-        self, sender: Sender, send: Send, bar: Bar | None = None, since: float | None = None
+        self, sender: Sender, send: LogRequest, bar: Bar | None = None, since: float | None = None
     ) -> None:
         """Somebody has sent a message. `bar`: why it must not be appended. `since`: from when on it
         was held; then it has been counted for its user.
@@ -192,31 +194,31 @@ class Sends:
         if sender.intake.begin(waiter.size_bytes):
             self._out.append(PauseReading(sender.id))
 
-    def _is_too_fast(self, sender: Sender, send: Send, waiter: Waiter) -> bool:
+    def _is_too_fast(self, sender: Sender, send: LogRequest, waiter: Waiter) -> bool:
         """Count a send for its user. Returns whether they are too fast, and have been told."""
         rates = self._rates
         if not (rates.are_limited and sender.intake.is_limited):
             return False
         now = self._clock.monotonic()
-        size_bytes = utf8_length(send.content)
+        size_bytes = size_of(send)
         wait_seconds = sender.intake.pace(rates.missing(sender.user, size_bytes, now), now)
         if not wait_seconds:
             rates.take(sender.user, size_bytes, now)
         if wait_seconds:
-            is_uncertain = waiter.retry or self._is_known(sender.user, send)
+            is_uncertain = waiter.retry or self._is_known(sender, send)
             self._answers.too_fast(waiter, wait_seconds, is_uncertain=is_uncertain)
         return bool(wait_seconds)
 
-    def _is_known(self, user: str, send: Send) -> bool:
+    def _is_known(self, sender: Sender, send: LogRequest) -> bool:
         """Say whether the same send was accepted of late, or is under way."""
         if send.ref is None:
             return False
-        id = message_id(user, send.ref, direct_conversation(user, send.to), send.content)
+        id = record_of(sender, send, self._new_id, "").message_id
         is_under_way = id in self._held or self._flights.get(id) is not None
         return is_under_way or self._acceptances.find(id, retry=False) is not None
 
     def _start(
-        self, record: MessageRecord, waiter: Waiter, bar: Bar | None, started_at: float
+        self, record: EventRecord, waiter: Waiter, bar: Bar | None, started_at: float
     ) -> None:
         value = self._encode(record)
         flight = Flight(record, len(value), waiter.retry, started_at, [waiter], bar=bar)
@@ -224,8 +226,10 @@ class Sends:
         self._flights.start(flight)
         self._out.append(FindOriginal(flight) if waiter.retry else AppendMessage(flight, value))
 
-    def _encode(self, record: MessageRecord) -> bytes:
-        return record.encode() if self._record_version() == 1 else record.encode_2()
+    def _encode(self, record: EventRecord) -> bytes:
+        if isinstance(record, MessageRecord) and self._record_version() == 1:
+            return record.encode()
+        return record.encode_2()
 
     # What became of them ---------------------------------------------------------------------
 
@@ -373,16 +377,3 @@ class Sends:
             if sender is not None and sender.intake.end(waiter.size_bytes):
                 sender.intake.resumed_at = self._clock.monotonic()
                 self._out.append(ResumeReading(sender.id))
-
-
-def record_of(
-    sender: Sender, send: Send, new_id: Callable[[], str], created_at: str
-) -> MessageRecord:
-    """Return the record that a send stands for. Its id follows from its ref, if it has one."""
-    user = sender.user
-    conversation = direct_conversation(user, send.to)
-    ref, content = send.ref, send.content
-    id = new_id() if ref is None else message_id(user, ref, conversation, content)
-    return MessageRecord(
-        id, ref, conversation, user, (send.to,), content, created_at, sender.mailbox.device
-    )

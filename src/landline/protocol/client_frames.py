@@ -209,10 +209,8 @@ def decode(text: str) -> ClientFrame | Auth:
     if kind == "auth":
         return _auth(frame)
     if "type" in frame and isinstance(kind, str):
-        if (read := _FOR_THE_LOG.get(kind)) is not None:
-            return _for_the_log(frame, read)
-        if (ask := _QUESTIONS.get(kind)) is not None:
-            return _question(frame, ask)
+        if (read := _FOR_THE_LOG.get(kind) or _QUESTIONS.get(kind)) is not None:
+            return read(frame)
         raise BadFrame(ErrorCode.UNKNOWN_TYPE, f"unknown frame type; known are {_KNOWN}")
     raise BadFrame(
         ErrorCode.BAD_FRAME,
@@ -268,6 +266,16 @@ def read_list(frame: Fields) -> AskList:
 def read_history(frame: Fields) -> AskHistory:
     """Return the question that these fields are. Raises: BadFrame."""
     return _question(frame, _history)
+
+
+def read_members(frame: Fields) -> AskMembers:
+    """Return the question that these fields are. Raises: BadFrame."""
+    return _question(frame, _members)
+
+
+def read_delivery(frame: Fields) -> AskDelivery:
+    """Return the question that these fields are. Raises: BadFrame."""
+    return _question(frame, _delivery)
 
 
 _LogRequest = TypeVar("_LogRequest", Send, Create, ChangeMember, ChangeRoom, MarkRead)
@@ -384,19 +392,17 @@ def _delivery(frame: Fields, request: str | None) -> AskDelivery:
     return AskDelivery(request, tuple(dict.fromkeys(ids)))
 
 
-_FOR_THE_LOG: Mapping[
-    str, Callable[[Fields, str | None, bool], Create | ChangeMember | ChangeRoom | MarkRead]
-] = {
-    "create": _create,
-    "member": _member,
-    "room": _room,
-    "read": _read,
+_FOR_THE_LOG: Mapping[str, Callable[[Fields], ClientFrame]] = {
+    "create": read_create,
+    "member": read_member,
+    "room": read_room,
+    "read": read_read,
 }
-_QUESTIONS: Mapping[str, Callable[[Fields, str | None], Question]] = {
-    "list": _list,
-    "history": _history,
-    "members": _members,
-    "delivery": _delivery,
+_QUESTIONS: Mapping[str, Callable[[Fields], ClientFrame]] = {
+    "list": read_list,
+    "history": read_history,
+    "members": read_members,
+    "delivery": read_delivery,
 }
 _KNOWN = ", ".join(["send", "ack", *_FOR_THE_LOG, *_QUESTIONS, "ping"]) + " and auth"
 

@@ -2,23 +2,18 @@
 
 from collections.abc import Sequence
 
-import orjson
-
 from landline.model import (
     Batch,
-    Change,
     DeviceChange,
     Entry,
-    EventKind,
     Mailbox,
-    MemberChange,
     Message,
     Quarantined,
     Read,
     Receipt,
-    RoomChange,
     Stretch,
 )
+from landline.protocol.events import change_of, event_of
 from landline.protocol.records import (
     BadRecord,
     DeviceRecord,
@@ -74,7 +69,7 @@ class _Piece:
     def add(self, entry: Entry, record: Record) -> None:
         offset = entry.position.offset
         if isinstance(record, MessageRecord):
-            message = _message(entry, record)
+            message = event_of(record, entry.position, entry.time_ms)
             self._messages.setdefault(message.id, message)
         elif isinstance(record, ReceiptRecord):
             for recipient, device, ids in record.entries:
@@ -104,44 +99,10 @@ class _Piece:
         )
 
 
-def _message(entry: Entry, record: MessageRecord) -> Message:
-    return Message(
-        record.message_id,
-        record.conversation,
-        record.sender,
-        record.recipients,
-        record.content,
-        entry.position,
-        entry.time_ms,
-        data=record.data,
-        device=record.device,
-    )
-
-
 def _change(entry: Entry, record: RoomRecord | MemberRecord | DeviceRecord) -> Batch:
     partition, offset = entry.position
     if isinstance(record, DeviceRecord):
         device = DeviceChange(record.user, record.device, record.is_added, offset)
         return Batch(partition, offset, offset + 1, change=device)
-    change: Change
-    if isinstance(record, RoomRecord):
-        kind = EventKind.ROOM
-        change = RoomChange(record.conversation, record.title, record.history, record.members)
-        details = {"title": record.title}
-    else:
-        kind = EventKind.MEMBER
-        change = MemberChange(record.conversation, record.user, record.change, record.role)
-        details = {"user": record.user, "change": record.change, "role": record.role}
-    event = Message(
-        record.message_id,
-        record.conversation,
-        record.sender,
-        (),
-        "",
-        entry.position,
-        entry.time_ms,
-        kind,
-        orjson.dumps(details).decode(),
-        record.device,
-    )
-    return Batch(partition, offset, offset + 1, (event,), change=change)
+    event = event_of(record, entry.position, entry.time_ms)
+    return Batch(partition, offset, offset + 1, (event,), change=change_of(record))

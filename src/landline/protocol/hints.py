@@ -5,13 +5,16 @@ Losing, repeating or reordering them costs latency and nothing else, so a hint t
 read is dropped.
 """
 
-from collections.abc import Mapping, Sequence
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeGuard
+from typing import Any, NamedTuple, TypeGuard
 
 import orjson
 
-from landline.model import Message, Position, Revocation
+from landline.model import EventKind, Message, Position, Revocation
+from landline.protocol.identity import is_room
 from landline.protocol.times import is_time
 
 HINT_VERSION = 1
@@ -27,17 +30,43 @@ class StatusHint:
     time: str
 
 
-def encode_message_hint(message: Message) -> bytes:
-    """Return a hint to push `message` to whichever of its recipients are on that server."""
+class RoomHint(NamedTuple):
+    """Who is in a room changes at this offset of its log: what is known of it may be old."""
+
+    room: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class MessageHint:
+    """A message, or another event, for these users, who have sessions on your server."""
+
+    message: Message
+    users: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class ReadHint:
+    """How far some have seen a conversation, for these users, who have sessions on your server."""
+
+    conversation: str
+    entries: Sequence[tuple[str, int]]
+    users: Sequence[str]
+
+
+def encode_message_hint(message: Message, users: Sequence[str]) -> bytes:
+    """Return a hint to push `message` to whichever sessions these users have on that server."""
     return orjson.dumps(
         {
             "v": HINT_VERSION,
             "kind": "message",
+            "event": message.kind,
             "id": message.id,
             "conversation": message.conversation,
             "sender": message.sender,
             "device": message.device,
             "recipients": message.recipients,
+            "users": users,
             "content": message.content,
             "data": message.data,
             "partition": message.position.partition,
@@ -45,6 +74,24 @@ def encode_message_hint(message: Message) -> bytes:
             "time_ms": message.time_ms,
         }
     )
+
+
+def encode_read_hint(hint: ReadHint) -> bytes:
+    """Return a hint to tell users how far others have seen. Servers that do not know it drop it."""
+    return orjson.dumps(
+        {
+            "v": HINT_VERSION,
+            "kind": "read",
+            "conversation": hint.conversation,
+            "entries": hint.entries,
+            "users": hint.users,
+        }
+    )
+
+
+def encode_room_hint(room: str, offset: int) -> bytes:
+    """Return a hint that who is in a room changes at this offset of its log."""
+    return orjson.dumps({"v": HINT_VERSION, "kind": "room", "room": room, "offset": offset})
 
 
 def encode_status_hint(hint: StatusHint) -> bytes:
@@ -74,7 +121,7 @@ def encode_revocation_hint(revocation: Revocation) -> bytes:
     )
 
 
-def decode_hint(value: bytes) -> Message | StatusHint | Revocation | None:
+def decode_hint(value: bytes) -> Hint | None:
     """Return the hint, or None when it cannot be read: not every field is what it should be."""
     try:
         hint = orjson.loads(value)
@@ -82,13 +129,9 @@ def decode_hint(value: bytes) -> Message | StatusHint | Revocation | None:
         return None
     if not isinstance(hint, dict) or hint.get("v") != HINT_VERSION:
         return None
-    if hint.get("kind") == "status":
-        return _status(hint)
-    if hint.get("kind") == "message":
-        return _message(hint)
-    if hint.get("kind") == "revoked":
-        return _revocation(hint)
-    return None
+    kind = hint.get("kind")
+    read = _READ.get(kind) if isinstance(kind, str) else None
+    return None if read is None else read(hint)
 
 
 def _status(hint: Mapping[str, Any]) -> StatusHint | None:
@@ -100,22 +143,28 @@ def _status(hint: Mapping[str, Any]) -> StatusHint | None:
     return StatusHint(sender, tuple(ids), user, time)
 
 
-def _message(hint: Mapping[str, Any]) -> Message | None:
+def _message(hint: Mapping[str, Any]) -> MessageHint | None:
     recipients = hint.get("recipients")
+    users = hint.get("users", recipients)  # a server of the version before names no others
     texts = [hint.get(field) for field in ("id", "conversation", "sender", "content")]
     numbers = [hint.get(field) for field in ("partition", "offset", "time_ms")]
-    if not recipients or not _are_texts(recipients) or not _are_texts(texts):
+    if not _are_texts(recipients) or not _are_texts(users) or not _are_texts(texts):
         return None
-    if not _are_counts(numbers):
+    if not users or not _are_counts(numbers):
         return None
     partition, offset, time_ms = numbers
     if not is_time(time_ms):
         return None
+    kind = hint.get("event", EventKind.MESSAGE)
     device, data = hint.get("device"), hint.get("data")
-    if not (device is None or isinstance(device, str)) or not _is_data(data):
+    if kind not in set(EventKind) or not (device is None or isinstance(device, str)):
         return None
     id, conversation, sender, content = texts
-    return Message(
+    if not _is_data(data) or (kind != EventKind.MESSAGE and data is None):
+        return None
+    if is_room(conversation) == bool(recipients):
+        return None
+    message = Message(
         id,
         conversation,
         sender,
@@ -123,9 +172,36 @@ def _message(hint: Mapping[str, Any]) -> Message | None:
         content,
         Position(partition, offset),
         time_ms,
-        data=data,
-        device=device,
+        EventKind(kind),
+        data,
+        device,
     )
+    return MessageHint(message, tuple(users))
+
+
+def _read(hint: Mapping[str, Any]) -> ReadHint | None:
+    conversation, entries, users = hint.get("conversation"), hint.get("entries"), hint.get("users")
+    if not isinstance(conversation, str) or not _are_texts(users):
+        return None
+    if not isinstance(entries, list) or not all(map(_is_mark, entries)):
+        return None
+    return ReadHint(conversation, [(user, offset) for user, offset in entries], tuple(users))
+
+
+def _is_mark(entry: object) -> bool:
+    return (
+        isinstance(entry, list)
+        and len(entry) == 2
+        and isinstance(entry[0], str)
+        and _are_counts(entry[1:])
+    )
+
+
+def _room(hint: Mapping[str, Any]) -> RoomHint | None:
+    room, offset = hint.get("room"), hint.get("offset")
+    if not isinstance(room, str) or not _are_counts([offset]):
+        return None
+    return RoomHint(room, int(str(offset)))
 
 
 def _revocation(hint: Mapping[str, Any]) -> Revocation | None:
@@ -154,3 +230,14 @@ def _are_texts(values: object) -> TypeGuard[list[str]]:
 
 def _are_counts(values: Sequence[object]) -> TypeGuard[Sequence[int]]:
     return all(type(value) is int and value >= 0 for value in values)
+
+
+Hint = MessageHint | ReadHint | StatusHint | RoomHint | Revocation
+
+_READ: Mapping[str, Callable[[Mapping[str, Any]], Hint | None]] = {
+    "message": _message,
+    "read": _read,
+    "room": _room,
+    "status": _status,
+    "revoked": _revocation,
+}

@@ -5,11 +5,21 @@ from typing import Any
 
 import orjson
 
-from landline.model import Message
+from landline.model import (
+    DeliveryStatus,
+    EventKind,
+    ListedConversation,
+    ListedMember,
+    Message,
+    Role,
+)
 from landline.protocol.codes import ErrorCode, Outcome
-from landline.protocol.identity import participants
+from landline.protocol.identity import is_room, participants
 from landline.protocol.limits import CONTENT_BYTES, FRAME_BYTES, PROTOCOL_VERSION, WINDOW
 from landline.protocol.times import rfc3339
+
+# What a list shows of a conversation's last message.
+PREVIEW_CHARACTERS = 100
 
 PONG = b'{"type":"pong"}'
 
@@ -61,22 +71,32 @@ def accepted(*, ref: str | None, id: str, conversation: str, offset: int, time_m
 
 
 def message(message: Message, *, replay: bool) -> bytes:
-    """Return a message as it is pushed to a recipient."""
-    frame: dict[str, Any] = {
-        "type": "message",
-        "id": message.id,
-        "conversation": message.conversation,
-        "sender": message.sender,
-        "to": _to(message),
-        "content": message.content,
-        "time": rfc3339(message.time_ms),
-        "offset": message.position.offset,
-    }
-    if message.data is not None:
-        frame["data"] = orjson.Fragment(message.data)
+    """Return a message, or another event of a conversation, as it is pushed to somebody."""
+    frame = _event(message)
     if replay:
         frame["replay"] = True
     return orjson.dumps(frame)
+
+
+def _event(event: Message) -> dict[str, Any]:
+    frame: dict[str, Any] = {
+        "type": event.kind,
+        "id": event.id,
+        "conversation": event.conversation,
+        "sender": event.sender,
+    }
+    if event.kind is EventKind.MESSAGE:
+        if not is_room(event.conversation):
+            frame["to"] = _to(event)
+        frame["content"] = event.content
+        if event.data is not None:
+            frame["data"] = orjson.Fragment(event.data)
+    else:
+        assert event.data is not None, "it says what has changed"
+        frame |= orjson.loads(event.data)
+    frame["time"] = rfc3339(event.time_ms)
+    frame["offset"] = event.position.offset
+    return frame
 
 
 def _to(message: Message) -> str:
@@ -107,12 +127,96 @@ def authenticated(expires_ms: int) -> bytes:
     return orjson.dumps({"type": "authenticated", "expires": rfc3339(expires_ms)})
 
 
+def read(conversation: str, entries: Sequence[tuple[str, int]]) -> bytes:
+    """Return the news how far users have seen a conversation; to themselves: it is in the log."""
+    return orjson.dumps({"type": "read", "conversation": conversation, "entries": entries})
+
+
+def conversations(
+    request: str | None, items: Sequence[ListedConversation], next_page: str | None
+) -> bytes:
+    """Return a page of a user's conversations."""
+    frame = _answer("conversations", request)
+    frame["items"] = [_listed(each) for each in items]
+    if next_page is not None:
+        frame["next"] = next_page
+    return orjson.dumps(frame)
+
+
+def _listed(item: ListedConversation) -> dict[str, Any]:
+    listed: dict[str, Any] = {
+        "conversation": item.name,
+        "kind": "room" if is_room(item.name) else "direct",
+    }
+    if item.role is not None:
+        listed |= {"title": item.title, "role": item.role}
+    listed |= {
+        "offset": item.last_offset,
+        "time": rfc3339(item.last_time_ms),
+        "preview": "" if item.last is None else item.last.content[:PREVIEW_CHARACTERS],
+        "read_offset": item.read_offset,
+        "unread": item.unread,
+    }
+    return listed
+
+
+def page(
+    request: str | None,
+    conversation: str,
+    messages: Sequence[Message],
+    *,
+    first: int,
+    last: int,
+    complete: bool,
+) -> bytes:
+    """Return a page of a conversation. Everything visible from `first` to `last` is in it."""
+    frame = _answer("page", request)
+    frame |= {
+        "conversation": conversation,
+        "messages": [_event(each) for each in messages],
+        "from": first,
+        "to": last,
+        "complete": complete,
+    }
+    return orjson.dumps(frame)
+
+
+def member_list(request: str | None, conversation: str, items: Sequence[ListedMember]) -> bytes:
+    """Return who is in a conversation."""
+    frame = _answer("member_list", request)
+    frame["conversation"] = conversation
+    frame["items"] = [
+        {"user": each.user, "role": each.role or Role.MEMBER, "read_offset": each.read_offset}
+        for each in items
+    ]
+    return orjson.dumps(frame)
+
+
+def deliveries(request: str | None, items: Sequence[DeliveryStatus]) -> bytes:
+    """Return who has received messages."""
+    frame = _answer("deliveries", request)
+    frame["items"] = [
+        {
+            "id": each.message_id,
+            "user": each.user,
+            "status": "DELIVERED" if each.is_delivered else "UNDELIVERED",
+        }
+        for each in items
+    ]
+    return orjson.dumps(frame)
+
+
+def _answer(kind: str, request: str | None) -> dict[str, Any]:
+    return {"type": kind} if request is None else {"type": kind, "request": request}
+
+
 def error(
     code: ErrorCode,
     message: str,
     *,
     outcome: Outcome | None = None,
     ref: str | None = None,
+    request: str | None = None,
     retry_after_ms: int | None = None,
 ) -> bytes:
     """Return an error frame."""
@@ -121,6 +225,8 @@ def error(
         frame["outcome"] = outcome
     if ref is not None:
         frame["ref"] = ref
+    if request is not None:
+        frame["request"] = request
     if retry_after_ms is not None:
         frame["retry_after_ms"] = retry_after_ms
     return orjson.dumps(frame)

@@ -1,0 +1,222 @@
+"""Who is in which room, as far as this server has to know: for requests, and for what is pushed.
+
+The store knows it. What it has said is good for ROOM_SECONDS, so that who was removed gets nothing
+any more soon after. It is old at once when a change of the room was accepted: here, or elsewhere,
+which a hint says. Then the store is asked again, once it has applied that change. While the store is
+away no change can be accepted, so what was known last is good until it is back.
+
+Whoever is not found in a room is looked for again, once the store has applied what the log holds: the
+room, or their place in it, may be that new. So it takes as long to be refused for a room that is
+somebody else's as for one that does not exist.
+"""
+
+import asyncio
+from collections import OrderedDict, deque
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import dataclass
+from typing import Any
+
+from landline.delivery import Delivery
+from landline.delivery.decisions import PushToRoom, TellRoom
+from landline.errors import LogUnavailable, StoreUnavailable
+from landline.model import Room
+from landline.observability.logging import get_logger
+from landline.ports import Clock, ConversationStore, EventLog, MessageStore
+
+ROOM_SECONDS = 1.0
+ASK_SECONDS = 3.0
+# Rooms that are remembered, and members of all of them together.
+REMEMBERED_ROOMS = 10_000
+REMEMBERED_MEMBERS = 200_000
+# What waits for the members of one room; beyond that it is left to the sweep.
+WAITING_PUSHES = 1_000
+
+_TROUBLE = (TimeoutError, StoreUnavailable, LogUnavailable)
+
+log = get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What the store has said of a room. `room` None: there is none."""
+
+    room: Room | None
+    asked_at: float
+    changed_at: int  # the offset of the last change that was heard of: older answers do not count
+
+    @property
+    def size(self) -> int:
+        return 1 if self.room is None else len(self.room.members)
+
+
+class Rooms:
+    """Knows rooms, and carries out `PushToRoom` and `TellRoom`."""
+
+    def __init__(
+        self,
+        *,
+        event_log: EventLog,
+        store: MessageStore,
+        conversations: ConversationStore,
+        delivery: Delivery,
+        clock: Clock,
+        spawn: Callable[[Coroutine[Any, Any, None]], object],
+        happened: Callable[[], None],
+    ) -> None:
+        """`spawn` makes a task that the hub owns; `happened` is told after the heart was."""
+        self._event_log = event_log
+        self._store = store
+        self._conversations = conversations
+        self._delivery = delivery
+        self._clock = clock
+        self._spawn = spawn
+        self._happened = happened
+        self._known: OrderedDict[str, _Known] = OrderedDict()
+        self._members = 0
+        self._changed: dict[str, int] = {}  # rooms that are not known, while they are asked for
+        self._asking: dict[str, asyncio.Future[Room | None]] = {}
+        self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
+        self.dropped = 0
+
+    def __len__(self) -> int:
+        return len(self._known)
+
+    # Who is in it ----------------------------------------------------------------------------
+
+    def recall(self, name: str) -> Room | None:
+        """Return the room, if that needs no waiting; None: `find_out`."""
+        known = self._known.get(name)
+        if known is None or self._clock.monotonic() - known.asked_at >= ROOM_SECONDS:
+            return None
+        self._known.move_to_end(name)
+        return known.room
+
+    async def find_out(self, name: str, user: str | None = None) -> Room | None:
+        """Return the room; None where there is none. Where `user` is not in it, it is looked for
+        again. Raises: StoreUnavailable, LogUnavailable, TimeoutError.
+        """
+        room = self.recall(name) or await self._ask(name)
+        if user is None or (room is not None and user in room.members):
+            return room
+        async with asyncio.timeout(ASK_SECONDS):
+            partition = self._event_log.partition_of(name)
+            ends = await self._event_log.ends({partition})
+            await self._store.wait_applied(ends)
+        self._forget(name)
+        return await self._ask(name)
+
+    def changed(self, name: str, offset: int) -> None:
+        """Who is in a room changes at this offset of its log: what is known is old."""
+        known = self._known.get(name)
+        if known is not None:
+            known.asked_at = float("-inf")
+            known.changed_at = max(known.changed_at, offset)
+        elif name in self._asking:
+            self._changed[name] = max(offset, self._changed.get(name, -1))
+
+    async def _ask(self, name: str) -> Room | None:
+        """Ask the store, once for all who want to know. Where it does not answer, what was known
+        last counts, unless a change has been accepted since. Raises as `find_out`.
+        """
+        asking = self._asking.get(name)
+        if asking is None:
+            asking = asyncio.get_running_loop().create_future()
+            self._asking[name] = asking
+            self._spawn(self._look_up(name, asking))
+        async with asyncio.timeout(ASK_SECONDS):
+            return await asyncio.shield(asking)
+
+    async def _look_up(self, name: str, asking: asyncio.Future[Room | None]) -> None:
+        known = self._known.get(name)
+        changed_at = -1 if known is None else known.changed_at
+        try:
+            async with asyncio.timeout(ASK_SECONDS):
+                if changed_at >= 0:
+                    partition = self._event_log.partition_of(name)
+                    await self._store.wait_applied({partition: changed_at + 1})
+                asked_at = self._clock.monotonic()
+                room = (await self._conversations.rooms([name])).get(name)
+        except _TROUBLE as error:
+            is_good = known is not None and known.asked_at > float("-inf")
+            if not asking.done():
+                if is_good and known is not None:
+                    asking.set_result(known.room)
+                else:
+                    asking.set_exception(error)
+                    asking.exception()  # whoever waits hears of it; perhaps nobody does
+        else:
+            self._remember(name, room, asked_at, self._changed.pop(name, changed_at))
+            if not asking.done():
+                asking.set_result(room)
+        finally:
+            self._changed.pop(name, None)
+            self._asking.pop(name, None)
+            if not asking.done():  # the server ends
+                asking.cancel()
+
+    def _remember(self, name: str, room: Room | None, asked_at: float, changed_at: int) -> None:
+        before = self._known.get(name)
+        heard_at = changed_at if before is None else max(changed_at, before.changed_at)
+        applied = {} if room is None else room.applied
+        if heard_at >= applied.get(self._event_log.partition_of(name), heard_at + 1):
+            asked_at = float("-inf")  # a change came meanwhile that this answer does not have
+        self._forget(name)
+        known = self._known[name] = _Known(room, asked_at, heard_at)
+        self._members += known.size
+        while len(self._known) > REMEMBERED_ROOMS or self._members > REMEMBERED_MEMBERS:
+            self._forget(next(iter(self._known)))
+
+    def _forget(self, name: str) -> None:
+        known = self._known.pop(name, None)
+        if known is not None:
+            self._members -= known.size
+
+    # What is pushed --------------------------------------------------------------------------
+
+    def put(self, decision: PushToRoom | TellRoom) -> None:
+        """Take a decision. What is for one room is carried out in order."""
+        name = _room_of(decision)
+        if isinstance(decision, PushToRoom) and decision.message.kind != "message":
+            self.changed(name, decision.message.position.offset)
+        waiting = self._pushes.get(name)
+        if waiting is None:
+            room = self.recall(name)
+            if room is not None:
+                self._push(decision, room.members)
+                return
+            self._pushes[name] = deque([decision])
+            self._spawn(self._push_waiting(name))
+        elif len(waiting) < WAITING_PUSHES:
+            waiting.append(decision)
+        else:
+            self.dropped += 1
+
+    async def _push_waiting(self, name: str) -> None:
+        try:
+            waiting = self._pushes[name]
+            while waiting:
+                room = self.recall(name)
+                try:
+                    room = room or await self._ask(name)
+                except _TROUBLE as error:
+                    # The sweep delivers.
+                    self.dropped += len(waiting)
+                    reason = str(error) or "no answer in time"
+                    log.warning("waiting", what="rooms", reason=reason)
+                    return
+                self._push(waiting.popleft(), () if room is None else room.members)
+                self._happened()
+        finally:
+            del self._pushes[name]
+
+    def _push(self, decision: PushToRoom | TellRoom, members: Collection[str]) -> None:
+        if isinstance(decision, PushToRoom):
+            self._delivery.push_to_room(decision.message, members)
+        else:
+            self._delivery.tell_read(decision.record, members)
+
+
+def _room_of(decision: PushToRoom | TellRoom) -> str:
+    if isinstance(decision, PushToRoom):
+        return decision.message.conversation
+    return decision.record.conversation
