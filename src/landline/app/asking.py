@@ -12,6 +12,7 @@ from landline.config import Settings
 from landline.config.values import SecretUrl
 from landline.errors import BadAnswer, WebUnavailable
 from landline.gateway.permissions import ASK_SECONDS, Ask, Authorizing
+from landline.protocol.identity import is_room
 
 ANSWER_BYTES: Final = 64 * 1024
 KEYS_BYTES: Final = 1024 * 1024
@@ -48,7 +49,8 @@ def asks_product(web: Web, url: SecretUrl) -> Ask:
 
     async def ask(sender: str, to: str) -> bool:
         """See `Ask`. Raises: WebUnavailable, BadAnswer."""
-        question = orjson.dumps({"sender": sender, "to": to, "kind": "message"})
+        field = "conversation" if is_room(to) else "to"
+        question = orjson.dumps({"sender": sender, field: to, "kind": "message"})
         answer = orjson.loads(
             await web.post(page, question, most_bytes=ANSWER_BYTES, seconds=ASK_SECONDS)
         )

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landline.ports import (
+    ConversationStore,
     DeviceStore,
     Directory,
     EventLog,
@@ -28,6 +29,7 @@ class Parts:
     event_log: EventLog
     store: MessageStore
     devices: DeviceStore
+    conversations: ConversationStore
     revocations: RevocationStore
     directory: Directory
     bus: RoutingBus

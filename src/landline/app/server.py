@@ -160,6 +160,7 @@ class Server:
             event_log=parts.event_log,
             store=parts.store,
             devices=parts.devices,
+            conversations=parts.conversations,
             revocations=parts.revocations,
             directory=parts.directory,
             bus=parts.bus,
@@ -168,6 +169,7 @@ class Server:
             gate=access.gate,
             doors=front.doors,
             authorizing=authorizing,
+            are_rooms_for_everybody=settings.rooms == "everybody",
         )
         self._writer = Writer(parts.event_log, parts.store) if "writer" in settings.roles else None
         self._expiry = DeviceExpiry(

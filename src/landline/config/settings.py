@@ -133,6 +133,12 @@ class Settings:
         " show the web client in a frame; with none, and no --public-url, only the server's own"
         " page",
     )
+    rooms: str = option(
+        ACCESS,
+        kinds.one_of("everybody", "service"),
+        "everybody",
+        "who makes rooms: every user, or the product's own backend alone",
+    )
     authorize_url: SecretUrl | None = unset(
         ACCESS,
         kinds.WEB_URL,

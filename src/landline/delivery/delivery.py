@@ -280,12 +280,23 @@ class Delivery:
     def send(
         self, sender_id: str, send: LogRequest, bar: Bar | None = None, since: float | None = None
     ) -> None:
-        """A session or a post has sent a message, or asks for a change of a room. `bar`: why it must
-        not be appended. `since`: from when on it was held.
+        """A session or a post has sent a message, or asks for a room. `bar`: why it must not be
+        appended. `since`: from when on it was held.
         """
         if sender := self._senders.get(sender_id):
             sender.intake.take_good()
             self._sends.take(sender, send, bar, since)
+
+    def answer(self, session_id: str, frame: bytes) -> None:
+        """A session has asked for something, and this is the answer."""
+        if session := self._sessions.get(session_id):
+            session.intake.take_good()
+            self._out.append(Transmit(session_id, frame))
+
+    def heard(self, session_id: str) -> None:
+        """A session has asked a question: a good frame."""
+        if session := self._sessions.get(session_id):
+            session.intake.take_good()
 
     def end_post(self, post_id: str) -> None:
         """The request is answered, or nobody waits for the answer any more. The send goes on."""

@@ -14,6 +14,7 @@ from typing import Any, assert_never
 from landline.delivery import Delivery
 from landline.delivery.decisions import (
     AppendMessage,
+    AppendReads,
     AppendReceipts,
     AwaitApplied,
     Close,
@@ -22,42 +23,49 @@ from landline.delivery.decisions import (
     FindOriginal,
     OpenDevice,
     PauseReading,
+    PushToRoom,
     ReadEnds,
     ReadPending,
     Recognise,
     Register,
     ResumeReading,
     RouteMessage,
+    RouteRead,
     RouteStatus,
+    TellRoom,
     Transmit,
     Unregister,
 )
 from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
+from landline.gateway.checks import Checks
 from landline.gateway.connection import Connection
 from landline.gateway.devices import Devices
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
-from landline.gateway.held_sends import HeldSends
+from landline.gateway.held_requests import HeldRequests
 from landline.gateway.lobby import Lobby
 from landline.gateway.membership import Membership
 from landline.gateway.meters import Meters
 from landline.gateway.pauses import Pause
 from landline.gateway.permissions import NOTHING_ASKED, Authorizing, Permissions
 from landline.gateway.posts import Posts
+from landline.gateway.reading import Reading
 from landline.gateway.repeats import Repeats
 from landline.gateway.replay import Replay
 from landline.gateway.revocations import Revocations
+from landline.gateway.rooms import Rooms
 from landline.gateway.routing import Routing
 from landline.gateway.sessions import Sessions
 from landline.gateway.turns import Turns
-from landline.model import AppendResult
+from landline.model import AppendResult, EventKind
 from landline.observability.metrics import (
     Measured,
     series,
 )
 from landline.ports import (
     Clock,
+    ConversationStore,
     DeviceStore,
     Directory,
     EventLog,
@@ -65,7 +73,19 @@ from landline.ports import (
     RevocationStore,
     RoutingBus,
 )
-from landline.protocol.client_frames import BadFrame, ClientFrame, Send
+from landline.protocol.client_frames import (
+    AskDelivery,
+    AskHistory,
+    AskList,
+    AskMembers,
+    BadFrame,
+    ChangeMember,
+    ChangeRoom,
+    ClientFrame,
+    Create,
+    MarkRead,
+    Send,
+)
 from landline.protocol.codes import CloseCode
 
 DRAIN_SECONDS = 6.5
@@ -90,6 +110,7 @@ class Hub:
         event_log: EventLog,
         store: MessageStore,
         devices: DeviceStore,
+        conversations: ConversationStore,
         revocations: RevocationStore,
         directory: Directory,
         bus: RoutingBus,
@@ -98,8 +119,11 @@ class Hub:
         gate: Gatekeeper,
         doors: Doors,
         authorizing: Authorizing | None = None,
+        are_rooms_for_everybody: bool = True,
     ) -> None:
-        """`authorizing`: who says who may write to whom; None: everybody may to everybody."""
+        """`authorizing`: who says who may write to whom; None: everybody may to everybody.
+        `are_rooms_for_everybody`: or for the product alone.
+        """
         self.clock = clock
         self.turns = Turns(clock)
         self._delivery = delivery
@@ -146,15 +170,28 @@ class Hub:
         self._doors = doors
         self.lobby = Lobby(gate, doors, self._spawn)
         self._permissions: Permissions | None = None
-        self._held: HeldSends | None = None
         if authorizing is not None:
             self._permissions = Permissions(authorizing, clock=clock, spawn=self._spawn)
-            self._held = HeldSends(
-                self._permissions, delivery=delivery, spawn=self._spawn, happened=happened
-            )
-        self.posts = Posts(
-            delivery=delivery, new_id=new_id, happened=happened, permissions=self._permissions
+        self._rooms = Rooms(
+            event_log=event_log,
+            store=store,
+            conversations=conversations,
+            delivery=delivery,
+            clock=clock,
+            spawn=self._spawn,
+            happened=happened,
         )
+        checks = Checks(
+            self._rooms,
+            self._permissions,
+            record_version=lambda: store.record_version,
+            is_for_everybody=are_rooms_for_everybody,
+        )
+        self._held = HeldRequests(checks, delivery=delivery, spawn=self._spawn, happened=happened)
+        self.questions = Reading(
+            event_log=event_log, store=store, conversations=conversations, spawn=self._spawn
+        )
+        self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened, checks=checks)
         self.revocations = Revocations(
             store=revocations,
             bus=bus,
@@ -169,6 +206,7 @@ class Hub:
             delivery=delivery,
             happened=happened,
             revoked=self.revocations.heard,
+            room_changed=self._rooms.changed,
         )
 
     async def listen(self) -> None:
@@ -261,8 +299,11 @@ class Hub:
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
         """A good frame has arrived."""
-        if self._held is not None and isinstance(frame, Send):
+        if isinstance(frame, Send | Create | ChangeMember | ChangeRoom | MarkRead):
             self._held.take(connection, frame)
+        elif isinstance(frame, AskList | AskHistory | AskMembers | AskDelivery):
+            self._delivery.heard(connection.session)
+            self.questions.put(connection, frame)
         else:
             self._delivery.receive(connection.session, frame)
         self._happened()
@@ -334,8 +375,13 @@ class Hub:
             case AppendReceipts():
                 tell = partial(self._delivery.receipts_appended, decision.batch)
                 self._append(decision.batch.conversation, decision.value, tell)
-            case RouteMessage() | RouteStatus():
+            case RouteMessage() | RouteStatus() | RouteRead():
                 self._routing.put(decision)
+            case PushToRoom() | TellRoom():
+                self._put_to_room(decision)
+            case AppendReads():
+                tell = partial(self._delivery.reads_appended, decision.record)
+                self._append(decision.record.conversation, decision.value, tell)
             case ReadPending():
                 self._replay.put(decision)
             case AwaitApplied():
@@ -353,6 +399,15 @@ class Hub:
                 self._devices.put(decision)
             case _:
                 assert_never(decision)
+
+    def _put_to_room(self, decision: PushToRoom | TellRoom) -> None:
+        is_change = (
+            isinstance(decision, PushToRoom) and decision.message.kind is not EventKind.MESSAGE
+        )
+        if is_change and self._delivery.has_others:
+            assert isinstance(decision, PushToRoom), "others change nothing"
+            self._routing.tell_room(decision.message)
+        self._rooms.put(decision)
 
     def _append(self, key: str, value: bytes, tell: Callable[[AppendResult], None]) -> None:
         started = self.clock.monotonic()

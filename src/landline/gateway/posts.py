@@ -5,9 +5,9 @@ from collections.abc import Callable
 from typing import Final
 
 from landline.delivery import Delivery
-from landline.gateway.permissions import BARS, Permissions, Verdict
+from landline.gateway.checks import Checks
 from landline.protocol import server_frames
-from landline.protocol.client_frames import Send
+from landline.protocol.client_frames import LogRequest, MarkRead
 from landline.protocol.codes import ErrorCode, Outcome
 
 # Longer than a send takes that has to be looked for first (10 s), is appended then (14 s), and is
@@ -24,12 +24,12 @@ class Posts:
         delivery: Delivery,
         new_id: Callable[[], str],
         happened: Callable[[], None],
-        permissions: Permissions | None = None,
+        checks: Checks,
     ) -> None:
-        """`permissions`: who may write to whom; None: everybody to everybody."""
+        """`checks`: who may ask for what."""
         self._delivery = delivery
         self._new_id = new_id
-        self._permissions = permissions
+        self._checks = checks
         self._happened = happened
         self._waiting: dict[str, asyncio.Future[bytes]] = {}
         self._is_over = False
@@ -40,7 +40,7 @@ class Posts:
     async def post(
         self,
         user: str,
-        send: Send,
+        send: LogRequest,
         *,
         is_service: bool = False,
         check: Callable[[], None] = lambda: None,
@@ -68,24 +68,23 @@ class Posts:
             self._delivery.end_post(id)
 
     async def _send(
-        self, id: str, user: str, send: Send, *, is_service: bool, check: Callable[[], None]
+        self, id: str, user: str, send: LogRequest, *, is_service: bool, check: Callable[[], None]
     ) -> None:
         """Hand it to the heart, once it is known whether it may be sent."""
-        verdict: Verdict | None = Verdict.ALLOWED
+        checked = self._checks.recall(user, send, is_service=is_service)
         since = None
-        if self._permissions is not None:
-            verdict = self._permissions.recall(user, send.to, is_service=is_service)
-        if verdict is None:
-            assert self._permissions is not None
+        if checked is None:
             if (held := self._delivery.hold(id, send)) is None:
                 return
             try:
-                verdict = await self._permissions.find_out(user, send.to)
+                checked = await self._checks.find_out(user, send, is_service=is_service)
             finally:
                 self._delivery.let_go(held)
             since = held.since
         check()
-        self._delivery.send(id, send, BARS[verdict], since)
+        request, bar = checked
+        assert not isinstance(request, MarkRead), "it was none"
+        self._delivery.send(id, request, bar, since)
 
     def answer(self, id: str, frame: bytes) -> None:
         """The heart has an answer for one of them, who may have gone."""
@@ -101,6 +100,6 @@ class Posts:
                 waiting.set_exception(TimeoutError())
 
 
-def _unknown(send: Send) -> bytes:
+def _unknown(send: LogRequest) -> bytes:
     reason = "no answer in time; repeat with the same ref and retry: true"
     return server_frames.error(ErrorCode.UNAVAILABLE, reason, outcome=Outcome.UNKNOWN, ref=send.ref)

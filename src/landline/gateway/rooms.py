@@ -2,12 +2,12 @@
 
 The store knows it. What it has said is good for ROOM_SECONDS, so that who was removed gets nothing
 any more soon after. It is old at once when a change of the room was accepted: here, or elsewhere,
-which a hint says. Then the store is asked again, once it has applied that change. While the store is
-away no change can be accepted, so what was known last is good until it is back.
+which a hint says. Then the store is asked again, once it has applied that change. While the store
+is away no change can be accepted, so what was known last is good until it is back.
 
-Whoever is not found in a room is looked for again, once the store has applied what the log holds: the
-room, or their place in it, may be that new. So it takes as long to be refused for a room that is
-somebody else's as for one that does not exist.
+Whoever is not found in a room is looked for again, once the store has applied what the log holds:
+the room, or their place in it, may be that new. So it takes as long to be refused for a room that
+is somebody else's as for one that does not exist.
 """
 
 import asyncio

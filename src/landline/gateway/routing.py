@@ -5,17 +5,25 @@ sessions.
 """
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from sys import getsizeof
 from typing import NamedTuple
 
 from landline.delivery import Delivery
-from landline.delivery.decisions import RouteMessage, RouteStatus
+from landline.delivery.decisions import RouteMessage, RouteRead, RouteStatus
 from landline.errors import Unavailable
 from landline.gateway.batcher import Batcher
-from landline.model import Revocation
+from landline.model import Message, Revocation
 from landline.ports import Directory, RoutingBus
-from landline.protocol.hints import decode_hint, encode_message_hint, encode_status_hint
+from landline.protocol.hints import (
+    ReadHint,
+    RoomHint,
+    decode_hint,
+    encode_message_hint,
+    encode_read_hint,
+    encode_room_hint,
+    encode_status_hint,
+)
 
 # The directory has a deadline of its own (200 ms, and a breaker); this one is for its defects.
 LOOKUP_SECONDS = 0.5
@@ -26,10 +34,13 @@ ROUTED_BYTES = 16 * 1024 * 1024
 ROUTED_TOGETHER = 1_000
 
 
+Routed = RouteMessage | RouteRead | RouteStatus
+
+
 class _Waiting(NamedTuple):
     """A hint to be sent, and the memory that it keeps."""
 
-    decision: RouteMessage | RouteStatus
+    decision: Routed
     size_bytes: int
 
 
@@ -44,13 +55,17 @@ class Routing:
         delivery: Delivery,
         happened: Callable[[], None],
         revoked: Callable[[Revocation], None],
+        room_changed: Callable[[str, int], None],
     ) -> None:
-        """`happened` is told after a hint was heard; `revoked` hears those that it is about."""
+        """`happened` is told after a hint was heard; `revoked` and `room_changed` hear those that
+        are about sessions to end and rooms.
+        """
         self._directory = directory
         self._bus = bus
         self._delivery = delivery
         self._happened = happened
         self._revoked = revoked
+        self._room_changed = room_changed
         self._queue = Batcher(self._route, ROUTED_TOGETHER)
         self._waiting_bytes = 0
         self.failures = 0
@@ -64,7 +79,11 @@ class Routing:
         """Serve until cancelled."""
         await self._queue.run()
 
-    def put(self, decision: RouteMessage | RouteStatus) -> None:
+    def tell_room(self, message: Message) -> None:
+        """Tell all servers that who is in a room has changed."""
+        self._bus.publish_to_all(encode_room_hint(message.conversation, message.position.offset))
+
+    def put(self, decision: Routed) -> None:
         """Take a decision. Never blocks: what finds no room is dropped."""
         if isinstance(decision, RouteMessage):
             message = decision.message
@@ -91,28 +110,35 @@ class Routing:
 
     def _publish(self, hints: list[_Waiting], found: Mapping[str, frozenset[str]]) -> None:
         for decision, _ in hints:
-            users = _users_of(decision)
-            addresses = {address for user in users for address in found.get(user, ())}
-            if not addresses:
-                continue
-            if isinstance(decision, RouteMessage):
-                value = encode_message_hint(decision.message)
-            else:
-                value = encode_status_hint(decision.hint)
-            for address in addresses:
-                self._bus.publish(address, value)
+            at: dict[str, list[str]] = {}  # one hint a server, with those who are there
+            for user in _users_of(decision):
+                for address in found.get(user, ()):
+                    at.setdefault(address, []).append(user)
+            for address, users in at.items():
+                self._bus.publish(address, _encode(decision, users))
 
     def _heard(self, value: bytes) -> None:
         hint = decode_hint(value)
         if isinstance(hint, Revocation):
             self._revoked(hint)
+        elif isinstance(hint, RoomHint):
+            self._room_changed(hint.room, hint.offset)
         elif hint is not None:
             self._delivery.routed(hint)
             self._happened()
 
 
-def _users_of(decision: RouteMessage | RouteStatus) -> tuple[str, ...]:
+def _users_of(decision: Routed) -> tuple[str, ...]:
     """Return whose sessions are to hear of it."""
+    if isinstance(decision, RouteStatus):
+        return (decision.hint.sender,)
+    return decision.users
+
+
+def _encode(decision: Routed, users: Sequence[str]) -> bytes:
     if isinstance(decision, RouteMessage):
-        return decision.users
-    return (decision.hint.sender,)
+        return encode_message_hint(decision.message, users)
+    if isinstance(decision, RouteRead):
+        record = decision.record
+        return encode_read_hint(ReadHint(record.conversation, record.entries, users))
+    return encode_status_hint(decision.hint)

@@ -1,0 +1,134 @@
+"""What has to be known of a request before it may go to the log: who is in the room, and whether
+the product allows it.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from landline.delivery.flights import Bar
+from landline.delivery.requests import is_for_version_2
+from landline.delivery.rooms import (
+    FULL,
+    NO_ROOMS,
+    NO_SUCH,
+    NOT_YET,
+    REF_TAKEN,
+    bar_direct,
+    bar_in_room,
+    needs_room,
+)
+from landline.errors import Unavailable
+from landline.gateway.permissions import BARS, Permissions, Verdict
+from landline.gateway.rooms import Rooms
+from landline.model import Room
+from landline.protocol.client_frames import Create, LogRequest, MarkRead, Send
+from landline.protocol.codes import ErrorCode
+from landline.protocol.identity import is_room, participants, room_conversation
+from landline.protocol.limits import ROOM_MEMBERS
+
+_UNKNOWN_ROOM: Final = Bar(
+    ErrorCode.BUSY, "who is in the room cannot be found out now; send again in a moment"
+)
+
+Request = LogRequest | MarkRead
+
+
+class Checked(NamedTuple):
+    """A request as it is to be carried out, and why it must not be, if so."""
+
+    request: Request
+    bar: Bar | None = None
+
+
+class Checks:
+    """Judges requests, at once where all is known."""
+
+    def __init__(
+        self,
+        rooms: Rooms,
+        permissions: Permissions | None,
+        *,
+        record_version: Callable[[], int],
+        is_for_everybody: bool,
+    ) -> None:
+        """`permissions`: None, where nobody is asked. `is_for_everybody`: who makes rooms."""
+        self._rooms = rooms
+        self._permissions = permissions
+        self._record_version = record_version
+        self._is_for_everybody = is_for_everybody
+
+    def recall(self, user: str, request: Request, *, is_service: bool) -> Checked | None:
+        """Return what holds now without a wait; None: `find_out`."""
+        early = self._without_room(user, request, is_service=is_service)
+        if isinstance(early, Checked):
+            return early
+        request = early
+        if isinstance(request, Create):
+            return Checked(request) if request.ref is None else None
+        if name := needs_room(request):
+            room = self._rooms.recall(name)
+            bar = NO_SUCH if room is None else bar_in_room(user, request, room)
+            if bar is NO_SUCH:
+                return None  # it may be that new
+            if bar is not None:
+                return Checked(request, bar)
+        verdict = self._recall_verdict(user, request, is_service=is_service)
+        return None if verdict is None else Checked(request, BARS[verdict])
+
+    async def find_out(self, user: str, request: Request, *, is_service: bool) -> Checked:
+        """Return what holds, within the deadlines of those who are asked."""
+        early = self._without_room(user, request, is_service=is_service)
+        if isinstance(early, Checked):
+            return early
+        request = early
+        try:
+            if isinstance(request, Create):
+                return await self._check_new_room(user, request)
+            if name := needs_room(request):
+                room = await self._rooms.find_out(name, user)
+                if (bar := bar_in_room(user, request, room)) is not None:
+                    return Checked(request, bar)
+        except (TimeoutError, Unavailable):
+            return Checked(request, _UNKNOWN_ROOM)
+        verdict = self._recall_verdict(user, request, is_service=is_service)
+        if verdict is None:
+            assert self._permissions is not None, "somebody is to be asked"
+            assert isinstance(request, Send), "about messages alone"
+            verdict = await self._permissions.find_out(user, request.to or request.conversation)
+        return Checked(request, BARS[verdict])
+
+    def _without_room(self, user: str, request: Request, *, is_service: bool) -> Checked | Request:
+        """Return what needs to know no room; otherwise the request in its usual form."""
+        is_new = isinstance(request, MarkRead) or is_for_version_2(request)
+        if is_new and self._record_version() == 1:
+            return Checked(request, NOT_YET)
+        if isinstance(request, Create):
+            if not (is_service or self._is_for_everybody):
+                return Checked(request, NO_ROOMS)
+            members = {user, *request.members}
+            return Checked(request, FULL) if len(members) > ROOM_MEMBERS else request
+        if isinstance(request, Send | MarkRead) and request.conversation:
+            if is_room(request.conversation):
+                return request
+            if (bar := bar_direct(user, request.conversation)) is not None:
+                return Checked(request, bar)
+            if isinstance(request, Send):  # the same message whichever way it is addressed
+                others = [each for each in participants(request.conversation) if each != user]
+                return replace(request, to=others[0] if others else user, conversation="")
+        return request
+
+    async def _check_new_room(self, user: str, request: Create) -> Checked:
+        if request.ref is None:
+            return Checked(request)
+        room: Room | None = await self._rooms.find_out(room_conversation(user, request.ref))
+        if room is None:
+            return Checked(request)
+        # Either the same request has made it, and is found, or another one has.
+        return Checked(replace(request, retry=True), REF_TAKEN)
+
+    def _recall_verdict(self, user: str, request: Request, *, is_service: bool) -> Verdict | None:
+        if self._permissions is None or not isinstance(request, Send):
+            return Verdict.ALLOWED
+        to = request.to or request.conversation
+        return self._permissions.recall(user, to, is_service=is_service)
