@@ -13,6 +13,7 @@ from landline.delivery.devices import Recognition
 from landline.delivery.unread import PULSE_SECONDS
 from landline.model import Appended, Mailbox, Message, NotAppended, Pending, Position, Positions
 from landline.protocol.client_frames import Ack, Send
+from landline.protocol.hints import MessageHint
 from support.clock import Clock
 
 APPENDS = d.AppendMessage | d.AppendReceipts
@@ -205,6 +206,11 @@ def message(number: int, to: str = "bob") -> Message:
     """Return a stored message."""
     id = f"11111111-0000-4000-8000-{number:012}"
     return Message(id, f"dm:alice:{to}", "alice", (to,), f"m{number}", Position(0, number), 0)
+
+
+def hint(message: Message, *users: str) -> MessageHint:
+    """Return what another server says of a message: it is for these, or for its recipients."""
+    return MessageHint(message, users or message.recipients)
 
 
 def alice_and_bob(*, has_others: bool = True, limits: Limits = NO_LIMITS) -> Bench:

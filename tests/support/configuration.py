@@ -40,6 +40,7 @@ SAMPLES = [
     ("jwt-audience", "chat", '"chat"', "chat"),
     ("jwt-user-claim", "name", '"name"', "name"),
     ("jwt-role-claim", "is", '"is"', "is"),
+    ("rooms", "service", '"service"', "service"),
     ("authorize-url", "http://b/may", '"http://b/may"', SecretUrl("http://b/may")),
     ("authorize-ttl", "1h", '"1h"', 3600.0),
     ("authorize-fail", "open", '"open"', "open"),

@@ -311,7 +311,9 @@ class Delivery:
         if bad.outcome is Outcome.REJECTED:
             self.counters.rejected += 1
         self.counters.error(bad.code)
-        error = server_frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
+        error = server_frames.error(
+            bad.code, bad.message, outcome=bad.outcome, ref=bad.ref, request=bad.request
+        )
         self._out.append(Transmit(session_id, error))
         if session.intake.take_bad():
             self._close(session, CloseCode.POLICY, f"{BAD_FRAMES_IN_A_ROW} bad frames in a row")

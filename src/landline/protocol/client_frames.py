@@ -32,7 +32,7 @@ from landline.protocol.limits import (
     ROOM_MEMBERS,
     TITLE_BYTES,
 )
-from landline.protocol.strict_json import TOO_MANY_IDS, NotStrict, parse, salvage
+from landline.protocol.strict_json import TOO_MANY_IDS, TOO_MANY_MEMBERS, NotStrict, parse, salvage
 
 _LAST_OFFSET = 2**63 - 1
 _Choice = TypeVar("_Choice", History, MemberStep, Role)
@@ -336,7 +336,7 @@ def _create(frame: Fields, ref: str | None, retry: bool) -> Create:
     if members is None:
         members = []
     if not isinstance(members, list) or len(members) > ROOM_MEMBERS:
-        raise _Unfit(f"members must be a list of at most {ROOM_MEMBERS} user names")
+        raise _Unfit(TOO_MANY_MEMBERS)
     names = tuple(name for each in members for name in _named(each, "members"))
     return Create(
         _title(frame),

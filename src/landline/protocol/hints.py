@@ -157,10 +157,12 @@ def _message(hint: Mapping[str, Any]) -> MessageHint | None:
         return None
     kind = hint.get("event", EventKind.MESSAGE)
     device, data = hint.get("device"), hint.get("data")
-    if kind not in set(EventKind) or not (device is None or isinstance(device, str)):
+    if not isinstance(kind, str) or kind not in set(EventKind):
+        return None
+    if not (device is None or isinstance(device, str)):
         return None
     id, conversation, sender, content = texts
-    if not _is_data(data) or (kind != EventKind.MESSAGE and data is None):
+    if not _is_data(data) or (kind != EventKind.MESSAGE and not _is_change(kind, data)):
         return None
     if is_room(conversation) == bool(recipients):
         return None
@@ -222,6 +224,14 @@ def _is_data(data: object) -> TypeGuard[str | None]:
         return isinstance(orjson.loads(data), dict)
     except orjson.JSONDecodeError:
         return False
+
+
+def _is_change(kind: str, data: str | None) -> bool:
+    """Say whether it tells what an event of this kind has changed."""
+    details = {} if data is None else orjson.loads(data)
+    if kind == EventKind.ROOM:
+        return isinstance(details.get("title", 0), str | None)
+    return all(isinstance(details.get(name), str) for name in ("user", "change", "role"))
 
 
 def _are_texts(values: object) -> TypeGuard[list[str]]:

@@ -11,7 +11,7 @@ from typing import Any
 import orjson
 
 from landline.protocol.identity import utf8_length
-from landline.protocol.limits import ACK_IDS, DATA_BYTES, JSON_DEPTH, UNKNOWN_BYTES
+from landline.protocol.limits import ACK_IDS, DATA_BYTES, JSON_DEPTH, ROOM_MEMBERS, UNKNOWN_BYTES
 
 _INTEGERS = range(-(2**63), 2**64)
 # The fields of all frames of a client, with what JSON makes of them when they are meant.
@@ -38,6 +38,7 @@ _FIELDS: Mapping[str, type] = {
 }
 _TOO_MUCH = f"a frame must not hold more than {UNKNOWN_BYTES} bytes beside the protocol's fields"
 TOO_MANY_IDS = f"ids must be a list of at most {ACK_IDS} message ids"
+TOO_MANY_MEMBERS = f"members must be a list of at most {ROOM_MEMBERS} user names"
 
 
 class _Nothing:
@@ -95,6 +96,8 @@ def _check_unknown(text: str) -> None:
         raise NotStrict("a frame must be one JSON object", {})
     if isinstance(ids := frame.get("ids"), list) and len(ids) > ACK_IDS:
         raise NotStrict(TOO_MANY_IDS, frame)
+    if isinstance(members := frame.get("members"), list) and len(members) > ROOM_MEMBERS:
+        raise NotStrict(TOO_MANY_MEMBERS, frame)
     meant = {name: value for name, value in frame.items() if _is_meant(name, value)}
     unknown = {name: value for name, value in frame.items() if name not in meant}
     if spelled_out > UNKNOWN_BYTES:  # an ack may have that much

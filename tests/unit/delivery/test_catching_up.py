@@ -13,7 +13,7 @@ from landline.delivery.session import DEAF_SECONDS, PAGE_ROWS
 from landline.model import Message, Pending, PendingQuery, Position, Positions
 from landline.protocol.client_frames import Ack
 from landline.protocol.limits import WINDOW
-from support.bench import make_heart
+from support.bench import hint, make_heart
 from support.clock import Clock
 
 AWAY_SECONDS = DEAF_SECONDS + 1
@@ -97,7 +97,7 @@ def lag(server: Server) -> int:
     """Bring bob's session to LAGGING, its window open again, and its page asked for."""
     server.page("b", end=100)
     for offset in range(100, 100 + WINDOW + 1):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
     server.ack("b", *(frame["id"] for frame in server.received()))
     return 100 + WINDOW + 1
 
@@ -106,12 +106,12 @@ def test_what_came_while_catching_up_took_long_is_pushed_in_order_then_each_at_o
     server: Server,
 ) -> None:
     for offset in (203, 201, 202):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
     server.wait(DEAF_SECONDS)
     assert server.offsets() == [], "the store may still answer in time"
     server.wait(0.1)
     assert server.offsets() == [201, 202, 203]
-    server.heart.routed(message(204))
+    server.heart.routed(hint(message(204)))
     assert server.offsets() == [201, 202, 203, 204]
     assert not any("replay" in frame for frame in server.received())
     assert not server.has_caught_up()
@@ -119,16 +119,16 @@ def test_what_came_while_catching_up_took_long_is_pushed_in_order_then_each_at_o
 
 
 def test_the_store_has_the_rest_and_nothing_comes_twice(server: Server) -> None:
-    server.heart.routed(message(150))
+    server.heart.routed(hint(message(150)))
     server.wait()
-    server.heart.routed(message(151))
+    server.heart.routed(hint(message(151)))
     server.ack("b", message(150).id)
-    server.heart.routed(message(150))
+    server.heart.routed(hint(message(150)))
     server.page("b", message(40), message(150), message(151), message(152))
     assert server.offsets() == [150, 151, 40, 152]
     assert server.has_caught_up()
-    server.heart.routed(message(151))
-    server.heart.routed(message(20_000))
+    server.heart.routed(hint(message(151)))
+    server.heart.routed(hint(message(20_000)))
     assert server.offsets() == [150, 151, 40, 152, 20_000]
 
 
@@ -138,7 +138,7 @@ def test_a_writer_that_is_away_leaves_nobody_deaf_either(server: Server) -> None
     server.take()
     assert server.asked["AwaitApplied"] == 1
     server.wait()
-    server.heart.routed(message(200))
+    server.heart.routed(hint(message(200)))
     assert server.offsets() == [200]
     assert not server.has_caught_up()
 
@@ -147,7 +147,7 @@ def test_a_log_whose_ends_cannot_be_read_leaves_nobody_deaf_either() -> None:
     server = Server()
     server.heart.connect("b", "bob", auto_ack=False)
     server.wait()
-    server.heart.routed(message(200))
+    server.heart.routed(hint(message(200)))
     assert server.offsets() == [200]
     server.heart.registered("b", {0: 201})
     server.page("b", message(200), end=201)
@@ -158,10 +158,10 @@ def test_a_log_whose_ends_cannot_be_read_leaves_nobody_deaf_either() -> None:
 def test_a_session_that_lags_is_not_deaf_while_the_store_is_away(server: Server) -> None:
     end = lag(server)
     before = len(server.offsets())
-    server.heart.routed(message(end))
+    server.heart.routed(hint(message(end)))
     assert len(server.offsets()) == before, "a page is on its way"
     server.wait()
-    server.heart.routed(message(end + 1))
+    server.heart.routed(hint(message(end + 1)))
     assert server.offsets()[before:] == [end, end + 1]
 
 
@@ -170,7 +170,7 @@ def test_a_session_that_lags_and_gets_its_pages_is_kept_in_order(server: Server)
     before = len(server.offsets())
     for row in range(3):
         server.wait(DEAF_SECONDS - 1)
-        server.heart.routed(message(end + row))
+        server.heart.routed(hint(message(end + row)))
         server.page("b", message(100 + WINDOW + row), complete=False, end=100)
     assert server.offsets()[before:] == [100 + WINDOW + row for row in range(3)]
 
@@ -180,10 +180,10 @@ def test_a_session_that_waits_for_acks_does_not_count_that_as_waiting_for_the_st
 ) -> None:
     server.page("b", end=100)
     for offset in range(100, 100 + WINDOW + 1):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
     server.wait()
     server.ack("b", *(frame["id"] for frame in server.received()))
-    server.heart.routed(message(1_000))
+    server.heart.routed(hint(message(1_000)))
     assert len(server.offsets()) == WINDOW, "the page has been asked for just now"
     server.wait()
     assert server.offsets()[WINDOW:] == [1_000]
@@ -192,7 +192,7 @@ def test_a_session_that_waits_for_acks_does_not_count_that_as_waiting_for_the_st
 def test_live_messages_leave_room_for_the_page_that_is_on_its_way(server: Server) -> None:
     server.wait()
     for offset in range(200, 200 + WINDOW):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
     assert len(server.offsets()) == WINDOW // 2
     server.page("b", *(message(row) for row in range(PAGE_ROWS)), complete=False)
     assert server.offsets()[WINDOW // 2 :] == list(range(PAGE_ROWS))
@@ -202,7 +202,7 @@ def test_what_finds_no_room_in_the_window_goes_out_as_acks_come(server: Server) 
     """The store is still away: what was sent while the window was full is not left to it."""
     server.wait()
     for offset in range(200, 200 + WINDOW):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
     ids = [frame["id"] for frame in server.received()]
     server.ack("b", *ids[:10])
     assert server.offsets() == list(range(200, 210 + WINDOW // 2))
@@ -215,7 +215,7 @@ def test_a_session_with_more_pushes_than_it_can_remember_misses_and_gets_them_la
     monkeypatch.setattr(memory, "HELD_MESSAGES", 2)
     server.wait()
     for offset in range(200, 210):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
         server.ack("b", message(offset).id)
     assert server.offsets() == list(range(200, 205))
     server.page("b", *(message(offset) for offset in range(200, 210)))
@@ -226,7 +226,7 @@ def test_a_session_with_more_pushes_than_it_can_remember_misses_and_gets_them_la
 def test_a_slow_reader_gets_nothing_until_its_buffer_has_drained(server: Server) -> None:
     server.wait()
     server.heart.writable("b", False)
-    server.heart.routed(message(200))
+    server.heart.routed(hint(message(200)))
     assert server.offsets() == []
     server.heart.writable("b", True)
     assert server.offsets() == [200]
@@ -237,7 +237,7 @@ def test_the_order_of_the_log_holds_whatever_order_hints_have(
     server: Server, is_late: bool
 ) -> None:
     for offset in (205, 201, 203, 203, 201):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
     if is_late:
         server.wait()
     server.page("b", end=100)
@@ -249,7 +249,7 @@ def test_the_order_of_the_log_holds_whatever_order_hints_have(
 
 def test_what_is_held_is_bounded_in_bytes_for_a_session(server: Server) -> None:
     for offset in range(200, 400):
-        server.heart.routed(message(offset, "x" * 16_384))
+        server.heart.routed(hint(message(offset, "x" * 16_384)))
     assert 0 < server.heart.memory.held.used_bytes <= memory.HELD_BYTES
     server.page("b", end=100)
     server.heart.applied("b")
@@ -263,7 +263,7 @@ def test_what_is_held_is_bounded_in_bytes_for_all_sessions_together(server: Serv
     for number in range(200):
         server.connect(f"b{number}")
     for offset in range(200, 300):
-        server.heart.routed(message(offset, "x" * 16_384))
+        server.heart.routed(hint(message(offset, "x" * 16_384)))
     held = server.heart.memory.held
     assert held.limit_bytes * 0.95 < held.used_bytes <= held.limit_bytes
     for number in range(200):
@@ -286,9 +286,9 @@ def test_sessions_that_acknowledge_nothing_make_no_other_deaf(
         server.connect("b")
     server.wait()
     for offset in range(200, 500):
-        server.heart.routed(replace(message(offset, "x" * 16_000), recipients=("eve",)))
+        server.heart.routed(hint(replace(message(offset, "x" * 16_000), recipients=("eve",))))
     for offset in range(500, 500 + 3 * WINDOW):
-        server.heart.routed(message(offset, "x" * 16_000))
+        server.heart.routed(hint(message(offset, "x" * 16_000)))
         assert server.offsets()[-1] == offset, "at once"
         server.ack("b", message(offset).id)
 
@@ -299,9 +299,9 @@ def test_a_session_that_comes_late_finds_room_to_be_held_in(server: Server, sess
     for number in range(sessions):
         server.connect(f"e{number}", "eve")
     for offset in range(200, 400):
-        server.heart.routed(replace(message(offset, "x" * 4_000), recipients=("eve",)))
+        server.heart.routed(hint(replace(message(offset, "x" * 4_000), recipients=("eve",))))
     for offset in range(400, 404):
-        server.heart.routed(message(offset, "x" * 4_000))
+        server.heart.routed(hint(message(offset, "x" * 4_000)))
     server.page("b", end=400)
     assert server.offsets() == [400, 401, 402, 403]
 
@@ -311,12 +311,12 @@ def test_a_partition_that_stands_still_stops_live_messages_of_no_other(server: S
     server.connect("c", ends={0: 100, 1: 100})
     server.answer("c", Pending((), True, {0: 50, 1: 100}))
     server.wait()
-    server.heart.routed(message(100))
+    server.heart.routed(hint(message(100)))
     server.ack("c", message(100).id)
     last = 100
     for _ in range(3 * memory.PUSHED_IDS // WINDOW):
         for offset in range(last, last + WINDOW):
-            server.heart.routed(message(offset, partition=1))
+            server.heart.routed(hint(message(offset, partition=1)))
             assert server.offsets("c")[-1] == offset, "at once"
             server.ack("c", message(offset, partition=1).id)
         server.frames["c"].clear()
@@ -328,7 +328,7 @@ def test_a_partition_that_stands_still_stops_live_messages_of_no_other(server: S
 
 def test_a_held_message_is_kept_once_not_as_text_and_as_frame(server: Server) -> None:
     content = "x" * 16_384
-    server.heart.routed(message(200, content))
+    server.heart.routed(hint(message(200, content)))
     (held,) = server.heart._sessions["b"]._held.take_all()
     assert not any(content == part for part in held)
 
@@ -343,7 +343,7 @@ def test_the_first_window_of_each_session_is_remembered_whatever_others_remember
         server.connect(name)
     server.wait()
     for offset in range(200, 220):
-        server.heart.routed(message(offset))
+        server.heart.routed(hint(message(offset)))
         for name in ("b", "b2"):
             server.ack(name, message(offset).id)
     counts = [len(server.offsets(name)) for name in ("b", "b2")]

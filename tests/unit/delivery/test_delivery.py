@@ -11,7 +11,7 @@ from landline.model import Mailbox, Message, Pending, Position
 from landline.protocol.client_frames import BadFrame, Ping, decode
 from landline.protocol.codes import CloseCode
 from landline.protocol.limits import WINDOW
-from support.bench import APPENDS, Bench, alice_and_bob, message
+from support.bench import APPENDS, Bench, alice_and_bob, hint, message
 
 
 @pytest.fixture
@@ -98,16 +98,15 @@ def test_a_session_that_remembers_too_much_reads_on_at_once(
 
 def test_a_hint_of_another_server_is_pushed_once(bench: Bench) -> None:
     for _ in range(2):
-        bench.heart.routed(message(5))
+        bench.heart.routed(hint(message(5)))
     assert len(bench.of("b", "message")) == 1
 
 
 def test_a_repeated_record_with_another_offset_is_not_pushed_again(bench: Bench) -> None:
-    bench.heart.routed(message(5))
+    bench.heart.routed(hint(message(5)))
     again = message(5)
-    bench.heart.routed(
-        Message(again.id, again.conversation, "alice", ("bob",), "m5", Position(0, 99), 0)
-    )
+    other = Message(again.id, again.conversation, "alice", ("bob",), "m5", Position(0, 99), 0)
+    bench.heart.routed(hint(other))
     assert len(bench.of("b", "message")) == 1
 
 
@@ -118,7 +117,7 @@ def test_the_sweep_finds_what_no_hint_told(bench: Bench) -> None:
     bench.heart.page("b", asked.query, Pending((message(5),), True, {0: 10}))
     (pushed,) = bench.of("b", "message")
     assert pushed["replay"] is True
-    bench.heart.routed(message(5))
+    bench.heart.routed(hint(message(5)))
     assert len(bench.of("b", "message")) == 1, "the hint came after all"
 
 

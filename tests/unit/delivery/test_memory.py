@@ -13,7 +13,7 @@ from landline.delivery.memory import Budget, Held, Pushed
 from landline.model import Message, Pending, Position
 from landline.protocol.client_frames import Ack
 from landline.protocol.server_frames import message as encode
-from support.bench import make_heart
+from support.bench import hint, make_heart
 from support.clock import Clock
 
 SESSIONS = ("a", "b", "c")
@@ -82,7 +82,7 @@ class Crowd:
         self.pushed[name], self.unacked[name] = [], []
 
     def send(self, _name: str) -> None:
-        self.heart.routed(message(self.sent))
+        self.heart.routed(hint(message(self.sent)))
         self.sent += 1
 
     def send_many(self, name: str) -> None:
@@ -90,7 +90,7 @@ class Crowd:
             self.send(name)
 
     def repeat(self, _name: str) -> None:
-        self.heart.routed(message(self.sent // 2))
+        self.heart.routed(hint(message(self.sent // 2)))
 
     def apply(self, _name: str) -> None:
         self.applied = self.sent

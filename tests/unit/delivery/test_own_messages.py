@@ -7,7 +7,7 @@ import pytest
 from landline.delivery import decisions as d
 from landline.model import Message, Position
 from landline.protocol.client_frames import Send
-from support.bench import Bench, alice_and_bob
+from support.bench import Bench, alice_and_bob, hint
 
 
 @pytest.fixture
@@ -51,8 +51,8 @@ def test_what_was_sent_over_http_goes_to_all_devices(bench: Bench) -> None:
 
 def test_a_hint_of_another_server_goes_to_the_sender_s_other_devices(bench: Bench) -> None:
     id = "11111111-0000-4000-8000-000000000005"
-    hint = Message(id, "dm:alice:bob", "alice", ("bob",), "text", Position(0, 5), 0, device="phone")
-    bench.heart.routed(hint)
+    sent = Message(id, "dm:alice:bob", "alice", ("bob",), "text", Position(0, 5), 0, device="phone")
+    bench.heart.routed(hint(sent, "alice", "bob"))
     assert [bench.got(each, "id") for each in ("phone", "tablet", "b")] == [[], [id], [id]]
 
 

@@ -38,6 +38,7 @@ from landline.model import (
 from landline.protocol.client_frames import Send
 from landline.protocol.records import DeviceRecord, decode_record
 from support.bench import make_heart
+from support.conversations import KnownConversations
 from support.devices import KnownDevices
 from support.waiting import go_round, running, until
 
@@ -100,6 +101,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
         "delivery": make_heart(clock, has_others=False),
         "store": SqliteMessageStore(database),
         "devices": KnownDevices(),
+        "conversations": KnownConversations(),
         "revocations": SqliteRevocations(database),
     }
     return Hub(

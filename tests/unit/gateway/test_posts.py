@@ -11,12 +11,15 @@ from landline.config.limits import MESSAGES_BURST, NO_LIMITS, Limits
 from landline.delivery.decisions import AppendMessage, ConfirmPosition, FindOriginal, Transmit
 from landline.errors import WebUnavailable
 from landline.gateway import posts
+from landline.gateway.checks import Checks
 from landline.gateway.permissions import Ask, Authorizing, Permissions
 from landline.gateway.posts import Posts
+from landline.gateway.rooms import Rooms
 from landline.model import Appended, AppendResult, NotAppended, Position
 from landline.protocol.client_frames import Send
 from support.bench import make_heart
 from support.clock import Clock
+from support.conversations import KnownConversations, KnownLog
 from support.waiting import go_round
 
 HELLO = Send("bob", "hello", "ref-1")
@@ -38,11 +41,22 @@ class Gateway:
                 Authorizing(ask, 60.0, is_open=False), clock=self.clock, spawn=self.spawn
             )
         self.tasks: list[asyncio.Task[None]] = []
+        log: Any = KnownLog()
+        rooms = Rooms(
+            event_log=log,
+            store=log,
+            conversations=KnownConversations(),
+            delivery=self.heart,
+            clock=self.clock,
+            spawn=self.spawn,
+            happened=self.happened,
+        )
+        checks = Checks(rooms, permissions, record_version=lambda: 2, is_for_everybody=True)
         self.posts = Posts(
             delivery=self.heart,
             new_id=ids.__next__,
             happened=self.happened,
-            permissions=permissions,
+            checks=checks,
         )
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:

@@ -13,7 +13,13 @@ from landline.errors import DirectoryUnavailable
 from landline.gateway import routing
 from landline.gateway.routing import Routing
 from landline.model import Message, Position, Revocation
-from landline.protocol.hints import StatusHint, decode_hint, encode_revocation_hint
+from landline.protocol.hints import (
+    Hint,
+    MessageHint,
+    StatusHint,
+    decode_hint,
+    encode_revocation_hint,
+)
 from support.clock import Clock
 from support.waiting import running, until
 
@@ -42,7 +48,7 @@ class Bus(MemoryRoutingBus):
 
     def __init__(self) -> None:
         super().__init__({}, "one")
-        self.published: list[tuple[str, Message | StatusHint | Revocation | None]] = []
+        self.published: list[tuple[str, Hint | None]] = []
 
     def publish(self, address: str, value: bytes) -> None:
         """Take a hint."""
@@ -55,6 +61,7 @@ class Bench:
     def __init__(self) -> None:
         self.directory, self.bus = Directory(), Bus()
         self.revoked: list[Revocation] = []
+        self.changed: list[tuple[str, int]] = []
         heart = Delivery(
             clock=Clock(),
             new_id=str,
@@ -69,6 +76,7 @@ class Bench:
             delivery=heart,
             happened=lambda: None,
             revoked=self.revoked.append,
+            room_changed=lambda room, offset: self.changed.append((room, offset)),
         )
 
 
@@ -90,7 +98,7 @@ async def test_who_has_the_user_is_told_and_nobody_else() -> None:
         await until(lambda: len(bench.bus.published) == 3, "all are told")
     assert bench.directory.questions == [{"bob", "alice", "nobody"}]
     assert {address for address, _ in bench.bus.published} == {"two", "three"}
-    assert bench.bus.published[0] == ("two", message(1))
+    assert bench.bus.published[0] == ("two", MessageHint(message(1), ("bob",)))
 
 
 async def test_no_answer_means_no_hint_and_the_next_ones_go_out() -> None:
@@ -102,7 +110,7 @@ async def test_no_answer_means_no_hint_and_the_next_ones_go_out() -> None:
         bench.directory.is_down = False
         bench.routing.put(RouteMessage(message(2), ("bob",)))
         await until(lambda: len(bench.bus.published) == 1, "the next one is told")
-    assert bench.bus.published == [("two", message(2))]
+    assert bench.bus.published == [("two", MessageHint(message(2), ("bob",)))]
 
 
 @pytest.mark.parametrize(("bound", "limit"), [("ROUTED_HINTS", 3), ("ROUTED_BYTES", 3_500)])

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.model import Message, Position
-from landline.protocol import client_frames, server_frames
+from landline.protocol import server_frames, strict_json
 from landline.protocol.client_frames import Ack, BadFrame, Ping, Send, decode
 from landline.protocol.codes import ErrorCode, Outcome
 
@@ -122,6 +122,15 @@ def filled(begin: str, unit: str, end: str) -> str:
             ('{"type":"ack","ids":[', "[],", "0]}"),
             ('{"type":"ack","ids":[', '"",', '""]}'),
             ('{"to":"b","content":[', "{},", "0]}"),
+            ('{"type":"create","members":[', '"",', '""]}'),
+            ('{"type":"create","members":[', '"            ",', '""]}'),
+            ('{"type":"create","members":[', "[],", '0],"members":[]}'),
+            ('{"type":"delivery","ids":[', '"            ",', '""]}'),
+            ('{"to":"b","content":"c","data":{"a":[', "[],", "0]}}"),
+            ('{"to":"b","content":"c","data":{"a":[', "[],", '0]},"data":{}}'),
+            ('{"to":"b","content":"c","data":{"a":0', ',"a":0', "}}"),
+            ('{"type":"read","conversation":"c","offset":[', "0,", "0]}"),
+            ('{"type":"list","after":[', "[],", '0],"limit":{}}'),
             ('{"to":"b","content":"c","ref":[', "0,", "0]}"),
             ('{"type":[', "0,", "0]}"),
             ("[", "{},", "0]"),
@@ -151,7 +160,7 @@ def test_no_frame_is_made_to_cost_much(text: str, monkeypatch: pytest.MonkeyPatc
     parsers = [Counting(json.JSONDecoder()), Counting(json.JSONDecoder())]
     glance = Counting(orjson)
     for name, parser in zip(["_STRICT", "_LENIENT", "orjson"], [*parsers, glance], strict=True):
-        monkeypatch.setattr(client_frames, name, parser)
+        monkeypatch.setattr(strict_json, name, parser)
     with pytest.raises(BadFrame):
         decode(text)
     assert glance.values < 20_000
