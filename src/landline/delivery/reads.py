@@ -5,6 +5,7 @@ the furthest of each user. It is best effort until its echo: whoever hears none 
 """
 
 from landline.delivery.decisions import AppendReads, Decision
+from landline.delivery.receipts import RETRY_SECONDS
 from landline.ports import Clock
 from landline.protocol.records import ReadRecord
 
@@ -23,6 +24,7 @@ class Reads:
         self._waiting_count = 0
         self._not_before: dict[str, float] = {}  # conversation -> when the next may go
         self._in_flight: set[str] = set()
+        self._away_until = 0.0
         self.dropped = 0
 
     def is_empty(self) -> bool:
@@ -42,9 +44,9 @@ class Reads:
 
     def flush(self, *, is_over: bool = False) -> None:
         """Append what may go. `is_over`: all of it, since the server ends."""
-        if not self._waiting:
-            return
         now = self._clock.monotonic()
+        if not self._waiting or now < self._away_until:
+            return
         for conversation in list(self._waiting):
             is_due = is_over or self._not_before.get(conversation, 0.0) <= now
             if is_due and conversation not in self._in_flight:
@@ -62,6 +64,7 @@ class Reads:
     def not_appended(self, record: ReadRecord) -> None:
         """A record is perhaps not in the log: its marks are taken back. Twice does no harm."""
         self._in_flight.discard(record.conversation)
+        self._away_until = self._clock.monotonic() + RETRY_SECONDS
         for user, offset in record.entries:
             self.take(user, record.conversation, offset)
 

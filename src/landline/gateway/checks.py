@@ -100,6 +100,12 @@ class Checks:
 
     def _without_room(self, user: str, request: Request, *, is_service: bool) -> Checked | Request:
         """Return what needs to know no room; otherwise the request in its usual form."""
+        if isinstance(request, Send) and request.conversation and not is_room(request.conversation):
+            if (bar := bar_direct(user, request.conversation)) is not None:
+                return Checked(request, bar)
+            # The same message whichever way it is addressed, and in whichever version of records.
+            others = [each for each in participants(request.conversation) if each != user]
+            request = replace(request, to=others[0] if others else user, conversation="")
         is_new = isinstance(request, MarkRead) or is_for_version_2(request)
         if is_new and self._record_version() == 1:
             return Checked(request, NOT_YET)
@@ -108,14 +114,8 @@ class Checks:
                 return Checked(request, NO_ROOMS)
             members = {user, *request.members}
             return Checked(request, FULL) if len(members) > ROOM_MEMBERS else request
-        if isinstance(request, Send | MarkRead) and request.conversation:
-            if is_room(request.conversation):
-                return request
-            if (bar := bar_direct(user, request.conversation)) is not None:
-                return Checked(request, bar)
-            if isinstance(request, Send):  # the same message whichever way it is addressed
-                others = [each for each in participants(request.conversation) if each != user]
-                return replace(request, to=others[0] if others else user, conversation="")
+        if isinstance(request, MarkRead) and not is_room(request.conversation):
+            return Checked(request, bar_direct(user, request.conversation))
         return request
 
     async def _check_new_room(self, user: str, request: Create) -> Checked:

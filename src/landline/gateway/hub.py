@@ -299,6 +299,8 @@ class Hub:
 
     def received(self, connection: Connection, frame: ClientFrame) -> None:
         """A good frame has arrived."""
+        if self._is_over:
+            return  # nobody is left who could find out whether it is allowed, or answer it
         if isinstance(frame, Send | Create | ChangeMember | ChangeRoom | MarkRead):
             self._held.take(connection, frame)
         elif isinstance(frame, AskList | AskHistory | AskMembers | AskDelivery):

@@ -25,6 +25,7 @@ from landline.protocol.client_frames import (
     Question,
 )
 from landline.protocol.codes import ErrorCode
+from landline.protocol.identity import is_storable
 
 ANSWER_SECONDS = 5.0
 # How long an answer waits for the store to have applied what the log holds.
@@ -185,5 +186,5 @@ def _no_such(question: Question) -> bytes:
 
 def _place(text: str) -> tuple[int, str] | None:
     time_ms, _, name = text.partition(".")
-    is_sound = time_ms.isascii() and time_ms.isdigit() and len(time_ms) <= 15 and name
-    return (int(time_ms), name) if is_sound else None
+    is_sound = time_ms.isascii() and time_ms.isdigit() and len(time_ms) <= 15
+    return (int(time_ms), name) if is_sound and name and is_storable(name) else None

@@ -73,7 +73,6 @@ class Rooms:
         self._happened = happened
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._members = 0
-        self._changed: dict[str, int] = {}  # rooms that are not known, while they are asked for
         self._asking: dict[str, asyncio.Future[Room | None]] = {}
         self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
         self.dropped = 0
@@ -102,7 +101,10 @@ class Rooms:
             partition = self._event_log.partition_of(name)
             ends = await self._event_log.ends({partition})
             await self._store.wait_applied(ends)
-        self._forget(name)
+        if (known := self._known.get(name)) is not None:
+            known.asked_at = float("-inf")
+        if name in self._asking:
+            await self._ask(name)  # others have asked: perhaps before that was applied
         return await self._ask(name)
 
     def changed(self, name: str, offset: int) -> None:
@@ -111,8 +113,8 @@ class Rooms:
         if known is not None:
             known.asked_at = float("-inf")
             known.changed_at = max(known.changed_at, offset)
-        elif name in self._asking:
-            self._changed[name] = max(offset, self._changed.get(name, -1))
+        else:  # whoever asks next waits for it: it may be the room's first event
+            self._keep(name, _Known(None, float("-inf"), offset))
 
     async def _ask(self, name: str) -> Room | None:
         """Ask the store, once for all who want to know. Where it does not answer, what was known
@@ -145,11 +147,10 @@ class Rooms:
                     asking.set_exception(error)
                     asking.exception()  # whoever waits hears of it; perhaps nobody does
         else:
-            self._remember(name, room, asked_at, self._changed.pop(name, changed_at))
+            self._remember(name, room, asked_at, changed_at)
             if not asking.done():
                 asking.set_result(room)
         finally:
-            self._changed.pop(name, None)
             self._asking.pop(name, None)
             if not asking.done():  # the server ends
                 asking.cancel()
@@ -161,7 +162,10 @@ class Rooms:
         if heard_at >= applied.get(self._event_log.partition_of(name), heard_at + 1):
             asked_at = float("-inf")  # a change came meanwhile that this answer does not have
         self._forget(name)
-        known = self._known[name] = _Known(room, asked_at, heard_at)
+        self._keep(name, _Known(room, asked_at, heard_at))
+
+    def _keep(self, name: str, known: _Known) -> None:
+        self._known[name] = known
         self._members += known.size
         while len(self._known) > REMEMBERED_ROOMS or self._members > REMEMBERED_MEMBERS:
             self._forget(next(iter(self._known)))

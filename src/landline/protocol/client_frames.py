@@ -32,7 +32,14 @@ from landline.protocol.limits import (
     ROOM_MEMBERS,
     TITLE_BYTES,
 )
-from landline.protocol.strict_json import TOO_MANY_IDS, TOO_MANY_MEMBERS, NotStrict, parse, salvage
+from landline.protocol.strict_json import (
+    TOO_MANY_IDS,
+    TOO_MANY_MEMBERS,
+    TOO_MUCH_DATA,
+    NotStrict,
+    parse,
+    salvage,
+)
 
 _LAST_OFFSET = 2**63 - 1
 _Choice = TypeVar("_Choice", History, MemberStep, Role)
@@ -230,7 +237,7 @@ def read_object(text: str, *, what: str = "a frame") -> Fields:
     except NotStrict as error:
         frame = salvage(text) if error.frame is None else error.frame
         reason = str(error).replace("a frame", what, 1)
-        raise BadFrame(ErrorCode.BAD_FRAME, reason, *_concerned(frame)) from None
+        raise BadFrame(error.code, reason, *_concerned(frame)) from None
 
 
 def read_send(frame: Fields) -> Send:
@@ -456,7 +463,7 @@ def _data(frame: Fields) -> str | None:
         raise _Unfit("data must be a JSON object")
     text = orjson.dumps(data)
     if len(text) > DATA_BYTES:
-        raise _Unfit(f"data must not exceed {DATA_BYTES} bytes", ErrorCode.CONTENT_TOO_LARGE)
+        raise _Unfit(TOO_MUCH_DATA, ErrorCode.CONTENT_TOO_LARGE)
     return text.decode()
 
 

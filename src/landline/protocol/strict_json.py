@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from landline.protocol.codes import ErrorCode
 from landline.protocol.identity import utf8_length
 from landline.protocol.limits import ACK_IDS, DATA_BYTES, JSON_DEPTH, ROOM_MEMBERS, UNKNOWN_BYTES
 
@@ -39,6 +40,7 @@ _FIELDS: Mapping[str, type] = {
 _TOO_MUCH = f"a frame must not hold more than {UNKNOWN_BYTES} bytes beside the protocol's fields"
 TOO_MANY_IDS = f"ids must be a list of at most {ACK_IDS} message ids"
 TOO_MANY_MEMBERS = f"members must be a list of at most {ROOM_MEMBERS} user names"
+TOO_MUCH_DATA = f"data must not exceed {DATA_BYTES} bytes"
 
 
 class _Nothing:
@@ -48,10 +50,16 @@ class _Nothing:
 class NotStrict(ValueError):
     """JSON that Python's parser would take and we do not; `str(error)` says why."""
 
-    def __init__(self, why: str, frame: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        why: str,
+        frame: Mapping[str, Any] | None = None,
+        code: ErrorCode = ErrorCode.BAD_FRAME,
+    ) -> None:
         """`frame`: what it would have been, where that is known already."""
         super().__init__(why)
         self.frame = frame
+        self.code = code
 
 
 def parse(text: str) -> Mapping[str, Any]:
@@ -98,6 +106,8 @@ def _check_unknown(text: str) -> None:
         raise NotStrict(TOO_MANY_IDS, frame)
     if isinstance(members := frame.get("members"), list) and len(members) > ROOM_MEMBERS:
         raise NotStrict(TOO_MANY_MEMBERS, frame)
+    if isinstance(data := frame.get("data"), dict) and len(orjson.dumps(data)) > DATA_BYTES:
+        raise NotStrict(TOO_MUCH_DATA, frame, ErrorCode.CONTENT_TOO_LARGE)
     meant = {name: value for name, value in frame.items() if _is_meant(name, value)}
     unknown = {name: value for name, value in frame.items() if name not in meant}
     if spelled_out > UNKNOWN_BYTES:  # an ack may have that much

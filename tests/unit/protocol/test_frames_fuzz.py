@@ -127,6 +127,7 @@ async def test_what_is_taken_comes_back_from_the_store_unchanged(tmp_path: Path)
         for number, send in enumerate(taken):
             fresh_id = f"00000000-0000-4000-8000-{number:012x}"
             record = record_of(Post("request", "alice"), send, partial(str, fresh_id), rfc3339(0))
+            assert isinstance(record, MessageRecord)
             records[record.message_id] = (send, record)
             event_log.append(record.conversation, record.encode(), results.append)
         await event_log.close()
