@@ -67,7 +67,7 @@ def _message(
 def size_of(request: LogRequest) -> int:
     """Return how many bytes a request counts for its user."""
     if isinstance(request, Send):
-        return utf8_length(request.content) + len(request.data or "")
+        return utf8_length(request.content) + utf8_length(request.data or "")
     if isinstance(request, Create):
         return sum(map(utf8_length, request.members)) + utf8_length(request.title or "")
     if isinstance(request, ChangeRoom):

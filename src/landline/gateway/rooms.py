@@ -209,7 +209,6 @@ class Rooms:
                     log.warning("waiting", what="rooms", reason=reason)
                     return
                 self._push(waiting.popleft(), () if room is None else room.members)
-                self._happened()
         finally:
             del self._pushes[name]
 
@@ -218,6 +217,7 @@ class Rooms:
             self._delivery.push_to_room(decision.message, members)
         else:
             self._delivery.tell_read(decision.record, members)
+        self._happened()
 
 
 def _room_of(decision: PushToRoom | TellRoom) -> str:

@@ -81,8 +81,14 @@ def refusal(frame: dict[str, Any]) -> BadFrame:
         (CREATE, Create("t", ("bob",), History.JOINED, "r1")),
         ({"type": "create"}, Create(None, (), History.ALL)),
         (CREATE | {"retry": True}, Create("t", ("bob",), History.JOINED, "r1", retry=True)),
-        (CREATE | {"title": None, "members": None, "history": None}, Create(None, (), History.ALL, "r1")),
-        (CREATE | {"members": ["bob", "eve", "bob"]}, Create("t", ("bob", "eve"), History.JOINED, "r1")),
+        (
+            CREATE | {"title": None, "members": None, "history": None},
+            Create(None, (), History.ALL, "r1"),
+        ),
+        (
+            CREATE | {"members": ["bob", "eve", "bob"]},
+            Create("t", ("bob", "eve"), History.JOINED, "r1"),
+        ),
         (MEMBER, ChangeMember(ROOM, "bob", MemberStep.ADD, Role.ADMIN, "r1")),
         (without(MEMBER, "role"), ChangeMember(ROOM, "bob", MemberStep.ADD, Role.MEMBER, "r1")),
         (
