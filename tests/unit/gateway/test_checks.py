@@ -16,7 +16,7 @@ from landline.protocol.codes import ErrorCode
 from landline.protocol.identity import room_conversation
 from support.bench import make_heart
 from support.clock import Clock
-from support.conversations import ROOM, KnownConversations, KnownLog, room
+from support.conversations import ROOM, KnownConversations, known_log, room
 
 SEND = Send("", "hello", "r", conversation=ROOM)
 READ = MarkRead(ROOM, 7)
@@ -34,7 +34,7 @@ class Bench:
     ) -> None:
         self.clock = Clock()
         self.version = 2
-        self.log: Any = KnownLog()
+        self.log = known_log()
         self.store = KnownConversations(*([room("alice", "bob")] if has_room else []))
         self.asked: list[tuple[str, str]] = []
         self.refused: set[str] = set()

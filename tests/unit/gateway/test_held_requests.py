@@ -19,7 +19,7 @@ from landline.protocol.client_frames import ChangeRoom, Create, MarkRead, Send
 from landline.protocol.records import MessageRecord
 from support.bench import make_heart
 from support.clock import Clock
-from support.conversations import ROOM, KnownConversations, KnownLog, room
+from support.conversations import ROOM, KnownConversations, known_log, room
 from support.waiting import go_round
 
 
@@ -47,7 +47,7 @@ class Bench:
         self.version = 2
         ids = iter(f"00000000-0000-4000-8000-{number:012}" for number in range(1_000))
         self.heart = make_heart(self.clock, ids.__next__, has_others=False)
-        log: Any = KnownLog()
+        log = known_log()
         self.store = KnownConversations(room("alice", "bob"))
         self.store.may_answer.clear()
         self.tasks: set[asyncio.Task[None]] = set()

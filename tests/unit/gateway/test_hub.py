@@ -26,6 +26,7 @@ from landline.gateway import repeats
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
+from landline.gateway.pauses import Pause
 from landline.model import (
     Appended,
     Device,
@@ -35,10 +36,10 @@ from landline.model import (
     Position,
     Positions,
 )
-from landline.protocol.client_frames import Send
+from landline.protocol.client_frames import AskMembers, MarkRead, Send
 from landline.protocol.records import DeviceRecord, decode_record
 from support.bench import make_heart
-from support.conversations import KnownConversations
+from support.conversations import ROOM, KnownConversations, room
 from support.devices import KnownDevices
 from support.waiting import go_round, running, until
 
@@ -93,6 +94,17 @@ class Client:
 
     def beat(self, now: float) -> None: ...
 
+    def pause(self, why: Pause) -> None: ...
+
+    def resume(self, why: Pause) -> None: ...
+
+    @property
+    def is_closing(self) -> bool:
+        return self.closed_with is not None
+
+    def is_flushed(self) -> bool:
+        return True
+
 
 def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> Hub:
     """Return a hub with a sweep every 10 ms."""
@@ -102,6 +114,7 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
         "store": SqliteMessageStore(database),
         "devices": KnownDevices(),
         "conversations": KnownConversations(),
+        "sweep_interval": 0.01,
         "revocations": SqliteRevocations(database),
     }
     return Hub(
@@ -110,7 +123,6 @@ def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> 
         event_log=event_log,
         directory=directory,
         bus=MemoryRoutingBus({}, "ws-1/run"),
-        sweep_interval=0.01,
         device_expiry=3_600.0,
         gate=Gatekeeper("none"),
         doors=Doors(NO_LIMITS),
@@ -292,4 +304,71 @@ async def test_a_hub_finds_in_the_store_whose_sessions_are_to_end_and_who_is_ref
         await until(lambda: bool(client.answers), "the session is welcomed")
         await store.revoke("alice", None)
         await until(lambda: client.closed_with is not None, "the session is closed")
+    await database.close()
+
+
+class Applied(SqliteMessageStore):
+    """Has applied everything, whatever it holds."""
+
+    async def wait_applied(self, target: Positions) -> Positions:
+        return target
+
+
+async def test_what_is_said_in_a_room_is_pushed_at_once_whoever_knew_the_members(
+    tmp_path: Path,
+) -> None:
+    """First they are asked for; then they are known, and nothing else happens that would carry the
+    pushes out.
+    """
+    database = Database(tmp_path, lambda _why: None)
+    known = KnownConversations(room("alice", "bob"))
+    store = Applied(database)
+    hub = make_hub(database, Away(), store=store, conversations=known, sweep_interval=3_600.0)
+    async with running(hub.run()):
+        alice, bob = Client("a"), Client("b")
+        bob.user, bob.principal = "bob", Principal("bob")
+        clients: list[Any] = [alice, bob]
+        for each in clients:
+            hub.opened(each)
+        for number in range(3):
+            hub.received(clients[0], Send("", f"text {number}", conversation=ROOM))
+            await until(
+                lambda: sum(each["type"] == "message" for each in bob.answers) > number,  # noqa: B023
+                "it is pushed",
+                0.5,
+            )
+    assert len(known.questions) == 1
+    await database.close()
+
+
+async def test_a_question_is_answered_and_a_room_is_found_out(tmp_path: Path) -> None:
+    database = Database(tmp_path, lambda _why: None)
+    hub = make_hub(database, Away(), store=Applied(database))
+    async with running(hub.run()):
+        client: Any = Client("a")
+        hub.opened(client)
+        hub.received(client, AskMembers("q1", ROOM))
+        hub.received(client, Send("", "text", "r1", conversation=ROOM))
+        await until(lambda: len(found(client)) == 2, "both are answered")
+    assert {each.get("request", each.get("ref")) for each in found(client)} == {"q1", "r1"}
+    assert {each["code"] for each in found(client)} == {"no_such_conversation"}
+    await database.close()
+
+
+def found(client: Client) -> list[dict[str, Any]]:
+    """Return the errors that a client was told."""
+    return [each for each in client.answers if each["type"] == "error"]
+
+
+async def test_who_says_something_after_the_end_is_not_heard(tmp_path: Path) -> None:
+    """It needs a task to find out whether it is allowed, and there is nobody to own it."""
+    database = Database(tmp_path, lambda _why: None)
+    hub = make_hub(database, Away())
+    client: Any = Client("a")
+    async with running(hub.run()):
+        hub.opened(client)
+        await go_round(5)
+    hub.received(client, AskMembers("q1", ROOM))
+    hub.received(client, Send("", "text", "r1", conversation=ROOM))
+    hub.received(client, MarkRead(ROOM, 7))
     await database.close()

@@ -19,7 +19,7 @@ from landline.model import Appended, AppendResult, NotAppended, Position
 from landline.protocol.client_frames import Send
 from support.bench import make_heart
 from support.clock import Clock
-from support.conversations import KnownConversations, KnownLog
+from support.conversations import KnownConversations, known_log
 from support.waiting import go_round
 
 HELLO = Send("bob", "hello", "ref-1")
@@ -41,7 +41,7 @@ class Gateway:
                 Authorizing(ask, 60.0, is_open=False), clock=self.clock, spawn=self.spawn
             )
         self.tasks: list[asyncio.Task[None]] = []
-        log: Any = KnownLog()
+        log = known_log()
         rooms = Rooms(
             event_log=log,
             store=log,

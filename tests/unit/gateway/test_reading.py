@@ -21,7 +21,7 @@ from landline.model import (
     Role,
 )
 from landline.protocol.client_frames import AskDelivery, AskHistory, AskList, AskMembers, Question
-from support.conversations import ROOM, KnownConversations, KnownLog
+from support.conversations import ROOM, KnownConversations, known_log
 from support.waiting import go_round, until
 
 ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
@@ -60,7 +60,7 @@ class Bench:
     """Reading between a store and a log."""
 
     def __init__(self) -> None:
-        self.log: Any = KnownLog()
+        self.log = known_log()
         self.store = KnownConversations()
         self.store.listed_members = [ListedMember("alice", Role.ADMIN, 7)]
         self.tasks: set[asyncio.Task[None]] = set()

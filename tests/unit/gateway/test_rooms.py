@@ -15,7 +15,7 @@ from landline.model import EventKind, Message, Position, Room
 from landline.protocol.identity import room_conversation
 from landline.protocol.records import ReadRecord
 from support.clock import Clock
-from support.conversations import ROOM, KnownConversations, KnownLog, room
+from support.conversations import ROOM, KnownConversations, known_log, room
 from support.waiting import go_round
 
 OTHER = room_conversation("alice", "another room")
@@ -35,14 +35,19 @@ class Heart:
         self.told.append((record, list(members)))
 
 
+def heart() -> Any:
+    """Return one in the place of a `Delivery`."""
+    return Heart()
+
+
 class Bench:
     """Rooms between a store, a log and a heart."""
 
     def __init__(self, *known: Room) -> None:
         self.clock = Clock()
-        self.log: Any = KnownLog()
+        self.log = known_log()
         self.store = KnownConversations(*known)
-        self.heart: Any = Heart()
+        self.heart = heart()
         self.tasks: set[asyncio.Task[None]] = set()
         self.happened = 0
         self.rooms = Rooms(

@@ -8,7 +8,7 @@ import pytest
 
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.delivery import Delivery
-from landline.delivery.decisions import RouteMessage, RouteStatus
+from landline.delivery.decisions import RouteMessage, RouteRead, RouteStatus
 from landline.errors import DirectoryUnavailable
 from landline.gateway import routing
 from landline.gateway.routing import Routing
@@ -16,11 +16,16 @@ from landline.model import Message, Position, Revocation
 from landline.protocol.hints import (
     Hint,
     MessageHint,
+    ReadHint,
+    RoomHint,
     StatusHint,
     decode_hint,
     encode_revocation_hint,
+    encode_room_hint,
 )
+from landline.protocol.records import ReadRecord
 from support.clock import Clock
+from support.conversations import ROOM
 from support.waiting import running, until
 
 
@@ -158,3 +163,38 @@ async def test_a_hint_about_a_user_who_is_to_leave_is_not_for_the_heart() -> Non
     bench.routing._heard(encode_revocation_hint(revocation))
     bench.routing._heard(b"no hint")
     assert bench.revoked == [revocation]
+
+
+async def test_each_server_is_told_once_of_a_message_with_those_who_are_there() -> None:
+    bench = Bench()
+    sent = Message(message(1).id, ROOM, "carol", (), "hello", Position(0, 1), 0)
+    bench.routing.put(RouteMessage(sent, ("alice", "bob", "nobody")))
+    async with running(bench.routing.run()):
+        await until(lambda: len(bench.bus.published) == 2, "all are told")
+    assert dict(bench.bus.published) == {
+        "two": MessageHint(sent, ("alice", "bob")),
+        "three": MessageHint(sent, ("alice",)),
+    }
+
+
+async def test_marks_are_told_where_those_are_whom_they_are_for() -> None:
+    bench = Bench()
+    bench.routing.put(RouteRead(ReadRecord(ROOM, (("carol", 7),)), ("bob", "carol")))
+    async with running(bench.routing.run()):
+        await until(lambda: len(bench.bus.published) == 1, "it is told")
+    assert bench.bus.published == [("two", ReadHint(ROOM, [("carol", 7)], ("bob",)))]
+
+
+async def test_that_a_room_has_changed_is_told_to_all_without_a_look() -> None:
+    bench = Bench()
+    told: list[bytes] = []
+    bench.bus.publish_to_all = told.append  # type: ignore[method-assign]
+    bench.routing.tell_room(Message(message(1).id, ROOM, "carol", (), "", Position(0, 7), 0))
+    assert [decode_hint(each) for each in told] == [RoomHint(ROOM, 7)]
+    assert bench.directory.questions == []
+
+
+async def test_a_hint_about_a_room_is_for_those_who_know_rooms() -> None:
+    bench = Bench()
+    bench.routing._heard(encode_room_hint(ROOM, 7))
+    assert bench.changed == [(ROOM, 7)]

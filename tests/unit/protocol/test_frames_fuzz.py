@@ -12,15 +12,25 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from landline.adapters.sqlite import Database, SqliteEventLog, SqliteMessageStore
+from landline.delivery.requests import record_of
 from landline.delivery.sender import Post
-from landline.delivery.sends import record_of
 from landline.model import Appended, AppendResult, Mailbox, PendingQuery
 from landline.protocol import client_frames, server_frames
-from landline.protocol.client_frames import Ack, BadFrame, Ping, Send
+from landline.protocol.client_frames import (
+    Ack,
+    Auth,
+    BadFrame,
+    ChangeMember,
+    ChangeRoom,
+    ClientFrame,
+    Create,
+    MarkRead,
+    Send,
+)
 from landline.protocol.codes import Outcome
 from landline.protocol.fold import fold
 from landline.protocol.identity import is_message_id
-from landline.protocol.records import MessageRecord, decode_record
+from landline.protocol.records import MessageRecord, ReadRecord, decode_record
 from landline.protocol.times import rfc3339
 
 # What parsers, stores and logs are known to stumble over.
@@ -34,6 +44,9 @@ TOKENS = [
 EXAMPLES = 300 if os.environ.get("PYTHONASYNCIODEBUG") else 3_000
 ID = "0190d5a4-5b1c-8c3e-9c0d-0123456789ab"
 
+KINDS = ["ack", "ping", "create", "member", "room", "read", "list", "history", "members",
+         "delivery", "message", ""]  # fmt: skip
+
 anything = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -43,12 +56,28 @@ anything = st.recursive(
 wild_text = st.text(st.characters(), max_size=70)
 names = st.text("aéß名😀.", min_size=1, max_size=20)
 values = {
-    "type": st.sampled_from(["send", "ack", "ping", "message", ""]),
+    "type": st.sampled_from(["send", "send", "send", *KINDS]),
     "to": names | names | wild_text | st.sampled_from(["bob", "e\u0301", "x" * 65]),
     "content": wild_text | st.just("\U0001f600" * 4096),
     "ref": wild_text | st.sampled_from(["r", "r" * 65]),
     "retry": st.booleans(),
     "ids": st.lists(st.just(ID) | wild_text, max_size=3),
+}
+# Of rooms and of reading. They are not in the sends that are to be kept.
+more_values = {
+    "conversation": st.sampled_from([f"room:{ID}", "dm:a:b", "dm:b:a", "room:x"]),
+    "data": st.dictionaries(wild_text, anything, max_size=3),
+    "title": wild_text,
+    "members": st.lists(names, max_size=3),
+    "history": st.sampled_from(["all", "joined", "x"]),
+    "user": names,
+    "change": st.sampled_from(["add", "remove", "role", "x"]),
+    "role": st.sampled_from(["admin", "member", "x"]),
+    "offset": st.integers(-1, 2**64),
+    "before": st.integers(-1, 2**64),
+    "after": st.integers(-1, 2**64) | wild_text,
+    "limit": st.integers(-1, 101),
+    "request": wild_text,
 }
 fields = st.fixed_dictionaries(
     {}, optional={name: good | good | good | anything for name, good in values.items()}
@@ -82,17 +111,32 @@ def check(text: str) -> Send | None:
         return None
     if isinstance(frame, Ack):
         assert all(map(is_message_id, frame.ids))
-    if not isinstance(frame, Send):
-        assert isinstance(frame, Ack | Ping)
+    if not isinstance(frame, Send) or frame.conversation or frame.data is not None:
+        check_taken(frame)
         return None
     return frame
 
 
+def check_taken(frame: ClientFrame | Auth) -> None:
+    """What a frame asks the log to keep is a record that every reader takes as it is."""
+    if isinstance(frame, Send | Create | ChangeMember | ChangeRoom):
+        record = record_of(Post("request", "alice"), frame, partial(str, ID), rfc3339(0))
+        assert decode_record(record.encode_2()) == record
+    elif isinstance(frame, MarkRead):
+        marks = ReadRecord(frame.conversation, (("alice", frame.offset),))
+        assert decode_record(marks.encode_2()) == marks
+    else:
+        orjson.dumps(getattr(frame, "request", None))  # the answer can be written
+
+
 def check_refusal(bad: BadFrame) -> None:
-    """A ref is named only to say that its send is rejected, and the answer can be written."""
+    """A ref is named only to say that its request is rejected, and the answer can be written."""
     assert bad.outcome is Outcome.REJECTED or (bad.outcome is None and bad.ref is None)
+    assert bad.outcome is None or bad.request is None
     answer: dict[str, Any] = orjson.loads(
-        server_frames.error(bad.code, bad.message, outcome=bad.outcome, ref=bad.ref)
+        server_frames.error(
+            bad.code, bad.message, outcome=bad.outcome, ref=bad.ref, request=bad.request
+        )
     )
     assert answer["code"] == bad.code
     assert answer.get("ref") == bad.ref
@@ -105,6 +149,23 @@ def test_a_token_at_every_place_of_a_frame_is_taken_or_refused(token: str) -> No
     for place in range(len(text) + 1):
         check(text[:place] + token + text[place:])
         check(text[:place] + token + text[place + 1 :])
+
+
+@settings(max_examples=EXAMPLES)
+@given(
+    st.fixed_dictionaries(
+        {"type": st.sampled_from(KINDS)},
+        optional={
+            name: good | good | good | anything
+            for name, good in {**values, **more_values}.items()
+            if name != "type"
+        },
+    )
+)
+def test_every_frame_is_taken_or_refused_and_what_is_for_the_log_can_be_kept(
+    frame: dict[str, Any],
+) -> None:
+    check(json.dumps(frame))
 
 
 async def test_what_is_taken_comes_back_from_the_store_unchanged(tmp_path: Path) -> None:

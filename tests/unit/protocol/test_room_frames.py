@@ -164,6 +164,10 @@ def test_only_rooms_have_members_to_change_and_titles(frame: dict[str, Any]) -> 
     assert "room" in refusal(frame | {"conversation": DIRECT}).message
 
 
+BAD_DATA: list[object] = ["{}", [], 7, True]
+BAD_MEMBERS: list[object] = ["bob", {}, [7], [None]]
+BAD_ROLES: list[object] = ["", "owner", 7, {}]
+BAD_PLACES: list[object] = [7, [], {}]
 BAD_TITLES = ["", "é" * 129, "x" * 257, "a\x00", 7, ["t"]]
 
 
@@ -175,11 +179,11 @@ BAD_TITLES = ["", "é" * 129, "x" * 257, "a\x00", 7, ["t"]]
         (SEND | {"content": ""}, ErrorCode.CONTENT_EMPTY),
         (SEND | {"content": "x" * 16_385}, ErrorCode.CONTENT_TOO_LARGE),
         (SEND | {"data": {"a": "x" * 4_089}}, ErrorCode.CONTENT_TOO_LARGE),
-        *((SEND | {"data": data}, ErrorCode.BAD_FRAME) for data in ("{}", [], 7, True)),
+        *((SEND | {"data": data}, ErrorCode.BAD_FRAME) for data in BAD_DATA),
         *((CREATE | {"title": title}, ErrorCode.BAD_FRAME) for title in BAD_TITLES),
         *((TITLE | {"title": title}, ErrorCode.BAD_FRAME) for title in BAD_TITLES),
         (without(TITLE, "title"), ErrorCode.BAD_FRAME),
-        *((CREATE | {"members": one}, ErrorCode.BAD_FRAME) for one in ("bob", {}, [7], [None])),
+        *((CREATE | {"members": one}, ErrorCode.BAD_FRAME) for one in BAD_MEMBERS),
         (CREATE | {"members": ["bob"] * 257}, ErrorCode.BAD_FRAME),
         (CREATE | {"members": ["bob", "no name"]}, ErrorCode.BAD_RECIPIENT),
         *((CREATE | {"history": one}, ErrorCode.BAD_FRAME) for one in ("", "ALL", 7, ["all"])),
@@ -189,7 +193,7 @@ BAD_TITLES = ["", "é" * 129, "x" * 257, "a\x00", 7, ["t"]]
         (MEMBER | {"user": "x" * 65}, ErrorCode.BAD_RECIPIENT),
         (without(MEMBER, "change"), ErrorCode.BAD_FRAME),
         *((MEMBER | {"change": one}, ErrorCode.BAD_FRAME) for one in ("", "Add", 7, ["add"])),
-        *((MEMBER | {"role": one}, ErrorCode.BAD_FRAME) for one in ("", "owner", 7, {})),
+        *((MEMBER | {"role": one}, ErrorCode.BAD_FRAME) for one in BAD_ROLES),
         (without(MEMBER, "role") | {"change": "role"}, ErrorCode.BAD_FRAME),
     ],
 )
@@ -235,7 +239,7 @@ def test_json_that_is_not_strict_is_rejected_under_its_ref(frame: dict[str, Any]
 @pytest.mark.parametrize(
     "frame",
     [
-        *(LIST | {"after": after} for after in (7, [], {})),
+        *(LIST | {"after": after} for after in BAD_PLACES),
         *(LIST | {"limit": limit} for limit in (0, 101, -1, 1.0, "3", True, None)),
         *(HISTORY | {"limit": limit} for limit in (0, 101, 1.5)),
         HISTORY | {"after": 1},
@@ -263,8 +267,9 @@ def test_a_request_that_is_none_is_not_echoed(frame: dict[str, Any], request_: o
 
 def test_who_uses_an_unknown_type_is_told_all_that_are_known() -> None:
     sentence = refusal({"type": "shout"}).message
-    for frame in [*FOR_THE_LOG, READ, *QUESTIONS, {"type": "ack"}, {"type": "ping"}]:
-        assert str(frame["type"]) in sentence
+    kinds = [each["type"] for each in [*FOR_THE_LOG, READ, *QUESTIONS]]
+    for kind in [*kinds, "ack", "ping", "auth"]:
+        assert str(kind) in sentence
 
 
 # What the server says ---------------------------------------------------------------------------
