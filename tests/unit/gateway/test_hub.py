@@ -323,15 +323,18 @@ async def test_what_is_said_in_a_room_is_pushed_at_once_whoever_knew_the_members
     database = Database(tmp_path, lambda _why: None)
     known = KnownConversations(room("alice", "bob"))
     store = Applied(database)
-    hub = make_hub(database, Away(), store=store, conversations=known, sweep_interval=3_600.0)
+    directory = MemoryDirectory({}, "ws-1/run")
+    hub = make_hub(database, directory, store=store, conversations=known, sweep_interval=3_600.0)
     async with running(hub.run()):
         alice, bob = Client("a"), Client("b")
         bob.user, bob.principal = "bob", Principal("bob")
         clients: list[Any] = [alice, bob]
+        await go_round()
         for each in clients:
             hub.opened(each)
+        await until(lambda: bob.answers[-1:] and bob.answers[-1]["type"] == "caught_up", "all", 5)
         for number in range(3):
-            hub.received(clients[0], Send("", f"text {number}", conversation=ROOM))
+            hub.received(clients[0], Send("", "text", f"r{number}", conversation=ROOM))
             await until(
                 lambda: sum(each["type"] == "message" for each in bob.answers) > number,  # noqa: B023
                 "it is pushed",
@@ -345,6 +348,7 @@ async def test_a_question_is_answered_and_a_room_is_found_out(tmp_path: Path) ->
     database = Database(tmp_path, lambda _why: None)
     hub = make_hub(database, Away(), store=Applied(database))
     async with running(hub.run()):
+        await go_round()
         client: Any = Client("a")
         hub.opened(client)
         hub.received(client, AskMembers("q1", ROOM))
