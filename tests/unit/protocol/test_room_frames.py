@@ -267,8 +267,7 @@ def test_a_request_that_is_none_is_not_echoed(frame: dict[str, Any], request_: o
 
 def test_who_uses_an_unknown_type_is_told_all_that_are_known() -> None:
     sentence = refusal({"type": "shout"}).message
-    frames: list[dict[str, Any]] = [*FOR_THE_LOG, READ, *QUESTIONS]
-    kinds = [each["type"] for each in frames]
+    kinds = ["send", "create", "member", "room", "read", "list", "history", "members", "delivery"]
     for kind in [*kinds, "ack", "ping", "auth"]:
         assert str(kind) in sentence
 
