@@ -22,12 +22,14 @@ from landline import (
     Draft,
     Event,
     ForeignOutbox,
+    MemberChanged,
     Message,
     MessageRejected,
     MessageUncertain,
     OutboxInUse,
     Refused,
     Rejected,
+    RoomChanged,
     SendTimeout,
     UnansweredSend,
     WrongUser,
@@ -51,6 +53,11 @@ def show(event: Event) -> str:
         case Delivered(ids=ids, user=user):
             assert_type(ids, tuple[str, ...])
             return user
+        case MemberChanged(user=user, change=change, role=role):
+            return f"{user} {change} {role}"
+        case RoomChanged(title=title):
+            assert_type(title, str | None)
+            return title or ""
         case _:
             assert_never(event)
 

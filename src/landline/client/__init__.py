@@ -28,8 +28,10 @@ from landline.client.events import (
     Delivered,
     Disconnected,
     Event,
+    MemberChanged,
     Message,
     Rejected,
+    RoomChanged,
 )
 from landline.client.outbox import Draft
 from landline.client.repeats import UnansweredSend
@@ -48,12 +50,14 @@ __all__ = [
     "Draft",
     "Event",
     "ForeignOutbox",
+    "MemberChanged",
     "Message",
     "MessageRejected",
     "MessageUncertain",
     "OutboxInUse",
     "Refused",
     "Rejected",
+    "RoomChanged",
     "SendTimeout",
     "TokenRefused",
     "TokenUnavailable",
@@ -88,8 +92,8 @@ def connect(
     memory. The file belongs to one user at one server.
     `connect_timeout`: seconds for the first connection, or None not to wait for it at all. A lost
     connection is replaced for as long as the chat is open.
-    `on_event`: called on the event loop with connections, acceptances, deliveries and rejected
-    drafts; it must not block.
+    `on_event`: called on the event loop with connections, acceptances, deliveries, rejected
+    drafts and what happens in rooms; it must not block.
     `headers`: more headers for the handshake.
     `proxy`: the URL of a proxy, None for none, or True for the one that the environment names. That
     one is never used for a server on this machine.

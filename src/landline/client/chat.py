@@ -34,7 +34,7 @@ from landline.client.dialing import (
 )
 from landline.client.errors import ChatClosed, ClientError, ConnectionFailed, Refused, SendTimeout
 from landline.client.events import Acceptance, Disconnected, Event, Message
-from landline.client.inbox import Inbox
+from landline.client.inbox import Inbox, RoomEvent
 from landline.client.link import Link
 from landline.client.outbox import Draft, FileOutbox, MemoryOutbox, Outbox
 from landline.client.outgoing import Outgoing
@@ -90,7 +90,7 @@ class Chat:
         )
         self._connect_timeout = connect_timeout
         has_work = asyncio.Event()
-        self._inbox = Inbox(self._outbox, has_work)
+        self._inbox = Inbox(self._outbox, has_work, self._tell_of_room)
         self._outgoing = Outgoing(self._outbox, on_event, self._fail, has_work)
         self._link = Link(
             self._target,
@@ -341,6 +341,16 @@ class Chat:
             self._on_event(Disconnected(str(problem), None))
         except Exception:  # noqa: BLE001 - it has ended already, and no caller would hear of this
             _log.exception("`on_event` failed when it was told that the chat has ended")
+
+    def _tell_of_room(self, event: RoomEvent) -> bool:
+        """Tell the program of an event. Returns whether it could take it."""
+        try:
+            if self._on_event is not None:
+                self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - anything that a callback raises ends the chat
+            self._fail(error)
+            return False
+        return True
 
     def _fail(self, error: Exception) -> None:
         """Something was raised where no caller would hear of it."""

@@ -11,7 +11,15 @@ from websockets.exceptions import ConnectionClosed
 from landline.client.credentials import Credentials, Token
 from landline.client.dialing import DialFailed, DialTarget, dial, leaving
 from landline.client.errors import ClosedByAdministrator, Refused, TokenUnavailable, WrongUser
-from landline.client.events import Connected, Delivered, Disconnected, Event, Message
+from landline.client.events import (
+    Connected,
+    Delivered,
+    Disconnected,
+    Event,
+    MemberChanged,
+    Message,
+    RoomChanged,
+)
 from landline.client.inbox import Inbox
 from landline.client.outbox import Outbox
 from landline.client.outgoing import Outgoing
@@ -212,8 +220,8 @@ class Link:
     async def _read(self, socket: ClientConnection, renewal: Renewal) -> None:
         async for text in socket:
             match read_frame(text, self.user):
-                case Message() as message:
-                    self._inbox.take(message)
+                case Message() | MemberChanged() | RoomChanged() as owed:
+                    self._inbox.take(owed)
                 case AcceptedFrame(ref, acceptance):
                     self._outgoing.accepted(ref, acceptance)
                 case ErrorFrame(ref=None, outcome=None):

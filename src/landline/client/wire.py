@@ -7,10 +7,11 @@ from typing import Any
 import orjson
 
 from landline.client.errors import ClientError, MessageRejected
-from landline.client.events import Acceptance, Delivered, Message
+from landline.client.events import Acceptance, Delivered, MemberChanged, Message, RoomChanged
 from landline.client.outbox import Draft
 from landline.protocol.client_frames import BadFrame, decode
 from landline.protocol.codes import ErrorCode
+from landline.protocol.identity import is_room
 from landline.protocol.limits import FRAME_BYTES, PROTOCOL_VERSION
 
 
@@ -93,7 +94,9 @@ def read_welcome(text: str | bytes) -> Welcome:
     )
 
 
-ServerFrame = Message | AcceptedFrame | ErrorFrame | Delivered | Authenticated
+ServerFrame = (
+    Message | MemberChanged | RoomChanged | AcceptedFrame | ErrorFrame | Delivered | Authenticated
+)
 
 
 def read_frame(text: str | bytes, user: str | None) -> ServerFrame | None:
@@ -108,6 +111,10 @@ def read_frame(text: str | bytes, user: str | None) -> ServerFrame | None:
     match frame:
         case {"type": "message"}:
             return _message(frame, user)
+        case {"type": "member"}:
+            return _member(frame)
+        case {"type": "room"}:
+            return _room(frame)
         case {"type": "accepted"}:
             return AcceptedFrame(_ref(frame), _acceptance(frame))
         case {"type": "error"}:
@@ -127,10 +134,9 @@ def _message(frame: dict[str, Any], user: str | None) -> Message:
             "id": str(id),
             "conversation": str(conversation),
             "sender": str(sender),
-            "to": str(to),
             "content": str(content),
             "offset": int(offset),
-        }:
+        } if isinstance(to := frame.get("to", "" if is_room(conversation) else None), str):
             data = frame.get("data")
             return Message(
                 id,
@@ -145,6 +151,37 @@ def _message(frame: dict[str, Any], user: str | None) -> Message:
                 data=data if isinstance(data, dict) else None,
             )
     raise _unreadable("message")
+
+
+def _member(frame: dict[str, Any]) -> MemberChanged:
+    match frame:
+        case {
+            "id": str(id),
+            "conversation": str(conversation),
+            "sender": str(sender),
+            "user": str(user),
+            "change": str(change),
+            "role": str(role),
+            "offset": int(offset),
+        }:
+            replay = frame.get("replay", False) is True
+            time = _time(frame)
+            return MemberChanged(id, conversation, sender, user, change, role, time, offset, replay)
+    raise _unreadable("member")
+
+
+def _room(frame: dict[str, Any]) -> RoomChanged:
+    match frame:
+        case {
+            "id": str(id),
+            "conversation": str(conversation),
+            "sender": str(sender),
+            "title": str() | None as title,
+            "offset": int(offset),
+        }:
+            replay = frame.get("replay", False) is True
+            return RoomChanged(id, conversation, sender, title, _time(frame), offset, replay)
+    raise _unreadable("room")
 
 
 def _acceptance(frame: dict[str, Any]) -> Acceptance:

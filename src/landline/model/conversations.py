@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from landline.model.batches import History, Role
 from landline.model.messages import Message
-from landline.model.positions import NOWHERE, Positions
+from landline.model.positions import Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Room:
     title: str | None
     history: History
     members: Mapping[str, Role]
-    applied: Positions = NOWHERE
+    applied: Positions = field(default_factory=dict)
 
 
 class ListQuery(NamedTuple):
