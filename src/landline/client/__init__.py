@@ -5,6 +5,13 @@ from os import PathLike
 from typing import Literal
 
 from landline.client.chat import CONNECT_TIMEOUT_SECONDS, Chat
+from landline.client.conversations import (
+    Conversation,
+    Conversations,
+    Delivery,
+    History,
+    Member,
+)
 from landline.client.credentials import TokenSource
 from landline.client.errors import (
     ChatClosed,
@@ -14,8 +21,11 @@ from landline.client.errors import (
     ForeignOutbox,
     MessageRejected,
     MessageUncertain,
+    NoSuchConversation,
     OutboxInUse,
+    QuestionRefused,
     Refused,
+    RoomFull,
     SendTimeout,
     TokenRefused,
     TokenUnavailable,
@@ -30,6 +40,7 @@ from landline.client.events import (
     Event,
     MemberChanged,
     Message,
+    Read,
     Rejected,
     RoomChanged,
 )
@@ -45,19 +56,28 @@ __all__ = [
     "ClosedByAdministrator",
     "Connected",
     "ConnectionFailed",
+    "Conversation",
+    "Conversations",
     "Delivered",
+    "Delivery",
     "Disconnected",
     "Draft",
     "Event",
     "ForeignOutbox",
+    "History",
+    "Member",
     "MemberChanged",
     "Message",
     "MessageRejected",
     "MessageUncertain",
+    "NoSuchConversation",
     "OutboxInUse",
+    "QuestionRefused",
+    "Read",
     "Refused",
     "Rejected",
     "RoomChanged",
+    "RoomFull",
     "SendTimeout",
     "TokenRefused",
     "TokenUnavailable",

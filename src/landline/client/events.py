@@ -88,11 +88,14 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A draft is durable. It may be one of an earlier process."""
+    """A draft is durable. It may be one of an earlier process. `kind` is the type of its frame: for
+    what is no `send` there is no content, and for a `create` no `to`.
+    """
 
     to: str
     content: str
     acceptance: Acceptance
+    kind: str = "send"
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +121,17 @@ class Rejected:
     code: str
     reason: str
     is_certain: bool = True
+    kind: str = "send"
 
 
-Event = Connected | Disconnected | Accepted | Rejected | Delivered | MemberChanged | RoomChanged
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How far users have seen a conversation: users and offsets. Best effort."""
+
+    conversation: str
+    entries: tuple[tuple[str, int], ...]
+
+
+Event = (
+    Connected | Disconnected | Accepted | Rejected | Delivered | MemberChanged | RoomChanged | Read
+)

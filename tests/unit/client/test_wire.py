@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from landline.client.errors import MessageRejected
 from landline.client.events import MemberChanged, Message, RoomChanged
 from landline.client.outbox import Draft
+from landline.client.timeline import NotLandline
 from landline.client.wire import (
-    NotLandline,
     OtherProtocol,
     check_draft,
     read_frame,
