@@ -23,8 +23,9 @@ from landline.protocol.codes import ErrorCode
 
 # The server lets a few more of one session wait.
 QUESTIONS_IN_FLIGHT = 8
-# A server may take some seconds to write down the marks of a conversation, all together.
-MARK_AGAIN_SECONDS = 5.0
+# A server may take some seconds to find out who is in a room, and some more to write down the marks
+# of a conversation, all together. Until then a refusal is about this mark.
+MARK_AGAIN_SECONDS = 10.0
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.UNAVAILABLE, ErrorCode.TOO_FAST}
 
 
@@ -56,6 +57,7 @@ class Reading:
         # One mark is on its way at a time: a refusal does not say which it is about.
         self._marks: OrderedDict[str, list[_Mark]] = OrderedDict()  # by conversation
         self._marking: str | None = None
+        self._marked_offset = 0
         self._refusals = 0
         self._timers: set[asyncio.TimerHandle] = set()
         self._mark_timer: asyncio.TimerHandle | None = None
@@ -124,9 +126,9 @@ class Reading:
             await write(question.frame)
         if self._marking is None and self._mark_timer is None and self._marks:
             conversation, marks = next(iter(self._marks.items()))
-            self._marking = conversation
+            self._marking, self._marked_offset = conversation, max(m.offset for m in marks)
             self._mark_again_in(MARK_AGAIN_SECONDS)
-            await write(orjson.dumps(_read_frame(conversation, max(m.offset for m in marks))))
+            await write(orjson.dumps(_read_frame(conversation, self._marked_offset)))
 
     def answered(self, request: str | None, answer: Answer) -> None:
         """A question has its answer."""
@@ -180,11 +182,8 @@ class Reading:
                 self._was_read(read.conversation, offset)
 
     def _was_read(self, conversation: str, offset: int) -> None:
-        marks = self._marks.get(conversation, [])
-        is_sent = conversation == self._marking and offset >= max(
-            (mark.offset for mark in marks), default=0
-        )
-        for mark in marks:
+        is_sent = conversation == self._marking and offset >= self._marked_offset
+        for mark in self._marks.get(conversation, []):
             if mark.offset <= offset and not mark.is_durable.done():
                 mark.is_durable.set_result(None)
         if is_sent:

@@ -243,6 +243,8 @@ class Terminal:
                     what = "connecting" if self._is_connected is None else "reconnecting"
                     self._screen.show(f"-- {what} ({harmless(reason)})")
                 self._is_connected = False
+            case Accepted(kind=kind) if kind != "send":
+                self._news.set()  # another program has left it in the outbox: it is no line
             case Accepted(content=content, acceptance=acceptance):
                 self._screen.show(f"{self._screen.marks.accepted} {harmless(content)}")
                 self._news.set()

@@ -419,6 +419,24 @@ async def test_marks_of_a_conversation_go_together_and_others_one_by_one() -> No
     ]
 
 
+async def test_a_mark_that_comes_while_another_is_on_its_way_goes_next() -> None:
+    is_heard, is_free = asyncio.Event(), asyncio.Event()
+
+    async def answer(socket: ServerConnection, frame: Frame) -> None:
+        is_heard.set()
+        await is_free.wait()
+        await echo(socket, frame)
+
+    async with scripted_chat(answering(answer)) as (server, chat):
+        first = asyncio.create_task(chat.read(ROOM, 3))
+        await asyncio.wait_for(is_heard.wait(), WAIT_SECONDS)
+        second = asyncio.create_task(chat.read(ROOM, 9))
+        await asyncio.sleep(0)
+        is_free.set()
+        await asyncio.wait_for(asyncio.gather(first, second), reading.MARK_AGAIN_SECONDS / 2)
+    assert [frame["offset"] for frame in server.frames] == [3, 9]
+
+
 async def test_a_mark_that_is_refused_is_the_one_on_its_way() -> None:
     async def answer(socket: ServerConnection, frame: Frame) -> None:
         if frame["conversation"] == ROOM:
