@@ -35,7 +35,8 @@ export function eventOf({ type, user, change, role, title }) {
 export function sentence(sender, { kind, user, change, role, title }, me) {
   const who = sender === me ? "You" : sender;
   const whom = user === me ? "you" : user;
-  if (kind === "room") return title ? `${who} called this room “${title}”` : `${who} left this room without a title`;
+  if (kind === "room" && title) return `${who} called this room “${title}”`;
+  if (kind === "room") return `${who} left this room without a title`;
   if (change === "add") return `${who} added ${whom}`;
   if (change === "remove") return user === sender ? `${who} left` : `${who} removed ${whom}`;
   return `${who} made ${whom} ${role === "admin" ? "an admin" : "a member"}`;

@@ -118,7 +118,8 @@ export class Transcript {
       // The key is the `ref` as long as we know it: a message keeps its row when it is accepted.
       const key = item.ref ? `ref:${item.ref}` : `id:${item.id}`;
       if (item.event) {
-        rows.push({ ...item, key, make: makeEvent, words: sentence(item.sender, item.event, this.#chat.user) });
+        const words = sentence(item.sender, item.event, this.#chat.user);
+        rows.push({ ...item, key, make: makeEvent, words });
       } else {
         const isTogether = !isNewDay && together(previous, item);
         rows.push({ ...item, key, make: makeMessage, isTogether, isInRoom: isRoom(this.#partner) });
