@@ -17,17 +17,24 @@ from landline import (
     ClientError,
     Connected,
     ConnectionFailed,
+    Conversation,
     Delivered,
+    Delivery,
     Disconnected,
     Draft,
     Event,
     ForeignOutbox,
+    History,
+    Member,
+    MemberChanged,
     Message,
     MessageRejected,
     MessageUncertain,
     OutboxInUse,
+    Read,
     Refused,
     Rejected,
+    RoomChanged,
     SendTimeout,
     UnansweredSend,
     WrongUser,
@@ -51,6 +58,14 @@ def show(event: Event) -> str:
         case Delivered(ids=ids, user=user):
             assert_type(ids, tuple[str, ...])
             return user
+        case MemberChanged(user=user, change=change, role=role):
+            return f"{user} {change} {role}"
+        case RoomChanged(title=title):
+            assert_type(title, str | None)
+            return title or ""
+        case Read(conversation=conversation, entries=entries):
+            assert_type(entries, tuple[tuple[str, int], ...])
+            return conversation
         case _:
             assert_never(event)
 
@@ -98,6 +113,14 @@ async def use() -> None:
         assert_type(acceptance.time, datetime)
         assert_type(await chat.send("b", "hello", timeout=2.5), Acceptance)
         assert_type(chat.unanswered, list[Draft])
+        assert_type(await chat.send("room:1", "hello", {"reply_to": "x"}), Acceptance)
+        assert_type(await chat.create_room("Lunch", ["b"], history="joined"), Acceptance)
+        assert_type(await chat.add("room:1", "b"), Acceptance)
+        assert_type((await chat.conversations()).items, tuple[Conversation, ...])
+        assert_type(await chat.history("room:1", before=7), History)
+        assert_type(await chat.members("room:1"), tuple[Member, ...])
+        assert_type(await chat.deliveries(["id"]), tuple[Delivery, ...])
+        await chat.read("room:1", 7)
         send = chat.begin("b", "hello")
         assert_type(send, UnansweredSend)
         assert_type(await send.answer, Acceptance)

@@ -5,6 +5,13 @@ from os import PathLike
 from typing import Literal
 
 from landline.client.chat import CONNECT_TIMEOUT_SECONDS, Chat
+from landline.client.conversations import (
+    Conversation,
+    Conversations,
+    Delivery,
+    History,
+    Member,
+)
 from landline.client.credentials import TokenSource
 from landline.client.errors import (
     ChatClosed,
@@ -14,8 +21,11 @@ from landline.client.errors import (
     ForeignOutbox,
     MessageRejected,
     MessageUncertain,
+    NoSuchConversation,
     OutboxInUse,
+    QuestionRefused,
     Refused,
+    RoomFull,
     SendTimeout,
     TokenRefused,
     TokenUnavailable,
@@ -28,8 +38,11 @@ from landline.client.events import (
     Delivered,
     Disconnected,
     Event,
+    MemberChanged,
     Message,
+    Read,
     Rejected,
+    RoomChanged,
 )
 from landline.client.outbox import Draft
 from landline.client.repeats import UnansweredSend
@@ -43,17 +56,28 @@ __all__ = [
     "ClosedByAdministrator",
     "Connected",
     "ConnectionFailed",
+    "Conversation",
+    "Conversations",
     "Delivered",
+    "Delivery",
     "Disconnected",
     "Draft",
     "Event",
     "ForeignOutbox",
+    "History",
+    "Member",
+    "MemberChanged",
     "Message",
     "MessageRejected",
     "MessageUncertain",
+    "NoSuchConversation",
     "OutboxInUse",
+    "QuestionRefused",
+    "Read",
     "Refused",
     "Rejected",
+    "RoomChanged",
+    "RoomFull",
     "SendTimeout",
     "TokenRefused",
     "TokenUnavailable",
@@ -88,8 +112,8 @@ def connect(
     memory. The file belongs to one user at one server.
     `connect_timeout`: seconds for the first connection, or None not to wait for it at all. A lost
     connection is replaced for as long as the chat is open.
-    `on_event`: called on the event loop with connections, acceptances, deliveries and rejected
-    drafts; it must not block.
+    `on_event`: called on the event loop with connections, acceptances, deliveries, rejected
+    drafts and what happens in rooms; it must not block.
     `headers`: more headers for the handshake.
     `proxy`: the URL of a proxy, None for none, or True for the one that the environment names. That
     one is never used for a server on this machine.

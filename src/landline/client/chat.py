@@ -11,7 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from os import PathLike
-from typing import Self
+from typing import Any, Self
 from uuid import uuid4
 
 from landline.client.address import read_address
@@ -25,6 +25,7 @@ from landline.client.arguments import (
     check_text,
     check_token_type,
 )
+from landline.client.conversations import Answer
 from landline.client.credentials import Credentials, TokenSource
 from landline.client.dialing import (
     GOODBYE_SECONDS,
@@ -34,12 +35,14 @@ from landline.client.dialing import (
 )
 from landline.client.errors import ChatClosed, ClientError, ConnectionFailed, Refused, SendTimeout
 from landline.client.events import Acceptance, Disconnected, Event, Message
-from landline.client.inbox import Inbox
+from landline.client.inbox import Inbox, RoomEvent
 from landline.client.link import Link
 from landline.client.outbox import Draft, FileOutbox, MemoryOutbox, Outbox
 from landline.client.outgoing import Outgoing
+from landline.client.reading import Reading
 from landline.client.repeats import UnansweredSend
-from landline.client.wire import check_draft
+from landline.client.rooms import RoomsAndReading
+from landline.client.wire import check_draft, copied
 from landline.protocol.identity import BadName, check_user_name
 
 CONNECT_TIMEOUT_SECONDS = 10.0
@@ -48,7 +51,7 @@ LEAVE_SECONDS = GOODBYE_SECONDS
 _log = logging.getLogger("landline.client")
 
 
-class Chat:
+class Chat(RoomsAndReading):
     """A chat of one user; see `landline.connect`. Iterate over it to receive."""
 
     def __init__(
@@ -90,14 +93,16 @@ class Chat:
         )
         self._connect_timeout = connect_timeout
         has_work = asyncio.Event()
-        self._inbox = Inbox(self._outbox, has_work)
+        self._inbox = Inbox(self._outbox, has_work, self._tell_of_room)
         self._outgoing = Outgoing(self._outbox, on_event, self._fail, has_work)
+        self._reading = Reading(has_work)
         self._link = Link(
             self._target,
             Credentials(token),
             self._outbox,
             self._inbox,
             self._outgoing,
+            reading=self._reading,
             on_event=on_event,
             has_work=has_work,
         )
@@ -233,10 +238,14 @@ class Chat:
         self,
         to: str,
         content: str,
+        data: Mapping[str, Any] | None = None,
         *,
         timeout: float | None = None,  # noqa: ASYNC109 - it has an outcome of its own, SendTimeout
     ) -> Acceptance:
         """Send a message and return its acceptance once it is durable.
+
+        `to`: a user, or a conversation, `room:...` or `dm:...`. `data`: a JSON object that goes
+        with it.
 
         Goes on through reconnects. Without `timeout` (seconds) it waits until there is an answer.
         Sends reach the server in the order of the calls; for a strict order within a conversation
@@ -249,29 +258,53 @@ class Chat:
         being sent; Refused and ChatClosed.
         """
         check_seconds("timeout", timeout)  # before anything is kept
-        send = self.begin(to, content)
+        send = self.begin(to, content, data)
         try:
             async with asyncio.timeout(timeout):
-                return await asyncio.shield(send.answer)
+                return await self._answer(send)
         except TimeoutError:
-            self._outgoing.give_up(send)
             raise SendTimeout(f"no answer within {timeout} s; it goes on being sent") from None
+
+    async def _answer(self, send: UnansweredSend) -> Acceptance:
+        try:
+            return await asyncio.shield(send.answer)
         except asyncio.CancelledError:
             self._outgoing.give_up(send)
             raise
 
-    def begin(self, to: str, content: str) -> UnansweredSend:
+    def begin(self, to: str, content: str, data: Mapping[str, Any] | None = None) -> UnansweredSend:
         """Begin to send. What it returns says at any time how far the message has come.
 
         `landline chat` says that of each line, even if it ends early. Other programs use `send`.
 
         Raises: MessageRejected for what no server takes; Refused, ChatClosed.
         """
+        return self._begin(to, content, data=data)
+
+    def _begin(self, to: str, content: str, **fields: Mapping[str, Any] | None) -> UnansweredSend:
         self._check_open()
-        draft = Draft(str(uuid4()), to, content)
+        given = {name: copied(each) for name, each in fields.items() if each is not None}
+        draft = Draft(str(uuid4()), to, content, **given)
         check_draft(draft)
         self.hurry()
         return self._outgoing.begin(draft)
+
+    async def _change(self, room: str, change: Mapping[str, Any]) -> Acceptance:
+        check_text("room", room)
+        return await self._answer(self._begin(room, "", change=change))
+
+    async def read(self, conversation: str, offset: int) -> None:
+        """Say that the person has seen everything of a conversation up to `offset`. Returns when
+        that is durable. Until then it is in memory alone, and is repeated.
+        """
+        self._check_open()
+        self.hurry()
+        await self._reading.mark(conversation, offset)
+
+    async def _ask(self, kind: str, **fields: object) -> Answer:
+        self._check_open()
+        self.hurry()
+        return await self._reading.ask(kind, fields)
 
     def hurry(self) -> None:
         """Try to connect now if there is no connection. `send` does this.
@@ -342,6 +375,16 @@ class Chat:
         except Exception:  # noqa: BLE001 - it has ended already, and no caller would hear of this
             _log.exception("`on_event` failed when it was told that the chat has ended")
 
+    def _tell_of_room(self, event: RoomEvent) -> bool:
+        """Tell the program of an event. Returns whether it could take it."""
+        try:
+            if self._on_event is not None:
+                self._on_event(event)
+        except Exception as error:  # noqa: BLE001 - anything that a callback raises ends the chat
+            self._fail(error)
+            return False
+        return True
+
     def _fail(self, error: Exception) -> None:
         """Something was raised where no caller would hear of it."""
         self._end_by(error)
@@ -360,6 +403,7 @@ class Chat:
         self._inbox.wake()
         self._outbox.disclaim(self._ended)
         self._outgoing.end(self._ended)
+        self._reading.end(self._ended)
 
     def _check_open(self) -> None:
         if self._ended is not None:

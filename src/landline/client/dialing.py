@@ -27,7 +27,8 @@ from landline.client.credentials import Token
 from landline.client.errors import ClientError, Refused, WrongUser
 from landline.client.reasons import is_nobody, why_refused, why_unreachable
 from landline.client.reconnecting import Asked, asked_by_header
-from landline.client.wire import NotLandline, OtherProtocol
+from landline.client.timeline import NotLandline
+from landline.client.wire import OtherProtocol
 from landline.protocol.codes import FINAL_REFUSAL, FINAL_STATUSES
 from landline.protocol.codes import CloseCode as LandlineCode
 from landline.protocol.limits import SUBPROTOCOL

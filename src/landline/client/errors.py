@@ -8,7 +8,10 @@ ClientError
 │   ├── TokenRefused    the token has expired or is not taken
 │   └── ClosedByAdministrator   somebody has closed this user's sessions
 ├── TokenUnavailable    there is no token now; trying again later may work
-├── MessageRejected     this message is certainly not in the log and never will be
+├── MessageRejected     this message, or request, is certainly not in the log and never will be
+│   ├── NoSuchConversation  there is none, or this user is not in it; also the answer to questions
+│   └── RoomFull            the room has as many members as one may have
+├── QuestionRefused     the server does not answer this question
 ├── MessageUncertain    given up: the server refuses it now, and an earlier try may be in the log
 ├── SendTimeout         no answer yet; the client goes on sending the message
 ├── OutboxInUse         another process has the outbox file open
@@ -17,6 +20,7 @@ ClientError
 """
 
 from landline.errors import LandlineError
+from landline.protocol.codes import ErrorCode
 
 
 class ClientError(LandlineError):
@@ -69,9 +73,37 @@ class TokenUnavailable(ClientError):
 
 
 class MessageRejected(ClientError):
-    """The server refused a message: it is certainly not in the log and never will be.
+    """The server refused a message, or a request for a room: it is certainly not in the log and
+    never will be.
 
     `code` is one of the protocol's error codes, such as `content_too_large`.
+    """
+
+    def __init__(self, code: str, reason: str) -> None:
+        super().__init__(f"{code}: {reason}")
+        self.code = code
+        self.reason = reason
+
+
+class NoSuchConversation(MessageRejected):
+    """There is no such conversation, or this user is not in it: nobody is told which."""
+
+
+class RoomFull(MessageRejected):
+    """The room has as many members as one may have."""
+
+
+def rejection(code: str, reason: str) -> MessageRejected:
+    """Return the error for a code."""
+    if code == ErrorCode.NO_SUCH_CONVERSATION:
+        return NoSuchConversation(code, reason)
+    return (RoomFull if code == ErrorCode.ROOM_FULL else MessageRejected)(code, reason)
+
+
+class QuestionRefused(ClientError):
+    """The server does not answer a question, or does not know it: it may be of an earlier version.
+
+    `code` is one of the protocol's error codes, such as `bad_frame`.
     """
 
     def __init__(self, code: str, reason: str) -> None:

@@ -10,9 +10,10 @@ from typing import Any
 class Message:
     """A message for this user, or one that this user has sent from another device.
 
-    `offset` orders the messages of a conversation; `time` is the log's, UTC. `replay`: it was
-    read from the store because this client was not connected, or was behind. `is_own`: its sender
-    is this user. `data`: the JSON object that its sender has added, None without one.
+    `to` is empty in a room, which `conversation` names. `offset` orders the messages of a
+    conversation; `time` is the log's, UTC. `replay`: it was read from the store because this client
+    was not connected, or was behind. `is_own`: its sender is this user. `data`: the JSON object
+    that its sender has added, None without one.
     """
 
     id: str
@@ -25,6 +26,36 @@ class Message:
     replay: bool
     is_own: bool = False
     data: Mapping[str, Any] | None = field(default=None, hash=False)
+
+
+@dataclass(frozen=True, slots=True)
+class MemberChanged:
+    """In a room `sender` has added `user`, removed them, or given them another role: `change` is
+    `add`, `remove` or `role`, and `role` `admin` or `member`.
+    """
+
+    id: str
+    conversation: str
+    sender: str
+    user: str
+    change: str
+    role: str
+    time: datetime
+    offset: int
+    replay: bool
+
+
+@dataclass(frozen=True, slots=True)
+class RoomChanged:
+    """`sender` has made a room, or given it another title; None: it has none."""
+
+    id: str
+    conversation: str
+    sender: str
+    title: str | None
+    time: datetime
+    offset: int
+    replay: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,11 +88,14 @@ class Disconnected:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """A draft is durable. It may be one of an earlier process."""
+    """A draft is durable. It may be one of an earlier process. `kind` is the type of its frame: for
+    what is no `send` there is no content, and for a `create` no `to`.
+    """
 
     to: str
     content: str
     acceptance: Acceptance
+    kind: str = "send"
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +121,17 @@ class Rejected:
     code: str
     reason: str
     is_certain: bool = True
+    kind: str = "send"
 
 
-Event = Connected | Disconnected | Accepted | Rejected | Delivered
+@dataclass(frozen=True, slots=True)
+class Read:
+    """How far users have seen a conversation: users and offsets. Best effort."""
+
+    conversation: str
+    entries: tuple[tuple[str, int], ...]
+
+
+Event = (
+    Connected | Disconnected | Accepted | Rejected | Delivered | MemberChanged | RoomChanged | Read
+)

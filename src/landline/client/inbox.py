@@ -1,7 +1,8 @@
-"""Messages for this user, until the server knows that they are safe.
+"""What is owed to this user, until the server knows that it is safe: messages, events of rooms.
 
 A message is acknowledged when the program asks for the next one. One that comes again is
-acknowledged again and not handed out again.
+acknowledged again and not handed out again. An event is told when all messages that came before it
+have been handed out, and is acknowledged then.
 """
 
 import asyncio
@@ -10,25 +11,34 @@ from collections.abc import Awaitable, Callable, Iterable
 
 import orjson
 
-from landline.client.events import Message
+from landline.client.events import MemberChanged, Message, RoomChanged
 from landline.client.outbox import Handed, Outbox
 from landline.protocol.limits import ACK_IDS
+
+RoomEvent = MemberChanged | RoomChanged
 
 
 class Inbox:
     """Messages that wait to be handed out, and acknowledgements that wait to be written.
 
-    `has_work` is set when there is something to write.
+    `has_work` is set when there is something to write. `tell` takes an event of a room; it returns
+    False if the program could not, and then the event is not acknowledged.
     """
 
-    def __init__(self, outbox: Outbox, has_work: asyncio.Event) -> None:
+    def __init__(
+        self,
+        outbox: Outbox,
+        has_work: asyncio.Event,
+        tell: Callable[[RoomEvent], bool] = lambda _event: True,
+    ) -> None:
         self._outbox = outbox
         self._has_work = has_work
+        self._tell = tell
         self._has_news = asyncio.Event()
         self.is_awaited = False  # a loop waits for a message
         self._handed = Handed(())
         # Bounded by the server's window: what is here is not acknowledged yet.
-        self._waiting: deque[Message] = deque()
+        self._waiting: deque[Message | RoomEvent] = deque()
         self._waiting_ids: set[str] = set()
         self.current: Message | None = None  # handed out last, and not acknowledged by the loop
         self._acks: deque[str] = deque()
@@ -51,11 +61,14 @@ class Inbox:
         """Return the message to hand out now; None when there is none yet."""
         self.current = None
         while self._waiting:
-            message = self._waiting.popleft()
-            if message.id in self._handed:  # acknowledged by hand, after a loop had left it
+            first = self._waiting.popleft()
+            if first.id in self._handed:  # acknowledged by hand, after a loop had left it
                 continue
-            self.current = message
-            return message
+            if not isinstance(first, Message):
+                self._tell_of(first)
+                continue
+            self.current = first
+            return first
         return None
 
     async def wait(self) -> None:
@@ -73,24 +86,39 @@ class Inbox:
 
     def acknowledge(self, message: Message) -> None:
         """A message is safe with this client."""
-        if message.id in self._handed:
+        self._note_safe(message)
+        self._tell_what_is_first()
+
+    def _note_safe(self, safe: Message | RoomEvent) -> None:
+        if safe.id in self._handed:
             return
-        self._waiting_ids.discard(message.id)
-        self._handed.add(message.id)
-        self._unkept.append(message.id)
-        self._acks.append(message.id)
+        self._waiting_ids.discard(safe.id)
+        self._handed.add(safe.id)
+        self._unkept.append(safe.id)
+        self._acks.append(safe.id)
         self._has_work.set()
+
+    def _tell_what_is_first(self) -> None:
+        """Tell of events that no message comes before: nobody needs to ask for them."""
+        while self._waiting and not isinstance(first := self._waiting[0], Message):
+            self._waiting.popleft()
+            self._tell_of(first)
+
+    def _tell_of(self, event: RoomEvent) -> None:
+        if self._tell(event):
+            self._note_safe(event)
 
     # For the connection ----------------------------------------------------------------------
 
-    def take(self, message: Message) -> None:
-        """A message has come."""
-        if message.id in self._handed:
-            self._acks.append(message.id)
+    def take(self, came: Message | RoomEvent) -> None:
+        """A message has come, or an event."""
+        if came.id in self._handed:
+            self._acks.append(came.id)
             self._has_work.set()
-        elif message.id not in self._waiting_ids:
-            self._waiting_ids.add(message.id)
-            self._waiting.append(message)
+        elif came.id not in self._waiting_ids:
+            self._waiting_ids.add(came.id)
+            self._waiting.append(came)
+            self._tell_what_is_first()
             self._has_news.set()
 
     @property

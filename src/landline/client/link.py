@@ -11,10 +11,20 @@ from websockets.exceptions import ConnectionClosed
 from landline.client.credentials import Credentials, Token
 from landline.client.dialing import DialFailed, DialTarget, dial, leaving
 from landline.client.errors import ClosedByAdministrator, Refused, TokenUnavailable, WrongUser
-from landline.client.events import Connected, Delivered, Disconnected, Event, Message
+from landline.client.events import (
+    Connected,
+    Delivered,
+    Disconnected,
+    Event,
+    MemberChanged,
+    Message,
+    Read,
+    RoomChanged,
+)
 from landline.client.inbox import Inbox
 from landline.client.outbox import Outbox
 from landline.client.outgoing import Outgoing
+from landline.client.reading import Reading
 from landline.client.reasons import why_closed
 from landline.client.reconnecting import (
     LAST_SECONDS,
@@ -24,17 +34,18 @@ from landline.client.reconnecting import (
     asked_by_reason,
 )
 from landline.client.renewal import Renewal
+from landline.client.timeline import NotLandline
 from landline.client.tries import Tries
 from landline.client.wire import (
     AcceptedFrame,
+    Answered,
     Authenticated,
     ErrorFrame,
-    NotLandline,
     Welcome,
     read_frame,
     read_welcome,
 )
-from landline.protocol.codes import CloseCode
+from landline.protocol.codes import CloseCode, ErrorCode
 
 ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
 WELCOME_SECONDS = 10.0
@@ -57,6 +68,7 @@ class Link:
         inbox: Inbox,
         outgoing: Outgoing,
         *,
+        reading: Reading,
         on_event: Callable[[Event], None] | None,
         has_work: asyncio.Event,
     ) -> None:
@@ -65,6 +77,7 @@ class Link:
         self._outbox = outbox
         self._inbox = inbox
         self._outgoing = outgoing
+        self._reading = reading
         self._on_event = on_event
         self._has_work = has_work
         self._delays = ReconnectDelays()
@@ -148,11 +161,13 @@ class Link:
             self._is_welcome.set()
             self._tell(Connected(welcome.server, welcome.session))
             self._outgoing.connected()
+            self._reading.connected()
             try:
                 await self._serve(socket, token)
             finally:
                 self._is_welcome.clear()
                 self._outgoing.disconnected()
+                self._reading.disconnected()
                 self._inbox.disconnected()
                 self._delays.session_ended(clock() - began)
         return self._farewell(socket, FATAL_CLOSES)
@@ -196,15 +211,18 @@ class Link:
         self._has_work.set()
         with suppress(ConnectionClosed):
             while True:
+                are_owed = self._outgoing.are_in_flight or self._reading.are_in_flight
                 with suppress(TimeoutError):
-                    async with asyncio.timeout(1.0 if self._outgoing.are_in_flight else None):
+                    async with asyncio.timeout(1.0 if are_owed else None):
                         await self._has_work.wait()
                 self._has_work.clear()
                 # Before more is sent, so that the answered drafts in the outbox have a bound.
                 await self._outgoing.forget_answered()
                 await self._inbox.write_acks(write)
                 await self._outgoing.write(write)
-                if self._outgoing.is_overdue(ANSWER_SECONDS):
+                await self._reading.write(write)
+                is_overdue = self._outgoing.is_overdue(ANSWER_SECONDS)
+                if is_overdue or self._reading.is_overdue(ANSWER_SECONDS):
                     reason = f"no answer within {ANSWER_SECONDS:g} s"
                     await socket.close(CloseCode.NO_PROGRESS, reason)
                     return
@@ -212,18 +230,27 @@ class Link:
     async def _read(self, socket: ClientConnection, renewal: Renewal) -> None:
         async for text in socket:
             match read_frame(text, self.user):
-                case Message() as message:
-                    self._inbox.take(message)
+                case Message() | MemberChanged() | RoomChanged() as owed:
+                    self._inbox.take(owed)
                 case AcceptedFrame(ref, acceptance):
                     self._outgoing.accepted(ref, acceptance)
-                case ErrorFrame(ref=None, outcome=None):
+                case ErrorFrame(request=None, ref=None, outcome=None, code=code) if (
+                    code != ErrorCode.UNKNOWN_TYPE  # that is about a question: it knows none
+                ):
                     renewal.answered(is_taken=False)
+                case ErrorFrame(ref=None) as refusal:
+                    self._reading.refused(refusal)
                 case ErrorFrame() as refusal:
                     self._outgoing.refused(refusal)
                 case Authenticated():
                     renewal.answered(is_taken=True)
                 case Delivered() as delivered:
                     self._tell(delivered)
+                case Answered(request, answer):
+                    self._reading.answered(request, answer)
+                case Read() as read:
+                    self._reading.was_read(read, self.user)
+                    self._tell(read)
 
     def _tell(self, event: Event) -> None:
         if self._on_event is not None:

@@ -14,8 +14,10 @@ _TABLES = {
     "outbox": ["place", "ref", "recipient", "content"],
     "handed": ["place", "id"],
     "owner": ["only", "user", "server"],
+    "details": ["ref", "fields"],
 }
-_TABLES_BEFORE = {"outbox", "handed"}  # an earlier version did not note its owner
+# An earlier version did not note its owner, and another one had no details.
+_TABLES_BEFORE = {"outbox", "handed"}
 
 SCHEMA = f"""
     PRAGMA application_id = {OUTBOX_APPLICATION_ID};
@@ -25,6 +27,7 @@ SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS handed (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS owner (
         only INTEGER PRIMARY KEY CHECK (only = 1), user TEXT NOT NULL, server TEXT NOT NULL);
+    CREATE TABLE IF NOT EXISTS details (ref TEXT PRIMARY KEY, fields TEXT NOT NULL);
 """
 
 

@@ -4,12 +4,14 @@ import asyncio
 import os
 import sqlite3
 from collections import OrderedDict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TypeVar, TypeVarTuple, Unpack
+from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
+
+import orjson
 
 from landline.client.errors import ClientError, ForeignOutbox, OutboxInUse
 from landline.client.looking import SCHEMA, look, resolved
@@ -27,11 +29,22 @@ _COMPANIONS = ("-journal", "-wal", "-shm")
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A send as it is kept until it is answered."""
+    """A send, or another request for the log, as it is kept until it is answered.
+
+    `to`: a user, or a conversation; empty for a room that is to be made. `change`: the fields of
+    the frame of a request that is no send; it has no content.
+    """
 
     ref: str
     to: str
     content: str
+    data: Mapping[str, Any] | None = field(default=None, hash=False)
+    change: Mapping[str, Any] | None = field(default=None, hash=False)
+
+    @property
+    def kind(self) -> str:
+        """Return the type of its frame."""
+        return "send" if self.change is None else str(self.change["type"])
 
 
 class Outbox(Protocol):
@@ -91,12 +104,15 @@ class MemoryOutbox:
         """There is nothing to let go of."""
 
 
+# A statement, and the rows that it is for.
+_Step = tuple[str, Sequence[tuple[object, ...]]]
+
+
 @dataclass(slots=True, eq=False)
 class _Change:
     """A change that waits to be made, and the problem if it could not be."""
 
-    statement: str
-    rows: Sequence[tuple[object, ...]]
+    steps: Sequence["_Step"]
     problem: BaseException | None = None
 
 
@@ -170,24 +186,26 @@ class FileOutbox:
             ) from self._unclaimed
         if self._closing is not None:
             raise ClientError(f"the outbox {self._path} is closed")
-        await self._write(
-            "INSERT INTO outbox (ref, recipient, content) VALUES (?, ?, ?)",
-            [(draft.ref, draft.to, draft.content)],
-        )
+        row = (draft.ref, draft.to, draft.content)
+        steps: list[_Step] = [
+            ("INSERT INTO outbox (ref, recipient, content) VALUES (?, ?, ?)", [row])
+        ]
+        if (fields := _details(draft)) is not None:
+            steps.append(("INSERT INTO details (ref, fields) VALUES (?, ?)", [(draft.ref, fields)]))
+        await self._write(*steps)
 
     async def remove(self, refs: Sequence[str]) -> None:
         """Delete the drafts."""
-        await self._write("DELETE FROM outbox WHERE ref = ?", [(ref,) for ref in refs])
+        rows = [(ref,) for ref in refs]
+        await self._write(
+            ("DELETE FROM outbox WHERE ref = ?", rows), ("DELETE FROM details WHERE ref = ?", rows)
+        )
 
     async def hand(self, ids: Sequence[str]) -> None:
         """Write the ids and sync; forget the oldest."""
-        await self._write(
-            "INSERT INTO handed (id) VALUES (?) ON CONFLICT (id) DO NOTHING", [(i,) for i in ids]
-        )
-        await self._write(
-            "DELETE FROM handed WHERE place <= (SELECT max(place) FROM handed) - ?",
-            [(HANDED_IDS,)],
-        )
+        added = "INSERT INTO handed (id) VALUES (?) ON CONFLICT (id) DO NOTHING"
+        old = "DELETE FROM handed WHERE place <= (SELECT max(place) FROM handed) - ?"
+        await self._write((added, [(id,) for id in ids]), (old, [(HANDED_IDS,)]))
 
     def begin_to_close(self) -> None:
         """Begin to close the file, which unlocks it, after everything that was begun."""
@@ -225,13 +243,14 @@ class FileOutbox:
             else:
                 self._claim(self._user)
             drafts = connection.execute(
-                "SELECT ref, recipient, content FROM outbox ORDER BY place"
+                "SELECT ref, recipient, content, fields FROM outbox LEFT JOIN details USING (ref)"
+                " ORDER BY place"
             ).fetchall()
             handed = connection.execute("SELECT id FROM handed ORDER BY place").fetchall()
         except BaseException:
             self._close()
             raise
-        return [Draft(*row) for row in drafts], [row[0] for row in handed]
+        return [_draft(*row) for row in drafts], [row[0] for row in handed]
 
     def _claim(self, asked: str) -> None:
         """Take a file without an owner: a new one, or one of a version that did not note it.
@@ -279,7 +298,8 @@ class FileOutbox:
         self._connection.execute("BEGIN")
         try:
             for change in changes:
-                self._connection.executemany(change.statement, change.rows)
+                for statement, rows in change.steps:
+                    self._connection.executemany(statement, rows)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # SQLite has ended it itself where the disk is full
@@ -291,10 +311,10 @@ class FileOutbox:
             self._connection.close()
             self._connection = None
 
-    async def _write(self, statement: str, rows: Sequence[tuple[object, ...]]) -> None:
+    async def _write(self, *steps: _Step) -> None:
         if self._closing is not None:
             return  # the server repeats it later, and its id is known then
-        change = _Change(statement, rows)
+        change = _Change(steps)
         self._waiting.append(change)
         # Calls run in order, so this one makes the change at the latest.
         await self._run(self._apply_waiting)
@@ -310,6 +330,17 @@ class FileOutbox:
 
     def _begin(self, call: Callable[[Unpack[A]], R], *args: *A) -> asyncio.Future[R]:
         return asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
+
+
+def _details(draft: Draft) -> str | None:
+    """Return what a draft has beside its text, if there is anything."""
+    if draft.data is None and draft.change is None:
+        return None
+    return orjson.dumps({"data": draft.data, "change": draft.change}).decode()
+
+
+def _draft(ref: str, to: str, content: str, fields: str | None) -> Draft:
+    return Draft(ref, to, content, **({} if fields is None else orjson.loads(fields)))
 
 
 def _make_directories(directory: Path) -> None:

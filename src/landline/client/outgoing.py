@@ -10,7 +10,7 @@ from collections import OrderedDict, deque
 from collections.abc import Awaitable, Callable, Iterable
 from itertools import count
 
-from landline.client.errors import ClientError, MessageRejected, MessageUncertain
+from landline.client.errors import ClientError, MessageRejected, MessageUncertain, rejection
 from landline.client.events import Acceptance, Accepted, Event, Rejected
 from landline.client.outbox import Draft, Outbox
 from landline.client.pace import Pace
@@ -116,10 +116,10 @@ class Outgoing:
         """A draft could not be kept and was not sent, and no caller waits to hear that."""
         to, content = send.draft.to, send.draft.content
         if self._on_event is None:
-            _log.warning("a message to %r was not sent: %s", to, problem)
+            _log.warning("a %s to %r was not sent: %s", _noun(send.draft), to, problem)
             return
         try:
-            self._on_event(Rejected(to, content, NOT_KEPT, str(problem)))
+            self._on_event(Rejected(to, content, NOT_KEPT, str(problem), kind=send.draft.kind))
         except Exception as error:  # noqa: BLE001 - anything that a callback raises ends the chat
             self._fail(error)
 
@@ -200,7 +200,8 @@ class Outgoing:
         if not send.answer.done():
             send.answer.set_result(acceptance)
         # The outbox forgets it only after this: a program that notes it elsewhere misses nothing.
-        self._tell(Accepted(send.draft.to, send.draft.content, acceptance))
+        draft = send.draft
+        self._tell(Accepted(draft.to, draft.content, acceptance, draft.kind))
         self._answered.append(send.draft.ref)
         self._has_work.set()
 
@@ -210,7 +211,7 @@ class Outgoing:
         if send is None:
             return
         if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
-            self._reject(send, MessageRejected(refusal.code, refusal.reason))
+            self._reject(send, rejection(refusal.code, refusal.reason))
             return
         if refusal.code == ErrorCode.FORBIDDEN:
             send.forbidden += 1
@@ -233,7 +234,7 @@ class Outgoing:
                 # First of all this: when it raises, the draft is still kept.
                 self._on_event(_rejected(draft, problem))
             else:
-                _log.warning("a kept message to %r was rejected: %s", draft.to, problem)
+                _log.warning("a kept %s to %r was rejected: %s", _noun(draft), draft.to, problem)
         self._settle(draft.ref, is_forgotten=send.is_awaited or self._on_event is not None)
         if not send.answer.done():
             send.fail(problem)
@@ -296,4 +297,8 @@ class Outgoing:
 
 def _rejected(draft: Draft, problem: MessageRejected | MessageUncertain) -> Rejected:
     is_certain = isinstance(problem, MessageRejected)
-    return Rejected(draft.to, draft.content, problem.code, problem.reason, is_certain)
+    return Rejected(draft.to, draft.content, problem.code, problem.reason, is_certain, draft.kind)
+
+
+def _noun(draft: Draft) -> str:
+    return "message" if draft.change is None else f"request ({draft.kind})"

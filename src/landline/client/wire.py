@@ -1,14 +1,24 @@
 """Frames of the protocol, from and to the client's own types."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
 from typing import Any
 
 import orjson
 
-from landline.client.errors import ClientError, MessageRejected
-from landline.client.events import Acceptance, Delivered, Message
+from landline.client.answers import ANSWERS, read_answer
+from landline.client.conversations import Answer
+from landline.client.errors import ClientError, MessageRejected, rejection
+from landline.client.events import Acceptance, Delivered, MemberChanged, Message, Read, RoomChanged
 from landline.client.outbox import Draft
+from landline.client.timeline import (
+    NotLandline,
+    read_member,
+    read_message,
+    read_room,
+    read_time,
+    unreadable,
+)
 from landline.protocol.client_frames import BadFrame, decode
 from landline.protocol.codes import ErrorCode
 from landline.protocol.limits import FRAME_BYTES, PROTOCOL_VERSION
@@ -38,13 +48,16 @@ class AcceptedFrame:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """The server has not accepted a send. `asked_seconds`: how long it asks to wait."""
+    """The server has not accepted a send, or does not answer the question `request`.
+    `asked_seconds`: how long it asks to wait.
+    """
 
     ref: str | None
     code: str
     reason: str
     outcome: str | None
     asked_seconds: float
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +65,12 @@ class Authenticated:
     """The server has taken a fresh token for this session."""
 
 
-class NotLandline(Exception):
-    """The answer is not Landline's protocol. It may be a proxy's, or another program may have the
-    address while the server is being replaced. So it passes.
-    """
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """The server answers the question `request`."""
+
+    request: str | None
+    answer: Answer
 
 
 class OtherProtocol(ClientError):
@@ -93,7 +108,17 @@ def read_welcome(text: str | bytes) -> Welcome:
     )
 
 
-ServerFrame = Message | AcceptedFrame | ErrorFrame | Delivered | Authenticated
+ServerFrame = (
+    Message
+    | MemberChanged
+    | RoomChanged
+    | AcceptedFrame
+    | ErrorFrame
+    | Delivered
+    | Authenticated
+    | Read
+    | Answered
+)
 
 
 def read_frame(text: str | bytes, user: str | None) -> ServerFrame | None:
@@ -107,7 +132,15 @@ def read_frame(text: str | bytes, user: str | None) -> ServerFrame | None:
         raise NotLandline(f"a frame that came is no JSON: {error}") from None
     match frame:
         case {"type": "message"}:
-            return _message(frame, user)
+            return read_message(frame, user)
+        case {"type": "member"}:
+            return read_member(frame)
+        case {"type": "room"}:
+            return read_room(frame)
+        case {"type": "read"}:
+            return _read(frame)
+        case {"type": str(kind)} if kind in ANSWERS:
+            return Answered(_request(frame), read_answer(frame, user))
         case {"type": "accepted"}:
             return AcceptedFrame(_ref(frame), _acceptance(frame))
         case {"type": "error"}:
@@ -121,78 +154,83 @@ def read_frame(text: str | bytes, user: str | None) -> ServerFrame | None:
     raise NotLandline("a frame that came is none of the protocol")
 
 
-def _message(frame: dict[str, Any], user: str | None) -> Message:
+def _read(frame: dict[str, Any]) -> Read:
     match frame:
-        case {
-            "id": str(id),
-            "conversation": str(conversation),
-            "sender": str(sender),
-            "to": str(to),
-            "content": str(content),
-            "offset": int(offset),
-        }:
-            data = frame.get("data")
-            return Message(
-                id,
-                conversation,
-                sender,
-                to,
-                content,
-                _time(frame),
-                offset,
-                replay=frame.get("replay", False) is True,
-                is_own=sender == user,
-                data=data if isinstance(data, dict) else None,
-            )
-    raise _unreadable("message")
+        case {"conversation": str(conversation), "entries": [*entries]}:
+            return Read(conversation, tuple(map(_entry, entries)))
+    raise unreadable("read")
+
+
+def _entry(entry: object) -> tuple[str, int]:
+    match entry:
+        case [str(user), int(offset)]:
+            return user, offset
+    raise unreadable("read")
 
 
 def _acceptance(frame: dict[str, Any]) -> Acceptance:
     match frame:
         case {"id": str(id), "conversation": str(conversation), "offset": int(offset)}:
-            return Acceptance(id, conversation, offset, _time(frame))
-    raise _unreadable("accepted")
+            return Acceptance(id, conversation, offset, read_time(frame))
+    raise unreadable("accepted")
 
 
 def _refusal(frame: dict[str, Any]) -> ErrorFrame:
     code, reason, outcome = frame.get("code"), frame.get("message", ""), frame.get("outcome")
     if not _are_texts(code, reason, "" if outcome is None else outcome):
-        raise _unreadable("error")
+        raise unreadable("error")
     asked = frame.get("retry_after_ms")
     seconds = max(0, asked) / 1000 if isinstance(asked, int | float) else 0.0
-    return ErrorFrame(_ref(frame), str(code), reason, outcome, seconds)
+    return ErrorFrame(_ref(frame), str(code), reason, outcome, seconds, _request(frame))
 
 
 def _ref(frame: dict[str, Any]) -> str | None:
     ref = frame.get("ref")
     if ref is None or isinstance(ref, str):
         return ref
-    raise _unreadable(frame["type"])
+    raise unreadable(frame["type"])
 
 
-def _time(frame: dict[str, Any]) -> datetime:
-    try:
-        return datetime.fromisoformat(frame["time"])
-    except (KeyError, TypeError, ValueError):
-        raise _unreadable(frame["type"]) from None
+def _request(frame: dict[str, Any]) -> str | None:
+    request = frame.get("request")
+    return request if isinstance(request, str) else None
 
 
 def _are_texts(*values: object) -> bool:
     return all(isinstance(value, str) for value in values)
 
 
-def _unreadable(kind: str) -> NotLandline:
-    # The frame itself is not shown: it may be a message.
-    return NotLandline(f"a frame of type {kind!r} came without what belongs to it")
+# No user has a name with a colon.
+_CONVERSATIONS = ("room:", "dm:")
 
 
 def send_frame(draft: Draft, *, retry: bool) -> bytes:
     """Return the frame of a try."""
-    frame: dict[str, Any] = {"type": "send", "to": draft.to, "content": draft.content}
+    if draft.change is not None:
+        frame = dict(draft.change)
+    else:
+        where = "conversation" if draft.to.startswith(_CONVERSATIONS) else "to"
+        frame = {"type": "send", where: draft.to, "content": draft.content}
+        if draft.data is not None:
+            frame["data"] = draft.data
     frame["ref"] = draft.ref
     if retry:
         frame["retry"] = True
     return orjson.dumps(frame)
+
+
+def copied(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a copy of a JSON object: a repeat has to be the same, whatever became of the original.
+
+    Raises: MessageRejected, TypeError.
+    """
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"`data` must be a JSON object or None, not {type(fields).__name__}")
+    try:
+        copy: dict[str, Any] = orjson.loads(orjson.dumps({**fields}))
+    except orjson.JSONEncodeError as error:
+        raise MessageRejected(ErrorCode.BAD_FRAME, str(error)) from None
+    return copy
 
 
 def check_draft(draft: Draft) -> None:
@@ -207,7 +245,7 @@ def check_draft(draft: Draft) -> None:
     except orjson.JSONEncodeError as error:
         raise MessageRejected(ErrorCode.BAD_FRAME, str(error)) from None
     except BadFrame as bad:
-        raise MessageRejected(bad.code, bad.message) from None
+        raise rejection(bad.code, bad.message) from None
     if len(frame) > FRAME_BYTES:
         why = f"written as JSON it exceeds a frame of {FRAME_BYTES} bytes"
         raise MessageRejected(ErrorCode.CONTENT_TOO_LARGE, why)

@@ -15,18 +15,21 @@ from landline.client import (
     Delivered,
     Disconnected,
     Event,
+    MemberChanged,
     Message,
     MessageRejected,
     MessageUncertain,
     OutboxInUse,
     Rejected,
+    RoomChanged,
     connect,
 )
 from landline.client.repeats import UnansweredSend
-from landline.protocol.identity import BadName, check_user_name
+from landline.protocol.identity import BadName, check_user_name, is_room
 from landline.terminal.files import default_outbox, left_without_device, take_over
 from landline.terminal.left import REASON_CHARACTERS, Left, beginning
 from landline.terminal.lines import Input, Line
+from landline.terminal.rooms import RoomNames, what_happened
 from landline.terminal.screen import Screen, harmless, time_of_day
 from landline.terminal.signals import ended_by_signals
 from landline.terminal.token_file import TokenFile
@@ -158,6 +161,7 @@ class Terminal:
         self._screen = screen
         self._errors = errors
         self._ticks: dict[str, str] = {}
+        self._rooms = RoomNames()
         # By their numbers, without an answer.
         self._open: dict[int, tuple[Line, UnansweredSend]] = {}
         self._left = Left()
@@ -239,6 +243,8 @@ class Terminal:
                     what = "connecting" if self._is_connected is None else "reconnecting"
                     self._screen.show(f"-- {what} ({harmless(reason)})")
                 self._is_connected = False
+            case Accepted(kind=kind) if kind != "send":
+                self._news.set()  # another program has left it in the outbox: it is no line
             case Accepted(content=content, acceptance=acceptance):
                 self._screen.show(f"{self._screen.marks.accepted} {harmless(content)}")
                 self._news.set()
@@ -248,6 +254,9 @@ class Terminal:
                 why = f"of an earlier time, to {to}: {code}: {reason}{doubt}"
                 self._refuse(Line(0, content), why)
                 self._news.set()
+            case MemberChanged() | RoomChanged():
+                room = self._rooms.note(event)
+                self._screen.show(f"-- {harmless(f'{room}: {what_happened(event)}')}")
             case Delivered(ids=ids):
                 for id in ids:
                     if id in self._ticks:
@@ -371,6 +380,11 @@ class Terminal:
         time = time_of_day(message.time, datetime.now().astimezone().date())
         when = f"[{time} earlier]" if message.replay else f"[{time}]"
         content = harmless(message.content)
+        if is_room(message.conversation):
+            room = harmless(self._rooms.shown(message.conversation))
+            if message.is_own:
+                return self._screen.show(f"{self._screen.marks.accepted} {when} {room}: {content}")
+            return self._screen.show(f"{when} {room}: {harmless(message.sender)}: {content}")
         if message.is_own and message.to != message.sender:
             self._remember(message.id, message.content)
             mark = self._screen.marks.accepted

@@ -8,6 +8,7 @@ import { askToKeep } from "./keeping.js";
 import { nameProblem, tidyName } from "./names.js";
 import { guard, showConnection, showNotice, showTrouble } from "./notices.js";
 import { AUTH, findSignIn, PastedToken } from "./sign-in.js";
+import { initialOf, isRoom, titleOf } from "./rooms.js";
 import { Sidebar } from "./sidebar.js";
 import { askForName, askForToken, onNameForm } from "./start.js";
 import { forget, isBlocked, recall, remember } from "./tab.js";
@@ -99,7 +100,7 @@ class Page {
     this.#showUser();
     $("me").hidden = $("desk").hidden = false;
     const partner = tidyName(recall("partner"));
-    if (nameProblem(partner) === "") this.open(partner);
+    if (isRoom(partner) || nameProblem(partner) === "") this.open(partner);
     else $("partner").focus();
     this.#draw();
   }
@@ -125,9 +126,9 @@ class Page {
   async open(partner) {
     this.#partner = partner;
     remember("partner", partner);
-    setText($("partner-name"), partner);
-    fillAvatar($("partner-avatar"), partner);
+    this.#showPartner();
     // The quickest way to see it work: be both of them.
+    $("be-both").hidden = AUTH !== "none" || isRoom(partner);
     setText($("other-window"), `open a window as ${partner}`);
     this.#showUser();
     $("desk").dataset.screen = "conversation";
@@ -145,6 +146,12 @@ class Page {
       await this.#chat.open(partner);
     });
     this.#draw();
+  }
+
+  /** A room is called by its title as soon as that is known. */
+  #showPartner(title) {
+    setText($("partner-name"), titleOf(this.#partner, title));
+    fillAvatar($("partner-avatar"), this.#partner, initialOf(this.#partner, title));
   }
 
   #showUser() {
@@ -212,6 +219,7 @@ class Page {
     await this.#transcript.refresh();
     const conversations = await this.#chat.conversations();
     const open = conversations.find(({ partner }) => partner === this.#partner);
+    if (open) this.#showPartner(open.title);
     if (open?.unread > 0 && this.#isReading()) {
       open.unread = 0;
       await this.#chat.markRead(open.partner);

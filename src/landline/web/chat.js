@@ -6,6 +6,7 @@ import { StorageBlocked } from "./database.js";
 import { byteLength, newId } from "./names.js";
 import { Pause } from "./pause.js";
 import { ourName } from "./place.js";
+import { isOwed, isRoom } from "./rooms.js";
 import { Store } from "./store.js";
 
 // A connection without answers: something between page and server is broken.
@@ -37,6 +38,7 @@ const REFUSALS = {
   bad_recipient: "The server does not take this name as a recipient.",
   content_empty: "The server does not take an empty message.",
   content_too_large: TOO_LONG,
+  no_such_conversation: "There is no such conversation, or you are not in it any more.",
 };
 
 export class Chat {
@@ -192,16 +194,16 @@ export class Chat {
     this.#isWorking = false;
   }
 
-  /** Messages that follow each other are stored, and acknowledged, together. */
+  /** Messages and events that follow each other are stored, and acknowledged, together. */
   #takeBatch() {
-    const end = this.#frames.findIndex(({ type }) => type !== "message");
+    const end = this.#frames.findIndex((frame) => !isOwed(frame));
     const length = end === -1 ? this.#frames.length : end;
     return this.#frames.splice(0, Math.max(1, Math.min(length, BATCH)));
   }
 
   async #handle(batch) {
     const [frame] = batch;
-    if (frame.type === "message") await this.#keep(batch);
+    if (isOwed(frame)) await this.#keep(batch);
     else if (frame.type === "accepted") await this.#settle(frame);
     else if (frame.type === "status") await this.#noteDelivery(frame);
     else if (frame.type === "error") await this.#refused(frame);
@@ -268,7 +270,8 @@ export class Chat {
     const store = this.#store;
     for (const { ref, to, content, tried } of await store.claim(this.#inFlight)) {
       if (store !== this.#store) return; // the session belongs to another user by now
-      const frame = { type: "send", to, content, ref, ...(tried && { retry: true }) };
+      const where = isRoom(to) ? { conversation: to } : { to };
+      const frame = { type: "send", ...where, content, ref, ...(tried && { retry: true }) };
       // The server has to close on a frame that is too large: it cannot read the ref in it.
       if (byteLength(JSON.stringify(frame)) > this.#limits.frame_bytes) {
         await this.#store.mark(ref, TOO_LONG);

@@ -54,9 +54,9 @@ export function isComposing(event) {
 
 const HUES = 6;
 
-/** Show a user's initial, on a colour that is always the same for that user. */
-export function fillAvatar(node, name) {
-  setText(node, beginning(name, 1).toUpperCase());
+/** Show the initial of a user, or of a room, on a colour that is always the same for that name. */
+export function fillAvatar(node, name, initial = beginning(name, 1)) {
+  setText(node, initial.toUpperCase());
   let sum = 0;
   for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 65_521;
   node.dataset.hue = String(sum % HUES);

@@ -1,6 +1,7 @@
 // The list of conversations: who, the last words, how many are unread.
 
 import { element, fillAvatar, reconcile, setText } from "./dom.js";
+import { initialOf, isRoom, sentence, titleOf } from "./rooms.js";
 import { shortTime } from "./times.js";
 
 const UNREAD_SHOWN = 99;
@@ -41,18 +42,25 @@ export class Sidebar {
     (buttons.find((button) => button.ariaCurrent === "true") ?? buttons[0])?.focus();
   }
 
-  #fill(item, { partner, last, unread }, openPartner) {
+  #fill(item, { partner, title, last, unread }, openPartner) {
     const button = item.firstElementChild;
     const isOpen = partner === openPartner;
     button.ariaCurrent = isOpen ? "true" : null;
     const [name, time, preview, badge] = button.querySelectorAll("[data-part]");
-    setText(name, partner === this.#me ? `${partner} (you)` : partner);
+    fillAvatar(button.firstElementChild, partner, initialOf(partner, title));
+    button.title = titleOf(partner, title);
+    setText(name, partner === this.#me ? `${partner} (you)` : titleOf(partner, title));
     setText(time, last ? shortTime(last.time) : "");
-    const author = last && last.sender === this.#me && partner !== this.#me ? "You: " : "";
-    setText(preview, last ? author + last.content : "No messages yet");
+    setText(preview, last ? this.#words(partner, last) : "No messages yet");
     badge.hidden = unread === 0;
     setText(badge, unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(unread));
     badge.ariaLabel = `${unread} unread`;
+  }
+
+  #words(partner, { sender, content, event }) {
+    if (event) return sentence(sender, event, this.#me);
+    if (sender === this.#me) return partner === this.#me ? content : `You: ${content}`;
+    return isRoom(partner) ? `${sender}: ${content}` : content;
   }
 
   #move(event) {
@@ -72,10 +80,9 @@ export class Sidebar {
 
 function makeItem(partner) {
   const avatar = element("span", { className: "avatar", ariaHidden: "true" });
-  fillAvatar(avatar, partner);
   const button = element(
     "button",
-    { type: "button", title: partner, data: { partner, testid: "conversation" } },
+    { type: "button", data: { partner, testid: "conversation" } },
     avatar,
     element("bdi", { className: "name", data: { part: "name" } }),
     element("span", { className: "when muted", data: { part: "time" } }),

@@ -6,10 +6,13 @@
 // a crash at any moment leaves it in exactly one of the two.
 //
 //   messages       [user, id] -> { user, id, partner, sender, content, time, offset, kept,
-//                                  ref?, delivered? }   `kept` is `time` as a number
+//                                  ref?, delivered?, event? }   `kept` is `time` as a number
 //   outbox         seq -> { seq, user, ref, to, content, written, tried, failed }
-//   conversations  [user, partner] -> { user, partner, at, active, unread, last }
+//   conversations  [user, partner] -> { user, partner, at, active, unread, last, title?, titled? }
 //   messages       DEVICE_KEY -> { user, id, device }   which device this browser is
+//
+// The partner is the other user, or a room: no user has a name with a colon. `event` is what an event of
+// a room says, in place of a content. `titled` is the offset of the event that gave the room its title.
 //
 // The browser's clock may be wrong by days, and may be corrected at any time. So nothing is ordered or
 // dropped by it: `kept` and `at` are times of the server's log. An action of the user counts as just
@@ -18,6 +21,7 @@
 
 import { done, openDatabase, span, transact } from "./database.js";
 import { newId } from "./names.js";
+import { eventOf, isRoom } from "./rooms.js";
 import { beginning } from "./text.js";
 
 // Per user; the oldest goes first. Duplicates are recognised by it too. A message that comes again
@@ -77,17 +81,22 @@ export class Store {
   // What the server says -------------------------------------------------------------------
 
   /**
-   * Keep messages that have arrived. When this resolves they are on disk and may be acknowledged.
+   * Keep messages and events that have arrived. When this resolves they are on disk and may be
+   * acknowledged.
    * One that is here already changes nothing. Our own, from another device of ours, may have been
    * delivered already: `delivered` has the times by their ids.
    */
   async keep(frames, delivered) {
     await this.#write(["messages", "conversations"], async (tx) => {
       const messages = tx.objectStore("messages");
-      for (const { id, sender, to, content, time, offset } of frames) {
+      for (const frame of frames) {
+        const { id, sender, to, conversation, content = "", time, offset } = frame;
         if ((await done(messages.getKey([this.#user, id]))) !== undefined) continue;
         const isOurs = sender === this.#user;
-        const message = { id, partner: isOurs ? to : sender, sender, content, time, offset };
+        const partner = isRoom(conversation) ? conversation : isOurs ? to : sender;
+        const message = { id, partner, sender, content, time, offset };
+        const event = eventOf(frame);
+        if (event) message.event = event;
         if (isOurs && delivered.has(id)) message.delivered = delivered.get(id);
         await this.#put(tx, message, { isNew: true });
       }
@@ -280,7 +289,7 @@ export class Store {
   }
 
   async #put(tx, message, { isNew = false } = {}) {
-    const { partner, sender, content, time, offset } = message;
+    const { partner, sender, content, time, offset, event } = message;
     const kept = logTime(time);
     await done(tx.objectStore("messages").put({ ...message, kept, user: this.#user }));
     await this.#touch(tx, partner, (conversation) => {
@@ -289,7 +298,8 @@ export class Store {
         ...conversation,
         ...at(Math.max(rank(conversation), kept)),
         unread: conversation.unread + (isNew && sender !== this.#user ? 1 : 0),
-        last: isLast ? lastWords(sender, time, offset, content) : conversation.last,
+        last: isLast ? lastWords(sender, time, offset, content, event) : conversation.last,
+        ...newTitle(conversation, offset, event),
       };
     });
   }
@@ -357,8 +367,13 @@ export class Store {
   }
 }
 
-function lastWords(sender, time, offset, content) {
-  return { sender, time, offset, content: beginning(content, PREVIEW_CHARACTERS) };
+function lastWords(sender, time, offset, content, event) {
+  return { sender, time, offset, content: beginning(content, PREVIEW_CHARACTERS), ...(event && { event }) };
+}
+
+/** Return the title that a room has by an event, unless a later one is known. */
+function newTitle({ titled = -Infinity }, offset, event) {
+  return event?.kind === "room" && offset > titled ? { title: event.title, titled: offset } : {};
 }
 
 /** Return a time of the log as a number. */

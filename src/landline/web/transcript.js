@@ -2,6 +2,7 @@
 
 import { element, reconcile, setText } from "./dom.js";
 import { findLinks } from "./links.js";
+import { isRoom, sentence } from "./rooms.js";
 import { dayKey, dayName, exactTime, timeOfDay } from "./times.js";
 
 // How many messages are drawn when a conversation opens, and with every "show earlier".
@@ -17,6 +18,7 @@ const TOGETHER_MS = 5 * 60_000;
 const STATES = {
   waiting: { symbol: "…", label: "not sent yet" },
   accepted: { symbol: "✓", label: "accepted: kept for good, not delivered yet" },
+  kept: { symbol: "✓", label: "accepted: kept for good" },
   delivered: { symbol: "✓✓", label: "delivered" },
   failed: { symbol: "!", label: "not sent" },
 };
@@ -90,10 +92,11 @@ export class Transcript {
       ...messages.map((message) => ({
         ...message,
         isMine: message.sender === this.#chat.user,
-        state: message.delivered ? "delivered" : "accepted",
+        state: message.delivered ? "delivered" : isRoom(this.#partner) ? "kept" : "accepted",
       })),
       ...entries.map((entry) => ({
         ...entry,
+        sender: this.#chat.user,
         isMine: true,
         time: entry.written,
         // The log has not said when, and the clock of this device may be behind the log's.
@@ -114,8 +117,13 @@ export class Transcript {
       }
       // The key is the `ref` as long as we know it: a message keeps its row when it is accepted.
       const key = item.ref ? `ref:${item.ref}` : `id:${item.id}`;
-      const isTogether = !isNewDay && together(previous, item);
-      rows.push({ ...item, key, make: makeMessage, isTogether });
+      if (item.event) {
+        const words = sentence(item.sender, item.event, this.#chat.user);
+        rows.push({ ...item, key, make: makeEvent, words });
+      } else {
+        const isTogether = !isNewDay && together(previous, item);
+        rows.push({ ...item, key, make: makeMessage, isTogether, isInRoom: isRoom(this.#partner) });
+      }
       previous = item;
       previousDay = day;
     }
@@ -166,7 +174,7 @@ export class Transcript {
 
 function together(previous, item) {
   const apart = Math.abs(Date.parse(item.time) - Date.parse(previous.time));
-  return previous.isMine === item.isMine && apart < TOGETHER_MS;
+  return previous.sender === item.sender && !previous.event && apart < TOGETHER_MS;
 }
 
 function later(time, other) {
@@ -177,8 +185,14 @@ function makeDay() {
   return element("li", { className: "day" }, element("span"));
 }
 
-function makeMessage({ isMine, sender, content, ref = "" }) {
-  const author = element("span", { className: "unseen" }, isMine ? "You: " : `${sender}: `);
+function makeEvent() {
+  return element("li", { className: "event", data: { testid: "event" } }, element("bdi"), element("time"));
+}
+
+function makeMessage({ isMine, isInRoom, sender, content, ref = "" }) {
+  // Of two people everybody knows who speaks; in a room it has to be said.
+  const className = isInRoom && !isMine ? "author" : "unseen";
+  const author = element("span", { className, dir: "auto" }, isMine ? "You: " : `${sender}: `);
   const state = element("span", { className: "state", role: "img", data: { testid: "state" } });
   const bubble = element(
     "div",
@@ -187,8 +201,8 @@ function makeMessage({ isMine, sender, content, ref = "" }) {
     element("p", { className: "content", dir: "auto", data: { testid: "content" } }, ...linked(content)),
     element("span", { className: "stamp" }, element("time"), ...(isMine ? [state] : [])),
   );
-  const className = isMine ? "message mine" : "message theirs";
-  return element("li", { className, data: { testid: "message", ref } }, bubble);
+  const sideName = isMine ? "message mine" : "message theirs";
+  return element("li", { className: sideName, data: { testid: "message", ref } }, bubble);
 }
 
 /** Return a text as nodes. The title of each link says where it leads. */
@@ -206,16 +220,24 @@ function fill(row, item) {
     setText(row.firstElementChild, dayName(item.time));
     return;
   }
+  if (item.make === makeEvent) {
+    setText(row.firstElementChild, item.words);
+    fillTime(row, item);
+    return;
+  }
   row.classList.toggle("together", item.isTogether);
   if (item.id) row.dataset.id = item.id;
   row.dataset.state = item.isMine ? item.state : "";
-  const time = row.querySelector("time");
-  if (time.dateTime !== item.time) {
-    time.dateTime = item.time;
-    time.title = exactTime(item.time);
-    setText(time, timeOfDay(item.time));
-  }
+  fillTime(row, item);
   if (item.isMine) fillState(row, item);
+}
+
+function fillTime(row, item) {
+  const time = row.querySelector("time");
+  if (time.dateTime === item.time) return;
+  time.dateTime = item.time;
+  time.title = exactTime(item.time);
+  setText(time, timeOfDay(item.time));
 }
 
 function fillState(row, { state, failed }) {

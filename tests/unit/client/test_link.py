@@ -18,6 +18,7 @@ from landline.client.inbox import Inbox
 from landline.client.link import Link
 from landline.client.outbox import Draft, MemoryOutbox
 from landline.client.outgoing import Outgoing
+from landline.client.reading import Reading
 from landline.protocol.codes import CloseCode
 from support.scripted import Scripted, accept_all, scripted, welcome
 from support.waiting import until
@@ -40,6 +41,7 @@ class Linked:
             outbox,
             Inbox(outbox, has_work),
             self.outgoing,
+            reading=Reading(has_work),
             on_event=self.events.append,
             has_work=has_work,
         )

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from landline.client.errors import MessageRejected
-from landline.client.events import Message
+from landline.client.events import MemberChanged, Message, RoomChanged
 from landline.client.outbox import Draft
+from landline.client.timeline import NotLandline
 from landline.client.wire import (
-    NotLandline,
     OtherProtocol,
     check_draft,
     read_frame,
@@ -34,6 +34,12 @@ ACCEPTED = {
 }  # fmt: skip
 ERROR = {"type": "error", "code": "busy", "message": "no", "outcome": "rejected", "ref": "r"}
 STATUS = {"type": "status", "ids": ["i"], "user": "b"}
+ROOM = "room:2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
+OF_ROOM = {
+    "id": "i", "conversation": ROOM, "sender": "b", "time": "2026-01-02T03:04:05.678Z", "offset": 1,
+}  # fmt: skip
+MEMBER = {"type": "member", **OF_ROOM, "user": "c", "change": "add", "role": "member"}
+TITLE = {"type": "room", **OF_ROOM, "title": "Lunch"}
 _JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
@@ -65,7 +71,7 @@ def test_what_fits_the_content_but_not_a_frame_is_refused() -> None:
         check_draft(draft)
 
 
-@given(st.sampled_from([MESSAGE, ACCEPTED, ERROR, STATUS]), st.data())
+@given(st.sampled_from([MESSAGE, ACCEPTED, ERROR, STATUS, MEMBER, TITLE]), st.data())
 def test_whatever_a_known_frame_holds_it_is_read_or_not_landlines(
     frame: dict[str, Any], data: st.DataObject
 ) -> None:
@@ -123,6 +129,28 @@ def test_a_message_says_whose_it_is_and_brings_its_data(
     assert isinstance(read, Message)
     assert (read.is_own, read.data) == (is_own, data)
     assert hash(read) == hash(read_frame(json.dumps({**MESSAGE, **said}), "a"))
+
+
+def test_a_message_in_a_room_is_for_nobody_alone() -> None:
+    said = {"type": "message", **OF_ROOM, "content": "hi"}
+    read = read_frame(json.dumps(said), "a")
+    assert isinstance(read, Message)
+    assert (read.conversation, read.to, read.content) == (ROOM, "", "hi")
+    with pytest.raises(NotLandline):
+        read_frame(json.dumps({**said, "conversation": "dm:a:b"}), "a")
+
+
+def test_an_event_of_a_room_says_what_has_changed() -> None:
+    member = read_frame(json.dumps({**MEMBER, "replay": True}), "a")
+    assert isinstance(member, MemberChanged)
+    assert (member.id, member.conversation, member.sender, member.user, member.change) == (
+        "i", ROOM, "b", "c", "add",
+    )  # fmt: skip
+    assert (member.role, member.offset, member.replay) == ("member", 1, True)
+    for title in ("Lunch", None):
+        room = read_frame(json.dumps({**TITLE, "title": title}), "a")
+        assert isinstance(room, RoomChanged)
+        assert (room.title, room.sender, room.replay) == (title, "b", False)
 
 
 @pytest.mark.parametrize("name", ["user", "server", "session"])

@@ -39,7 +39,7 @@ async def shown(*frames: Frame) -> list[str]:
         await welcome(socket)
         for frame in frames:
             await tell(socket, **frame)
-            if frame["type"] == "message":
+            if frame["type"] in {"message", "member", "room"}:
                 assert json.loads(await socket.recv())["ids"] == [frame["id"]]
         os.close(writing)  # the input ends
         await socket.wait_closed()
@@ -55,7 +55,8 @@ async def shown(*frames: Frame) -> list[str]:
             assert await terminal.run(chat) == 0
     lines = screen.getvalue().splitlines()
     when = re.compile(r"\[2026-01-0[1-3] \d\d:\d\d( earlier)?\]")
-    return [when.sub(r"[T\1]", line) for line in lines if not line.startswith("--")]
+    own_notes = ("-- connected", "-- waiting", "-- reconnecting")
+    return [when.sub(r"[T\1]", line) for line in lines if not line.startswith(own_notes)]
 
 
 async def test_what_was_sent_from_another_device_is_an_own_line_with_its_ticks() -> None:
@@ -84,6 +85,48 @@ async def test_what_came_earlier_is_shown_as_such() -> None:
 async def test_names_and_texts_of_other_devices_cannot_steer_the_terminal() -> None:
     [line] = await shown(message("\x1b[2J", "a", "b\x1b"))
     assert line == "\u2713 [T] to b\ufffd: \ufffd[2J"
+
+
+# --- rooms ---------------------------------------------------------------------------------------
+
+ROOM = "room:2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
+
+
+def in_room(kind: str, id: str, **more: object) -> Frame:
+    return {
+        "type": kind, "id": id, "conversation": ROOM, "sender": "b", "time": TIME, "offset": 1,
+        **more,
+    }  # fmt: skip
+
+
+def changed(id: str, change: str, user: str, role: str = "member") -> Frame:
+    return in_room("member", id, user=user, change=change, role=role)
+
+
+async def test_a_room_is_shown_with_its_title_or_its_id_and_what_happens_is_a_line() -> None:
+    assert await shown(
+        in_room("message", "hi all", content="hi all"),
+        in_room("room", "r1", title="Lunch\x1b"),
+        in_room("message", "where?", content="where?", replay=True),
+        in_room("message", "here", content="here", sender="a"),
+        changed("m1", "add", "c"),
+        changed("m2", "role", "c", "admin"),
+        changed("m3", "role", "c"),
+        changed("m4", "remove", "c"),
+        changed("m5", "remove", "b"),
+        in_room("room", "r2", title=None),
+    ) == [
+        "[T] room 2214be8f: b: hi all",
+        "-- room Lunch\ufffd: b called it Lunch\ufffd",
+        "[T earlier] room Lunch\ufffd: b: where?",
+        "\u2713 [T] room Lunch\ufffd: here",
+        "-- room Lunch\ufffd: b added c",
+        "-- room Lunch\ufffd: b made c an admin",
+        "-- room Lunch\ufffd: b made c a member",
+        "-- room Lunch\ufffd: b removed c",
+        "-- room Lunch\ufffd: b left",
+        "-- room 2214be8f: b left it without a title",
+    ]
 
 
 # --- the outbox -----------------------------------------------------------------------------------
