@@ -1,0 +1,28 @@
+-- The newest events of a conversation below an offset that are visible to a user, the newest first: those
+-- from :since on, and those of former memberships in :former_of, which is null where these do not
+-- count. The index has both in their order, so each walk ends with the page. An event before which,
+-- on this way, there are as many bytes comes without its content.
+SELECT json_group_array(json_array(
+    message_id, sender, CASE WHEN bytes_before < :size_bytes THEN content END,
+    log_partition, log_offset, created_at, kind, data))
+FROM (
+    SELECT *, coalesce(sum(length(CAST(content AS BLOB))) OVER (
+        ORDER BY log_offset DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING
+    ), 0) AS bytes_before
+    FROM (
+        SELECT * FROM (
+            SELECT m.* FROM messages AS m
+            WHERE m.conversation = :conversation
+                AND m.log_offset >= :since AND m.log_offset < :before
+            ORDER BY m.log_offset DESC LIMIT :limit)
+        UNION ALL
+        SELECT * FROM (
+            SELECT m.* FROM former_members AS f
+            CROSS JOIN messages AS m ON m.conversation = :conversation
+                AND m.log_offset >= f.joined_offset AND m.log_offset < min(f.left_offset, :before)
+            WHERE f.conversation_id = :former_of AND f.user_name = :user
+                AND f.joined_offset < :before
+            ORDER BY f.joined_offset DESC, m.log_offset DESC LIMIT :limit)
+        ORDER BY log_offset DESC LIMIT :limit
+    )
+)
