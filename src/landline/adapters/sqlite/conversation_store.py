@@ -65,23 +65,11 @@ class SqliteConversations:
 
     async def list(self, query: ListQuery) -> Sequence[ListedConversation]:
         """Sort what the user is a member of."""
-        time_ms, name = (_NEVER, "") if query.after is None else query.after
-        asked = {
-            "user": query.user,
-            "time_ms": time_ms,
-            "name": name,
-            "limit": query.limit,
-            "events": UNREAD_EVENTS,
-            "unread": UNREAD_LIMIT,
-        }
-        [found] = await self._read(
-            lambda connection: connection.execute(_LIST_CONVERSATIONS, asked).fetchone()
-        )
-        return [_listed(fields, query.user) for fields in taken(found)]
+        return await self._read(lambda connection: read_list(connection, query))
 
     async def history(self, query: HistoryQuery) -> HistoryPage | None:
         """Look the membership up, and walk the index of the timeline."""
-        return await self._read(lambda connection: _read_page(connection, query))
+        return await self._read(lambda connection: read_page(connection, query))
 
     async def members(self, user: str, conversation: str) -> Sequence[ListedMember] | None:
         """Read the rows of the conversation."""
@@ -113,8 +101,26 @@ class SqliteConversations:
             raise StoreUnavailable(f"cannot read the store: {error}") from error
 
 
-def _read_page(connection: sqlite3.Connection, query: HistoryQuery) -> HistoryPage | None:
-    """Read what is visible to the user, and their membership, in one snapshot."""
+def read_list(connection: sqlite3.Connection, query: ListQuery) -> Sequence[ListedConversation]:
+    """Read a page of a user's conversations in one statement. Raises: sqlite3.Error."""
+    time_ms, name = (_NEVER, "") if query.after is None else query.after
+    asked = {
+        "user": query.user,
+        "time_ms": time_ms,
+        "name": name,
+        "limit": query.limit,
+        "events": UNREAD_EVENTS,
+        "unread": UNREAD_LIMIT,
+    }
+    [found] = connection.execute(_LIST_CONVERSATIONS, asked).fetchone()
+    return [_listed(fields, query.user) for fields in taken(found)]
+
+
+def read_page(connection: sqlite3.Connection, query: HistoryQuery) -> HistoryPage | None:
+    """Read the membership of the user, and what is visible to them, in one snapshot.
+
+    Raises: sqlite3.Error.
+    """
     connection.execute("BEGIN")
     try:
         asked = {"user": query.user, "conversation": query.conversation}
@@ -130,11 +136,11 @@ def _read_page(connection: sqlite3.Connection, query: HistoryQuery) -> HistoryPa
             "size_bytes": query.limit_bytes,
         }
         if query.after is not None:
-            first = min(query.after, _NEVER - 1) + 1
-            found = connection.execute(_HISTORY_AFTER, arguments | {"first": first}).fetchone()
+            arguments["first"] = query.after + 1
+            found = connection.execute(_HISTORY_AFTER, arguments).fetchone()
         else:
-            before = _NEVER if query.before is None else query.before
-            found = connection.execute(_HISTORY_BEFORE, arguments | {"before": before}).fetchone()
+            arguments["before"] = _NEVER if query.before is None else query.before
+            found = connection.execute(_HISTORY_BEFORE, arguments).fetchone()
     finally:
         connection.execute("COMMIT")
     rows = taken(found[0])

@@ -15,7 +15,7 @@ FROM (
             ORDER BY m.log_offset LIMIT :limit)
         UNION ALL
         SELECT * FROM (
-            SELECT m.* FROM former_members AS f
+            SELECT m.* FROM former_members AS f INDEXED BY sqlite_autoindex_former_members_1
             CROSS JOIN messages AS m ON m.conversation = :conversation
                 AND m.log_offset >= max(f.joined_offset, :first) AND m.log_offset < f.left_offset
             WHERE f.conversation_id = :former_of AND f.user_name = :user

@@ -1,7 +1,8 @@
 -- The newest events of a conversation below an offset that are visible to a user, the newest first: those
 -- from :since on, and those of former memberships in :former_of, which is null where these do not
--- count. The index has both in their order, so each walk ends with the page. An event before which,
--- on this way, there are as many bytes comes without its content.
+-- count. The indexes have both in their order, so each walk ends with the page: of a membership they
+-- have that order by its primary key alone, which is named for that. An event before which, on this
+-- way, there are as many bytes comes without its content.
 SELECT json_group_array(json_array(
     message_id, sender, CASE WHEN bytes_before < :size_bytes THEN content END,
     log_partition, log_offset, created_at, kind, data))
@@ -17,7 +18,7 @@ FROM (
             ORDER BY m.log_offset DESC LIMIT :limit)
         UNION ALL
         SELECT * FROM (
-            SELECT m.* FROM former_members AS f
+            SELECT m.* FROM former_members AS f INDEXED BY sqlite_autoindex_former_members_1
             CROSS JOIN messages AS m ON m.conversation = :conversation
                 AND m.log_offset >= f.joined_offset AND m.log_offset < min(f.left_offset, :before)
             WHERE f.conversation_id = :former_of AND f.user_name = :user

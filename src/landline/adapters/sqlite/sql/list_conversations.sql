@@ -3,7 +3,8 @@
 --
 -- All of the user's conversations are looked at, and no others; what is in them, for this page alone.
 -- What is unread is counted in the index of the timeline, from the end. It lies in the membership of
--- today, as whoever joins has read what was before.
+-- today, as whoever joins has read what was before. The index of former memberships is named for the
+-- reason that history_before.sql gives.
 SELECT json_group_array(json_array(
     l.name, l.title, l.role, l.last_offset, l.last_time_ms, l.read_offset, l.unread,
     l.conversation_id, CASE WHEN m.log_offset IS NOT NULL THEN json_array(
@@ -25,7 +26,7 @@ FROM (
                    WHEN 'joined' THEN w.joined_offset ELSE 0 END
                ORDER BY u.log_offset DESC LIMIT 1
            ), (
-               SELECT u.log_offset FROM former_members AS f
+               SELECT u.log_offset FROM former_members AS f INDEXED BY sqlite_autoindex_former_members_1
                CROSS JOIN messages AS u ON u.conversation = page.name
                    AND u.log_offset >= f.joined_offset AND u.log_offset < f.left_offset
                WHERE page.history = 'joined' AND f.conversation_id = page.conversation_id
