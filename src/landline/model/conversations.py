@@ -35,6 +35,9 @@ class ListQuery(NamedTuple):
 
 
 UNREAD_LIMIT = 100  # more are not counted
+# How many events are looked at for that, the newest ones. So a long run of one's own messages costs
+# no more than that; what others have said before it is not counted.
+UNREAD_EVENTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
