@@ -7,10 +7,10 @@ import pytest
 
 from landline.adapters.postgres import lane, message_store
 from landline.config.values import SecretUrl
-from landline.ports import MessageStore
+from landline.ports import ConversationStore, MessageStore
 from simulation.good_weather import ModelMessageStores
 from support.postgres import database, postgres
-from support.stores import PostgresStores, SqliteStores, Stores
+from support.stores import PostgresStores, ReadingStores, SqliteStores, Stores
 
 __all__ = ["database", "postgres"]
 
@@ -48,7 +48,7 @@ async def postgres_stores(
 
 
 @pytest.fixture
-def model_stores() -> Stores:
+def model_stores() -> ReadingStores:
     return ModelMessageStores()
 
 
@@ -70,3 +70,16 @@ def stores(request: pytest.FixtureRequest) -> Stores:
 async def store(stores: Stores) -> MessageStore:
     """The one store of a test that needs no second one."""
     return await stores.open()
+
+
+@pytest.fixture(params=["model_stores", "sqlite_stores"], ids=["model", "sqlite"])
+def reading_stores(request: pytest.FixtureRequest) -> ReadingStores:
+    """Stores of the adapters that have a `ConversationStore`."""
+    stores: ReadingStores = request.getfixturevalue(request.param)
+    return stores
+
+
+@pytest.fixture
+async def conversations(reading_stores: ReadingStores) -> ConversationStore:
+    """What reads the data of `reading_stores`."""
+    return await reading_stores.conversations()

@@ -4,12 +4,19 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
-from landline.ports import Directory, EventLog, MessageStore, RevocationStore, RoutingBus
+from landline.ports import (
+    ConversationStore,
+    Directory,
+    EventLog,
+    MessageStore,
+    RevocationStore,
+    RoutingBus,
+)
 from simulation.bus import Exchange, ModelRoutingBus
 from simulation.directory import ModelDirectory, Registry
 from simulation.log import Log, ModelEventLog
 from simulation.revocations import ModelRevocations, RevocationTable
-from simulation.store import ModelMessageStore, Store
+from simulation.store import ModelConversationStore, ModelMessageStore, Store
 from simulation.weather import Weather
 from support.tables import Rows
 
@@ -63,6 +70,14 @@ class ModelMessageStores:
     async def open(self) -> MessageStore:
         """Return one more on the same tables."""
         return ModelMessageStore(self._store)
+
+    async def conversations(self) -> ConversationStore:
+        """Return what reads the same tables."""
+        return ModelConversationStore(self._store)
+
+    async def purge(self, before_ms: int) -> None:
+        """Remove what may go."""
+        self._store.forget(self._store.purgeable(before_ms))
 
     async def tables(self) -> Rows:
         """Return what the tables hold."""

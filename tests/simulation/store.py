@@ -12,12 +12,19 @@ from landline.errors import (
 from landline.model import (
     Appended,
     Batch,
+    DeliveryStatus,
     Device,
+    HistoryPage,
+    HistoryQuery,
+    ListedConversation,
+    ListedMember,
+    ListQuery,
     Mailbox,
     Message,
     Pending,
     PendingQuery,
     Positions,
+    Room,
     covers,
 )
 from landline.protocol.identity import is_storable
@@ -120,6 +127,36 @@ class ModelMessageStore:
 
     async def _ask(self, effect: Callable[[], T]) -> T:
         return await self._weather.ask("store", StoreUnavailable, effect)
+
+
+class ModelConversationStore:
+    """See `landline.ports.ConversationStore`. One per process."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def rooms(self, names: Collection[str]) -> Mapping[str, Room]:
+        """Look rooms up."""
+        return await self._ask(lambda: self._store.rooms(names))
+
+    async def list(self, query: ListQuery) -> Sequence[ListedConversation]:
+        """Return a page of a user's conversations."""
+        return await self._ask(lambda: self._store.listed(query))
+
+    async def history(self, query: HistoryQuery) -> HistoryPage | None:
+        """Return a page of a conversation."""
+        return await self._ask(lambda: self._store.history(query))
+
+    async def members(self, user: str, conversation: str) -> Sequence[ListedMember] | None:
+        """Return who is in a conversation."""
+        return await self._ask(lambda: self._store.members(user, conversation))
+
+    async def statuses(self, sender: str, message_ids: Collection[str]) -> Sequence[DeliveryStatus]:
+        """Return who has received which messages."""
+        return await self._ask(lambda: sorted(self._store.delivery(sender, message_ids)))
+
+    async def _ask(self, effect: Callable[[], T]) -> T:
+        return await self._store.weather.ask("store", StoreUnavailable, effect)
 
 
 class ModelDeviceStore:

@@ -3,12 +3,15 @@
 import random
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
+from typing import NamedTuple
 
 from landline.model import (
     FIRST_TURN,
     Batch,
     Entry,
     History,
+    HistoryQuery,
+    ListQuery,
     Mailbox,
     MemberStep,
     PendingQuery,
@@ -312,6 +315,48 @@ def random_queries(
         cursors = {each: chance.randrange(80) for each in turns if chance.random() < 0.3}
         queries.append(PendingQuery(mailbox, after, limit, turn, limit_bytes, cursors))
     return queries
+
+
+class Questions(NamedTuple):
+    """What a `ConversationStore` is asked. `members`: who asks, and of which conversation;
+    `statuses`: who asks, and of which messages.
+    """
+
+    rooms: list[str]
+    lists: list[ListQuery]
+    histories: list[HistoryQuery]
+    members: list[tuple[str, str]]
+    statuses: list[tuple[str, list[str]]]
+
+
+def random_questions(
+    chance: random.Random, message_ids: Sequence[str], count: int = 20
+) -> Questions:
+    """Return questions of members, of those who were one, and of strangers."""
+    conversations = [*ROOMS, *ROOMS, *DIRECT, FOREIGN, "room:made-up", "dm:alice:nobody"]
+    users = [*USERS, *USERS, *USERS, STRANGER, "user007", "nobody"]
+
+    def place() -> int:
+        return chance.choice((0, 10**9, *(chance.randrange(90) for _ in range(8))))
+
+    histories = []
+    for _ in range(2 * count):
+        before, after = chance.choice(((None, None), (place(), None), (None, place())))
+        limit, limit_bytes = chance.choice((1, 2, 5, 30, 100)), chance.choice((1, 30, 400, 10_000))
+        user, conversation = chance.choice(users), chance.choice(conversations)
+        histories.append(HistoryQuery(user, conversation, before, after, limit, limit_bytes))
+    lists = []
+    for _ in range(count):
+        behind = (TIME_MS + chance.randrange(6_000), chance.choice(conversations))
+        limit = chance.choice((1, 2, 5, 30))
+        lists.append(ListQuery(chance.choice(users), chance.choice((None, behind)), limit))
+    return Questions(
+        [*ROOMS, "room:made-up", DIRECT[0]],
+        lists,
+        histories,
+        [(chance.choice(users), chance.choice(conversations)) for _ in range(count)],
+        [(user, [*message_ids, _uuid(0)]) for user in dict.fromkeys(users)],
+    )
 
 
 def _uuid(number: int) -> str:

@@ -29,7 +29,7 @@ def answer(
     rows = [each for each in everything if _is_after(each.position, query)]
     if query.turn is not None:
         rows = _in_turns(rows)
-    taken = _fitting(rows[: query.limit], query.limit_bytes)
+    taken = fitting(rows[: query.limit], query.limit_bytes)
     left = rows[len(taken) :]
     if not left:
         return Pending(tuple(rows), True, applied, closed=closed)
@@ -54,7 +54,8 @@ def _in_turns(rows: list[Message]) -> list[Message]:
     return [each for _place, _partition, each in sorted(places, key=lambda item: item[:2])]
 
 
-def _fitting(rows: list[Message], limit_bytes: int) -> list[Message]:
+def fitting(rows: list[Message], limit_bytes: int) -> list[Message]:
+    """Return the first rows: none is begun when the contents before it come to the limit."""
     taken, size = [], 0
     for message in rows:
         if size >= limit_bytes:
@@ -84,7 +85,7 @@ def _ahead(
         rows += [each for each in own if each.position.offset >= cursor][:MESSAGES_A_TURN]
         if any(each.position.offset < cursor for each in own):
             below.add(turn)
-    taken = _fitting(rows[: ahead_of(query.limit)], query.limit_bytes)
+    taken = fitting(rows[: ahead_of(query.limit)], query.limit_bytes)
     if len(taken) < len(rows):
         last = turn_of(taken[-1])
     else:

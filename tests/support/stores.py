@@ -5,10 +5,15 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from landline.adapters.postgres import PostgresMessageStore, migrate
-from landline.adapters.sqlite import Database, SqliteMessageStore, SqliteRevocations
+from landline.adapters.sqlite import (
+    Database,
+    SqliteConversations,
+    SqliteMessageStore,
+    SqliteRevocations,
+)
 from landline.config.values import SecretUrl
-from landline.model import LogIdentity
-from landline.ports import MessageStore, RevocationStore
+from landline.model import LogIdentity, Position
+from landline.ports import ConversationStore, MessageStore, RevocationStore
 from support.postgres import fetch
 from support.tables import Rows, in_order
 
@@ -32,6 +37,16 @@ class Stores(Protocol):
 
     async def close(self) -> None:
         """Close every store; opened again they must know what they knew."""
+
+
+class ReadingStores(Stores, Protocol):
+    """Stores that answer the questions of people, too."""
+
+    async def conversations(self) -> ConversationStore:
+        """Return what reads the same data."""
+
+    async def purge(self, before_ms: int) -> None:
+        """Remove the messages that are older and that nobody is owed, as far as this store does."""
 
 
 # For both databases. The row of a default mailbox is the adapter's own affair: it says nothing.
@@ -119,6 +134,14 @@ class SqliteStores(_Tables):
 
     async def revocations(self) -> RevocationStore:
         return SqliteRevocations(self._file())
+
+    async def conversations(self) -> ConversationStore:
+        return SqliteConversations(self._file())
+
+    async def purge(self, before_ms: int) -> None:
+        after: Position | None = Position(0, -1)
+        while after is not None:
+            _count, after = await SqliteMessageStore(self._file()).purge(before_ms, after, 1_000)
 
     async def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await self._file().read(lambda connection: connection.execute(sql).fetchall())

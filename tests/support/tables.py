@@ -6,12 +6,20 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from landline.model import (
+    UNREAD_EVENTS,
+    UNREAD_LIMIT,
     Appended,
     Batch,
     Change,
+    DeliveryStatus,
     DeviceChange,
     EventKind,
     History,
+    HistoryPage,
+    HistoryQuery,
+    ListedConversation,
+    ListedMember,
+    ListQuery,
     Mailbox,
     MemberChange,
     MemberStep,
@@ -24,11 +32,12 @@ from landline.model import (
     Read,
     Receipt,
     Role,
+    Room,
     RoomChange,
 )
 from landline.protocol.identity import is_room, participants
 from landline.protocol.limits import ROOM_MEMBERS
-from support.owed import answer
+from support.owed import answer, fitting
 
 # What a table is compared as: its rows in their order.
 Rows = Mapping[str, Sequence[tuple[Any, ...]]]
@@ -64,6 +73,26 @@ class Conversation:
     def join(self, user: str, role: Role, joined_offset: int, read_offset: int) -> None:
         self.joined += 1
         self.members[user] = Member(role, joined_offset, read_offset, self.joined)
+
+    def in_order(self) -> list[tuple[str, Member]]:
+        """Return the members in the order in which they joined."""
+        return sorted(
+            self.members.items(), key=lambda each: (each[1].joined_offset, each[1].number)
+        )
+
+    def sees(self, user: str, offset: int) -> bool:
+        """Say whether what is there is visible to the user.
+
+        The event that adds somebody is in their membership, the one that removes them is not.
+        """
+        member = self.members.get(user)
+        if member is None:
+            return False
+        if self.history is not History.JOINED or offset >= member.joined_offset:
+            return True
+        return any(
+            name == user and joined <= offset < left for name, joined, left in self.former_members
+        )
 
     def name_an_admin(self) -> None:
         """The oldest member is one, where there is no other."""
@@ -282,6 +311,124 @@ class Tables:
                 number = conversation_ids[owed.message.conversation]
                 owed.message = dataclasses.replace(owed.message, conversation_id=number)
 
+    # Reading ------------------------------------------------------------------------------------
+
+    def rooms(self, names: Collection[str], applied: Positions | None = None) -> Mapping[str, Room]:
+        """Return those of these rooms that were made. `applied` as for `pending`."""
+        found = (self.conversations.get(name) for name in names)
+        return {
+            room.name: Room(
+                room.name,
+                room.title,
+                room.history,
+                {user: member.role for user, member in room.in_order()},
+                dict(self.applied) if applied is None else applied,
+            )
+            for room in found
+            if room is not None and room.history is not None
+        }
+
+    def listed(self, query: ListQuery) -> Sequence[ListedConversation]:
+        """Return a page of the user's conversations."""
+        own = [each for each in self.conversations.values() if query.user in each.members]
+        own.sort(key=_place_in_list)
+        if query.after is not None:
+            time_ms, name = query.after
+            own = [each for each in own if _place_in_list(each) > (-time_ms, name.encode())]
+        return [self._listed(each, query.user) for each in own[: query.limit]]
+
+    def _listed(self, conversation: Conversation, user: str) -> ListedConversation:
+        member = conversation.members[user]
+        visible = self._visible(conversation, user)
+        behind = [each for each in visible if each.position.offset > member.read_offset]
+        unread = [each for each in behind[-UNREAD_EVENTS:] if each.sender != user]
+        return ListedConversation(
+            conversation.name,
+            conversation.title,
+            member.role if conversation.kind == "room" else None,
+            conversation.last_offset,
+            conversation.last_time_ms,
+            visible[-1] if visible else None,
+            member.read_offset,
+            min(len(unread), UNREAD_LIMIT),
+        )
+
+    def history(self, query: HistoryQuery, applied: Positions | None = None) -> HistoryPage | None:
+        """Return a page of a conversation. `applied` as for `pending`."""
+        conversation = self.conversations.get(query.conversation)
+        if conversation is None or query.user not in conversation.members:
+            return None
+        rows = self._visible(conversation, query.user)
+        if query.after is not None:
+            rows = [each for each in rows if each.position.offset > query.after]
+        else:
+            before = query.before
+            rows = [each for each in rows if before is None or each.position.offset < before]
+            rows.reverse()
+        page = fitting(rows[: query.limit], query.limit_bytes)
+        return HistoryPage(
+            tuple(sorted(page, key=lambda each: each.position.offset)),
+            len(page) == len(rows),
+            dict(self.applied) if applied is None else applied,
+        )
+
+    def _visible(self, conversation: Conversation, user: str) -> list[Message]:
+        """Return what the user sees of it, in rising offset."""
+        visible = [
+            dataclasses.replace(
+                each,
+                recipients=(user,),
+                device=None,
+                conversation_id=self.conversation_ids[conversation.name],
+            )
+            for each in self.messages.values()
+            if each.conversation == conversation.name
+            and conversation.sees(user, each.position.offset)
+        ]
+        return sorted(visible, key=lambda each: each.position.offset)
+
+    def members(self, user: str, name: str) -> Sequence[ListedMember] | None:
+        """Return the members of a conversation."""
+        conversation = self.conversations.get(name)
+        if conversation is None or user not in conversation.members:
+            return None
+        is_room = conversation.kind == "room"
+        return [
+            ListedMember(each, member.role if is_room else None, member.read_offset)
+            for each, member in conversation.in_order()
+        ]
+
+    def delivery(self, sender: str, message_ids: Collection[str]) -> set[DeliveryStatus]:
+        """Return who has received which of these messages."""
+        found = (self.messages.get(id) for id in message_ids)
+        return {
+            DeliveryStatus(message.id, user, self._status(message, user) == "DELIVERED")
+            for message in found
+            if message is not None
+            and message.kind is EventKind.MESSAGE
+            and message.sender == sender
+            and sender in self.conversations[message.conversation].members
+            for user in self._recipients(message)
+        }
+
+    # Purging ------------------------------------------------------------------------------------
+
+    def purgeable(self, before_ms: int) -> set[str]:
+        """Return the messages that are old and that nobody is owed."""
+        owed = {position for rows in self.owed.values() for position in rows}
+        return {
+            each.id
+            for each in self.messages.values()
+            if each.time_ms < before_ms and each.position not in owed
+        }
+
+    def forget(self, message_ids: Iterable[str]) -> None:
+        """Take messages out. What says where a conversation stands stays."""
+        for id in message_ids:
+            del self.messages[id]
+
+    # What operators see -------------------------------------------------------------------------
+
     def statuses(self) -> set[tuple[str, str, str]]:
         """Return what the view `message_status` shows."""
         return {
@@ -369,6 +516,10 @@ def in_order(tables: Mapping[str, Iterable[Sequence[Any]]]) -> Rows:
         )
         for name, rows in tables.items()
     }
+
+
+def _place_in_list(conversation: Conversation) -> tuple[int, bytes]:
+    return -conversation.last_time_ms, conversation.name.encode()
 
 
 def _change_room(conversation: Conversation, change: RoomChange, offset: int) -> None:

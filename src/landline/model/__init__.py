@@ -13,6 +13,7 @@ from landline.model.batches import (
     RoomChange,
 )
 from landline.model.conversations import (
+    UNREAD_EVENTS,
     UNREAD_LIMIT,
     DeliveryStatus,
     HistoryPage,
@@ -64,6 +65,7 @@ __all__ = [
     "NOWHERE",
     "NO_CURSORS",
     "OFFSET_BITS",
+    "UNREAD_EVENTS",
     "UNREAD_LIMIT",
     "AppendResult",
     "Appended",

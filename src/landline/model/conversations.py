@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from landline.model.batches import History, Role
 from landline.model.messages import Message
-from landline.model.positions import NOWHERE, Positions
+from landline.model.positions import Positions
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Room:
     title: str | None
     history: History
     members: Mapping[str, Role]
-    applied: Positions = NOWHERE
+    applied: Positions = field(default_factory=dict)
 
 
 class ListQuery(NamedTuple):
@@ -35,6 +35,9 @@ class ListQuery(NamedTuple):
 
 
 UNREAD_LIMIT = 100  # more are not counted
+# How many events are looked at for that, the newest ones. So a long run of one's own messages costs
+# no more than that; what others have said before it is not counted.
+UNREAD_EVENTS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
