@@ -113,7 +113,7 @@ class PostgresConversations:
         return HistoryPage(tuple(messages), is_complete, applied)
 
     async def members(self, user: str, conversation: str) -> Sequence[ListedMember] | None:
-        """Look them up in the order of the primary key."""
+        """Look them up by conversation."""
         rows = await self._read(MEMBERS_OF, user, conversation)
         return [
             ListedMember(name, Role(role) if kind == "room" else None, read_offset)
@@ -121,12 +121,12 @@ class PostgresConversations:
         ] or None
 
     async def statuses(self, sender: str, message_ids: Collection[str]) -> Sequence[DeliveryStatus]:
-        """Look for what is pending."""
+        """Look into the mailboxes of the recipients."""
         rows = await self._read(STATUSES_OF, sender, sorted(message_ids))
         return [
             DeliveryStatus(id, user, is_delivered)
-            for id, users, flags in ((str(id), users, flags) for id, users, flags in rows)
-            for user, is_delivered in zip(users, flags, strict=True)
+            for id, users, delivered in rows
+            for user, is_delivered in zip(users, delivered, strict=True)
         ]
 
     async def _read(self, sql: str, *arguments: Any) -> Sequence[Any]:

@@ -12,7 +12,7 @@ WITH sent AS MATERIALIZED (
     ) AS c
     GROUP BY c.conversation_id, c.kind, m.log_partition
 )
-SELECT message.id, array_agg(w.user_name), array_agg(message.log_offset <> ALL (waiting))
+SELECT message.id::text, array_agg(w.user_name), array_agg(message.log_offset <> ALL (waiting))
 FROM sent CROSS JOIN LATERAL (
     SELECT user_name, joined_offset, count(*) OVER () AS members,
            bool_or(user_name = $1::text COLLATE "C") OVER () AS is_theirs
