@@ -21,7 +21,12 @@ PATIENT_SECONDS = 60.0
 def patient_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
     """A machine that is busy is no outage: what is not about silence has time."""
     monkeypatch.setattr(lane, "LANE_CONNECT_SECONDS", PATIENT_SECONDS)
-    for name in ("WRITER_LANE_SECONDS", "REPLAY_SECONDS", "ASKER_LANE_SECONDS"):
+    for name in (
+        "WRITER_LANE_SECONDS",
+        "REPLAY_SECONDS",
+        "ASKER_LANE_SECONDS",
+        "READING_SECONDS",
+    ):
         monkeypatch.setattr(message_store, name, PATIENT_SECONDS)
 
 
@@ -72,7 +77,14 @@ async def store(stores: Stores) -> MessageStore:
     return await stores.open()
 
 
-@pytest.fixture(params=["model_stores", "sqlite_stores"], ids=["model", "sqlite"])
+@pytest.fixture(
+    params=[
+        "model_stores",
+        "sqlite_stores",
+        pytest.param("postgres_stores", marks=pytest.mark.stack),
+    ],
+    ids=["model", "sqlite", "postgres"],
+)
 def reading_stores(request: pytest.FixtureRequest) -> ReadingStores:
     """Stores of the adapters that have a `ConversationStore`."""
     stores: ReadingStores = request.getfixturevalue(request.param)

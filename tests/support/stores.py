@@ -173,6 +173,15 @@ class PostgresStores(_Tables):
     async def revocations(self) -> RevocationStore:
         return (await self._open()).revocations
 
+    async def conversations(self) -> ConversationStore:
+        return (await self._open()).conversations
+
+    async def purge(self, before_ms: int) -> None:
+        after: Position | None = Position(0, -1)
+        store = await self._open()
+        while after is not None:
+            _count, after = await store.purge(before_ms, after, 1_000)
+
     async def _open(self) -> PostgresMessageStore:
         await migrate(self._url)
         store = PostgresMessageStore(self._url, f"ws-{len(self._opened) + 1}")

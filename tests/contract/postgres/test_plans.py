@@ -12,6 +12,7 @@ from landline.adapters.postgres import (
     PostgresMessageStore,
     applying,
     batch_rows,
+    conversations,
     migrate,
     pages,
     purging,
@@ -32,6 +33,12 @@ STATEMENTS = {
     "pending": pages.PENDING,
     "turns": pages.TURNS,
     "purge": purging.PURGE,
+    "rooms": conversations.ROOMS,
+    "conversations_of": conversations.CONVERSATIONS_OF,
+    "history_before": conversations.HISTORY_BEFORE,
+    "history_after": conversations.HISTORY_AFTER,
+    "members_of": conversations.MEMBERS_OF,
+    "statuses_of": conversations.STATUSES_OF,
 }
 GROWING = {"messages", "pending", "devices", "members", "former_members", "conversations"}
 FILL = """
@@ -106,6 +113,53 @@ async def test_what_comes_in_is_not_gone_through_once_for_each_row(
     for node in inner:
         kinds = {each["Node Type"] for each in nodes(node)}
         assert not kinds & {"CTE Scan", "Function Scan"}, node
+
+
+# A conversation and a room of 15,000 events each; bob was in the room a thousand times.
+LONG = """
+    INSERT INTO conversations (name, kind, history, last_offset, last_time_ms) VALUES
+        ('dm:alice:bob', 'direct', NULL, 1, 1), ('room:long', 'room', 'joined', 1, 1);
+    INSERT INTO members
+        SELECT conversation_id, user_name, 'member', CASE kind WHEN 'room' THEN 39000 ELSE 0 END, 1,
+               CASE kind WHEN 'room' THEN 38999 ELSE 0 END
+        FROM conversations CROSS JOIN unnest(ARRAY['alice', 'bob']) AS user_name
+        WHERE name IN ('dm:alice:bob', 'room:long');
+    INSERT INTO former_members
+        SELECT conversation_id, 'bob', 10000 + n * 20, 10000 + n * 20 + 2
+        FROM conversations CROSS JOIN generate_series(1, 1000) AS n WHERE name = 'room:long';
+    INSERT INTO messages
+        SELECT gen_random_uuid(), CASE n % 2 WHEN 0 THEN 'dm:alice:bob' ELSE 'room:long' END,
+               'alice', 'x', now(), 0, n
+        FROM generate_series(10000, 40000) AS n;
+    INSERT INTO applied VALUES (0, 40001);
+"""
+QUESTIONS = {
+    "unread": (conversations.CONVERSATIONS_OF, "'bob', NULL, NULL, 50, 100, 1000"),
+    "one's own": (conversations.CONVERSATIONS_OF, "'alice', NULL, NULL, 50, 100, 300"),
+    "newest": (conversations.HISTORY_BEFORE, "'bob', 'dm:alice:bob', 99999, 50, 9999"),
+    "before": (conversations.HISTORY_BEFORE, "'bob', 'dm:alice:bob', 25000, 50, 9999"),
+    "after": (conversations.HISTORY_AFTER, "'bob', 'dm:alice:bob', 25000, 50, 9999"),
+    "before, in spans": (conversations.HISTORY_BEFORE, "'bob', 'room:long', 25000, 50, 9999"),
+    "after, in spans": (conversations.HISTORY_AFTER, "'bob', 'room:long', 25000, 50, 9999"),
+}
+
+
+@pytest.mark.parametrize(("sql", "arguments"), QUESTIONS.values(), ids=QUESTIONS.keys())
+@pytest.mark.parametrize("is_known", [False, True], ids=["no statistics", "statistics"])
+async def test_who_reads_looks_at_no_more_than_it_takes(
+    connection: Any, database: SecretUrl, sql: str, arguments: str, is_known: bool
+) -> None:
+    await execute(database.reveal(), LONG + ("ANALYZE" if is_known else ""))
+    await connection.execute(f"SET plan_cache_mode = force_generic_plan; PREPARE kept AS {sql}")
+    text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) EXECUTE kept ({arguments})")
+    scans = [
+        node for node in nodes(json.loads(text)[0]["Plan"]) if node.get("Relation Name") in GROWING
+    ]
+    looked_at = sum(
+        node["Actual Loops"] * (node["Actual Rows"] + node.get("Rows Removed by Filter", 0))
+        for node in scans
+    )
+    assert 50 < looked_at < 700
 
 
 async def test_numbers_that_are_not_used_are_not_lost(connection: Any, database: SecretUrl) -> None:

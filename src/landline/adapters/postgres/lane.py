@@ -7,7 +7,7 @@ a cancel request as little as the query before it.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Final, Protocol, TypeAlias, TypeVar
 
@@ -216,6 +216,35 @@ class Lane:
     def _check_open(self) -> None:
         if self._is_closed:
             raise asyncpg.InterfaceError("the store is closed")
+
+
+class Lanes:
+    """Several lanes of a kind, for as many callers at a time. The one that was used last is taken
+    first, so that usually there is one connection.
+    """
+
+    def __init__(self, lanes: Sequence[Lane], wait_seconds: float) -> None:
+        """`wait_seconds`: how long a caller waits for a free one at the most."""
+        self._lanes = lanes
+        self._wait_seconds = wait_seconds
+        self._free: asyncio.Queue[Lane] = asyncio.LifoQueue()
+        for lane in lanes:
+            self._free.put_nowait(lane)
+
+    def __iter__(self) -> Iterator[Lane]:
+        return iter(self._lanes)
+
+    async def run(self, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
+        """As a lane does it. Raises: StoreUnavailable, Unstorable."""
+        try:
+            async with asyncio.timeout(self._wait_seconds):
+                lane = await self._free.get()
+        except TimeoutError as error:
+            raise StoreUnavailable(reason(error)) from error
+        try:
+            return await lane.run(work)
+        finally:
+            self._free.put_nowait(lane)
 
 
 def is_refusal(error: BaseException) -> bool:

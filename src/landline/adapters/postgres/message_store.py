@@ -9,9 +9,10 @@ from landline.adapters.postgres.applied_poller import AppliedPoller
 from landline.adapters.postgres.applying import Step, steps
 from landline.adapters.postgres.applying_1 import APPLY_1, apply_arguments_1, check_1, ids_of_1
 from landline.adapters.postgres.batch_rows import ids_of
+from landline.adapters.postgres.conversations import PostgresConversations
 from landline.adapters.postgres.devices import PostgresDevices
 from landline.adapters.postgres.hosts import Hosts
-from landline.adapters.postgres.lane import Lane, PostgresConnection
+from landline.adapters.postgres.lane import Lane, Lanes, PostgresConnection
 from landline.adapters.postgres.naming import session_name
 from landline.adapters.postgres.pages import (
     PENDING,
@@ -48,12 +49,14 @@ WRITER_LANE_SECONDS: Final = 15.0
 REPLAY_SECONDS: Final = 8.0
 # As many as a server asks for pages at once (`gateway.replay`). Each request may be held up by a
 # mailbox that cannot be read in time, and with no lane left nobody could find out which one it is.
-# The last one that was used is taken first, so that usually there is one connection.
 REPLAY_LANES: Final = 5
 # In trouble at the same time, it is no longer about the mailboxes that some of them have met.
 REPLAY_LANES_IN_TROUBLE: Final = 3
 ASKER_LANE_SECONDS: Final = 4.0
 REVOCATIONS_LANE_SECONDS: Final = 3.0
+# People who look through conversations wait for each other, and nobody waits for them.
+READING_SECONDS: Final = 4.0
+READING_LANES: Final = 2
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
 
@@ -78,24 +81,21 @@ class PostgresMessageStore:
         self._allow_unsafe = allow_unsafe
         self._hosts = hosts = Hosts(url, self._name)
         self._writer = Lane(self._connect_writer, WRITER_LANE_SECONDS, hosts)
-        self._replay = [
-            Lane(lambda: hosts.connect(REPLAY_SECONDS), REPLAY_SECONDS, hosts)
-            for _ in range(REPLAY_LANES)
-        ]
-        self._free_replay: asyncio.Queue[Lane] = asyncio.LifoQueue()
-        for lane in self._replay:
-            self._free_replay.put_nowait(lane)
+        self._replay = self._lanes_of(REPLAY_LANES, REPLAY_SECONDS, REPLAY_SECONDS)
         self._asker = Lane(lambda: hosts.connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
         # Of its own: those whose sessions have to end do not wait behind questions about messages.
         self._revoker = Lane(
             lambda: hosts.connect(REVOCATIONS_LANE_SECONDS), REVOCATIONS_LANE_SECONDS, hosts
         )
+        # Half of the time is for the answer at least.
+        self._reading = self._lanes_of(READING_LANES, READING_SECONDS, READING_SECONDS / 2)
         self._poller = AppliedPoller(self.applied)
         self.revocations = PostgresRevocations(self._revoker.run)
         self.format = RecordFormat(lambda sql: self._read(self._asker, sql))
         self.devices = PostgresDevices(
             lambda sql, *arguments: self._read(self._asker, sql, *arguments), self.format
         )
+        self.conversations = PostgresConversations(self._reading.run, READING_SECONDS, self.format)
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -138,6 +138,7 @@ class PostgresMessageStore:
         """Return what went wrong last on a lane that has not worked since.
 
         That of revocations does not count: sends need it not, and it is tried again all the time.
+        Nor do those for reading conversations, which somebody who asks again tries again.
         Of those for pages that is several: one may have met a mailbox that cannot be read.
         """
         replay = [lane.trouble for lane in self._replay if lane.trouble is not None]
@@ -151,7 +152,7 @@ class PostgresMessageStore:
             self._prober.cancel()
             await asyncio.wait([self._prober])
         await self._poller.close()
-        await asyncio.gather(*(lane.close() for lane in self._lanes))
+        await asyncio.gather(*(lane.close() for lane in (*self._lanes, *self._reading)))
 
     async def purge(
         self, before_ms: int, after: Position, limit: int
@@ -226,6 +227,11 @@ class PostgresMessageStore:
 
     # Inside --------------------------------------------------------------------------------------
 
+    def _lanes_of(self, count: int, seconds: float, wait_seconds: float) -> Lanes:
+        hosts = self._hosts
+        lanes = [Lane(lambda: hosts.connect(seconds), seconds, hosts) for _ in range(count)]
+        return Lanes(lanes, wait_seconds)
+
     @property
     def _lanes(self) -> tuple[Lane, ...]:
         return self._writer, *self._replay, self._asker, self._revoker
@@ -278,40 +284,31 @@ class PostgresMessageStore:
         in_turns = [query for query in queries if query.turn is not None]
         pages: list[Pending] = []
         if plain:
-            rows = await self._read_page(PENDING, pending_arguments(plain))
+            rows = await self._read(self._replay, PENDING, *pending_arguments(plain))
             pages = pending_answers(plain, rows)
         others: list[Pending] = []
         if in_turns:
-            rows = await self._read_page(TURNS, turns_arguments(in_turns))
+            rows = await self._read(self._replay, TURNS, *turns_arguments(in_turns))
             others = turns_answers(in_turns, rows)
         answers, turns = iter(pages), iter(others)
         return [next(answers if query.turn is None else turns) for query in queries]
 
     async def _pending_1(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
-        rows = await self._read_page(PENDING_1, pending_arguments_1(queries))
+        rows = await self._read(self._replay, PENDING_1, *pending_arguments_1(queries))
         return pending_answers_1(queries, rows)
 
-    async def _read_page(self, sql: str, arguments: Sequence[Any]) -> list[Any]:
-        try:
-            async with asyncio.timeout(REPLAY_SECONDS):
-                lane = await self._free_replay.get()
-        except TimeoutError as error:
-            raise StoreUnavailable("PostgreSQL does not answer in time") from error
-        try:
-            return await self._read(lane, sql, *arguments)
-        finally:
-            self._free_replay.put_nowait(lane)
-
-    async def _read(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
+    async def _read(self, lane: Lane | Lanes, sql: str, *arguments: Any) -> list[Any]:
         try:
             return await self._fetch(lane, sql, *arguments)
         except Unstorable as error:
             raise StoreUnavailable(str(error)) from error
 
-    async def _fetch(self, lane: Lane, sql: str, *arguments: Any) -> list[Any]:
+    async def _fetch(self, lane: Lane | Lanes, sql: str, *arguments: Any) -> list[Any]:
         return await self._run(lane, lambda connection: connection.fetch(sql, *arguments))
 
-    async def _run(self, lane: Lane, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
+    async def _run(
+        self, lane: Lane | Lanes, work: Callable[[PostgresConnection], Awaitable[T]]
+    ) -> T:
         try:
             return await lane.run(work)
         except StoreUnavailable:
