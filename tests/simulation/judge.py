@@ -222,7 +222,10 @@ class Judge:
             self._violate("I5", id, f"twice in session {event['c']}")
         elif self._is_fair:
             acked_at = self._acked_on[session.mailbox].get(id)
-            if acked_at is not None and acked_at + self._stranded < session.opened_at:
+            # The user's first device opens a mailbox for sessions without one. What they had in the
+            # moment before, from the default mailbox, it is owed again.
+            is_other = session.device is None and session.user in self._with_devices
+            if acked_at and acked_at + self._stranded < session.opened_at and not is_other:
                 self._violate("I5", id, "again, long after it was acknowledged, without any fault")
         session.seen[id] = event["t"]
         self._received_on[session.mailbox].setdefault(id, event["t"])

@@ -36,6 +36,7 @@ from landline.model import (
     Receipt,
     Role,
     RoomChange,
+    Turn,
 )
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
@@ -427,3 +428,32 @@ async def test_in_a_log_that_has_grown_a_receipt_may_be_in_another_partition(
     assert await store.apply([Batch(0, start, start + 1, (), (late,))])
     [pending] = await store.pending([PendingQuery(Mailbox("bob"), {}, 9)])
     assert pending.messages == ()
+
+
+@pytest.mark.parametrize("turn", [None, FIRST_TURN], ids=["in order", "in turns"])
+async def test_partitions_that_only_the_log_before_had_are_closed_to_nobody(
+    store: PostgresMessageStore, turn: Turn | None
+) -> None:
+    """Nothing begins or ends there any more: a device could never be opened, nor could those that
+    were open there ever leave the default mailbox.
+    """
+    await store.adopt(LOG)
+    begins = [
+        Batch(p, 0, 1, change=DeviceChange("bob", "phone", True, 0)) for p in range(LOG.partitions)
+    ]
+    assert await store.apply(begins)
+
+    async def closed(device: str | None) -> frozenset[int]:
+        [page] = await store.pending([PendingQuery(Mailbox("bob", device), {}, 9, turn)])
+        return page.closed
+
+    assert await closed(None) == await closed("laptop") == {0, 1, 2}
+    base = (await store.start_new_epoch(LogIdentity("other", "again", 2))).base
+    assert await closed(None) == await closed("laptop") == {0, 1}
+    assert await closed("phone") == frozenset()
+    ends = [
+        Batch(p, base, base + 1, change=DeviceChange("bob", "phone", False, base)) for p in (0, 1)
+    ]
+    assert await store.apply(ends)
+    assert await closed(None) == frozenset()
+    assert await closed("phone") == {0, 1}

@@ -26,6 +26,7 @@ from landline.gateway import repeats
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.hub import Hub
+from landline.gateway.pauses import Pause
 from landline.model import (
     Appended,
     Device,
@@ -91,6 +92,10 @@ class Client:
         self.closed_with = code, reason
 
     def beat(self, now: float) -> None: ...
+
+    def pause(self, why: Pause) -> None: ...
+
+    def resume(self, why: Pause) -> None: ...
 
 
 def make_hub(database: Database, directory: MemoryDirectory, **options: Any) -> Hub:
