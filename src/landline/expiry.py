@@ -21,7 +21,7 @@ OWED_BY_DEVICE: Final = 100_000
 # who is owed what comes after it, so writers apply it by itself, and each partition gets one.
 WALK_SECONDS: Final = 600.0
 WALKS: Final = 4  # at least, in the time that a device may be away
-LOOKED_AT_TOGETHER: Final = 100
+LOOKED_AT_TOGETHER: Final = 20
 PAUSE_SECONDS: Final = 0.2
 ANSWER_SECONDS: Final = 5.0
 
@@ -43,6 +43,9 @@ class DeviceExpiry:
         self._store = store
         self._devices = devices
         self._unseen_seconds = unseen_seconds
+        self._after: Mailbox | None = None  # where the walk that did not come to its end goes on
+        self._found: dict[Mailbox, int] = {}  # those that a walk has found, and when each was seen
+        self._found_before: dict[Mailbox, int] = {}
 
     async def run(self) -> None:
         """Walk again and again, until cancelled."""
@@ -58,17 +61,25 @@ class DeviceExpiry:
                 log.info("devices_not_looked_at", reason=str(error) or "no answer in time")
 
     async def walk(self) -> None:
-        """Look at every device once. Raises: StoreUnavailable, TimeoutError."""
-        after: Mailbox | None = None
+        """Look at every device once. A walk that fails goes on with the next one.
+
+        A device ends when two walks have found it, and it was not seen between them: a clock that
+        was set says at once of all devices that they were not there for long.
+        Raises: StoreUnavailable, TimeoutError.
+        """
         while True:
             async with asyncio.timeout(ANSWER_SECONDS):
-                outlived, after = await self._devices.outlived(
-                    self._unseen_seconds, OWED_BY_DEVICE, after, LOOKED_AT_TOGETHER
+                outlived, self._after = await self._devices.outlived(
+                    self._unseen_seconds, OWED_BY_DEVICE, self._after, LOOKED_AT_TOGETHER
                 )
             for device, reason in outlived:
-                self._end(device, reason)
+                mailbox = Mailbox(device.user, device.name)
+                self._found[mailbox] = device.seen_ms
+                if self._found_before.get(mailbox) == device.seen_ms:
+                    self._end(device, reason)
                 await asyncio.sleep(PAUSE_SECONDS)
-            if after is None:
+            if self._after is None:
+                self._found_before, self._found = self._found, {}
                 return
             await asyncio.sleep(PAUSE_SECONDS)
 

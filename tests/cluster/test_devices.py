@@ -4,17 +4,26 @@ import asyncio
 import itertools
 import random
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from landline.protocol.partitions import partition_of
 from landline_stack import Stack
+from landline_stack.process import StackServer
 from support.cluster import Cluster, ClusterServer, Servers
 from support.command import run_landline
 from support.faults import MESSAGES, Fleet, admin, killed, paused, until_logged
-from support.gadgets import Program, check_once_and_in_order, come_and_go, device, welcome
+from support.gadgets import (
+    Program,
+    check_once_and_in_order,
+    check_statuses,
+    come_and_go,
+    device,
+    welcome,
+)
 from support.peer import Peer, until_caught_up
 from support.postgres import fetch
 from support.stack import create_topic, stack_or_skip
@@ -22,13 +31,17 @@ from support.waiting import until, until_equal
 
 pytestmark = pytest.mark.stack
 
+Fault = Callable[[StackServer], AbstractAsyncContextManager[None]]
+
 COUNT = 1_000
 ROUNDS = 3
 PARTITIONS = 32
 
 
 async def until_owed(postgres_url: str, user: str, **wanted: int) -> None:
-    """Wait until the mailboxes of a user are owed so much; '*' is the default one."""
+    """Wait until the mailboxes of a user are owed so much; '*' is the default one. That of sessions
+    without a device begins with the first device if there may be any, and nobody looks into it.
+    """
 
     async def owed() -> dict[str, int]:
         rows = await fetch(
@@ -36,7 +49,7 @@ async def until_owed(postgres_url: str, user: str, **wanted: int) -> None:
             "SELECT device, count(*) FROM pending JOIN devices USING (mailbox_id)"
             f" WHERE user_name = '{user}' GROUP BY device",
         )
-        return dict(rows)
+        return {name: count for name, count in rows if name or name in wanted}
 
     await until_equal(owed, wanted)
 
@@ -44,9 +57,7 @@ async def until_owed(postgres_url: str, user: str, **wanted: int) -> None:
 async def check_audit(cluster: Cluster) -> None:
     """Log and store agree, in every table."""
     env = {"LANDLINE_POSTGRES": cluster.postgres_url}
-    code, said = await asyncio.to_thread(
-        run_landline, "audit", "--kafka", cluster.kafka, "--allow-unsafe", env=env
-    )
+    code, said = await asyncio.to_thread(run_landline, "audit", "--kafka", cluster.kafka, env=env)
     assert (code, said.splitlines()[-1]) == (0, "log and store agree"), said
 
 
@@ -88,6 +99,7 @@ async def test_devices_on_two_servers_get_each_message_once(cluster: Cluster) ->
         for peer in (alice, tablet):
             await until(lambda: last["id"] in peer.statuses, "the last one is delivered")  # noqa: B023
             assert Counter(peer.statuses) == Counter([*ids, last["id"]])
+            check_statuses(peer, "bob")
     await check_audit(cluster)
 
 
@@ -136,8 +148,10 @@ async def test_killed_servers_and_writers_take_nothing_from_any_device(cluster: 
         assert not alice.messages
         await until_owed(cluster.postgres_url, "alice")
         await until_owed(cluster.postgres_url, "bob", laptop=COUNT)
+        # A server that was killed has forgotten which it has told.
         for peer in (alice, tablet):
-            assert max(Counter(peer.statuses).values(), default=1) == 1
+            assert set(peer.statuses) <= ids
+            check_statuses(peer, "bob")
     async with device(servers.here.ws_url, "bob", "laptop") as laptop:
         assert welcome(laptop)["is_new"] is False
         await until_caught_up(laptop)
@@ -180,10 +194,9 @@ async def test_a_session_without_a_name_comes_again_though_the_device_is_elsewhe
 
 @pytest.mark.parametrize("fault", [killed, paused])
 async def test_without_postgres_a_device_has_its_welcome_and_begins_later(
-    fault: object, fleet: Fleet
+    fault: Fault, fleet: Fleet
 ) -> None:
-    """Whether it is new nobody says. What comes live meanwhile comes to it as well."""
-    assert fault in (killed, paused)
+    """Whether it is new nobody says. It begins when the store is back."""
     ws1, ws2 = await fleet.start()
     await come_and_go(ws2.ws_url, "bob", "laptop")
     async with Peer(ws1.ws_url, "alice") as alice:
@@ -249,12 +262,12 @@ async def test_a_partition_without_a_leader_delays_a_new_device_there_and_nowher
     wide_fleet: Fleet,
 ) -> None:
     """Its session begins, and gets all that is in other partitions. Once there is a leader again,
-    it is owed what comes in that partition, too.
+    it is owed what comes in that partition, too; only then it has caught up.
     """
     fleet, lost = wide_fleet, 7
     # That partition is on the third broker alone; the others go on without it.
-    places = [[3] if each == lost else [1, 2] for each in range(PARTITIONS)]
-    config = {"message.timestamp.type": "LogAppendTime", "retention.ms": "604800000"}
+    places = [[3] if each == lost else [1 + each % 2] for each in range(PARTITIONS)]
+    config = {"message.timestamp.type": "LogAppendTime", "min.insync.replicas": "1"}
     await asyncio.to_thread(
         create_topic, admin(fleet.stack), MESSAGES, assignment=places, config=config
     )
@@ -268,14 +281,15 @@ async def test_a_partition_without_a_leader_delays_a_new_device_there_and_nowher
             phone = device(ws2.ws_url, "bob", "phone")
             await phone.start()
             assert welcome(phone)["is_new"] is True
+            await until_equal(lambda: fleet.fetch(OPEN, "phone"), [(PARTITIONS - 1,)])
             sent = [(await one.send_and_wait("bob", f"live {n}"))["id"] for n in range(20)]
             await until(lambda: set(sent) <= phone.received, "the phone has them")
             await until(lambda: set(sent) <= set(one.statuses), "they are delivered")
-            await until_equal(lambda: fleet.fetch(OPEN, "phone"), [(PARTITIONS - 1,)])
             await until_owed(fleet.postgres_url, "bob", laptop=21)
             assert len(phone.visits) == 1
-        await until_equal(lambda: fleet.fetch(OPEN, "phone"), [(PARTITIONS,)])
+            assert not phone.visit.of("caught_up")  # it may miss something still
         await until_caught_up(phone)
+        await until_equal(lambda: fleet.fetch(OPEN, "phone"), [(PARTITIONS,)])
         await phone.stop()
         after = await other.send_and_wait("bob", "after")
         async with device(ws1.ws_url, "bob", "laptop") as laptop:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.stack
 # Within this time a message has arrived whose recipient stays connected: section 4.6.
 STRANDED_SECONDS = 15.0
 
-_OWED = "SELECT count(*) FROM deliveries WHERE status <> 'DELIVERED'"
+_OWED = "SELECT count(*) FROM pending"
 
 
 async def until_arrived(accepted: Collection[str], received: set[str], recipient: Peer) -> None:

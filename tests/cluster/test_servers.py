@@ -86,14 +86,16 @@ def read_log(kafka: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
 
 
 def fold_log(kafka: str) -> tuple[Rows, Rows]:
-    """Return what CHAT-MESSAGES comes to: the rows of `messages` and of `deliveries`."""
+    """Return what CHAT-MESSAGES comes to: the rows of `messages` and of `message_status`. Nobody
+    has a device here.
+    """
     first: dict[str, tuple[int, int, dict[str, Any]]] = {}
-    receipts = set()
+    receipts: set[tuple[str, str]] = set()
     for partition, offset, record in read_log(kafka):
         if record["status"] == "UNDELIVERED":
             first.setdefault(record["message_id"], (partition, offset, record))
         else:
-            receipts |= {(id, record["recipient"]) for id in record["message_ids"]}
+            receipts |= {(id, user) for user, _device, ids in record["entries"] for id in ids}
     owed = {(id, user) for id, (_, _, each) in first.items() for user in each["recipients"]}
     return {
         (id, each["conversation"], each["sender"], each["content"], partition, offset)
@@ -104,20 +106,20 @@ def fold_log(kafka: str) -> tuple[Rows, Rows]:
 async def check_store(cluster: Cluster) -> None:
     """Wait until everything is applied, and compare the store with the log."""
     messages: Rows = set()
-    deliveries: Rows = set()
+    statuses: Rows = set()
 
     async def rows(sql: str) -> Rows:
         return set(await fetch(cluster.postgres_url, sql))
 
     async def compare() -> bool:
         """The log as well: a server may append a receipt when its clients have long left."""
-        nonlocal messages, deliveries
-        messages, deliveries = await asyncio.to_thread(fold_log, cluster.kafka)
-        return await rows(_DELIVERIES) == deliveries and await rows(_MESSAGES) == messages
+        nonlocal messages, statuses
+        messages, statuses = await asyncio.to_thread(fold_log, cluster.kafka)
+        return await rows(_STATUSES) == statuses and await rows(_MESSAGES) == messages
 
     with suppress(AssertionError):  # the comparison then shows what differs
         await until(compare, "the store is what the log says")
-    assert await rows(_DELIVERIES) == deliveries
+    assert await rows(_STATUSES) == statuses
     assert await rows(_MESSAGES) == messages
     assert not await rows("SELECT * FROM quarantine")
 
@@ -126,8 +128,8 @@ _MESSAGES = """
     SELECT message_id::text, conversation, sender, content, log_partition, log_offset
     FROM messages
 """
-_DELIVERIES = """
-    SELECT message_id::text, recipient, status FROM deliveries
+_STATUSES = """
+    SELECT message_id::text, recipient, status FROM message_status
 """
 
 

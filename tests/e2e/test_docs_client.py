@@ -21,7 +21,7 @@ URL = "ws://127.0.0.1:8081/ws/chat"
 TOKENS_URL = "http://127.0.0.1:8000"
 WAIT_SECONDS = 60.0
 
-TEN_LINES, TOKENS, ERRORS, ECHO, OUTBOX = code_blocks(read("docs/client.md"), "python")
+TEN_LINES, TOKENS, ERRORS, ECHO, DEVICE, OUTBOX = code_blocks(read("docs/client.md"), "python")
 
 
 class Program:
@@ -127,6 +127,19 @@ async def test_the_echo_answers_once_and_stops(server: ServerProcess, tmp_path: 
     async with Peer(server.ws_url, "echo") as echo:
         await until_caught_up(echo)
         assert not echo.messages
+
+
+@pytest.mark.e2e
+async def test_the_device_gets_what_others_of_its_user_send(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    async with running(DEVICE, server.ws_url, tmp_path) as program:
+        assert await program.line() == "device archive begins now: True"
+        async with Peer(server.ws_url, "alice") as alice, Peer(server.ws_url, "bob") as bob:
+            await alice.send_and_wait("bob", "hello")
+            assert await program.line() == "me to bob hello"
+            await bob.send_and_wait("alice", "hi")
+            assert await program.line() == "bob to alice hi"
 
 
 @pytest.mark.e2e

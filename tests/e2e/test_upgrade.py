@@ -1,15 +1,21 @@
 """A server starts on the file of the version before: what was owed arrives, and nothing else."""
 
+import asyncio
 import json
 import sqlite3
+from collections import Counter
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 from landline.model import Mailbox, Message, Position, Receipt
+from support.command import run_landline
 from support.data_directory import NAME, read, refused
-from support.peer import Peer, until_caught_up
+from support.gadgets import check_once_and_in_order, come_and_go, device
+from support.old_servers import age, renew
+from support.peer import Frame, Peer, until_applied, until_caught_up
 from support.server import ServerProcess
 from support.version_1 import make_file
 from support.waiting import until
@@ -88,3 +94,108 @@ async def test_a_lock_that_somebody_holds_is_waited_for_and_the_file_stays_as_it
         other.execute("ROLLBACK")
         assert other.execute("PRAGMA user_version").fetchone() == (1,)
         assert other.execute("SELECT count(*) FROM deliveries").fetchone() == (COUNT,)
+
+
+# --- a directory that a server of the version before has made -------------------------------------
+
+HALF = 150
+LAST = ("bob", "carol", "dave")
+
+
+async def sent(sender: Peer, to: str, count: int) -> list[Frame]:
+    """Send, wait for the answers, and return them in order."""
+    refs = [await sender.send(to, f"{to} {number}") for number in range(count)]
+    await until(lambda: not sender.unanswered, "all are answered")
+    return [sender.accepted[ref] for ref in refs]
+
+
+def ids_of(frames: list[Frame]) -> list[str]:
+    return [str(frame["id"]) for frame in frames]
+
+
+@pytest.mark.parametrize("end", [ServerProcess.stop, ServerProcess.kill], ids=["stopped", "killed"])
+async def test_clients_go_from_a_server_of_the_version_before_to_this_one(
+    tmp_path: Path, version_before: Path, end: Callable[[ServerProcess], object]
+) -> None:
+    """Some are connected until it ends, in the middle of what they say; some are away. What was
+    owed comes, nothing that was delivered does, and repeats find their originals.
+    """
+    server = ServerProcess(tmp_path / "data")
+    age(server, version_before)
+    with server:
+        url = server.ws_url
+        async with (
+            Peer(url, "alice") as alice,
+            Peer(url, "bob", acks=False) as bob,
+            Peer(url, "dave") as dave,
+        ):
+            assert read(server.data_dir / NAME, "PRAGMA user_version") == [(1,)]
+            to_bob = await sent(alice, "bob", 2 * HALF - 50)
+            to_carol, to_dave = await sent(alice, "carol", 100), await sent(alice, "dave", 100)
+            to_herself = await sent(alice, "alice", 1)
+            delivered = [*ids_of(to_bob)[:HALF], *ids_of(to_dave), *ids_of(to_herself)]
+            await until(lambda: set(ids_of(to_bob)) <= bob.received, "bob has his")
+            await bob.raw({"type": "ack", "ids": ids_of(to_bob)[:HALF]})
+            await until(lambda: set(alice.statuses) == set(delivered), "those are delivered")
+            await until_applied(url)  # or some of them come again, for the store lags behind
+            # In the middle of that it ends; one that is stopped refuses what comes too late.
+            said = {
+                await alice.send(to, f"last {n} to {to}"): f"last {n} to {to}"
+                for n in range(50)
+                for to in LAST
+            }
+            await asyncio.to_thread(end, server)
+            renew(server)
+            bob.acks = True
+            await asyncio.to_thread(server.start)
+            await until(lambda: not alice.unanswered, "every send has its answer")
+            last = [alice.accepted[ref] for ref in said if ref in alice.accepted]
+            assert len({each["id"] for each in last}) == len(said) - len(alice.rejected)
+            of = {
+                to: ids_of([each for each in last if each["conversation"] == f"dm:alice:{to}"])
+                for to in LAST
+            }
+            for peer in (bob, dave):
+                await until(lambda: len(peer.visits) > 1, "they are back")  # noqa: B023
+                await until_caught_up(peer)
+            await until(lambda: set(of["dave"]) <= dave.received, "dave has the last ones")
+            wanted = {*ids_of(to_bob), *of["bob"]}
+            await until(lambda: wanted <= bob.received, "bob has the last ones")
+            assert bob.received == wanted
+            assert dave.received == {*ids_of(to_dave), *of["dave"]}
+            assert not set(ids_of(to_bob)[:HALF]) & set(bob.visit.message_ids)
+            assert not set(ids_of(to_dave)) & set(dave.visit.message_ids)
+            assert alice.received == set(ids_of(to_herself))
+            for peer in (alice, bob, dave):
+                for visit in peer.visits:
+                    assert max(Counter(visit.message_ids).values(), default=1) == 1
+
+            first = next(ref for ref, frame in alice.accepted.items() if frame == to_carol[0])
+            repeats = {first: "carol 0"} | {
+                ref: text for ref, text in said.items() if text.endswith("carol")
+            }
+            for ref, text in repeats.items():
+                if ref in alice.rejected:
+                    continue
+                before = alice.accepted.pop(ref)
+                await alice.repeat("carol", text, ref)
+                await until(lambda: ref in alice.accepted, "the repeat is answered")  # noqa: B023
+                assert alice.accepted[ref] == before
+            async with Peer(url, "carol") as carol:
+                await until_caught_up(carol)
+                check_once_and_in_order(carol.visit, [*ids_of(to_carol), *of["carol"]])
+                after = await alice.send_and_wait("carol", "after")
+                await until(lambda: after["id"] in carol.received, "carol has a new one")
+            await until(lambda: after["id"] in alice.statuses, "it is delivered")
+            assert (await come_and_go(url, "carol", "phone"))["is_new"] is True
+            news = await alice.send_and_wait("carol", "to her phone")
+            async with device(url, "carol", "phone") as carol:
+                await until_caught_up(carol)
+                check_once_and_in_order(carol.visit, [news["id"]])
+        assert server.stop() == 0
+    assert "was written by a newer Landline (schema 2, this one: 1)" in refused(
+        server.data_dir, env={"PYTHONPATH": str(version_before)}
+    )
+    code, report = run_landline("audit", "--data-dir", str(server.data_dir))
+    assert (code, report.splitlines()[-1]) == (0, "log and store agree")
+    assert "Traceback" not in server.log()

@@ -4,6 +4,7 @@ import random
 from collections.abc import Mapping
 from typing import Any
 
+from landline.model import Positions
 from landline.ports import (
     ConversationStore,
     Directory,
@@ -90,6 +91,10 @@ class ModelMessageStores:
     async def conversation_ids(self) -> Mapping[str, int]:
         """Return the store's own numbers."""
         return self._store.conversation_ids
+
+    async def set_back(self, positions: Positions) -> None:
+        """Set the positions back."""
+        self._store.applied |= positions
 
     async def close(self) -> None:
         """The tables last."""

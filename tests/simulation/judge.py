@@ -222,7 +222,10 @@ class Judge:
             self._violate("I5", id, f"twice in session {event['c']}")
         elif self._is_fair:
             acked_at = self._acked_on[session.mailbox].get(id)
-            if acked_at is not None and acked_at + self._stranded < session.opened_at:
+            # The user's first device opens a mailbox for sessions without one. What they had in the
+            # moment before, from the default mailbox, it is owed again.
+            is_other = session.device is None and session.user in self._with_devices
+            if acked_at and acked_at + self._stranded < session.opened_at and not is_other:
                 self._violate("I5", id, "again, long after it was acknowledged, without any fault")
         session.seen[id] = event["t"]
         self._received_on[session.mailbox].setdefault(id, event["t"])
@@ -407,7 +410,7 @@ class Judge:
             return
         due = ok_at + patience
         for session in self._sessions.values():
-            is_meant = session.user == send.to and session.device is not None
+            is_meant = session.user == send.to and send.to in self._with_devices
             is_owed = session.live_at is not None and session.live_at < send.first_at
             if is_meant and is_owed and session.stays(ok_at, due):
                 seen_at = self._received_on[session.mailbox].get(id)

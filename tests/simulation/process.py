@@ -21,7 +21,7 @@ from simulation.link import Link
 from simulation.log import ModelEventLog
 from simulation.loop import lane_context
 from simulation.revocations import ModelRevocations
-from simulation.store import ModelDeviceStore, ModelMessageStore
+from simulation.store import ModelConversationStore, ModelDeviceStore, ModelMessageStore
 from simulation.surroundings import Surroundings
 
 SWEEP_SECONDS = 2.0
@@ -77,6 +77,7 @@ class Process:
                 event_log=self.event_log,
                 store=store,
                 devices=ModelDeviceStore(world.store),
+                conversations=ModelConversationStore(world.store),
                 revocations=ModelRevocations(world.revocations),
                 directory=self.directory,
                 bus=self.bus,

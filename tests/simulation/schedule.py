@@ -221,7 +221,7 @@ class Schedule:
         self._world.note("phase", name="final")
         for _ in range(FINAL_ROUNDS):
             for client in self._clients:
-                for device in sorted(client.used or {None}, key=str):
+                for device in self._mailboxes_of(client):
                     self._world.connect_with(client, device)
             await self._until(lambda: not self._world.unfinished(), REST_SECONDS)
             # A receipt that found no room is made up for when the message comes again; after a
@@ -241,6 +241,14 @@ class Schedule:
                 self._world.note("sample", what="left", value=f"{process.name}: {left}")
             await process.stop()
         dump(self._world)
+
+    def _mailboxes_of(self, client: Client) -> list[str | None]:
+        """Return the devices with which a client collects all that it is owed. The first device of
+        a user may have opened a mailbox for sessions without one as well.
+        """
+        has_nameless = "" in self._store.devices.get(client.user, {})
+        used = client.used | ({None} if has_nameless or not client.used else set())
+        return sorted(used, key=str)
 
     async def _until(self, is_so: Callable[[], bool], seconds: float) -> None:
         deadline = self._world.loop.time() + seconds

@@ -118,9 +118,10 @@ async def grant_postgres(stack: Stack) -> None:
     owner = with_user(stack, "landline_owner")
     code, said = await asyncio.to_thread(run_landline, "migrate", "--postgres", owner)
     assert code == 0, said
-    *runs, done = said.splitlines()
+    *runs, done, store_format = said.splitlines()
     assert runs == [f"runs {script.name}" for script in load_migrations()]
     assert done == f"schema is at version {len(runs)}; {len(runs)} migrations run"
+    assert "format 2" in store_format
     await execute(owner, grants)
 
 
@@ -195,7 +196,7 @@ async def test_the_rights_of_the_page_are_enough(guarded: Stack, tmp_path: Path)
 FORBIDDEN_SQL = {
     "landline_server": (
         "DELETE FROM messages",
-        "DELETE FROM deliveries",
+        "DELETE FROM conversations",
         "TRUNCATE quarantine",
         "DROP TABLE messages",
         "ALTER TABLE messages ADD x text",

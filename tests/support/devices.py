@@ -10,7 +10,7 @@ from landline.model import Device, Mailbox
 class KnownDevices:
     """A `DeviceStore` that knows these devices. It fails, or hangs, for as long as it is told to.
 
-    `walk` is what a walk finds: what each look answers, in their order.
+    `walk` is what each walk finds: what its looks answer, in their order.
     """
 
     def __init__(self, *devices: Device) -> None:
@@ -40,9 +40,9 @@ class KnownDevices:
     ) -> tuple[Sequence[tuple[Device, str]], Mailbox | None]:
         self.looks.append((unseen_seconds, owed, after, limit))
         await self._answer()
-        number = len(self.looks) - 1
+        number = (len(self.looks) - 1) % max(1, len(self.walk))
         is_last = number >= len(self.walk) - 1
-        found = self.walk[number] if number < len(self.walk) else []
+        found = self.walk[number] if self.walk else []
         return found, None if is_last else Mailbox(f"looked at {number}", "")
 
     async def _answer(self) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from landline.model import (
     FIRST_TURN,
+    NOWHERE,
     Batch,
     Entry,
     History,
@@ -16,6 +17,7 @@ from landline.model import (
     MemberStep,
     PendingQuery,
     Position,
+    Positions,
     Role,
     Stretch,
     Turn,
@@ -256,12 +258,17 @@ def random_logs(chance: random.Random, partitions: int = 1, records: int = 80) -
     return making.logs
 
 
-def in_pieces(chance: random.Random, logs: Logs) -> list[list[Batch]]:
+def in_pieces(chance: random.Random, logs: Logs, starts: Positions = NOWHERE) -> list[list[Batch]]:
     """Return what these logs come to, cut and interleaved at random: what to apply, time by time.
 
     What a store makes of it must not depend on that, but for the numbers of conversations.
+    `starts`: where to begin in each partition, at its last entry at the latest.
     """
-    waiting = {partition: _cut(chance, log) for partition, log in logs.items() if log}
+    waiting = {
+        partition: _cut(chance, log, starts.get(partition, 0))
+        for partition, log in logs.items()
+        if log
+    }
     applied: list[list[Batch]] = []
     while waiting:
         partitions = chance.sample(list(waiting), chance.randrange(1, len(waiting) + 1))
@@ -276,11 +283,12 @@ def in_pieces(chance: random.Random, logs: Logs) -> list[list[Batch]]:
     return applied
 
 
-def _cut(chance: random.Random, log: Sequence[Entry]) -> list[Stretch]:
+def _cut(chance: random.Random, log: Sequence[Entry], first: int) -> list[Stretch]:
     partition = log[0].position.partition
     end = log[-1].position.offset + chance.choice((1, 1, 3))
     share = chance.choice((0.0, 0.05, 0.3, 1.0))
-    places = [0, *(each for each in range(1, end) if chance.random() < share), end]
+    cuts = (each for each in range(first + 1, end) if chance.random() < share)
+    places = [first, *cuts, end]
     return [
         Stretch(
             partition,

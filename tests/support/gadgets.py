@@ -36,6 +36,12 @@ def check_once_and_in_order(visit: Visit, ids: Collection[str]) -> None:
     assert offsets == sorted(offsets)
 
 
+def check_statuses(peer: Peer, user: str) -> None:
+    """All that it was told of deliveries is about this user. One's own device is no recipient."""
+    told = {frame["user"] for visit in peer.visits for frame in visit.of("status")}
+    assert told <= {user}
+
+
 class Program:
     """A program with the Python client, on a device: it notes what comes, and reconnects."""
 

@@ -1,6 +1,8 @@
 """Message stores of every adapter, several on the same data, as several servers have them."""
 
+import sqlite3
 from collections.abc import Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -11,10 +13,11 @@ from landline.adapters.sqlite import (
     SqliteMessageStore,
     SqliteRevocations,
 )
+from landline.adapters.sqlite.opening import FILE_NAME
 from landline.config.values import SecretUrl
-from landline.model import LogIdentity, Position
+from landline.model import LogIdentity, Position, Positions
 from landline.ports import ConversationStore, MessageStore, RevocationStore
-from support.postgres import fetch
+from support.postgres import execute, fetch
 from support.tables import Rows, in_order
 
 
@@ -34,6 +37,9 @@ class Stores(Protocol):
 
     async def conversation_ids(self) -> Mapping[str, int]:
         """Return the store's own numbers of conversations."""
+
+    async def set_back(self, positions: Positions) -> None:
+        """Set `applied` back, while no store is open: what docs/failures.md advises."""
 
     async def close(self) -> None:
         """Close every store; opened again they must know what they knew."""
@@ -146,6 +152,11 @@ class SqliteStores(_Tables):
     async def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await self._file().read(lambda connection: connection.execute(sql).fetchall())
 
+    async def set_back(self, positions: Positions) -> None:
+        with closing(sqlite3.connect(self._directory / FILE_NAME)) as file, file:
+            sql = "UPDATE applied SET next_offset = ? WHERE log_partition = ?"
+            file.executemany(sql, [(offset, each) for each, offset in positions.items()])
+
     async def close(self) -> None:
         opened, self._database = self._database, None
         if opened is not None:
@@ -191,6 +202,11 @@ class PostgresStores(_Tables):
 
     async def _rows(self, sql: str) -> list[tuple[Any, ...]]:
         return await fetch(self._url.reveal(), sql)
+
+    async def set_back(self, positions: Positions) -> None:
+        for partition, offset in positions.items():
+            sql = "UPDATE applied SET next_offset = $1 WHERE log_partition = $2"
+            await execute(self._url.reveal(), sql, offset, partition)
 
     async def close(self) -> None:
         while self._opened:

@@ -258,7 +258,8 @@ class Tables:
 
     def _close(self, change: DeviceChange, partition: int) -> None:
         devices = self.devices.get(change.user, {})
-        if partition not in devices.get(change.device, {}):
+        since = devices.get(change.device, {}).get(partition)
+        if since is None or since >= change.offset:  # it is not open, or has begun again later
             return
         rows = self.owed.get(Mailbox(change.user, change.device), {})
         left = {each: owed for each, owed in rows.items() if each.partition == partition}

@@ -53,6 +53,10 @@ class _FormatBefore:
     """It knows one format, and of no other."""
 
     known = 1
+    record_version = 1
+
+    def doubt(self) -> None:
+        pass
 
     async def run(self, in_1: Any, _in_2: Any) -> Any:
         return await in_1()

@@ -46,7 +46,8 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
         log.warning("unsafe_setting", setting=line)
     cluster = kafka_cluster(settings, server_id)
     topic = await look_at_kafka(settings, cluster)
-    broken = [*topic.broken, *await postgres.check(settings.postgres)]
+    purges = settings.keep_messages is not None and "writer" in settings.roles
+    broken = [*topic.broken, *await postgres.check(settings.postgres, purges=purges)]
     _judge(settings, broken)
     if caution := await postgres.collation_change(settings.postgres):
         log.warning("collation_changed", advice=caution)
@@ -87,6 +88,7 @@ async def open_cluster(settings: Settings, address: str) -> Parts:
         event_log=event_log,
         store=store,
         devices=store.devices,
+        conversations=store.conversations,
         revocations=store.revocations,
         directory=directory,
         bus=bus,

@@ -5,6 +5,7 @@ import asyncio
 from landline.adapters.memory import MemoryDirectory, MemoryRoutingBus
 from landline.adapters.sqlite import (
     Database,
+    SqliteConversations,
     SqliteDevices,
     SqliteEventLog,
     SqliteMessageStore,
@@ -38,6 +39,7 @@ async def open_embedded(settings: Settings, address: str) -> Parts:
         event_log=event_log,
         store=store,
         devices=SqliteDevices(database),
+        conversations=SqliteConversations(database),
         revocations=SqliteRevocations(database),
         directory=MemoryDirectory({}, address),
         bus=MemoryRoutingBus({}, address),

@@ -241,8 +241,9 @@ class Rooms:
     def _oldest(self, name: str) -> Collection[str]:
         """Return the oldest member; several where it is not known who of them came first."""
         rows = self._spool.rows(
-            "SELECT user, number FROM member WHERE conversation = ?1 AND joined ="
-            " (SELECT min(joined) FROM member WHERE conversation = ?1) ORDER BY number, user",
+            "SELECT user, number FROM member WHERE conversation = ? AND joined ="
+            " (SELECT min(joined) FROM member WHERE conversation = ?) ORDER BY number, user",
+            name,
             name,
         )
         found: list[Any] = list(rows)

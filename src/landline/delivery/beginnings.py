@@ -41,6 +41,7 @@ class Beginnings:
         self._durability = durability
         self._record_version = record_version
         self._early: dict[str, list[Decision]] = {}  # frames that come before the welcome
+        self._gone: set[str] = set()  # those that have left before it, in this turn
 
     def begin(self, session: Session) -> None:
         """A session has come. One with a device has its welcome when that was looked up."""
@@ -56,23 +57,27 @@ class Beginnings:
 
     def end(self, session_id: str) -> None:
         """A session has left."""
-        self._early.pop(session_id, None)
+        if self._early.pop(session_id, None) is not None:
+            self._gone.add(session_id)
 
-    def is_welcome(self, session_id: str) -> bool:
-        """Say whether what a session is due is transmitted at once."""
-        return session_id not in self._early
-
-    def recognised(self, session: Session, recognition: Recognition | None) -> None:
-        """The store has answered a `Recognise`; None: not in time."""
+    def recognised(self, session: Session, recognition: Recognition | None) -> bool:
+        """The store has answered a `Recognise`; None: not in time. Returns whether the session has
+        to come again: it uses the default mailbox, and should not.
+        """
         session.device.recognise(recognition)
-        if session.mailbox.device is not None:
+        if session.has_begun:
+            return recognition is not None and recognition.mailbox != session.mailbox
+        if session.id in self._early:
             is_new = None if recognition is None else recognition.is_new
             self._out.append(Welcome(session.id, self._welcome(session, is_new)))
         if recognition is not None:
             session.mailbox = recognition.mailbox
             if recognition.closed:
-                self.open_device(session, recognition.closed)
+                self.open_device(
+                    session, recognition.closed, with_nameless=recognition.with_nameless
+                )
         self._go_on(session)
+        return False
 
     def entered(self, session: Session) -> None:
         """The directory has answered a `Register`, or failed to in time."""
@@ -83,6 +88,7 @@ class Beginnings:
         """Records of an `OpenDevice` are in the log."""
         session.device.note_opened(opened)
         self._go_on(session)
+        session.note_caught_up()
 
     def has_to_leave(self, session: Session, pending: Pending) -> bool:
         """Look at what the store says of a session's mailbox, and open it where that is still to be
@@ -91,29 +97,41 @@ class Beginnings:
         answer, partitions = session.device.judge(session.mailbox, pending)
         if answer is Answer.OPEN:
             self.open_device(session, partitions)
+        elif answer is Answer.ASK:
+            session.device.is_asking = True
+            self._out.append(Recognise(session.id, session.mailbox))
         return answer is Answer.LEAVE
 
-    def open_device(self, session: Session, partitions: frozenset[int]) -> None:
+    def open_device(
+        self, session: Session, partitions: frozenset[int], *, with_nameless: bool = False
+    ) -> None:
         """Have the record of a session's device appended to these partitions."""
         session.device.open(partitions)
-        self._out.append(OpenDevice(session.id, session.mailbox, partitions))
+        self._out.append(OpenDevice(session.id, session.mailbox, partitions, with_nameless))
 
     def welcome_first(self, decisions: list[Decision]) -> list[Decision]:
         """Keep back what is for sessions that have no welcome yet. One with many such frames has
         its welcome without more ado.
         """
-        return list(self._welcome_first(decisions)) if self._early else decisions
+        if not self._early and not self._gone:
+            return decisions
+        in_order = list(self._welcome_first(decisions))
+        self._gone.clear()
+        return in_order
 
     # Inside ----------------------------------------------------------------------------------
 
     def _welcome_first(self, decisions: Iterable[Decision]) -> Iterable[Decision]:
         for decision in decisions:
-            early = self._early.get(decision.session) if isinstance(decision, Transmit) else None
-            if early is None:
-                if not isinstance(decision, Welcome):
-                    yield decision
+            if not isinstance(decision, Transmit):
+                yield decision
                 continue
-            assert isinstance(decision, Transmit), "nothing else is early"
+            if decision.session in self._gone:
+                continue  # it has left without a welcome, and so without all that would follow
+            early = self._early.get(decision.session)
+            if early is None:
+                yield decision
+                continue
             if isinstance(decision, Welcome):
                 yield decision
                 yield from self._early.pop(decision.session)

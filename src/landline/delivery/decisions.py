@@ -67,11 +67,14 @@ class Recognise:
 class OpenDevice:
     """Append the record of the session's device to these partitions, and wait for the log:
     `Delivery.opened`, once for what came soon and again for what came late.
+
+    `with_nameless`: before it that of the device with the empty name.
     """
 
     session: str
     mailbox: Mailbox
     partitions: frozenset[int]
+    with_nameless: bool = False
 
 
 @dataclass(slots=True)

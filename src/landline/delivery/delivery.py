@@ -79,6 +79,8 @@ from landline.protocol.records import ReadRecord
 WRITE_TIMEOUT_SECONDS = 10.0
 # When a session comes again that has to use another mailbox, or whose device has ended.
 COME_AGAIN_MS = 500
+# When a session may come again whose user has brought too many new devices.
+NEW_DEVICE_MS = 60_000
 
 
 class Delivery:
@@ -176,8 +178,9 @@ class Delivery:
 
     def recognised(self, session_id: str, recognition: Recognition | None) -> None:
         """The store has answered a `Recognise`; None: not in time."""
-        if session := self._sessions.get(session_id):
-            self._beginnings.recognised(session, recognition)
+        session = self._sessions.get(session_id)
+        if session is not None and self._beginnings.recognised(session, recognition):
+            self._close(session, CloseCode.RESTARTING, f"retry_after_ms={COME_AGAIN_MS}")
 
     def entered(self, session_id: str) -> None:
         """The directory has answered a `Register`, or failed to in time."""
@@ -234,8 +237,6 @@ class Delivery:
     def written(self, session_id: str) -> None:
         """All that was transmitted has left the process. For `ack=auto` that is delivered."""
         session = self._sessions.get(session_id)
-        if not self._beginnings.is_welcome(session_id):
-            return  # what it is due has not been transmitted
         if session is not None and session.auto_ack and session.window:
             self._acknowledge(session, session.window.ids())
 
@@ -551,6 +552,16 @@ class Delivery:
         """Return the mailboxes of devices that have sessions here."""
         mailboxes = (session.mailbox for session in self._sessions.values())
         return frozenset(each for each in mailboxes if each.device is not None)
+
+    def has_nameless_sessions(self, user: str) -> bool:
+        """Say whether a user has sessions here that use the default mailbox."""
+        sessions = self._users.get(user, {}).values()
+        return any(each.mailbox.device is None for each in sessions)
+
+    def refuse_device(self, session_id: str) -> None:
+        """This session brings one new device too many of its user in a short time."""
+        if session := self._sessions.get(session_id):
+            self._close(session, CloseCode.OVERLOADED, f"retry_after_ms={NEW_DEVICE_MS}")
 
     def close_user(self, user: str, code: CloseCode, reason: str) -> int:
         """Close every session of a user. Returns how many there were."""

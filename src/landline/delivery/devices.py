@@ -18,7 +18,8 @@ client that it has lost its place. When it comes again it is told that it is new
 
 Where the store does not answer soon, nobody knows whether the device is new. The session goes on,
 and the first page says whether the record is still to be appended. It is asked for once: the edge
-tries for as long as the session is there.
+tries for as long as the session is there. Until the record is in every partition the session hears
+what is live, and has no `caught_up`: what passes it by is owed to it from then on only.
 """
 
 from enum import Enum
@@ -31,12 +32,15 @@ class Recognition(NamedTuple):
     """What the store says of a session's device.
 
     `mailbox`: which one the session uses. `closed`: partitions in which its device has not begun;
-    nothing where it is the default mailbox. `opened`: those in which it has.
+    nothing where it is the default mailbox. `opened`: those in which it has. `with_nameless`: it is
+    the first of its user, who may have sessions without a device now: the one with the empty name
+    is to begin as well, or what comes until they have come again would be owed to none of them.
     """
 
     mailbox: Mailbox
     closed: frozenset[int] = frozenset()
     opened: frozenset[int] = frozenset()
+    with_nameless: bool = False
 
     @property
     def is_new(self) -> bool:
@@ -50,16 +54,28 @@ class Answer(Enum):
     NOTHING = "nothing"
     OPEN = "open"
     LEAVE = "leave"
+    ASK = "ask"  # whether it is the default mailbox at all: nobody has said
 
 
 class DeviceState:
     """How far a session's device has come."""
 
-    __slots__ = ("_asked", "_seen_open", "is_entered", "is_opening", "is_recognised", "opened")
+    __slots__ = (
+        "_asked",
+        "_is_known",
+        "_seen_open",
+        "is_asking",
+        "is_entered",
+        "is_opening",
+        "is_recognised",
+        "opened",
+    )
 
     def __init__(self) -> None:
         self.is_entered = False
         self.is_recognised = False  # or nobody has said in time
+        self.is_asking = False  # once more
+        self._is_known = False  # somebody has
         self.is_opening = False  # the first answer to `OpenDevice` has not come
         self.opened: Positions = NOWHERE  # behind the records that were appended for this session
         self._asked: frozenset[int] = frozenset()  # where such a record is still to come
@@ -72,10 +88,17 @@ class DeviceState:
         """
         return self.is_entered and self.is_recognised and not self.is_opening
 
+    @property
+    def is_complete(self) -> bool:
+        """Say whether no record of the device is still to come: from here on it is owed all."""
+        return not self.is_opening and not self._asked
+
     def recognise(self, recognition: Recognition | None) -> None:
         """The store has said what it knows; None: not in time."""
         self.is_recognised = True
+        self.is_asking = False
         if recognition is not None:
+            self._is_known = True
             self._seen_open = recognition.opened
 
     def open(self, partitions: frozenset[int]) -> None:
@@ -93,7 +116,9 @@ class DeviceState:
         """Return what to do about a page, and in which partitions its device is to be opened."""
         closed = self._closed(pending)
         if mailbox.device is None:
-            return (Answer.LEAVE if closed else Answer.NOTHING), closed
+            if not closed or self.is_asking:
+                return Answer.NOTHING, closed
+            return (Answer.LEAVE if self._is_known else Answer.ASK), closed
         is_open = pending.applied.keys() - pending.closed
         if not is_open <= self._seen_open:
             self._seen_open |= is_open

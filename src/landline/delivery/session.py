@@ -253,7 +253,7 @@ class Session:
         pushed = self._push_rows(pending, is_settled)
         is_all = pending.complete and pushed is not None
         self.ahead.turn = None if is_all else pending.turn or self.ahead.turn or FIRST_TURN
-        self._note_caught_up()
+        self.note_caught_up()
         if pushed is None:
             self._stall()
             return 0
@@ -266,8 +266,11 @@ class Session:
         self._go_live_or_on()
         return pushed
 
-    def _note_caught_up(self) -> None:
-        if not self.is_caught_up and self.barrier is not None and covers(self.cursor, self.barrier):
+    def note_caught_up(self) -> None:
+        """Say so, once: all of the beginning is pushed, and the device is owed what is to come."""
+        if self.is_caught_up or self.barrier is None or not self.device.is_complete:
+            return
+        if covers(self.cursor, self.barrier):
             self.is_caught_up = True
             self._out.append(Transmit(self.id, server_frames.caught_up(self.replayed)))
 

@@ -6,7 +6,8 @@ session is there.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping, Sequence
 from typing import Any
 
 from landline.backoff import Backoff
@@ -17,7 +18,7 @@ from landline.errors import StoreUnavailable
 from landline.gateway.batcher import Batcher
 from landline.model import Appended, AppendResult, Device, Mailbox
 from landline.observability.logging import get_logger
-from landline.ports import DeviceStore, EventLog
+from landline.ports import Clock, DeviceStore, EventLog
 from landline.protocol.limits import USER_DEVICES
 from landline.protocol.records import DeviceRecord
 
@@ -28,9 +29,18 @@ OPEN_SECONDS = 1.0
 RECOGNISED_TOGETHER = 1_000
 # How often it is noted that a device is there, at the latest; also so many times before it would
 # be taken for one that is gone.
-SEEN_SECONDS = 600.0
-SEEN_TIMES = 4
+SEEN_SECONDS = 200.0
+SEEN_TIMES = 8
 SEEN_TOGETHER = 1_000
+# After the store has not answered in time, those who come in this time wait less for it.
+UNANSWERED_SECONDS = 1.0
+SILENT_SECONDS = 0.1
+# New devices whose records are appended at the same time: each is a record in every partition.
+OPENED_TOGETHER = 32
+# New devices of one user in so many seconds: as many as one may have.
+NEW_DEVICES = USER_DEVICES
+NEW_DEVICES_SECONDS = 60.0
+USERS_WITH_NEW_DEVICES = 10_000
 
 log = get_logger(__name__)
 
@@ -48,10 +58,22 @@ class Devices:
         spawn: Callable[[Coroutine[Any, Any, None]], object],
         happened: Callable[[], None],
         expiry_seconds: float,
+        clock: Clock,
+        has_sessions_elsewhere: Callable[[str], Awaitable[bool]],
+        recognised: Callable[[str], None],
     ) -> None:
         """`is_connected` says whether a session is still there; `spawn` makes a task that the hub
-        owns; `happened` is told after answers were given.
+        owns; `happened` is told after answers were given. `has_sessions_elsewhere`: whether a user
+        has, or may have, sessions on other servers. `recognised` is told of each session for which
+        the heart has an answer.
         """
+        self._clock = clock
+        self._has_sessions_elsewhere = has_sessions_elsewhere
+        self._recognised = recognised
+        self._unanswered_until = float("-inf")
+        self._opening = asyncio.Semaphore(OPENED_TOGETHER)
+        # User -> how many new devices they have brought since then. The oldest first.
+        self._new: OrderedDict[str, tuple[float, int]] = OrderedDict()
         self._event_log = event_log
         self._store = store
         self._delivery = delivery
@@ -87,33 +109,70 @@ class Devices:
         decisions = [each for each in decisions if self._is_connected(each.session)]
         if not decisions:
             return
-        found: Mapping[str, Sequence[Device]] | None = None
+        found = await self._look_up({each.mailbox.user for each in decisions})
+        first = (
+            [] if found is None else [each for each in decisions if _is_first(each.mailbox, found)]
+        )
+        nameless = await self._with_nameless_sessions({each.mailbox.user for each in first})
+        every = frozenset(range(self._event_log.partitions))
+        for decision in decisions:
+            user = decision.mailbox.user
+            recognition = None
+            if found is not None:
+                devices = found.get(user, ())
+                recognition = recognise(decision.mailbox, devices, every)
+                if recognition.is_new and not self._may_begin(user):
+                    self._delivery.refuse_device(decision.session)
+                    continue
+                if recognition.is_new:
+                    self._make_room(recognition.mailbox, devices)
+                    recognition = recognition._replace(with_nameless=user in nameless)
+                if recognition.mailbox.device is not None:
+                    self._seen.put(recognition.mailbox)
+            self._delivery.recognised(decision.session, recognition)
+            self._recognised(decision.session)
+        self._happened()
+
+    async def _look_up(self, users: Collection[str]) -> Mapping[str, Sequence[Device]] | None:
+        was_silent = self._clock.monotonic() < self._unanswered_until
         try:
-            async with asyncio.timeout(RECOGNISE_SECONDS):
-                found = await self._store.devices({each.mailbox.user for each in decisions})
+            async with asyncio.timeout(SILENT_SECONDS if was_silent else RECOGNISE_SECONDS):
+                return await self._store.devices(users)
         except (TimeoutError, StoreUnavailable) as error:
             reason = str(error) or "no answer in time"
             log.warning("waiting", what="devices", reason=reason)
-        every = frozenset(range(self._event_log.partitions))
-        for decision in decisions:
-            recognition = None
-            if found is not None:
-                devices = found.get(decision.mailbox.user, ())
-                recognition = recognise(decision.mailbox, devices, every)
-                if recognition.is_new:
-                    self._make_room(recognition.mailbox, devices)
-            self._delivery.recognised(decision.session, recognition)
-            if decision.mailbox.device is not None:
-                self._seen.put(decision.mailbox)
-        self._happened()
+            self._unanswered_until = self._clock.monotonic() + UNANSWERED_SECONDS
+            return None
+
+    async def _with_nameless_sessions(self, users: Collection[str]) -> Collection[str]:
+        """Return those of these users who may have sessions without a device now."""
+        here = {user for user in users if self._delivery.has_nameless_sessions(user)}
+        elsewhere = [user for user in users if user not in here]
+        found = await asyncio.gather(*map(self._has_sessions_elsewhere, elsewhere))
+        return here.union(user for user, has in zip(elsewhere, found, strict=True) if has)
+
+    def _may_begin(self, user: str) -> bool:
+        """Count a new device of a user. Returns whether they may bring one more now."""
+        now = self._clock.monotonic()
+        since, count = self._new.get(user, (now, 0))
+        if now - since >= NEW_DEVICES_SECONDS:
+            since, count = now, 0
+        self._new[user] = (since, count + 1)
+        while len(self._new) > USERS_WITH_NEW_DEVICES:
+            self._new.popitem(last=False)
+        return count < NEW_DEVICES
 
     def _make_room(self, mailbox: Mailbox, devices: Sequence[Device]) -> None:
         """End those that were unseen longest, where the user has as many as one may have. Of two
-        that come at the same moment both may stay, until the next one comes.
+        that come at the same moment both may stay, until the next one comes; and one that is
+        connected stays, or each would end the next one for ever.
         """
         others = [each for each in devices if each.name != mailbox.device]
         others.sort(key=lambda each: each.seen_ms)
+        here_since_ms = self._clock.wall_ms() - int(2_000 * self._seen_seconds)
         for longest in others[: max(0, len(others) + 1 - USER_DEVICES)]:
+            if longest.seen_ms > here_since_ms:
+                return
             log.info(
                 "device_ended", user=mailbox.user, device=longest.name, reason="too many devices"
             )
@@ -133,9 +192,10 @@ class Devices:
         backoff = Backoff()
         is_told = False
         while missing:
-            for partition in missing.difference(asked.values()):
-                asked[self._append(decision.mailbox, partition)] = partition
-            answered, _ = await asyncio.wait(asked, timeout=OPEN_SECONDS)
+            async with self._opening:
+                for partition in missing.difference(asked.values()):
+                    asked[self._append(decision, partition)] = partition
+                answered, _ = await asyncio.wait(asked, timeout=OPEN_SECONDS)
             opened: dict[int, int] = {}
             for each in answered:
                 partition, result = asked.pop(each), each.result()
@@ -151,17 +211,25 @@ class Devices:
             if missing and answered:
                 await backoff.wait()
 
-    def _append(self, mailbox: Mailbox, partition: int) -> asyncio.Future[AppendResult]:
-        """Append the record to a partition. The log answers within a deadline of its own."""
-        assert mailbox.device is not None, "the default mailbox has no record"
-        value = DeviceRecord(mailbox.user, mailbox.device, is_added=True).encode_2()
+    def _append(self, decision: OpenDevice, partition: int) -> asyncio.Future[AppendResult]:
+        """Append the record to a partition. The log answers within a deadline of its own, and in
+        the order of the appends.
+        """
+        user, device = decision.mailbox
+        assert device is not None, "the default mailbox has no record"
+        names = ("", device) if decision.with_nameless and device else (device,)
         result: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+        answers: list[AppendResult] = []
 
         def done(answer: AppendResult) -> None:
-            if not result.cancelled():  # the server ends
-                result.set_result(answer)
+            answers.append(answer)
+            if len(answers) == len(names) and not result.cancelled():  # or the server ends
+                failed = [each for each in answers if not isinstance(each, Appended)]
+                result.set_result(failed[0] if failed else answers[-1])
 
-        self._event_log.append(mailbox.user, value, done, partition)
+        for name in names:
+            value = DeviceRecord(user, name, is_added=True).encode_2()
+            self._event_log.append(user, value, done, partition)
         return result
 
     # That it is there ------------------------------------------------------------------------
@@ -179,6 +247,11 @@ class Devices:
         except (TimeoutError, StoreUnavailable) as error:
             # It is noted again long before it counts.
             log.info("seen_not_noted", reason=str(error) or "no answer in time")
+
+
+def _is_first(mailbox: Mailbox, found: Mapping[str, Sequence[Device]]) -> bool:
+    """Say whether a session brings the first device of its user."""
+    return bool(mailbox.device) and not found.get(mailbox.user)
 
 
 def recognise(

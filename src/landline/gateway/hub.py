@@ -128,6 +128,7 @@ class Hub:
         self.turns = Turns(clock)
         self._delivery = delivery
         self._event_log = event_log
+        self._store = store
         self._connections: dict[str, Connection] = {}
         self._is_performing_due = False
         self._is_over = False
@@ -150,6 +151,9 @@ class Hub:
             spawn=self._spawn,
             happened=happened,
             expiry_seconds=device_expiry,
+            clock=clock,
+            has_sessions_elsewhere=self._membership.has_sessions_elsewhere,
+            recognised=self._recognised,
         )
         self._replay = Replay(
             store=store,
@@ -280,6 +284,9 @@ class Hub:
             return
         principal = connection.principal
         assert principal is not None, "it is known whose it is"
+        if connection.device is None and self._store.record_version == 2:
+            # Which mailbox it uses is to be known before it sends, or it might get it back.
+            connection.pause(Pause.RECOGNITION)
         self._delivery.connect(
             connection.session,
             principal.user,
@@ -288,6 +295,10 @@ class Hub:
             device=connection.device,
         )
         self._happened()
+
+    def _recognised(self, session: str) -> None:
+        if (connection := self._connections.get(session)) is not None:
+            connection.resume(Pause.RECOGNITION)
 
     def closed(self, connection: Connection, code: int) -> None:
         """A connection is gone; `code` is that of the first close frame, 1006 if there was none."""

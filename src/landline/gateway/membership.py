@@ -69,6 +69,14 @@ class Membership:
         if len(self._joining) > count:
             self._joining.keep(lambda decision: self._is_connected(decision.session))
 
+    async def has_sessions_elsewhere(self, user: str) -> bool:
+        """Say whether a user has sessions on other servers, or may have: where nobody says."""
+        try:
+            async with asyncio.timeout(REGISTER_SECONDS):
+                return bool(await self._directory.sessions(user))
+        except (TimeoutError, Unavailable):
+            return True
+
     async def _tell_directory(self, decisions: list[Register | Unregister]) -> None:
         joined = [decision for decision in decisions if isinstance(decision, Register)]
         left = [decision for decision in decisions if isinstance(decision, Unregister)]

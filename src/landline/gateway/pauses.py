@@ -11,3 +11,4 @@ class Pause(Enum):
     QUESTION = "the product is asked about its last send"
     PACE = "it sent too many frames of late"
     SIGN_IN = "its token is looked at"
+    RECOGNITION = "it is not known yet which mailbox it uses"

@@ -3,11 +3,13 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import asyncpg
 import pytest
 
+from landline import writer
 from landline.adapters.postgres import (
     OldServers,
     PostgresMessageStore,
@@ -17,11 +19,12 @@ from landline.adapters.postgres import (
     migrate,
     record_format,
 )
-from landline.adapters.postgres.migrations import BEGIN_FORMAT_2, POSTGRES_SCHEMA_VERSION
+from landline.adapters.postgres.migrations import BEGIN_COLUMNS, POSTGRES_SCHEMA_VERSION
+from landline.adapters.sqlite import Database, SqliteEventLog
 from landline.app import migrate as migrate_command
 from landline.config.loading import load_for_migration
 from landline.config.values import SecretUrl
-from landline.errors import StartupError, StoreUnavailable, Unstorable
+from landline.errors import StartupError, StoreUnavailable
 from landline.model import (
     FIRST_TURN,
     Batch,
@@ -35,11 +38,14 @@ from landline.model import (
     Receipt,
 )
 from landline.protocol.identity import is_room, participants
+from landline.protocol.records import DeviceRecord
+from landline_stack.postgres import PostgresServer
+from support.event_logs import append_all
 from support.postgres import execute, fetch
 from support.postgres_dump import dump
 from support.tables import in_order
 from support.version_before import BEFORE, StoreBefore, make_before, start_before
-from support.waiting import go_round, until
+from support.waiting import go_round, running, until, until_equal
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("patient_postgres")]
 
@@ -316,25 +322,20 @@ async def test_a_new_database_begins_in_format_2(
 
 _DIE = "SELECT pg_terminate_backend(pg_backend_pid())"
 
-KILLS: dict[str, Callable[[pytest.MonkeyPatch], str]] = {
-    "in the first steps": lambda _: "8 conversations",
-    "after what came meanwhile": lambda _: "10 messages that came meanwhile",
-    "before the end": lambda _: "what is pending",
-    "while it fills pending": lambda patch: _patched(patch, "_FILL_PENDING", _DIE),
-    "at the very end": lambda patch: _patched(patch, "BEGIN_FORMAT_2", f"{BEGIN_FORMAT_2}; {_DIE}"),
+# Where the process ends: when it tells this, or in the place of a statement of this name.
+KILLS = {
+    "in the first steps": ("8 conversations", ""),
+    "after what came meanwhile": ("10 messages that came meanwhile", ""),
+    "before the end": ("what is pending", ""),
+    "while it fills pending": ("", "_FILL_PENDING"),
+    "at the very end": ("", "BEGIN_FORMAT_2"),
 }
-
-
-def _patched(patch: pytest.MonkeyPatch, name: str, sql: str) -> str:
-    """Run something else in the place of a statement; nothing is waited for then."""
-    patch.setattr(going_over, name, sql)
-    return ""
 
 
 @pytest.mark.parametrize("kill", KILLS.values(), ids=KILLS.keys())
 async def test_killed_anywhere_it_goes_on_from_there(
     database: SecretUrl,
-    kill: Callable[[pytest.MonkeyPatch], str],
+    kill: tuple[str, str],
     monkeypatch: pytest.MonkeyPatch,
     open_store: Callable[[Any], Any],
 ) -> None:
@@ -347,7 +348,6 @@ async def test_killed_anywhere_it_goes_on_from_there(
     for batch in batches[:60]:
         assert await old.apply([batch])
     await migrate(database)
-    filling = going_over._NAMES
     with monkeypatch.context() as patch:
         # What comes meanwhile comes when it has begun to fill.
         note = going_over._note
@@ -373,9 +373,12 @@ async def test_killed_anywhere_it_goes_on_from_there(
             await check_servers(connection)
 
         patch.setattr(going_over, "_check_servers", close_and_check)
+        stop_at, name = kill
+        if name:
+            before = getattr(going_over, name).rstrip("; \n")
+            patch.setattr(going_over, name, f"{before}; {_DIE}")
         with pytest.raises((Killed, StartupError)):
-            await go_over(database, Quiet(stop_at=kill(patch)))
-    assert filling == going_over._NAMES
+            await go_over(database, Quiet(stop_at=stop_at))
     assert await fetch(database.reveal(), FORMAT) == [(1,)]
     new = open_store(PostgresMessageStore(database, "new"))
     applied = await new.applied()
@@ -569,7 +572,7 @@ ONLY_2: dict[str, Batch] = {
 
 
 @pytest.mark.parametrize("batch", ONLY_2.values(), ids=ONLY_2.keys())
-async def test_format_1_refuses_what_only_version_2_can_say_until_it_has_gone_over(
+async def test_format_1_waits_with_what_only_version_2_can_say_until_it_has_gone_over(
     database: SecretUrl, batch: Batch, open_store: Callable[[Any], Any]
 ) -> None:
     await make_before(database, PARTITIONS)
@@ -577,7 +580,7 @@ async def test_format_1_refuses_what_only_version_2_can_say_until_it_has_gone_ov
     store = open_store(PostgresMessageStore(database, "ws-1"))
     late = open_store(PostgresMessageStore(database, "ws-2"))
     for each in (store, late):
-        with pytest.raises(Unstorable, match="format 1"):
+        with pytest.raises(StoreUnavailable, match=r"format 1.*run `landline migrate`"):
             await each.apply([batch])
         assert each.record_version == 1
     assert not any((await store.applied()).values())
@@ -646,3 +649,92 @@ async def test_a_table_that_is_missing_for_another_reason_is_trouble(
     with pytest.raises(StoreUnavailable, match="42P01"):
         await store.apply([Batch(0, 0, 1)])
     assert store.record_version == 1
+
+
+async def restore(postgres: PostgresServer, database: SecretUrl) -> None:
+    """Put the database in the place of which there is a copy; nobody is connected any more."""
+    name = database.reveal().rpartition("/")[2]
+    await execute(postgres.url, f"DROP DATABASE {name} WITH (FORCE)")
+    await execute(postgres.url, f"CREATE DATABASE {name} TEMPLATE {name}_backup")
+
+
+@pytest.fixture
+async def backup(postgres: PostgresServer, database: SecretUrl) -> AsyncIterator[None]:
+    """A copy of the database in format 1, with a message."""
+    await make_before(database, PARTITIONS)
+    await migrate(database)
+    store = PostgresMessageStore(database, "ws-1")
+    assert await store.apply([Batch(0, 0, 1, (message(1, 0),))])
+    await store.close()
+    name = database.reveal().rpartition("/")[2]
+    closed = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    await until_equal(lambda: fetch(database.reveal(), closed), [(1,)])
+    await execute(postgres.url, f"CREATE DATABASE {name}_backup TEMPLATE {name}")
+    yield
+    await execute(postgres.url, f"DROP DATABASE {name}_backup WITH (FORCE)")
+
+
+@pytest.mark.usefixtures("backup")
+@pytest.mark.parametrize("has_columns", [False, True], ids=["as it was", "half gone over"])
+async def test_a_server_notices_that_the_store_is_back_in_format_1(
+    postgres: PostgresServer,
+    database: SecretUrl,
+    open_store: Callable[[Any], Any],
+    has_columns: bool,
+) -> None:
+    """Records stay in version 2: the log has some. The writer waits, and skips none."""
+    store = open_store(PostgresMessageStore(database, "ws-1"))
+    assert await go_over(database, Quiet())
+    begins = Batch(0, 1, 2, change=DeviceChange("bob", "phone", True, 1))
+    assert await store.apply([begins])
+    assert await owed(store, "bob") == [uuid(1)]
+    await restore(postgres, database)
+    if has_columns:
+        await execute(database.reveal(), BEGIN_COLUMNS)
+    # A mailbox that is asked for in format 2 would look empty.
+    assert await owed(store, "bob") == [uuid(1)]
+    assert await store.applied() == {0: 1, 1: 0, 2: 0}
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable, match="run `landline migrate`"):
+            await store.apply([begins])
+    assert store.record_version == 2
+    assert await fetch(database.reveal(), "SELECT count(*) FROM quarantine") == [(0,)]
+    assert await go_over(database, Quiet())
+    assert await store.apply([begins, Batch(0, 2, 3, (message(2, 2),))])
+    [page] = await store.pending([PendingQuery(Mailbox("bob", "phone"), {}, 9)])
+    assert [each.id for each in page.messages] == [uuid(1), uuid(2)]
+
+
+async def test_a_writer_waits_for_format_2_however_often_it_tries(
+    database: SecretUrl,
+    open_store: Callable[[Any], Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(writer, "_LAST_BACKOFF_SECONDS", 0.05)
+    await make_before(database, 1)
+    await migrate(database)
+    store = open_store(PostgresMessageStore(database, "ws-1"))
+    log_file = Database(tmp_path, lambda _trouble: None)
+    log = SqliteEventLog(log_file)
+    await append_all(log, [("bob", DeviceRecord("bob", "phone", True).encode_2())])
+    tries = 0
+    apply = store.apply
+
+    async def count_tries(batches: Sequence[Batch]) -> bool:
+        nonlocal tries
+        tries += 1
+        return bool(await apply(batches))
+
+    monkeypatch.setattr(store, "apply", count_tries)
+    working = writer.Writer(log, store)
+    async with running(working.run()):
+        await until(lambda: tries > 12, "it tries again and again")
+        assert "run `landline migrate`" in str(working.trouble)
+        assert not any((await store.applied()).values())
+        assert await go_over(database, Quiet())
+        await until(lambda: bool(working.applied.get(0)), "it goes on")
+    await log_file.close()
+    assert working.quarantined == 0
+    rows = "SELECT user_name, device FROM devices WHERE device <> '*'"
+    assert await fetch(database.reveal(), rows) == [("bob", "phone")]

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from typing import Any
 
 import asyncpg
 import pytest
@@ -241,21 +242,7 @@ async def test_turns_of_the_version_before_find_what_this_one_has_written(
     assert await store.apply([Batch(0, 0, 5, tuple(message(n, n) for n in range(5)))])
     await store.close()
     connection = await connect(database, "landline-old", SECONDS)
-    arguments: tuple[object, ...] = (
-        ["bob"],
-        [2],
-        0,
-        [],
-        [1_000],
-        [""],
-        [-1],
-        [1],
-        4,
-        [],
-        [],
-        [],
-        [],
-    )
+    arguments: tuple[Any, ...] = (["bob"], [2], 0, [], [1_000], [""], [-1], [1], 4, [], [], [], [])
     rows = await connection.fetch(sql_before("turns"), *arguments)
     plan = await connection.fetch(f"EXPLAIN {sql_before('turns')}", *arguments)
     await connection.close()

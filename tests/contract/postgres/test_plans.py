@@ -30,6 +30,8 @@ STATEMENTS = {
     "apply_member": applying.APPLY_MEMBER,
     "open_devices": applying.OPEN_DEVICES,
     "close_devices": applying.CLOSE_DEVICES,
+    "hand_back": applying.HAND_BACK,
+    "forget_room": applying.FORGET_ROOM,
     "pending": pages.PENDING,
     "turns": pages.TURNS,
     "purge": purging.PURGE,

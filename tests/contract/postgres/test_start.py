@@ -36,6 +36,7 @@ from landline.model import (
     Receipt,
     Role,
     RoomChange,
+    Turn,
 )
 from landline_stack.ports import free_port
 from landline_stack.postgres import PostgresServer
@@ -140,10 +141,14 @@ async def test_a_user_who_may_not_make_or_write_the_tables_is_told_so(
     await execute(
         database.reveal(), f"GRANT INSERT, UPDATE ON ALL TABLES IN SCHEMA public TO {user}"
     )
-    emptied = "messages, members, former_members, devices, pending"
+    emptied = "members, devices, pending"
     assert f"DELETE on {emptied}" in await refusal(guest)
     await execute(database.reveal(), f"GRANT DELETE ON {emptied} TO {user}")
     assert await check(guest) == []
+    with pytest.raises(StartupError, match=r"DELETE on messages$"):
+        await check(guest, purges=True)
+    await execute(database.reveal(), f"GRANT DELETE ON messages TO {user}")
+    assert await check(guest, purges=True) == []
     assert await migrate(guest) == 0
     store = PostgresMessageStore(guest, "ws-1")  # no right to create, nor to sequences
     assert await store.adopt(LOG) == LOG
@@ -405,3 +410,50 @@ async def test_a_new_epoch_puts_every_partition_above_the_old_one(
     assert await store.apply([Batch(7, started.base, started.base + 3)])
     [pending] = await store.pending([PendingQuery(Mailbox("bob"), {}, 9)])
     assert pending.messages == (old,)
+
+
+async def test_in_a_log_that_has_grown_a_receipt_may_be_in_another_partition(
+    store: PostgresMessageStore,
+) -> None:
+    """Its conversation went to another one; what was owed before would be owed for ever."""
+    id = "0" * 8 + "-0000-8000-8000-00000000c0de"
+    old = Message(id, "dm:a:bob", "a", ("bob",), "x", Position(2, 5), 1)
+    await store.adopt(LOG)
+    receipt = Receipt(id, Mailbox("bob"), "2026", 9)
+    assert await store.apply([Batch(2, 0, 6, (old,)), Batch(0, 0, 10, (), (receipt,))])
+    [pending] = await store.pending([PendingQuery(Mailbox("bob"), {}, 9)])
+    assert pending.messages == (old,)  # in one log that is no receipt of it
+    start = (await store.start_new_epoch(LOG)).base
+    late = receipt._replace(offset=start)
+    assert await store.apply([Batch(0, start, start + 1, (), (late,))])
+    [pending] = await store.pending([PendingQuery(Mailbox("bob"), {}, 9)])
+    assert pending.messages == ()
+
+
+@pytest.mark.parametrize("turn", [None, FIRST_TURN], ids=["in order", "in turns"])
+async def test_partitions_that_only_the_log_before_had_are_closed_to_nobody(
+    store: PostgresMessageStore, turn: Turn | None
+) -> None:
+    """Nothing begins or ends there any more: a device could never be opened, nor could those that
+    were open there ever leave the default mailbox.
+    """
+    await store.adopt(LOG)
+    begins = [
+        Batch(p, 0, 1, change=DeviceChange("bob", "phone", True, 0)) for p in range(LOG.partitions)
+    ]
+    assert await store.apply(begins)
+
+    async def closed(device: str | None) -> frozenset[int]:
+        [page] = await store.pending([PendingQuery(Mailbox("bob", device), {}, 9, turn)])
+        return page.closed
+
+    assert await closed(None) == await closed("laptop") == {0, 1, 2}
+    base = (await store.start_new_epoch(LogIdentity("other", "again", 2))).base
+    assert await closed(None) == await closed("laptop") == {0, 1}
+    assert await closed("phone") == frozenset()
+    ends = [
+        Batch(p, base, base + 1, change=DeviceChange("bob", "phone", False, base)) for p in (0, 1)
+    ]
+    assert await store.apply(ends)
+    assert await closed(None) == frozenset()
+    assert await closed("phone") == {0, 1}

@@ -60,7 +60,7 @@ def default_mailbox_keeps_what_a_device_has() -> AbstractContextManager[Any]:
     return patch(Store, "_settle", keep_default)
 
 
-@mutant("a device that ends leaves what no other has to the default mailbox", "ports.py", "I2", 9)
+@mutant("a device that ends leaves what no other has to the default mailbox", "ports.py", "I2", 328)
 def nothing_is_left_by_a_device_that_ends() -> AbstractContextManager[Any]:
     close = Store._close
 
@@ -107,8 +107,8 @@ def one_record_for_all_partitions() -> AbstractContextManager[Any]:
 @mutant(
     "a session whose mailbox gets nothing new has to come again",
     "delivery/devices.py",
-    "I2c I2 I15",
-    58,
+    "I2b I2c I2p I2 I15",
+    362,
 )
 def stays_with_a_mailbox_that_is_closed() -> AbstractContextManager[Any]:
     judge = DeviceState.judge

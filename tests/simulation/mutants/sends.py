@@ -6,7 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 from unittest import mock
 
-from landline.delivery import sends
+from landline.delivery import requests, sends
 from landline.delivery.answers import Answers
 from landline.delivery.decisions import AppendMessage
 from landline.gateway import hub, repeats
@@ -53,7 +53,7 @@ def repeat_not_looked_up() -> AbstractContextManager[Any]:
     return patch(sends.Sends, "_start", at_once)
 
 
-@mutant("an appended repeat takes the position that the store has", "F33", "I7", 13)
+@mutant("an appended repeat takes the position that the store has", "F33", "I7 I1", 307)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -89,7 +89,7 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     return patch(ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 1370)
+@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 10560)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -196,7 +196,8 @@ def pushed_before_append() -> AbstractContextManager[Any]:
         if isinstance(decision, AppendMessage):
             log: Log = self._event_log._log  # type: ignore[attr-defined]
             flight = decision.flight
-            self._delivery._push_local(flight.message(*_guess(log, flight.record.conversation)))
+            message = flight.message(*_guess(log, flight.record.conversation))
+            self._delivery._push_local(message, message.recipients)
             self._happened()
         carry_out(self, decision, written)
 
@@ -211,10 +212,10 @@ def _guess(log: Log, key: str) -> Appended:
 @mutant("other content is another message", "F07", "I4 I7", 23)
 def id_without_content() -> AbstractContextManager[Any]:
     return patch(
-        sends,
+        requests,
         "message_id",
-        lambda sender, ref, conversation, _content: identity.message_id(
-            sender, ref, conversation, ""
+        lambda sender, ref, conversation, _content, data: identity.message_id(
+            sender, ref, conversation, "", data
         ),
     )
 
@@ -222,9 +223,9 @@ def id_without_content() -> AbstractContextManager[Any]:
 @mutant("nobody can take another user's id", "F08", "I7", 10)
 def id_without_sender() -> AbstractContextManager[Any]:
     return patch(
-        sends,
+        requests,
         "message_id",
-        lambda _sender, ref, conversation, content: identity.message_id(
-            "", ref, conversation, content
+        lambda _sender, ref, conversation, content, data: identity.message_id(
+            "", ref, conversation, content, data
         ),
     )

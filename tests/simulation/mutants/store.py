@@ -204,8 +204,7 @@ def pages_by_id() -> AbstractContextManager[Any]:
 def pushed_to_the_sender_too() -> AbstractContextManager[Any]:
     push = delivery.Delivery._push_local
 
-    def to_both(self: delivery.Delivery, message: Any) -> None:
-        people = (*message.recipients, message.sender)
-        push(self, dataclasses.replace(message, recipients=people))
+    def to_both(self: delivery.Delivery, message: Any, users: Any) -> None:
+        push(self, dataclasses.replace(message, device="another"), (*users, message.sender))
 
     return patch(delivery.Delivery, "_push_local", to_both)

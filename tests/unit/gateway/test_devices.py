@@ -93,6 +93,16 @@ class Log:
         return dict.fromkeys(EVERY, len(self.records) + 1)
 
 
+class LoopClock:
+    """The loop's own time, and a date in 2025."""
+
+    def monotonic(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    def wall_ms(self) -> int:
+        return 1_750_000_000_000 + int(self.monotonic() * 1000)
+
+
 class Heart:
     """In the place of the heart: notes what it is told, and when."""
 
@@ -100,12 +110,20 @@ class Heart:
         self.recognitions: list[tuple[str, Recognition | None]] = []
         self.told: list[tuple[float, Positions]] = []
         self.mailboxes: frozenset[Mailbox] = frozenset()
+        self.nameless: set[str] = set()
+        self.refused: list[str] = []
 
     def recognised(self, session: str, recognition: Recognition | None) -> None:
         self.recognitions.append((session, recognition))
 
     def opened(self, _session: str, opened: Positions) -> None:
         self.told.append((asyncio.get_running_loop().time(), opened))
+
+    def has_nameless_sessions(self, user: str) -> bool:
+        return user in self.nameless
+
+    def refuse_device(self, session: str) -> None:
+        self.refused.append(session)
 
     def device_mailboxes(self) -> frozenset[Mailbox]:
         return self.mailboxes
@@ -122,6 +140,8 @@ class Edge:
         self.heart = Heart()
         self.gone: set[str] = set()
         self.happened = 0
+        self.elsewhere: set[str] = set()
+        self.resumed: list[str] = []
         self.tasks: list[asyncio.Task[None]] = []
         self.devices = Devices(
             event_log=cast("EventLog", self.log),
@@ -131,7 +151,14 @@ class Edge:
             spawn=self._spawn,
             happened=self._happened,
             expiry_seconds=expiry_seconds,
+            clock=LoopClock(),
+            has_sessions_elsewhere=self._has_sessions_elsewhere,
+            recognised=self.resumed.append,
         )
+
+    async def _has_sessions_elsewhere(self, user: str) -> bool:
+        await asyncio.sleep(0)
+        return user in self.elsewhere
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         self.tasks.append(asyncio.create_task(work))
@@ -407,7 +434,7 @@ async def test_a_store_that_is_away_stops_nobody_from_noting_later() -> None:
     edge.store.hangs = True
     asyncio.get_running_loop().call_later(40.0, setattr, edge.store, "hangs", False)
     await edge.run_for(59.0)
-    assert edge.store.noted == [{PHONE}]
+    assert edge.store.noted == [{PHONE}] * 2
 
 
 def test_many_devices_are_noted_in_parts(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -418,8 +445,72 @@ def test_many_devices_are_noted_in_parts(monkeypatch: pytest.MonkeyPatch) -> Non
     async def run() -> None:
         edge = Edge(expiry_seconds=60.0)
         edge.heart.mailboxes = frozenset(Mailbox(f"u{number}", "d") for number in range(25))
-        await edge.run_for(16.0)
+        await edge.run_for(8.0)
         assert [len(each) for each in edge.store.noted] == [10, 10, 5]
         assert frozenset().union(*edge.store.noted) == edge.heart.mailboxes
 
     run()
+
+
+@in_virtual_time
+async def test_the_first_device_brings_one_for_sessions_that_have_none_now() -> None:
+    """What comes until they have come again is owed to it: theirs is the default mailbox still."""
+    edge = Edge()
+    edge.elsewhere = {"alice"}
+    edge.heart.nameless = {"bob"}
+    for user in ("alice", "bob", "carol"):
+        edge.devices.put(Recognise(user, Mailbox(user, "phone")))
+    await edge.run_for(1.0)
+    found = {user: each.with_nameless for user, each in edge.heart.recognitions if each}
+    assert found == {"alice": True, "bob": True, "carol": False}
+
+
+@in_virtual_time
+async def test_the_one_without_a_name_is_in_the_log_before_the_first_device() -> None:
+    edge = Edge()
+    edge.devices.put(OpenDevice("s", Mailbox("alice", "phone"), EVERY, with_nameless=True))
+    await edge.run_for(1.0)
+    for partition in EVERY:
+        names = [each.device for _at, each, where in edge.log.records if where == partition]
+        assert names == ["", "phone"]
+    assert edge.heart.told[0][1].keys() == EVERY
+
+
+@in_virtual_time
+async def test_a_device_that_was_there_a_moment_ago_makes_no_room() -> None:
+    clock_ms = LoopClock().wall_ms()
+    known = [Device("alice", f"d{n}", EVERY, clock_ms) for n in range(USER_DEVICES)]
+    edge = Edge(None, *known)
+    edge.devices.put(Recognise("s", Mailbox("alice", "new")))
+    await edge.run_for(1.0)
+    assert edge.log.records == []
+    assert edge.heart.recognitions
+
+
+@in_virtual_time
+async def test_a_user_brings_so_many_new_devices_in_a_minute() -> None:
+    edge = Edge()
+    for number in range(USER_DEVICES + 3):
+        edge.devices.put(Recognise(f"s{number}", Mailbox("alice", f"d{number}")))
+    await edge.run_for(1.0)
+    assert len(edge.heart.recognitions) == USER_DEVICES
+    assert edge.heart.refused == [f"s{USER_DEVICES + n}" for n in range(3)]
+    edge.devices.put(Recognise("later", Mailbox("alice", "later")))
+    await asyncio.sleep(devices.NEW_DEVICES_SECONDS)
+    edge.devices.put(Recognise("later", Mailbox("alice", "later")))
+    await edge.run_for(1.0)
+    assert edge.heart.recognitions[-1][0] == "later"
+
+
+@in_virtual_time
+async def test_a_store_that_did_not_answer_keeps_nobody_else_waiting() -> None:
+    edge = Edge()
+    edge.store.hangs = True
+    edge.devices.put(Recognise("first", Mailbox("alice", "phone")))
+    await edge.run_for(RECOGNISE_SECONDS + 0.1)
+    began = asyncio.get_running_loop().time()
+    edge.devices.put(Recognise("second", Mailbox("alice", "phone")))
+    await edge.run_for(0.1)
+    assert edge.heart.recognitions == [("first", None), ("second", None)]
+    assert edge.resumed == ["first", "second"]
+    assert asyncio.get_running_loop().time() - began < RECOGNISE_SECONDS

@@ -6,21 +6,31 @@ from typing import Any, Final, NamedTuple
 from landline.adapters.postgres.batch_rows import APPLY, apply_arguments, device_of
 from landline.adapters.postgres.rounds import columns
 from landline.adapters.statements import statement
-from landline.model import Batch, DeviceChange, MemberChange, RoomChange
+from landline.model import Batch, DeviceChange, MemberChange, MemberStep, RoomChange
 from landline.protocol.limits import ROOM_MEMBERS
 
 APPLY_ROOM: Final = statement("postgres", "apply_room")
 APPLY_MEMBER: Final = statement("postgres", "apply_member")
 OPEN_DEVICES: Final = statement("postgres", "open_devices")
 CLOSE_DEVICES: Final = statement("postgres", "close_devices")
+FORGET_ROOM: Final = statement("postgres", "forget_room")
+HAND_BACK: Final = statement("postgres", "hand_back")
+# Rows of one statement of `Step.ahead`. They take a fraction of a second, and a writer has 15 s.
+AHEAD_ROWS: Final = 5_000
 
 
 class Step(NamedTuple):
-    """A statement with its arguments. It returns the partitions that moved, of so many."""
+    """A statement with its arguments. It returns the partitions that moved, of so many.
+
+    `ahead`: what may be too much for one statement is done before, in others that are committed one
+    by one and stay when a later one fails. Each takes as its last argument how many rows it may
+    deal with, and returns how many it did. It is repeated until these are fewer.
+    """
 
     sql: str
     arguments: Sequence[Any]
     partitions: int
+    ahead: tuple[str, Sequence[Any]] | None = None
 
 
 def steps(batches: Sequence[Batch]) -> list[Step]:
@@ -44,7 +54,9 @@ def steps(batches: Sequence[Batch]) -> list[Step]:
     if begins:
         found.append(Step(OPEN_DEVICES, columns(_of_devices(begins), 6), len(begins)))
     if ends:
-        found.append(Step(CLOSE_DEVICES, columns(_of_devices(ends), 6)[:5], len(ends)))
+        rows = columns(_of_devices(ends), 6)
+        first = (HAND_BACK, (*rows[:2], *rows[3:]))
+        found.append(Step(CLOSE_DEVICES, rows, len(ends), first))
     return found
 
 
@@ -73,4 +85,7 @@ def _one_change(batch: Batch, change: RoomChange | MemberChange) -> Step:
     if isinstance(change, RoomChange):
         return Step(APPLY_ROOM, (*facts, change.title, change.history, change.members), 1)
     own = (change.user, change.step, change.role, ROOM_MEMBERS)
-    return Step(APPLY_MEMBER, (*facts, *own), 1)
+    if change.step is not MemberStep.REMOVE:
+        return Step(APPLY_MEMBER, (*facts, *own), 1)
+    first = (batch.partition, batch.start, event.id, event.conversation, change.user)
+    return Step(APPLY_MEMBER, (*facts, *own), 1, (FORGET_ROOM, first))

@@ -6,10 +6,16 @@ from typing import Any, Final
 
 from landline.adapters.postgres.rounds import columns, storable
 from landline.adapters.statements import statement
-from landline.errors import Unstorable
+from landline.errors import StoreUnavailable
 from landline.model import Batch, EventKind
 
 APPLY_1: Final = statement("postgres", "apply_1")
+
+
+class NeedsFormat2(StoreUnavailable):
+    """The log holds what only format 2 can keep. Nothing is wrong with the record: it was written
+    in format 2, and the store was restored from a backup of before. It can wait.
+    """
 
 
 def ids_of_1(batch: Batch) -> Sequence[str]:
@@ -19,11 +25,11 @@ def ids_of_1(batch: Batch) -> Sequence[str]:
 
 
 def check_1(batches: Sequence[Batch]) -> None:
-    """See that format 1 can say it. Raises: Unstorable."""
+    """See that format 1 can say it. Raises: NeedsFormat2."""
     if not all(map(_is_of_version_1, batches)):
-        raise Unstorable(
-            "the store is in format 1, as servers of the version before may run; replace them,"
-            " then run `landline migrate`"
+        raise NeedsFormat2(
+            "the log holds records that only format 2 of the store can keep, and the store is in"
+            " format 1; replace servers of the version before, then run `landline migrate`"
         )
 
 

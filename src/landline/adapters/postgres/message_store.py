@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, 
 from itertools import chain
 from typing import Any, Final, TypeVar
 
+from landline.adapters.postgres import applying
 from landline.adapters.postgres.applied_poller import AppliedPoller
 from landline.adapters.postgres.applying import Step, steps
 from landline.adapters.postgres.applying_1 import APPLY_1, apply_arguments_1, check_1, ids_of_1
@@ -82,7 +83,7 @@ class PostgresMessageStore:
         self._hosts = hosts = Hosts(url, self._name)
         self._writer = Lane(self._connect_writer, WRITER_LANE_SECONDS, hosts)
         self._replay = self._lanes_of(REPLAY_LANES, REPLAY_SECONDS, REPLAY_SECONDS)
-        self._asker = Lane(lambda: hosts.connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
+        self._asker = Lane(lambda: self._connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
         # Of its own: those whose sessions have to end do not wait behind questions about messages.
         self._revoker = Lane(
             lambda: hosts.connect(REVOCATIONS_LANE_SECONDS), REVOCATIONS_LANE_SECONDS, hosts
@@ -102,13 +103,18 @@ class PostgresMessageStore:
     @property
     def record_version(self) -> int:
         """That of the database's format; 1 for as long as it was not looked at."""
-        return self.format.known or 1
+        return self.format.record_version
 
     async def apply(self, batches: Sequence[Batch]) -> bool:
         """Apply the batches, those of a round in one statement as far as possible."""
         if not batches:
             return True
-        return await self.format.run(lambda: self._apply_1(batches), lambda: self._apply(batches))
+        is_applied = await self.format.run(
+            lambda: self._apply_1(batches), lambda: self._apply(batches)
+        )
+        if not is_applied:
+            self.format.doubt()  # the store may have gone back
+        return is_applied
 
     async def applied(self) -> Positions:
         """Read the position of every partition."""
@@ -229,18 +235,24 @@ class PostgresMessageStore:
 
     def _lanes_of(self, count: int, seconds: float, wait_seconds: float) -> Lanes:
         hosts = self._hosts
-        lanes = [Lane(lambda: hosts.connect(seconds), seconds, hosts) for _ in range(count)]
+        lanes = [Lane(lambda: self._connect(seconds), seconds, hosts) for _ in range(count)]
         return Lanes(lanes, wait_seconds)
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:
         return self._writer, *self._replay, self._asker, self._revoker
 
+    async def _connect(self, seconds: float) -> PostgresConnection:
+        """Connect, perhaps to a database that was restored meanwhile."""
+        connection = await self._hosts.connect(seconds)
+        self.format.doubt()
+        return connection
+
     async def _connect_writer(self) -> PostgresConnection:
         """Connect, and do not write where a commit may be forgotten: a client that was told that a
         position is applied may have acted on it.
         """
-        connection = await self._hosts.connect(WRITER_LANE_SECONDS)
+        connection = await self._connect(WRITER_LANE_SECONDS)
         try:
             broken = [] if self._allow_unsafe else await broken_promises(connection)
         except BaseException:
@@ -266,6 +278,8 @@ class PostgresMessageStore:
         moved_all = True
         for step in chain.from_iterable(steps_of_rounds):
             try:
+                if step.ahead:
+                    await self._do_ahead(*step.ahead)
                 moved = await self._fetch(self._writer, step.sql, *step.arguments)
             except Unstorable:
                 if moved_any:
@@ -278,6 +292,12 @@ class PostgresMessageStore:
         if moved_any:
             self._poller.moved()
         return moved_all
+
+    async def _do_ahead(self, sql: str, arguments: Sequence[Any]) -> None:
+        rows = applying.AHEAD_ROWS
+        count = rows
+        while count == rows:
+            [(count,)] = await self._fetch(self._writer, sql, *arguments, rows)
 
     async def _pending(self, queries: Sequence[PendingQuery]) -> Sequence[Pending]:
         plain = [query for query in queries if query.turn is None]

@@ -47,7 +47,8 @@ _TABLES: Final = (
     "revocations",
 )
 _IN_FORMAT_1: Final = ("deliveries",)
-_EMPTIED: Final = ("messages", "members", "former_members", "devices", "pending")
+_EMPTIED: Final = ("members", "devices", "pending")
+_PURGED: Final = "messages"
 _UNWRITABLE: Final = statement("postgres", "unwritable")
 # Of a server that is older than these columns nobody knows it.
 _FIRST_WITH_COLLATION_VERSION: Final = 15
@@ -55,11 +56,11 @@ _COLLATION: Final = statement("postgres", "collation")
 _MAY_CREATE: Final = statement("postgres", "may_create")
 
 
-async def check(url: SecretUrl) -> list[str]:
+async def check(url: SecretUrl, *, purges: bool = False) -> list[str]:
     """Return what breaks the promise, a line for each setting that may forget what it was given.
 
     An operator may allow those (`--allow-unsafe`). Changes nothing; the schema may be an older
-    one, or none, if this user can migrate it.
+    one, or none, if this user can migrate it. `purges`: old messages are to be deleted.
     Raises: StartupError for all that cannot work.
     """
     async with (
@@ -67,7 +68,7 @@ async def check(url: SecretUrl) -> list[str]:
         asyncio.timeout(2 * POSTGRES_CHECK_SECONDS),
     ):
         await _check_server(connection, url)
-        await _check_rights(connection, url)
+        await _check_rights(connection, url, purges=purges)
         return [f"--postgres {url}: {line}" for line in await broken_promises(connection)]
 
 
@@ -121,7 +122,7 @@ async def _check_server(connection: PostgresConnection, url: SecretUrl) -> None:
         )
 
 
-async def _check_rights(connection: PostgresConnection, url: SecretUrl) -> None:
+async def _check_rights(connection: PostgresConnection, url: SecretUrl, *, purges: bool) -> None:
     version = await schema_version(connection)
     await check_version(connection, url)
     if version < POSTGRES_SCHEMA_VERSION:
@@ -134,10 +135,11 @@ async def _check_rights(connection: PostgresConnection, url: SecretUrl) -> None:
     else:
         is_format_1 = await connection.fetchval(FORMAT) == 1
         tables = _TABLES + (_IN_FORMAT_1 if is_format_1 else ())
-        unwritable = await connection.fetch(_UNWRITABLE, tables, _EMPTIED)
+        to_empty = (_PURGED, *_EMPTIED) if purges else _EMPTIED
+        unwritable = await connection.fetch(_UNWRITABLE, tables, to_empty)
         if unwritable:
             names = ", ".join(row["name"] for row in unwritable)
-            emptied = ", ".join(row["name"] for row in unwritable if row["name"] in _EMPTIED)
+            emptied = ", ".join(row["name"] for row in unwritable if row["name"] in to_empty)
             also = f", and DELETE on {emptied}" if emptied else ""
             raise StartupError(
                 f"--postgres {url}: this user may not read and write {names};"

@@ -5,7 +5,6 @@ from landline.adapters.sqlite.database import Database
 from landline.adapters.sqlite.device_store import SqliteDevices
 from landline.adapters.sqlite.event_log import SqliteEventLog
 from landline.adapters.sqlite.message_store import SqliteMessageStore
-from landline.adapters.sqlite.reading import SqliteConversations
 from landline.adapters.sqlite.revocations import SqliteRevocations
 from landline.adapters.sqlite.tidying import SqliteTidying
 

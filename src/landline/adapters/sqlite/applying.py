@@ -15,7 +15,7 @@ from landline.protocol.identity import is_room
 _MOVE_APPLIED: Final = statement("sqlite", "move_applied")
 _QUARANTINE: Final = statement("sqlite", "quarantine")
 _ADD_MESSAGES: Final = statement("sqlite", "add_messages")
-_NEW_MESSAGES: Final = statement("sqlite", "new_messages")
+_KNOWN_MESSAGES: Final = statement("sqlite", "known_messages")
 _ADD_PENDING: Final = statement("sqlite", "add_pending")
 _ACKNOWLEDGED: Final = statement("sqlite", "acknowledged")
 _REMOVE_PENDING: Final = statement("sqlite", "remove_pending")
@@ -56,17 +56,33 @@ def _add_messages(connection: sqlite3.Connection, batch: Batch) -> Mapping[str, 
     """Add the messages of a batch; return, by their ids, those that were not known."""
     if not batch.messages:
         return {}
-    facts = [
-        (m.position.offset, m.id, m.conversation, m.sender, m.content, m.time_ms, m.kind, m.data)
-        for m in batch.messages
-    ]
-    arguments = {"messages": given(facts), "partition": batch.partition}
-    added = connection.execute(_ADD_MESSAGES, arguments)
-    if added.rowcount == len(facts):
-        return {each.id: each for each in batch.messages}
-    [offsets] = connection.execute(_NEW_MESSAGES, arguments).fetchone()
-    new = frozenset(taken(offsets))
-    return {each.id: each for each in batch.messages if each.position.offset in new}
+    # Asked before they are added: a part of the log that is applied again finds each message at its
+    # own place.
+    asked = given((each.position.offset, each.id) for each in batch.messages)
+    arguments = {"messages": asked, "partition": batch.partition}
+    [found] = connection.execute(_KNOWN_MESSAGES, arguments).fetchone()
+    known = frozenset(taken(found))
+    new: dict[str, Message] = {}
+    for message in batch.messages:
+        if message.id not in known:
+            new.setdefault(message.id, message)
+    if new:
+        facts = [
+            (
+                m.position.offset,
+                m.id,
+                m.conversation,
+                m.sender,
+                m.content,
+                m.time_ms,
+                m.kind,
+                m.data,
+            )
+            for m in new.values()
+        ]
+        arguments = {"messages": given(facts), "partition": batch.partition}
+        connection.execute(_ADD_MESSAGES, arguments)
+    return new
 
 
 def _add_pending(

@@ -16,7 +16,9 @@ _REMOVE_MAILBOX: Final = statement("sqlite", "remove_mailbox")
 
 
 def change_device(connection: sqlite3.Connection, change: DeviceChange) -> None:
-    """Add or remove a device. One that is there already, or is not there, changes nothing."""
+    """Add or remove a device. One that is there already, or is not there, changes nothing; nor does
+    what is older than the beginning of the device that is there.
+    """
     facts = {"user": change.user, "device": change.device, "offset": change.offset}
     if change.is_added:
         if connection.execute(_ADD_DEVICE, facts).rowcount:

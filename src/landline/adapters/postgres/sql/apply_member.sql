@@ -76,7 +76,8 @@ known AS MATERIALIZED (
     INSERT INTO former_members (conversation_id, user_name, joined_offset, left_offset)
     SELECT conversation_id, user_name, joined_offset, $4::bigint FROM removed
     ON CONFLICT (conversation_id, user_name, joined_offset) DO NOTHING
-), -- Who is removed is owed nothing of the room any more.
+), -- Who is removed is owed nothing of the room any more. All but a few rows went in steps before: see
+-- forget_room.sql.
 forgotten AS (
     DELETE FROM pending WHERE ctid = ANY (ARRAY(
         SELECT p.place

@@ -16,6 +16,9 @@ WITH asked AS MATERIALIZED (
            ) AS mailboxes
     FROM unnest($1::text[], $2::text[], $3::int[], $6::bigint[]) WITH ORDINALITY
         AS q (user_name, device, page, bytes, number)
+), -- Partitions that only a log before this one had are closed to nobody: nothing begins or ends there.
+log AS (
+    SELECT coalesce((SELECT partitions FROM log_identity), 2147483647) AS partitions
 )
 SELECT -1 AS number, log_partition, log_offset, NULL::uuid AS message_id, NULL AS conversation,
        NULL AS sender, NULL AS content, NULL::bigint AS time_ms, NULL AS kind, NULL AS data,
@@ -27,14 +30,16 @@ FROM (
     SELECT number, CASE
         WHEN device = '*' THEN ARRAY(
             SELECT i - 1 FROM devices AS d CROSS JOIN generate_subscripts(d.since, 1) AS i
-            WHERE d.user_name = asked.user_name COLLATE "C" AND d.since[i] IS NOT NULL)
+            WHERE d.user_name = asked.user_name COLLATE "C" AND d.since[i] IS NOT NULL
+                AND i <= (SELECT partitions FROM log))
         ELSE ARRAY(
             SELECT log_partition FROM applied CROSS JOIN (
                 SELECT (SELECT since FROM devices AS d
                         WHERE d.user_name = asked.user_name COLLATE "C"
                             AND d.device = asked.device) OFFSET 0
             ) AS d (since)
-            WHERE since[log_partition + 1] IS NULL)
+            WHERE since[log_partition + 1] IS NULL
+                AND log_partition < (SELECT partitions FROM log))
         END AS closed
     FROM asked
 ) AS c WHERE closed <> '{}'

@@ -83,6 +83,8 @@ WITH RECURSIVE asked AS MATERIALIZED (
         ORDER BY p.log_offset LIMIT $10::int
     ) AS p
     WHERE nth > 0
+), log AS (
+    SELECT coalesce((SELECT partitions FROM log_identity), 2147483647) AS partitions
 )
 SELECT -1 AS number, 0 AS row_kind, 0 AS sorting, log_partition, next_offset AS log_offset,
        NULL::uuid AS message_id, NULL AS conversation, NULL AS sender, NULL AS content, NULL::bigint AS time_ms,
@@ -95,14 +97,16 @@ FROM (
     SELECT number, CASE
         WHEN device = '*' THEN ARRAY(
             SELECT i - 1 FROM devices AS d CROSS JOIN generate_subscripts(d.since, 1) AS i
-            WHERE d.user_name = asked.user_name COLLATE "C" AND d.since[i] IS NOT NULL)
+            WHERE d.user_name = asked.user_name COLLATE "C" AND d.since[i] IS NOT NULL
+                AND i <= (SELECT partitions FROM log))
         ELSE ARRAY(
             SELECT a.log_partition FROM applied AS a CROSS JOIN (
                 SELECT (SELECT since FROM devices AS d
                         WHERE d.user_name = asked.user_name COLLATE "C"
                             AND d.device = asked.device) OFFSET 0
             ) AS d (since)
-            WHERE since[a.log_partition + 1] IS NULL)
+            WHERE since[a.log_partition + 1] IS NULL
+                AND a.log_partition < (SELECT partitions FROM log))
         END AS closed
     FROM asked
 ) AS c WHERE closed <> '{}'

@@ -50,3 +50,5 @@ FROM (
 )
 WHERE NOT is_over
 ORDER BY mailbox_id, log_offset
+-- A message that was missing may have rows.
+ON CONFLICT (mailbox_id, log_offset) DO NOTHING
