@@ -410,7 +410,7 @@ class Judge:
             return
         due = ok_at + patience
         for session in self._sessions.values():
-            is_meant = session.user == send.to and session.device is not None
+            is_meant = session.user == send.to and send.to in self._with_devices
             is_owed = session.live_at is not None and session.live_at < send.first_at
             if is_meant and is_owed and session.stays(ok_at, due):
                 seen_at = self._received_on[session.mailbox].get(id)

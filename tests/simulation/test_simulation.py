@@ -91,12 +91,34 @@ NOT_SCHEDULED = {
     *("Delivery.hold", "Delivery.let_go", "Sends.hold", "Sends.let_go", "Sends._answer_barred"),
     *("Delivery.reading", "Delivery.server_id", "Delivery.sessions_of", "Rates.__len__"),
 }
-# And where the paths of those meet that of a session's send.
+# And where the paths of those meet that of a session's send; servers that know no devices, as
+# tried by cluster/test_rolling_upgrade.py; and what unit/delivery/test_devices.py tries alone: more
+# than a few frames before a welcome, one who leaves before it, more new devices than one may bring.
 NOT_SCHEDULED_LINES = {
-    "self._refuse([waiter], bar.reason, id, bar.code)",
-    "self._land(flight)",
-    "self._answer_barred(flight, flight.bar)",
-    "return",
+    *(
+        (function, line)
+        for function in ("Sends.take", "Sends.original_found")
+        for line in (
+            "self._refuse([waiter], bar.reason, id, bar.code)",
+            "self._land(flight)",
+            "self._answer_barred(flight, flight.bar)",
+            "return",
+        )
+    ),
+    ("Beginnings.begin", "session.device.recognise(None)"),
+    ("Delivery.connect", "device = None  # servers of the version before know of none"),
+    (
+        "Beginnings._welcome_first",
+        "continue  # it has left without a welcome, and so without all that would follow",
+    ),
+    ("Beginnings._welcome_first", "session = self._sessions[decision.session]"),
+    ("Beginnings._welcome_first", "yield Welcome(session.id, self._welcome(session))"),
+    ("Beginnings._welcome_first", "yield from self._early.pop(session.id)"),
+    ("Delivery.refuse_device", "if session := self._sessions.get(session_id):"),
+    (
+        "Delivery.refuse_device",
+        'self._close(session, CloseCode.OVERLOADED, f"retry_after_ms={NEW_DEVICE_MS}")',
+    ),
 }
 
 
@@ -108,7 +130,7 @@ def test_the_heart_is_covered_to_the_last_line(tmp_path: Path) -> None:
         "PYTHONPATH": str(ROOT / "tests"),
         "COVERAGE_FILE": str(tmp_path / "coverage"),
     }
-    schedules = ["-m", "simulation", "--seeds", "400:700"]
+    schedules = ["-m", "simulation", "--seeds", "700:1000"]
     for command in (
         [*coverage, "run", settings, "--source=landline.delivery", *schedules],
         [*coverage, "json", settings, "-o", str(tmp_path / "report.json")],
@@ -127,11 +149,7 @@ def test_the_heart_is_covered_to_the_last_line(tmp_path: Path) -> None:
     more = [
         (function, line)
         for function, line in unreached
-        if function not in NOT_SCHEDULED
-        and (
-            function not in ("Sends.take", "Sends.original_found")
-            or line not in NOT_SCHEDULED_LINES
-        )
+        if function not in NOT_SCHEDULED and (function, line) not in NOT_SCHEDULED_LINES
     ]
     assert more == []
     assert {function for function, _ in unreached} >= NOT_SCHEDULED, "take out what is reached now"

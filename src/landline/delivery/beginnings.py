@@ -60,10 +60,6 @@ class Beginnings:
         if self._early.pop(session_id, None) is not None:
             self._gone.add(session_id)
 
-    def is_welcome(self, session_id: str) -> bool:
-        """Say whether what a session is due is transmitted at once."""
-        return session_id not in self._early
-
     def recognised(self, session: Session, recognition: Recognition | None) -> bool:
         """The store has answered a `Recognise`; None: not in time. Returns whether the session has
         to come again: it uses the default mailbox, and should not.

@@ -211,8 +211,6 @@ class Delivery:
     def written(self, session_id: str) -> None:
         """All that was transmitted has left the process. For `ack=auto` that is delivered."""
         session = self._sessions.get(session_id)
-        if not self._beginnings.is_welcome(session_id):
-            return  # what it is due has not been transmitted
         if session is not None and session.auto_ack and session.window:
             self._acknowledge(session, session.window.ids())
 

@@ -27,7 +27,7 @@ def barrier_ignored() -> AbstractContextManager[Any]:
     return patch(session.Session, "begin", lambda self, _ends: begin(self, NOWHERE))
 
 
-@mutant("the ends are read after the directory knows the session", "F44", "I2p", 9690)
+@mutant("the ends are read after the directory knows the session", "F44", "I2p", 5080)
 def ends_before_register() -> AbstractContextManager[Any]:
     tell = membership.Membership._tell_directory
     enter = membership.Membership._read_ends
@@ -151,7 +151,7 @@ def ack_by_position() -> AbstractContextManager[Any]:
     return patch(window.Window, "acknowledge", up_to)
 
 
-@mutant("an ack counts for what this session was pushed", "F69", "I8", 5)
+@mutant("an ack counts for what this session was pushed", "F69", "I8 I2", 139)
 def acks_of_anything() -> AbstractContextManager[Any]:
     take = receipts.Receipts.take
     acknowledge = delivery.Delivery._acknowledge

@@ -107,8 +107,8 @@ def one_record_for_all_partitions() -> AbstractContextManager[Any]:
 @mutant(
     "a session whose mailbox gets nothing new has to come again",
     "delivery/devices.py",
-    "I2c I2 I15",
-    58,
+    "I2b I2c I2p I2 I15",
+    362,
 )
 def stays_with_a_mailbox_that_is_closed() -> AbstractContextManager[Any]:
     judge = DeviceState.judge

@@ -53,7 +53,7 @@ def repeat_not_looked_up() -> AbstractContextManager[Any]:
     return patch(sends.Sends, "_start", at_once)
 
 
-@mutant("an appended repeat takes the position that the store has", "F33", "I7", 13)
+@mutant("an appended repeat takes the position that the store has", "F33", "I7 I1", 307)
 def repeat_not_confirmed() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -89,7 +89,7 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     return patch(ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 1370)
+@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 10560)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 

@@ -288,6 +288,42 @@ def test_a_session_of_the_default_mailbox_has_to_come_again_where_that_gets_noth
     assert bench.of("c", "message") == [], "its next session has another mailbox, and is pushed it"
 
 
+def test_a_new_device_has_caught_up_once_its_record_is_in_every_partition(bench: Bench) -> None:
+    """Before, messages may pass it by: it is owed what comes after its record."""
+    connect(bench)
+    bench.recognise(NEW)
+    bench.open_device({0: 7})
+    bench.read_ends()
+    bench.page("c", applied={0: 200, 1: 200})
+    assert bench.of("c", "caught_up") == []
+    bench.heart.opened("c", {1: 201})
+    assert bench.of("c", "caught_up") == [{"type": "caught_up", "replayed": 0}]
+    bench.heart.opened("c", {})
+    assert len(bench.of("c", "caught_up")) == 1
+
+
+def test_a_device_whose_first_page_says_that_it_is_new_has_not_caught_up_with_it(
+    bench: Bench,
+) -> None:
+    connect(bench)
+    bench.recognise(None)
+    bench.read_ends()
+    bench.page("c", closed=BOTH, applied={0: 200, 1: 200})
+    assert bench.of("c", "caught_up") == []
+    bench.open_device()
+    assert len(bench.of("c", "caught_up")) == 1
+
+
+def test_a_new_device_too_many_is_told_when_to_come_again(bench: Bench) -> None:
+    connect(bench)
+    bench.heart.refuse_device("c")
+    bench.heart.refuse_device("gone")
+    closing = bench.pop(d.Close)
+    assert (closing.session, closing.code) == ("c", CloseCode.OVERLOADED)
+    assert closing.reason == f"retry_after_ms={delivery.NEW_DEVICE_MS}"
+    assert bench.of("c", "welcome") == []
+
+
 @pytest.mark.parametrize(
     ("recognition", "opened", "closed", "applied", "answer"),
     [
