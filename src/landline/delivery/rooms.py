@@ -28,9 +28,10 @@ def bar_direct(user: str, conversation: str) -> Bar | None:
 
 def bar_in_room(user: str, request: LogRequest | MarkRead, room: Room | None) -> Bar | None:
     """Return why a user may not ask that of a room, if so. `room`: None where there is none."""
-    role = None if room is None else room.members.get(user)
-    if room is None or role is None:
+    member = None if room is None else room.members.get(user)
+    if room is None or member is None:
         return NO_SUCH
+    role = member.role
     if isinstance(request, Send | MarkRead):
         return None
     if isinstance(request, ChangeRoom):

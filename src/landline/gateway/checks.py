@@ -2,7 +2,8 @@
 the product allows it.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -21,8 +22,8 @@ from landline.delivery.rooms import (
 from landline.errors import Unavailable
 from landline.gateway.permissions import BARS, Permissions, Verdict
 from landline.gateway.rooms import Rooms
-from landline.model import Room
-from landline.protocol.client_frames import Create, LogRequest, MarkRead, Send
+from landline.model import MemberStep, Room
+from landline.protocol.client_frames import ChangeMember, Create, LogRequest, MarkRead, Send
 from landline.protocol.codes import ErrorCode
 from landline.protocol.identity import is_room, participants, room_conversation
 from landline.protocol.limits import ROOM_MEMBERS
@@ -30,6 +31,9 @@ from landline.protocol.limits import ROOM_MEMBERS
 _UNKNOWN_ROOM: Final = Bar(
     ErrorCode.BUSY, "who is in the room cannot be found out now; send again in a moment"
 )
+
+# For the product to say of all of them whether they may be put into a room.
+PERMISSION_SECONDS: Final = 5.0
 
 Request = LogRequest | MarkRead
 
@@ -64,8 +68,8 @@ class Checks:
         if isinstance(early, Checked):
             return early
         request = early
-        if isinstance(request, Create):
-            return Checked(request) if request.ref is None else None
+        if isinstance(request, Create) and request.ref is not None:
+            return None
         if name := needs_room(request):
             room = self._rooms.recall(name)
             bar = NO_SUCH if room is None else bar_in_room(user, request, room)
@@ -83,19 +87,21 @@ class Checks:
             return early
         request = early
         try:
-            if isinstance(request, Create):
-                return await self._check_new_room(user, request)
-            if name := needs_room(request):
+            if isinstance(request, Create) and request.ref is not None:
+                checked = await self._check_new_room(user, request, request.ref)
+                if checked.bar is not None:
+                    return checked
+            elif name := needs_room(request):
                 room = await self._rooms.find_out(name, user)
                 if (bar := bar_in_room(user, request, room)) is not None:
                     return Checked(request, bar)
         except (TimeoutError, Unavailable):
             return Checked(request, _UNKNOWN_ROOM)
-        verdict = self._recall_verdict(user, request, is_service=is_service)
-        if verdict is None:
-            assert self._permissions is not None, "somebody is to be asked"
-            assert isinstance(request, Send), "about messages alone"
-            verdict = await self._permissions.find_out(user, request.to or request.conversation)
+        try:
+            async with asyncio.timeout(PERMISSION_SECONDS):
+                verdict = await self._find_verdict(user, request, is_service=is_service)
+        except TimeoutError:
+            verdict = Verdict.UNANSWERED
         return Checked(request, BARS[verdict])
 
     def _without_room(self, user: str, request: Request, *, is_service: bool) -> Checked | Request:
@@ -118,17 +124,45 @@ class Checks:
             return Checked(request, bar_direct(user, request.conversation))
         return request
 
-    async def _check_new_room(self, user: str, request: Create) -> Checked:
-        if request.ref is None:
-            return Checked(request)
-        room: Room | None = await self._rooms.find_out(room_conversation(user, request.ref))
+    async def _check_new_room(self, user: str, request: Create, ref: str) -> Checked:
+        room: Room | None = await self._rooms.find_out(room_conversation(user, ref))
         if room is None:
             return Checked(request)
         # Either the same request has made it, and is found, or another one has.
         return Checked(replace(request, retry=True), REF_TAKEN)
 
     def _recall_verdict(self, user: str, request: Request, *, is_service: bool) -> Verdict | None:
-        if self._permissions is None or not isinstance(request, Send):
+        if self._permissions is None:
             return Verdict.ALLOWED
-        to = request.to or request.conversation
-        return self._permissions.recall(user, to, is_service=is_service)
+        is_known = True
+        for each in _approached(user, request):
+            verdict = self._permissions.recall(user, each, is_service=is_service)
+            if verdict in (Verdict.REFUSED, Verdict.UNANSWERED):
+                return verdict
+            is_known = is_known and verdict is not None
+        return Verdict.ALLOWED if is_known else None
+
+    async def _find_verdict(self, user: str, request: Request, *, is_service: bool) -> Verdict:
+        """Ask about one after the other: a user has few questions open at a time."""
+        if self._permissions is None:
+            return Verdict.ALLOWED
+        for each in _approached(user, request):
+            verdict = self._permissions.recall(user, each, is_service=is_service)
+            if verdict is None:
+                verdict = await self._permissions.find_out(user, each)
+            if verdict is not Verdict.ALLOWED:
+                return verdict
+        return Verdict.ALLOWED
+
+
+def _approached(user: str, request: Request) -> Sequence[str]:
+    """Return whom, or which conversation, the product is asked about. Whoever may not write to
+    somebody may not put them into a room either.
+    """
+    if isinstance(request, Send):
+        return (request.to or request.conversation,)
+    if isinstance(request, ChangeMember) and request.change is MemberStep.ADD:
+        return (request.user,)
+    if isinstance(request, Create):
+        return tuple(each for each in request.members if each != user)
+    return ()

@@ -31,6 +31,8 @@ ANSWER_SECONDS = 5.0
 # How long an answer waits for the store to have applied what the log holds.
 FRESH_SECONDS = 0.5
 READERS = 4
+# Who waits for that keeps no reader from others.
+CATCHING_UP = 64
 # Questions of one session that may wait, and how often it is looked whether an answer has left.
 WAITING_QUESTIONS = 16
 LEFT_SECONDS = 0.02
@@ -75,6 +77,7 @@ class Reading:
         self._conversations = conversations
         self._spawn = spawn
         self._waiting: dict[str, deque[Question]] = {}  # by session
+        self._catching_up = asyncio.Semaphore(CATCHING_UP)
         self._readers = asyncio.Semaphore(READERS)
 
     def put(self, asker: Asker, question: Question) -> None:
@@ -105,9 +108,11 @@ class Reading:
         if self._store.record_version == 1:
             return server_frames.error(NOT_YET.code, NOT_YET.reason, request=question.request)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), self._readers:
-                await self._catch_up(question)
-                return await self._answer(user, question)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                async with self._catching_up:
+                    await self._catch_up(question)
+                async with self._readers:
+                    return await self._answer(user, question)
         except (TimeoutError, Unavailable) as error:
             log.warning("waiting", what="reading", reason=str(error) or "no answer in time")
             reason = "the store does not answer; ask again in a moment"

@@ -12,8 +12,9 @@ is somebody else's as for one that does not exist.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
+from sys import getsizeof
 from typing import Any
 
 from landline.delivery import Delivery
@@ -28,8 +29,10 @@ ASK_SECONDS = 3.0
 # Rooms that are remembered, and members of all of them together.
 REMEMBERED_ROOMS = 10_000
 REMEMBERED_MEMBERS = 200_000
-# What waits for the members of one room; beyond that it is left to the sweep.
+# What waits for the members of one room, and for those of all rooms; beyond that it is left to the
+# sweep.
 WAITING_PUSHES = 1_000
+WAITING_BYTES = 16 * 1024 * 1024
 
 _TROUBLE = (TimeoutError, StoreUnavailable, LogUnavailable)
 
@@ -75,6 +78,7 @@ class Rooms:
         self._members = 0
         self._asking: dict[str, asyncio.Future[Room | None]] = {}
         self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
+        self._waiting_bytes = 0
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -186,18 +190,20 @@ class Rooms:
         if waiting is None:
             room = self.recall(name)
             if room is not None:
-                self._push(decision, room.members)
+                self._push(decision, room)
                 return
-            self._pushes[name] = deque([decision])
+            waiting = self._pushes[name] = deque()
             self._spawn(self._push_waiting(name))
-        elif len(waiting) < WAITING_PUSHES:
+        size = _size_of(decision)
+        if len(waiting) < WAITING_PUSHES and self._waiting_bytes + size <= WAITING_BYTES:
             waiting.append(decision)
+            self._waiting_bytes += size
         else:
             self.dropped += 1
 
     async def _push_waiting(self, name: str) -> None:
+        waiting = self._pushes[name]
         try:
-            waiting = self._pushes[name]
             while waiting:
                 room = self.recall(name)
                 try:
@@ -208,13 +214,20 @@ class Rooms:
                     reason = str(error) or "no answer in time"
                     log.warning("waiting", what="rooms", reason=reason)
                     return
-                self._push(waiting.popleft(), () if room is None else room.members)
+                decision = waiting.popleft()
+                self._waiting_bytes -= _size_of(decision)
+                self._push(decision, room)
         finally:
+            self._waiting_bytes -= sum(map(_size_of, waiting))
             del self._pushes[name]
 
-    def _push(self, decision: PushToRoom | TellRoom, members: Collection[str]) -> None:
+    def _push(self, decision: PushToRoom | TellRoom, room: Room | None) -> None:
+        members = {} if room is None else room.members
         if isinstance(decision, PushToRoom):
-            self._delivery.push_to_room(decision.message, members)
+            # It may have waited meanwhile: who has joined behind it is not owed it.
+            offset = decision.message.position.offset
+            owed = [user for user, member in members.items() if member.joined_offset <= offset]
+            self._delivery.push_to_room(decision.message, owed)
         else:
             self._delivery.tell_read(decision.record, members)
         self._happened()
@@ -224,3 +237,10 @@ def _room_of(decision: PushToRoom | TellRoom) -> str:
     if isinstance(decision, PushToRoom):
         return decision.message.conversation
     return decision.record.conversation
+
+
+def _size_of(decision: PushToRoom | TellRoom) -> int:
+    """Return the memory that it keeps while it waits, in bytes, for the most part."""
+    if isinstance(decision, PushToRoom):
+        return getsizeof(decision.message.content) + getsizeof(decision.message.data)
+    return sum(getsizeof(user) for user, _ in decision.record.entries)

@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from landline.delivery.rooms import FULL, NO_ROOMS, NO_SUCH, NOT_YET, REF_TAKEN
+from landline.gateway import checks as module
 from landline.gateway.checks import Checked, Checks, Request
 from landline.gateway.permissions import Authorizing, Permissions
 from landline.gateway.rooms import Rooms
@@ -38,6 +40,7 @@ class Bench:
         self.store = KnownConversations(*([room("alice", "bob")] if has_room else []))
         self.asked: list[tuple[str, str]] = []
         self.refused: set[str] = set()
+        self.is_slow = False
         self.tasks: list[asyncio.Task[None]] = []
         permissions = None
         if asks:
@@ -61,6 +64,8 @@ class Bench:
 
     async def ask(self, sender: str, to: str) -> bool:
         self.asked.append((sender, to))
+        if self.is_slow:
+            await asyncio.Event().wait()
         return to not in self.refused
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -228,7 +233,8 @@ async def test_nor_is_a_stranger_while_the_store_lags() -> None:
 
 async def test_the_product_is_asked_about_messages_in_rooms_too_but_not_about_the_rest() -> None:
     bench = Bench(asks=True)
-    for request in (ADD, TITLE, READ):
+    leave = ChangeMember(ROOM, "alice", MemberStep.REMOVE, Role.MEMBER, "r")
+    for request in (TITLE, READ, leave):
         assert await bench.find_out(request) == Checked(request)
     assert bench.asked == []
     assert await bench.find_out(SEND) == Checked(SEND)
@@ -244,6 +250,32 @@ async def test_what_the_product_refuses_is_refused() -> None:
         assert checked.bar is not None
         assert checked.bar.code is ErrorCode.FORBIDDEN
     assert bench.asked == [("alice", ROOM), ("alice", "bob")]
+
+
+async def test_who_may_not_write_to_somebody_may_not_put_them_into_a_room() -> None:
+    bench = Bench(asks=True)
+    bench.refused = {"dave"}
+    makes = Create("title", ("alice", "bob", "dave", "zoe"), History.ALL, "another room")
+    for request in (ADD, makes, replace(makes, ref=None)):
+        assert bench.recall(request) is None or bench.asked
+        checked = await bench.find_out(request)
+        assert checked.bar is not None
+        assert checked.bar.code is ErrorCode.FORBIDDEN
+    assert bench.asked == [("alice", "dave"), ("alice", "bob")]
+    assert await bench.find_out(CREATE) == Checked(replace(CREATE, retry=True), REF_TAKEN)
+    allowed = replace(makes, members=("bob",), ref=None)
+    assert bench.recall(allowed) == Checked(allowed)
+
+
+async def test_the_product_is_given_so_long_for_all_of_a_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PERMISSION_SECONDS", 0.01)
+    bench = Bench(asks=True)
+    bench.is_slow = True
+    checked = await bench.find_out(Create("title", ("bob", "zoe"), History.ALL, None))
+    assert checked.bar is not None
+    assert checked.bar.code is ErrorCode.BUSY
 
 
 async def test_the_product_is_not_asked_for_strangers_nor_about_itself() -> None:

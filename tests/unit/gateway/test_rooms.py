@@ -405,3 +405,29 @@ async def test_pushes_that_wait_are_bounded(bench: Bench, monkeypatch: pytest.Mo
     await bench.settle()
     assert [offset for offset, _ in bench.heart.pushed] == [0, 1, 2]
     assert bench.rooms.dropped == 2
+
+
+async def test_their_memory_is_bounded_and_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_BYTES", 250)
+    for is_away in (True, False):
+        bench.store.is_away = is_away
+        dropped = bench.rooms.dropped
+        for offset in range(5):
+            bench.rooms.put(PushToRoom(message(offset)))
+        assert bench.rooms.dropped - dropped == 2
+        await bench.settle()
+    assert [offset for offset, _ in bench.heart.pushed] == [0, 1, 2]
+
+
+async def test_what_waited_is_not_pushed_to_whoever_has_joined_behind_it(bench: Bench) -> None:
+    bench.store.known[ROOM] = room("alice", "bob", "carol", joined={"carol": 2})
+    for offset in (1, 2, 3):
+        bench.rooms.put(PushToRoom(message(offset)))
+    await bench.settle()
+    assert bench.heart.pushed == [
+        (1, ["alice", "bob"]),
+        (2, ["alice", "bob", "carol"]),
+        (3, ["alice", "bob", "carol"]),
+    ]

@@ -23,6 +23,7 @@ from landline.model import (
     Position,
     Role,
     Room,
+    RoomMember,
 )
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class SqliteConversations:
                 name,
                 title,
                 History(history),
-                {user: Role(role) for user, role in members},
+                {user: RoomMember(Role(role), joined) for user, role, joined in members},
                 positions,
             )
             for name, title, history, members in taken(rooms)
