@@ -15,7 +15,7 @@ from collections import OrderedDict, deque
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from sys import getsizeof
-from typing import Any
+from typing import Any, NamedTuple
 
 from landline.delivery import Delivery
 from landline.delivery.decisions import PushToRoom, TellRoom
@@ -52,6 +52,13 @@ class _Known:
         return 1 if self.room is None else len(self.room.members)
 
 
+class _Asking(NamedTuple):
+    """A question to the store. Its answer has every change up to `changed_at`."""
+
+    answer: asyncio.Future[Room | None]
+    changed_at: int
+
+
 class Rooms:
     """Knows rooms, and carries out `PushToRoom` and `TellRoom`."""
 
@@ -76,7 +83,7 @@ class Rooms:
         self._happened = happened
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._members = 0
-        self._asking: dict[str, asyncio.Future[Room | None]] = {}
+        self._asking: dict[str, _Asking] = {}
         self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
         self._waiting_bytes = 0
         self.dropped = 0
@@ -124,17 +131,23 @@ class Rooms:
         """Ask the store, once for all who want to know. Where it does not answer, what was known
         last counts, unless a change has been accepted since. Raises as `find_out`.
         """
-        asking = self._asking.get(name)
-        if asking is None:
-            asking = asyncio.get_running_loop().create_future()
-            self._asking[name] = asking
-            self._spawn(self._look_up(name, asking))
+        heard_at = self._changed_at(name)
         async with asyncio.timeout(ASK_SECONDS):
-            return await asyncio.shield(asking)
+            # The answer to an older question may lack a change that has been accepted by now.
+            while (asking := self._asking.get(name)) is not None and asking.changed_at < heard_at:
+                await asyncio.wait([asking.answer])
+            if asking is None:
+                answer = asyncio.get_running_loop().create_future()
+                asking = self._asking[name] = _Asking(answer, self._changed_at(name))
+                self._spawn(self._look_up(name, self._known.get(name), asking))
+            return await asyncio.shield(asking.answer)
 
-    async def _look_up(self, name: str, asking: asyncio.Future[Room | None]) -> None:
+    def _changed_at(self, name: str) -> int:
         known = self._known.get(name)
-        changed_at = -1 if known is None else known.changed_at
+        return -1 if known is None else known.changed_at
+
+    async def _look_up(self, name: str, known: _Known | None, question: _Asking) -> None:
+        asking, changed_at = question
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 if changed_at >= 0:

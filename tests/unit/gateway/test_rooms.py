@@ -184,6 +184,25 @@ async def test_an_answer_that_a_change_has_overtaken_is_old_already(is_known: bo
     assert bench.rooms.recall(ROOM) is not None
 
 
+async def test_who_asks_after_a_change_is_not_given_the_answer_to_a_question_from_before(
+    bench: Bench,
+) -> None:
+    """Somebody has asked already; a member is removed; whoever wants to know then, knows that."""
+    bench.store.may_answer.clear()
+    before = asyncio.create_task(bench.members())
+    await bench.settle()
+    bench.log.is_applied.clear()
+    bench.rooms.changed(ROOM, 7)
+    after = asyncio.create_task(bench.members("alice"))
+    await bench.settle()
+    assert bench.asked == 1
+    bench.store.may_answer.set()
+    assert await before == ["alice", "bob"]
+    bench.know("alice", applied=8)
+    bench.log.is_applied.set()
+    assert await after == ["alice"]
+
+
 async def test_an_answer_that_has_the_change_is_good(bench: Bench) -> None:
     await bench.members()
     bench.clock.now += ROOM_SECONDS
