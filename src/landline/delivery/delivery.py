@@ -516,6 +516,11 @@ class Delivery:
         self._sends.refuse(reason)
 
     @property
+    def reads_dropped(self) -> int:
+        """Return how many marks of reading were given up."""
+        return self._reads.dropped
+
+    @property
     def receipts_dropped(self) -> int:
         """Return how many receipts were given up because too many waited for the log."""
         return self._receipts.dropped

@@ -247,6 +247,7 @@ class Hub:
                 self._membership.failures + self._routing.failures
             ),
             series("landline_hints_dropped_total"): self._routing.dropped,
+            series("landline_room_pushes_dropped_total"): self._rooms.dropped,
             series("landline_revocations_total"): self.revocations.obeyed,
         }
         asked = self._permissions.measure() if self._permissions is not None else NOTHING_ASKED
