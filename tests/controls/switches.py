@@ -149,7 +149,7 @@ SWITCHES: Final = (
     Switch(
         "S06",
         "users write in their own name",
-        "src/landline/api/messages.py",
+        "src/landline/api/parts.py",
         "if not principal.is_service:",
         "if False:",
         "e2e/test_messages_over_http.py::test_a_service_writes_in_any_name_and_a_user_in_their_own",

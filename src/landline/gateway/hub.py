@@ -45,6 +45,7 @@ from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.held_requests import HeldRequests
 from landline.gateway.lobby import Lobby
+from landline.gateway.marks import Marks
 from landline.gateway.membership import Membership
 from landline.gateway.meters import Meters
 from landline.gateway.pauses import Pause
@@ -58,7 +59,7 @@ from landline.gateway.rooms import Rooms
 from landline.gateway.routing import Routing
 from landline.gateway.sessions import Sessions
 from landline.gateway.turns import Turns
-from landline.model import AppendResult, EventKind
+from landline.model import Appended, AppendResult, EventKind
 from landline.observability.metrics import (
     Measured,
     series,
@@ -87,6 +88,7 @@ from landline.protocol.client_frames import (
     Send,
 )
 from landline.protocol.codes import CloseCode
+from landline.protocol.records import ReadRecord
 
 DRAIN_SECONDS = 6.5
 ANSWERED_SECONDS = 0.5
@@ -196,6 +198,7 @@ class Hub:
             event_log=event_log, store=store, conversations=conversations, spawn=self._spawn
         )
         self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened, checks=checks)
+        self.marks = Marks(delivery=delivery, happened=happened, checks=checks)
         self.revocations = Revocations(
             store=revocations,
             bus=bus,
@@ -258,8 +261,10 @@ class Hub:
         self._ask_nobody()
         self._happened()
         await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
-        await self._until(lambda: not len(self.posts), ANSWERED_SECONDS)  # answers are on their way
+        # Answers are on their way.
+        await self._until(lambda: not len(self.posts) and not len(self.marks), ANSWERED_SECONDS)
         self.posts.end()
+        self.marks.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
         self.lobby.close_all(CloseCode.RESTARTING, f"retry_after_ms={FIRST_RETRY_MS}")
@@ -393,7 +398,7 @@ class Hub:
             case PushToRoom() | TellRoom():
                 self._put_to_room(decision)
             case AppendReads():
-                tell = partial(self._delivery.reads_appended, decision.record)
+                tell = partial(self._reads_appended, decision.record)
                 self._append(decision.record.conversation, decision.value, tell)
             case ReadPending():
                 self._replay.put(decision)
@@ -421,6 +426,11 @@ class Hub:
             assert isinstance(decision, PushToRoom), "others change nothing"
             self._routing.tell_room(decision.message)
         self._rooms.put(decision)
+
+    def _reads_appended(self, record: ReadRecord, result: AppendResult) -> None:
+        self._delivery.reads_appended(record, result)
+        if isinstance(result, Appended):
+            self.marks.appended(record)
 
     def _append(self, key: str, value: bytes, tell: Callable[[AppendResult], None]) -> None:
         started = self.clock.monotonic()
