@@ -221,14 +221,16 @@ def test_the_backend_acts_for_users_and_manages_every_room(people: People) -> No
         assert backend.refused(method, asked, json=body) == (404, "no_such_conversation")
 
 
-def test_a_repeat_is_the_same_change(people: People) -> None:
+def test_a_repeat_is_the_same_change(servers: Servers, people: People) -> None:
     """Also where it was made in the meantime, or undone."""
     alice, bob = people.alice, people.bob
     room = {"ref": "the room", "title": "Lunch", "members": ["bob"]}
     first = alice.ask("POST", "/v1/rooms", json=room)
     assert alice.ask("POST", "/v1/rooms", json={**room, "retry": True}) == first
     another = {**room, "title": "Dinner"}
-    assert alice.refused("POST", "/v1/rooms", json=another) == (400, "bad_ref")
+    # With other servers nobody knows that none of them takes it.
+    status = 503 if servers.is_cluster else 400
+    assert alice.refused("POST", "/v1/rooms", json=another) == (status, "bad_ref")
 
     members = f"/v1/rooms/{first.conversation}/members"
     add = {"role": "member", "ref": "carol"}
@@ -252,7 +254,6 @@ def test_a_repeat_is_the_same_change(people: People) -> None:
 
 def test_direct_conversations_are_listed_and_read(people: People) -> None:
     alice, fox = people.alice, people.fox
-    made(alice)  # a mark at 0 is none, so the first entry of a log is no example
     conversation = f"dm:alice:{FOX}"
     first = alice.ask("POST", "/v1/messages", json={**message(conversation), "content": "one"})
     to = {"to": FOX, "content": "two", "ref": "2", "data": {"a": 1}}
@@ -262,9 +263,10 @@ def test_direct_conversations_are_listed_and_read(people: People) -> None:
     assert alice.refused("POST", "/v1/messages", json=both) == (400, "bad_frame")
     page = fox.page(conversation)
     assert [(each.content, each.to) for each in page.messages] == [("one", FOX), ("two", FOX)]
-    [item] = fox.listed().items
-    assert (item.kind, item.preview, item.unread) == ("direct", "two", 2)
     path = f"/v1/conversations/{quote(conversation, safe='')}"
+    fox.ask("PUT", f"{path}/read", to=MarkAccepted, json={"offset": first.offset})
+    [item] = fox.listed().items
+    assert (item.kind, item.preview, item.unread) == ("direct", "two", 1)
     fox.ask("PUT", f"{path}/read", to=MarkAccepted, json={"offset": second.offset})
     members = alice.ask("GET", f"{path}/members", to=MemberList)
     marks = {each.user: each.read_offset for each in members.items}

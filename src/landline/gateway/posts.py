@@ -87,20 +87,33 @@ class Posts:
         if self._is_over:
             return _unknown(change)
         try:
+            async with asyncio.timeout(POST_SECONDS):
+                placing = await self._placing(user, change, is_product=is_product)
+                if isinstance(placing, bytes):
+                    return placing
+                return await self.post(
+                    user, placing, is_service=is_service, is_product=is_product, check=check
+                )
+        except TimeoutError:
+            return _unknown(change)
+
+    async def _placing(
+        self, user: str, change: ChangeMember, *, is_product: bool
+    ) -> ChangeMember | bytes:
+        """Return what to ask for, or the answer already."""
+        try:
             placing = await self._checks.placing(user, change, is_product=is_product)
         except (TimeoutError, Unavailable):
             outcome = Outcome.UNKNOWN if change.retry else Outcome.REJECTED
             code = ErrorCode.UNAVAILABLE if change.retry else ErrorCode.BUSY
             return server_frames.error(code, _NOT_NOW, outcome=outcome, ref=change.ref)
-        if change.retry:
-            is_added = placing.change is MemberStep.ADD
-            other = replace(change, change=MemberStep.ROLE if is_added else MemberStep.ADD)
-            answer = await self._look_for(user, other)
-            if orjson.loads(answer).get("code") != _ONLY_LOOKED_FOR.code:
-                return answer
-        return await self.post(
-            user, placing, is_service=is_service, is_product=is_product, check=check
-        )
+        if not change.retry:
+            return placing
+        is_added = placing.change is MemberStep.ADD
+        other = replace(change, change=MemberStep.ROLE if is_added else MemberStep.ADD)
+        answer = await self._look_for(user, other)
+        is_new = orjson.loads(answer).get("code") == _ONLY_LOOKED_FOR.code
+        return placing if is_new else answer
 
     async def _look_for(self, user: str, send: LogRequest) -> bytes:
         """Return the answer to a repeat, which goes nowhere if it is none."""
