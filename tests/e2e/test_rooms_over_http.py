@@ -22,6 +22,7 @@ from landline.api.types import (
     MarkAccepted,
     MemberList,
     TimelinePage,
+    UserEnded,
 )
 from landline.auth.tokens import Claims, minted
 from support.cluster import Servers
@@ -296,6 +297,52 @@ async def test_sessions_hear_of_what_is_asked_for(servers: Servers, people: Peop
         body = {"offset": 7, "user": "bob"}
         await asyncio.to_thread(people.backend.ask, "PUT", path, to=MarkAccepted, json=body)
         assert (await hear(bob, "read"))["entries"] == [["bob", 7]]
+
+
+async def test_a_user_ends_with_sessions_rooms_and_devices(
+    servers: Servers, people: People
+) -> None:
+    alice, backend = people.alice, people.backend
+    rooms = [await asyncio.to_thread(made, alice, "bob") for _ in range(3)]
+    sent = await asyncio.to_thread(alice.ask, "POST", "/v1/messages", json=message("dm:alice:bob"))
+    url = f"{servers.there.ws_url}?device=phone"
+    async with connect(url, additional_headers=bearer("bob")) as bob:
+        assert (await hear(bob, "welcome"))["is_new"]
+        await hear(bob, "caught_up")
+        ended = await asyncio.to_thread(backend.ask, "DELETE", "/v1/users/bob", to=UserEnded)
+        assert (ended.user, ended.rooms, ended.devices) == ("bob", 3, 1)
+        async with asyncio.timeout(WAIT_SECONDS):
+            await bob.wait_closed()
+        assert bob.close_code == 4403
+    again = await asyncio.to_thread(backend.ask, "DELETE", "/v1/users/bob", to=UserEnded)
+    assert (again.rooms, again.devices) == (0, 0)
+    for room in rooms:
+        assert alice.members(room) == {"alice": "admin"}
+        event = alice.page(room).messages[-1]
+        assert (event.sender, event.user, event.change) == ("backend", "bob", "remove")
+    assert [each.id for each in alice.page("dm:alice:bob").messages] == [sent.id]
+    async with connect(url, additional_headers=bearer("bob")) as bob:
+        assert (await hear(bob, "welcome"))["is_new"], "who comes back begins anew"
+        assert (await hear(bob, "message"))["id"] == sent.id, "what is owed to the name stays"
+
+
+def test_only_the_backend_ends_users_and_only_as_it_says(people: People) -> None:
+    room = made(people.alice, "bob")
+    for client in (people.alice, people.bob):
+        assert client.refused("DELETE", "/v1/users/bob") == (403, "forbidden")
+    backend = people.backend
+    for query in ("?name=somebody", "?untill=x", "?until=soon", "?until=&until="):
+        assert backend.refused("DELETE", f"/v1/users/bob{query}") == (400, "bad_frame"), query
+    named = backend.http.delete("/v1/users/bob?name=somebody").json()["message"]
+    assert "messages stay under the name" in named
+    asked = backend.http.request("DELETE", "/v1/users/bob", json={"until": "x"})
+    assert asked.status_code == 400
+    assert backend.refused("DELETE", "/v1/users/a%3Ab") == (400, "bad_frame")
+    assert people.alice.members(room)["bob"] == "member"
+    until = "2999-01-01T00:00:00.000Z"
+    ended = backend.ask("DELETE", f"/v1/users/bob?until={until}", to=UserEnded)
+    assert (ended.until, ended.rooms) == (until, 1)
+    assert backend.http.put("/v1/users/bob", json={}).headers["Allow"] == "DELETE"
 
 
 BAD: list[tuple[str, str, Any]] = [

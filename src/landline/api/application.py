@@ -20,6 +20,7 @@ from landline.api.http import Http, HttpResponse, RequestRefused, json_response,
 from landline.api.messages import post_message
 from landline.api.rooms import delete_member, patch_room, post_room, put_member
 from landline.api.sessions import delete_sessions, get_sessions
+from landline.api.users import delete_user
 
 _JSON: Final = "application/json"
 
@@ -37,6 +38,7 @@ _RESOURCES: Final[Mapping[str, Mapping[str, Asked]]] = {
     "/v1/rooms/{conversation}": {"PATCH": patch_room},
     "/v1/rooms/{conversation}/members": {"GET": get_members},
     "/v1/rooms/{conversation}/members/{user}": {"PUT": put_member, "DELETE": delete_member},
+    "/v1/users/{user}": {"DELETE": delete_user},
     "/v1/users/{user}/sessions": {"GET": get_sessions, "DELETE": delete_sessions},
 }
 

@@ -16,6 +16,15 @@ class Backend(Protocol):
     async def identify(self, request: Request) -> Principal:
         """Return who sends a request. Raises: RequestRefused."""
 
+    async def end_user(
+        self, principal: Principal, user: str, until_ms: int | None
+    ) -> tuple[int | None, int, int]:
+        """End a user's sessions, as `revoke` does, their memberships of rooms and their devices.
+        Returns until when they are refused, and how many rooms and devices there were.
+
+        Raises: RequestRefused, StoreUnavailable, LogUnavailable; some of it may have ended then.
+        """
+
     async def post(self, principal: Principal, sender: str, request: LogRequest) -> bytes:
         """Send a message, make a room or change one, in this name. The product's backend is an
         admin of every room in its own. Returns the answer, a frame `accepted` or `error`.

@@ -21,13 +21,15 @@ from landline.api.types import (
     SessionList,
     SessionsClosed,
     TimelinePage,
+    UserEnded,
 )
 from landline.protocol.limits import PAGE_ITEMS
 
 _REF: Final = "#/components/schemas/{name}"
 _TYPES: Final = (
     *(Message, Accepted, ConversationList, TimelinePage, MemberList, ReadMark, MarkAccepted),
-    *(NewRoom, RoomTitle, Membership, SessionList, SessionsClosed, Error, Alive, Readiness),
+    *(NewRoom, RoomTitle, Membership, SessionList, SessionsClosed, UserEnded),
+    *(Error, Alive, Readiness),
 )
 
 _DESCRIPTION: Final = """\
@@ -55,6 +57,7 @@ def document() -> bytes:
                 "/v1/rooms/{conversation}": _ROOM,
                 "/v1/rooms/{conversation}/members": _ROOM_MEMBERS,
                 "/v1/rooms/{conversation}/members/{user}": _ROOM_MEMBER,
+                "/v1/users/{user}": _USER_ITSELF,
                 "/v1/users/{user}/sessions": _SESSIONS,
                 "/healthz": {"get": _ALIVE},
                 "/readyz": {"get": _READINESS},
@@ -350,6 +353,31 @@ _SESSION_ERRORS: Final = {
     "503": _response("nobody can say now; repeat the request", Error, is_passing=True),
 }
 
+_UNTIL: Final = _parameter(
+    "until",
+    "refuse new sessions and requests of this user until then; a time in"
+    " the past ends that, and without it an earlier one stays",
+    type="string",
+    format="date-time",
+)
+
+_USER_ITSELF: Final = {
+    "parameters": [_path_name("user", "the user's name")],
+    "delete": {
+        "operationId": "endUser",
+        "summary": "End a user: sessions, devices and memberships of rooms",
+        "description": _FOR_SERVICES,
+        "parameters": [_UNTIL],
+        "responses": {
+            "200": _response("it has ended, on every server", UserEnded),
+            **_SESSION_ERRORS,
+            "503": _response(
+                "some of it may have ended; repeat the request", Error, is_passing=True
+            ),
+        },
+    },
+}
+
 _SESSIONS: Final = {
     "parameters": [_path_name("user", "the user's name")],
     "get": {
@@ -365,15 +393,7 @@ _SESSIONS: Final = {
         "operationId": "closeSessions",
         "summary": "Close every session of a user on every server",
         "description": _FOR_SERVICES,
-        "parameters": [
-            _parameter(
-                "until",
-                "refuse new sessions and requests of this user until then; a time in"
-                " the past ends that, and without it an earlier one stays",
-                type="string",
-                format="date-time",
-            )
-        ],
+        "parameters": [_UNTIL],
         "responses": {
             "200": _response("it is durable, and every server hears of it", SessionsClosed),
             **_SESSION_ERRORS,

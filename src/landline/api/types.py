@@ -312,6 +312,18 @@ class SessionsClosed(Struct, omit_defaults=True):
     ) = UNSET
 
 
+class UserEnded(Struct, omit_defaults=True):
+    """What the user had has ended. What they said stays, under their name."""
+
+    user: UserName
+    rooms: Annotated[int, Meta(description="how many they were in")]
+    devices: Annotated[int, Meta(description="how many they had")]
+    until: (
+        Annotated[Time, Meta(description="no session and no request of this user before then")]
+        | UnsetType
+    ) = UNSET
+
+
 class Alive(Struct):
     """The process answers."""
 

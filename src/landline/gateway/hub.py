@@ -40,6 +40,7 @@ from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.checks import Checks
 from landline.gateway.connection import Connection
+from landline.gateway.departures import Departures
 from landline.gateway.devices import Devices
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
@@ -206,6 +207,14 @@ class Hub:
             close_sessions=self._close_sessions,
             poll_seconds=sweep_interval,
         )
+        self.departures = Departures(
+            event_log=event_log,
+            store=store,
+            devices=devices,
+            conversations=conversations,
+            revocations=self.revocations,
+            posts=self.posts,
+        )
         self.sessions = Sessions(delivery, directory, self._connections, clock)
         self._routing = Routing(
             directory=directory,
@@ -274,6 +283,11 @@ class Hub:
             connection.abort()
 
     # What connections tell -------------------------------------------------------------------
+
+    @property
+    def knows_rooms(self) -> bool:
+        """Say whether records of version 2 may be written: every server knows rooms and devices."""
+        return self._store.record_version > 1
 
     @property
     def connection_count(self) -> int:

@@ -16,6 +16,7 @@ from starlette.requests import Request as Asked
 from landline.api.application import application
 from landline.api.http import INTERFACE, METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
+from landline.delivery.rooms import NOT_YET
 from landline.gateway.acceptor import PlainServer
 from landline.gateway.addresses import Caller, TrustedProxies, place_of
 from landline.gateway.asgi import Runner
@@ -312,6 +313,16 @@ class Listener:
     async def revoke(self, user: str, until_ms: int | None, by: str) -> Revocation:
         """See `Backend`."""
         return await self._served_by().revocations.revoke(user, until_ms, by)
+
+    async def end_user(
+        self, principal: Principal, user: str, until_ms: int | None
+    ) -> tuple[int | None, int, int]:
+        """See `Backend`."""
+        hub = self._served_by()
+        if not hub.knows_rooms:
+            raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, NOT_YET.reason, {"Retry-After": "1"})
+        ended = await hub.departures.end(user, until_ms, principal.user)
+        return ended.revocation.until_ms, ended.rooms, ended.devices
 
     async def post(self, principal: Principal, sender: str, request: LogRequest) -> bytes:
         """See `Backend`."""
