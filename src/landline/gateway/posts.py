@@ -88,7 +88,9 @@ class Posts:
             return _unknown(change)
         try:
             async with asyncio.timeout(POST_SECONDS):
-                placing = await self._placing(user, change, is_product=is_product)
+                placing = await self._placing(
+                    user, change, is_service=is_service, is_product=is_product
+                )
                 if isinstance(placing, bytes):
                     return placing
                 return await self.post(
@@ -98,7 +100,7 @@ class Posts:
             return _unknown(change)
 
     async def _placing(
-        self, user: str, change: ChangeMember, *, is_product: bool
+        self, user: str, change: ChangeMember, *, is_service: bool, is_product: bool
     ) -> ChangeMember | bytes:
         """Return what to ask for, or the answer already."""
         try:
@@ -111,17 +113,19 @@ class Posts:
             return placing
         is_added = placing.change is MemberStep.ADD
         other = replace(change, change=MemberStep.ROLE if is_added else MemberStep.ADD)
-        answer = await self._look_for(user, other)
+        answer = await self._look_for(user, other, is_service=is_service)
         is_new = orjson.loads(answer).get("code") == _ONLY_LOOKED_FOR.code
         return placing if is_new else answer
 
-    async def _look_for(self, user: str, send: LogRequest) -> bytes:
-        """Return the answer to a repeat, which goes nowhere if it is none."""
+    async def _look_for(self, user: str, send: LogRequest, *, is_service: bool) -> bytes:
+        """Return the answer to a repeat, which goes nowhere if it is none. It is counted for its
+        user as any other is.
+        """
 
         async def give(id: str) -> None:
             self._delivery.send(id, send, _ONLY_LOOKED_FOR)
 
-        return await self._answer(user, send, give, is_limited=False)
+        return await self._answer(user, send, give, is_limited=not is_service)
 
     async def _answer(
         self,

@@ -382,6 +382,16 @@ async def test_a_repeat_that_is_found_changes_nothing(gateway: Gateway, user: st
     assert not gateway.asked
 
 
+async def test_to_look_for_a_repeat_counts_for_its_user() -> None:
+    gateway = Gateway(limits=Limits(messages=1))
+    placing = [await gateway.place(f"user{number}", retry=True) for number in range(BURST + 1)]
+    said = await answer(placing[-1])
+    assert (said["code"], said["outcome"]) == ("too_fast", "unknown")
+    assert len([each for each in gateway.asked if isinstance(each, FindOriginal)]) == BURST
+    for each in placing:
+        each.cancel()
+
+
 async def test_a_repeat_that_cannot_be_looked_for_is_unknown(gateway: Gateway) -> None:
     placing = await gateway.place("bob", retry=True)
     gateway.heart.original_unknown(gateway.pop(FindOriginal).flight, "not now")
