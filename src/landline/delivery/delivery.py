@@ -399,6 +399,12 @@ class Delivery:
 
     # How far people have seen ----------------------------------------------------------------
 
+    def mark(self, user: str, mark: MarkRead) -> bool:
+        """A request has come with a mark. Returns whether it is on its way: `reads_appended` tells
+        when it is in the log.
+        """
+        return self._reads.take(user, mark.conversation, mark.offset)
+
     def reads_appended(self, record: ReadRecord, result: AppendResult) -> None:
         """The log has answered an `AppendReads`."""
         if not isinstance(result, Appended):

@@ -41,6 +41,17 @@ def bar_in_room(user: str, request: LogRequest | MarkRead, room: Room | None) ->
     raise AssertionError("a room that is to be made has no members yet")
 
 
+def bar_product(user: str, request: LogRequest | MarkRead, room: Room | None) -> Bar | None:
+    """Return why the product's backend may not ask that of a room in its own name, if so. It may
+    do what the room's admins may, without being a member.
+    """
+    if room is None or isinstance(request, Send | MarkRead):
+        return bar_in_room(user, request, room)
+    if isinstance(request, ChangeMember):
+        return _bar_change(user, request, room, Role.ADMIN)
+    return None
+
+
 def _bar_change(user: str, request: ChangeMember, room: Room, role: Role) -> Bar | None:
     if request.change is not MemberStep.ADD and request.user not in room.members:
         return _NO_MEMBER if role is Role.ADMIN or request.user == user else _NO_ADMIN

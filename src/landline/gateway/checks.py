@@ -17,6 +17,7 @@ from landline.delivery.rooms import (
     REF_TAKEN,
     bar_direct,
     bar_in_room,
+    bar_product,
     needs_room,
 )
 from landline.errors import Unavailable
@@ -62,8 +63,12 @@ class Checks:
         self._record_version = record_version
         self._is_for_everybody = is_for_everybody
 
-    def recall(self, user: str, request: Request, *, is_service: bool) -> Checked | None:
-        """Return what holds now without a wait; None: `find_out`."""
+    def recall(
+        self, user: str, request: Request, *, is_service: bool, is_product: bool = False
+    ) -> Checked | None:
+        """Return what holds now without a wait; None: `find_out`. `is_service`: the product's
+        backend asks; `is_product`: in nobody's name, so that it is an admin of every room.
+        """
         early = self._without_room(user, request, is_service=is_service)
         if isinstance(early, Checked):
             return early
@@ -72,7 +77,7 @@ class Checks:
             return None
         if name := needs_room(request):
             room = self._rooms.recall(name)
-            bar = NO_SUCH if room is None else bar_in_room(user, request, room)
+            bar = NO_SUCH if room is None else _bar(user, request, room, is_product=is_product)
             if bar is NO_SUCH:
                 return None  # it may be that new
             if bar is not None:
@@ -80,8 +85,10 @@ class Checks:
         verdict = self._recall_verdict(user, request, is_service=is_service)
         return None if verdict is None else Checked(request, BARS[verdict])
 
-    async def find_out(self, user: str, request: Request, *, is_service: bool) -> Checked:
-        """Return what holds, within the deadlines of those who are asked."""
+    async def find_out(
+        self, user: str, request: Request, *, is_service: bool, is_product: bool = False
+    ) -> Checked:
+        """Return what holds, within the deadlines of those who are asked. See `recall`."""
         early = self._without_room(user, request, is_service=is_service)
         if isinstance(early, Checked):
             return early
@@ -93,7 +100,7 @@ class Checks:
                     return checked
             elif name := needs_room(request):
                 room = await self._rooms.find_out(name, user)
-                if (bar := bar_in_room(user, request, room)) is not None:
+                if (bar := _bar(user, request, room, is_product=is_product)) is not None:
                     return Checked(request, bar)
         except (TimeoutError, Unavailable):
             return Checked(request, _UNKNOWN_ROOM)
@@ -103,6 +110,23 @@ class Checks:
         except TimeoutError:
             verdict = Verdict.UNANSWERED
         return Checked(request, BARS[verdict])
+
+    async def placing(
+        self, user: str, change: ChangeMember, *, is_product: bool = False
+    ) -> ChangeMember:
+        """Return the change that makes somebody a member of this role, given the one that adds
+        them: who is a member already gets the role. Raises: StoreUnavailable, LogUnavailable,
+        TimeoutError.
+        """
+        if self._record_version() == 1:
+            return change  # it is refused
+        room = await self._rooms.find_out(change.conversation, None if is_product else user)
+        if room is None or not (is_product or user in room.members):
+            return change  # so is this, and it takes as long whoever is in the room
+        if change.user not in room.members:
+            room = await self._rooms.find_out(change.conversation, change.user)
+        is_there = room is not None and change.user in room.members
+        return replace(change, change=MemberStep.ROLE) if is_there else change
 
     def _without_room(self, user: str, request: Request, *, is_service: bool) -> Checked | Request:
         """Return what needs to know no room; otherwise the request in its usual form."""
@@ -166,3 +190,8 @@ def _approached(user: str, request: Request) -> Sequence[str]:
     if isinstance(request, Create):
         return tuple(each for each in request.members if each != user)
     return ()
+
+
+def _bar(user: str, request: Request, room: Room | None, *, is_product: bool) -> Bar | None:
+    bar = bar_product if is_product else bar_in_room
+    return bar(user, request, room)

@@ -283,3 +283,60 @@ async def test_the_product_is_not_asked_for_strangers_nor_about_itself() -> None
     assert await bench.find_out(SEND, "carol") == Checked(SEND, NO_SUCH)
     assert await bench.find_out(SEND, is_service=True) == Checked(SEND)
     assert bench.asked == []
+
+
+async def test_the_product_in_nobodys_name_is_an_admin_of_every_room() -> None:
+    bench = Bench()
+    checks = bench.checks
+    for request in (ADD, TITLE):
+        found = await checks.find_out("backend", request, is_service=True, is_product=True)
+        assert found == Checked(request)
+        assert checks.recall("backend", request, is_service=True, is_product=True) == found
+        assert await bench.find_out(request, "backend", is_service=True) == Checked(
+            request, NO_SUCH
+        )
+    for as_member in (SEND, READ):
+        found = await checks.find_out("backend", as_member, is_service=True, is_product=True)
+        assert found == Checked(as_member, NO_SUCH)
+    elsewhere = ChangeRoom(room_conversation("bob", "another"), "title", "r")
+    found = await checks.find_out("backend", elsewhere, is_service=True, is_product=True)
+    assert found == Checked(elsewhere, NO_SUCH)
+
+
+# Somebody is to be a member with a role ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("user", "is_product"), [("alice", False), ("backend", True)])
+async def test_who_is_new_is_added_and_who_is_not_gets_the_role(
+    user: str, is_product: bool
+) -> None:
+    bench = Bench()
+    add_bob = replace(ADD, user="bob")
+    assert await bench.checks.placing(user, ADD, is_product=is_product) == ADD
+    found = await bench.checks.placing(user, add_bob, is_product=is_product)
+    assert found == replace(add_bob, change=MemberStep.ROLE)
+    bench.store.known[ROOM] = room("alice", "bob", "dave")
+    found = await bench.checks.placing(user, ADD, is_product=is_product)
+    assert found == replace(ADD, change=MemberStep.ROLE), "who was added a moment ago too"
+
+
+async def test_who_is_in_a_room_of_others_is_not_told_by_the_time_it_takes() -> None:
+    bench = Bench()
+    questions = []
+    for name in (ROOM, room_conversation("bob", "another")):
+        for user in ("bob", "dave"):
+            asked = ChangeMember(name, user, MemberStep.ADD, Role.ADMIN, "r")
+            before = len(bench.store.questions), len(bench.log.waited)
+            assert await bench.checks.placing("carol", asked) == asked
+            questions.append(
+                (len(bench.store.questions) - before[0], len(bench.log.waited) - before[1])
+            )
+            bench.clock.now += 60
+    assert len(set(questions)) == 1, questions
+
+
+async def test_before_there_are_rooms_nobody_is_placed() -> None:
+    bench = Bench()
+    bench.version = 1
+    assert await bench.checks.placing("alice", ADD) == ADD
+    assert not bench.store.questions
