@@ -11,13 +11,13 @@ FROM (
     FROM (
         SELECT * FROM (
             SELECT m.* FROM messages AS m
-            WHERE m.conversation = :conversation AND m.log_offset >= :since AND m.log_offset > :after
+            WHERE m.conversation = :conversation AND m.log_offset > max(:since - 1, :after)
             ORDER BY m.log_offset LIMIT :limit)
         UNION ALL
         SELECT * FROM (
             SELECT m.* FROM former_members AS f INDEXED BY sqlite_autoindex_former_members_1
             CROSS JOIN messages AS m ON m.conversation = :conversation
-                AND m.log_offset >= f.joined_offset AND m.log_offset > :after
+                AND m.log_offset > max(f.joined_offset - 1, :after)
                 AND m.log_offset < f.left_offset
             WHERE f.conversation_id = :former_of AND f.user_name = :user
                 AND f.joined_offset >= coalesce((
