@@ -147,10 +147,8 @@ class Page {
 
   async #showConversation() {
     const partner = this.#partner;
-    await guard(async () => {
-      await this.#transcript.open(partner);
-      await this.#chat.open(partner);
-    });
+    this.#transcript.open(partner);
+    await guard(() => this.#chat.open(partner));
     this.#draw();
   }
 

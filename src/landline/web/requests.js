@@ -75,10 +75,14 @@ export class Requests {
     return [...this.#open.values()].some(isLate);
   }
 
-  /** Another user's session has begun: nobody waits for these any more. */
+  /** Another user's session has begun: these are not asked in it. */
   forget() {
-    for (const { timer } of this.#open.values()) clearTimeout(timer);
+    const all = [...this.#open.values()];
     this.#open.clear();
+    for (const { timer, reject } of all) {
+      clearTimeout(timer);
+      reject(new Refused({ message: "this is the session of another user now" }));
+    }
   }
 
   #add(name, frame, isChange) {

@@ -115,6 +115,7 @@ export class RoomDialog {
         right.hidden = away.hidden = !isAdmin || user === me;
         right.dataset.role = role === "admin" ? "member" : "admin";
         setText(right, role === "admin" ? "Take admin back" : "Make admin");
+        for (const button of [right, away]) button.ariaLabel = `${button.textContent}: ${user}`;
       },
     });
     // Whoever had the focus may be gone.
@@ -145,16 +146,16 @@ export class RoomDialog {
 function makeMember(user) {
   const avatar = element("span", { className: "avatar small", ariaHidden: "true" });
   fillAvatar(avatar, user);
-  const button = (part, ariaDescription, text) =>
-    element("button", { type: "button", className: "quiet", ariaDescription, data: { part } }, text);
+  const button = (part, text) =>
+    element("button", { type: "button", className: "quiet", data: { part } }, text);
   return element(
     "li",
     { data: { testid: "member" } },
     avatar,
     element("bdi", { className: "name" }, user),
     element("span", { className: "muted", data: { part: "about" } }),
-    button("right", user, ""),
-    button("away", user, "Remove"),
+    button("right", ""),
+    button("away", "Remove"),
   );
 }
 

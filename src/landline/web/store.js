@@ -25,10 +25,19 @@
 // after everything that is known of the log. (Earlier builds ordered by `active`; it is still written
 // for pages that do.)
 
+import {
+  at,
+  byRank,
+  lastWords,
+  listedAs,
+  logTime,
+  newMembership,
+  newTitle,
+  rank,
+} from "./conversation-rows.js";
 import { done, openDatabase, span, transact } from "./database.js";
 import { newId } from "./names.js";
 import { conversationOf, isRoom, messageOf, partnerOf } from "./rooms.js";
-import { beginning } from "./text.js";
 
 // Per user; the oldest goes first. Duplicates are recognised by it too. A message that comes again
 // after it was dropped here is on no screen, so it is not shown twice.
@@ -37,9 +46,6 @@ const CONVERSATIONS_KEPT = 500;
 const OUTBOX_LIMIT = 1_000;
 // Counting costs time; a few too many in between cost nothing.
 const TRIM_EVERY = 500;
-
-// One line of a conversation list shows no more.
-const PREVIEW_CHARACTERS = 100;
 
 // Where this browser's device is. No user has a name with a colon, so this row is in nobody's messages,
 // and in no index. (A store of its own would need another version of the database. Pages of earlier
@@ -451,59 +457,6 @@ export class Store {
     this.#database ??= openDatabase(() => (this.#database = null));
     return this.#database;
   }
-}
-
-function lastWords(sender, time, offset, content, event) {
-  return { sender, time, offset, content: beginning(content, PREVIEW_CHARACTERS), ...(event && { event }) };
-}
-
-/** Return the title that a room has by an event, unless a later one is known. */
-function newTitle({ titled = -Infinity }, offset, event) {
-  return event?.kind === "room" && offset > titled ? { title: event.title, titled: offset } : {};
-}
-
-/** Return whether the user is in a room from an event on, unless a later one is known. */
-function newMembership({ changed = -Infinity }, offset, event, me) {
-  const isAboutMe = event?.kind === "member" && event.user === me && event.change !== "role";
-  return isAboutMe && offset > changed ? { ended: event.change === "remove", changed: offset } : {};
-}
-
-/** Return a conversation by the word of the server, and `more` unread messages that came after it. */
-function listedAs(conversation, item, more) {
-  const { offset, time, read_offset: read } = item;
-  const { last, titled = -Infinity, changed = -Infinity } = conversation;
-  const isNewer = offset > (last?.offset ?? -Infinity);
-  // What this browser knows of a mark may be newer than the answer.
-  const seen = Math.max(conversation.marked ?? 0, conversation.read ?? 0);
-  const isAllSeen = seen > read && seen >= (isNewer ? offset : last.offset);
-  return {
-    ...conversation,
-    ...at(Math.max(rank(conversation), logTime(time))),
-    last: isNewer ? lastWords(null, time, offset, item.preview) : last,
-    unread: isAllSeen ? 0 : item.unread + more,
-    listed: offset,
-    read: Math.max(conversation.read ?? 0, read),
-    ...(offset > titled && item.kind === "room" && { title: item.title, titled: offset }),
-    ...(offset > changed && { ended: false }),
-  };
-}
-
-/** Return a time of the log as a number. */
-function logTime(time) {
-  return Date.parse(time) || 0;
-}
-
-/** Return where a conversation stands in the list: when, by the log, it was used last. */
-function rank({ at, last }) {
-  return at ?? (Number.isFinite(last?.offset) ? logTime(last.time) : 0);
-}
-
-function at(time) {
-  return { at: time, active: time };
-}
-
-function byRank(one, other) {
-  return rank(other) - rank(one);
 }
 
 /**

@@ -31,7 +31,7 @@ export class Transcript {
   #parts;
   #partner = null;
   #history = null;
-  #after = -Infinity;
+  #after = null; // the offset after which is drawn; null: not known yet
   #last = null; // the offset of the last message from somebody else that was drawn
   #seenTo = -Infinity;
   #completeTo = -Infinity;
@@ -65,20 +65,16 @@ export class Transcript {
     return Math.max(this.#seenTo, Math.min(this.#completeTo, last));
   }
 
-  /** Show a conversation from its end. */
-  async open(partner) {
+  /** Show a conversation from its end: the next `refresh` draws it. */
+  open(partner) {
     this.#partner = partner;
-    this.#history = null;
+    this.#history = this.#chat.historyOf(partner);
+    this.#after = null;
     this.#isAtEnd = true;
     this.#last = null;
     this.#seenTo = this.#completeTo = -Infinity;
     this.#parts.list.replaceChildren();
     this.#parts.newer.hidden = true;
-    const history = this.#chat.historyOf(partner);
-    const after = await history.edge(PAGE);
-    if (this.#partner !== partner) return; // the user was faster
-    this.#history = history;
-    this.#after = after;
   }
 
   /** Draw what is stored now. */
@@ -87,12 +83,13 @@ export class Transcript {
     if (history === null) return;
     const { list, earlier, hint } = this.#parts;
     const isLong = list.childElementCount > DRAWN_LIMIT;
-    if (this.#isAtEnd && (isLong || history.hasGaps(this.#after))) {
+    if (this.#after === null || (this.#isAtEnd && (isLong || history.hasGaps(this.#after)))) {
       const after = await history.edge(PAGE);
-      if (this.#history === history) this.#after = after;
+      if (this.#history !== history) return; // the user was faster
+      this.#after = after;
     }
     const { messages, entries } = await history.after(this.#after);
-    if (this.#history !== history) return; // the user was faster
+    if (this.#history !== history) return;
     const rows = this.#rows(messages, entries);
     this.#keepPlace(() => {
       reconcile(list, rows, { key: (row) => row.key, make: (row) => row.make(row), fill });
@@ -193,7 +190,7 @@ export class Transcript {
   async #showEarlier() {
     const { scroller, earlier } = this.#parts;
     const history = this.#history;
-    if (this.#isLoading || history === null || earlier.hidden) return;
+    if (this.#isLoading || history === null || this.#after === null || earlier.hidden) return;
     this.#isLoading = true;
     scroller.ariaBusy = "true";
     try {
