@@ -134,9 +134,11 @@ def test_unread_of_a_new_browser_comes_from_the_server(open_window: OpenWindow) 
     expect(bob.conversation("alice")).to_be_visible()
     bob.expect_connection("Connected")
     expect(bob.conversation("alice").get_by_test_id("unread")).to_be_hidden()
-    # A hidden page has seen nothing, and the next message counts again.
+    # What nobody looks at counts again, on both.
+    new.open_conversation_with("carol")
     alice.say("number 3")
-    expect(bob.conversation("alice").get_by_test_id("unread")).to_have_text("1")
+    for window in (bob, new):
+        expect(window.conversation("alice").get_by_test_id("unread")).to_have_text("1")
 
 
 def test_admins_change_a_room_and_the_others_see_it(open_window: OpenWindow) -> None:

@@ -79,12 +79,12 @@ class Window:
 
     def scroll_to_the_beginning(self) -> None:
         """Scroll up until there is nothing more."""
-        for _ in range(100):
-            self.page.get_by_role("log").evaluate("(node) => (node.scrollTop = 0)")
-            self.page.wait_for_timeout(50)  # lets events in; the condition decides, not the time
-            if self.page.locator("#earlier").is_hidden():
-                return
-        raise AssertionError("there is always more")
+        self.page.wait_for_function(
+            """() => {
+                document.querySelector("#transcript").scrollTop = 0;
+                return document.querySelector("#earlier").hidden;
+            }"""
+        )
 
     def find_network(self) -> None:
         """Have the browser say that the network is back: the page does not wait any longer."""

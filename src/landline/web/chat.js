@@ -274,13 +274,13 @@ export class Chat {
 
   async #wasRead({ conversation, entries }) {
     this.#seen.note(conversation, entries);
-    for (const [user, offset] of entries) {
-      if (user !== this.#user) continue;
-      this.#marks.wasRead(conversation, offset);
-      await this.#tryTo(async () => {
-        if (await this.#store.wasRead(conversation, offset)) this.#listing.soon();
-      });
-    }
+    this.#listener.changed();
+    const [, offset] = entries.find(([user]) => user === this.#user) ?? [];
+    if (offset === undefined) return;
+    this.#marks.wasRead(conversation, offset);
+    await this.#tryTo(async () => {
+      if (await this.#store.wasRead(conversation, offset)) this.#listing.soon();
+    });
     this.#changed();
   }
 
