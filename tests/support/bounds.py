@@ -62,6 +62,7 @@ ALWAYS: Final = f"""\
 | fragments of a frame | {FRAGMENTS} | {CloseCode.TOO_LARGE} |
 | `content` | {limits.CONTENT_BYTES:,} bytes of UTF-8 | `{ErrorCode.CONTENT_TOO_LARGE}`. Escapes \
 count for the frame: content that needs more than a frame as JSON cannot be sent |
+| `data` | {limits.DATA_BYTES:,} bytes as JSON | `{ErrorCode.CONTENT_TOO_LARGE}` |
 | user name | {limits.NAME_BYTES} bytes | 400, `{ErrorCode.BAD_RECIPIENT}` |
 | `ref` | {limits.REF_BYTES} bytes | `{ErrorCode.BAD_REF}` |
 | `ids` in one `ack` | {limits.ACK_IDS} | `{ErrorCode.BAD_FRAME}` |
