@@ -1,10 +1,10 @@
 """Clients that read slowly get whole frames, whatever waits behind them."""
 
-import asyncio
 import contextlib
 import json
 import random
 import socket
+from collections.abc import AsyncIterator
 from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
@@ -17,7 +17,7 @@ SMALL_BYTES = 4_096  # of a socket's buffer, so that little is on its way at a t
 
 
 @contextlib.asynccontextmanager
-async def slow(server: ServerProcess, user: str) -> ClientConnection:  # type: ignore[misc]
+async def slow(server: ServerProcess, user: str) -> AsyncIterator[ClientConnection]:
     """Connect with small buffers."""
     address = urlsplit(server.ws_url)
     with socket.socket() as raw:

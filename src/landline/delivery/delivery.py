@@ -110,6 +110,7 @@ class Delivery:
         self._sessions: dict[str, Session] = {}
         self._senders: dict[str, Sender] = {}  # sessions, and requests with one message
         self._users: dict[str, dict[str, Session]] = {}
+        self._bursting: dict[str, Session] = {}  # that were pushed something in this turn
         self._beginnings = Beginnings(
             sessions=self._sessions,
             out=self._out,
@@ -136,6 +137,10 @@ class Delivery:
 
     def end_turn(self) -> None:
         """Append the receipts and the marks that came together in this turn of the loop."""
+        bursting = list(self._bursting.values())
+        self._bursting.clear()
+        for session in bursting:
+            session.end_burst()
         self._receipts.flush()
         self._reads.flush(is_over=self._is_draining)
 
@@ -169,6 +174,7 @@ class Delivery:
             clock=self._clock,
             memory=self.memory,
             counters=self.counters,
+            bursting=self._bursting,
         )
         session.intake.is_limited = is_limited
         self._sessions[session_id] = self._senders[session_id] = session
@@ -206,6 +212,7 @@ class Delivery:
             return
         del self._senders[session_id]
         self._beginnings.end(session_id)
+        self._bursting.pop(session_id, None)
         session.leave()
         siblings = self._users[session.user]
         del siblings[session_id]

@@ -85,6 +85,7 @@ class Session:
 
     __slots__ = (
         "_asked",
+        "_bursting",
         "_clock",
         "_counters",
         "_deaf_since",
@@ -121,7 +122,9 @@ class Session:
         clock: Clock,
         memory: Memory,
         counters: Counters,
+        bursting: "dict[str, Session]",
     ) -> None:
+        """`bursting`: where those are kept that were pushed something in this turn of the loop."""
         self.id = id
         self.mailbox = mailbox
         self.device = DeviceState()
@@ -146,6 +149,7 @@ class Session:
         self._out = out
         self._clock = clock
         self._counters = counters
+        self._bursting = bursting
         self._deaf_since = clock.monotonic()
 
     @property
@@ -274,6 +278,11 @@ class Session:
             self.is_caught_up = True
             self._out.append(Transmit(self.id, server_frames.caught_up(self.replayed)))
 
+    def end_burst(self) -> None:
+        """The turn of the loop is over: go on, if there was too much for it."""
+        if self.window.end_burst():
+            self.resume()
+
     def resume(self) -> None:
         """Go on after the window opened: pull in good time, not page by single message."""
         self.push_held()
@@ -336,7 +345,10 @@ class Session:
         self._counters.pushed_live += 1
 
     def _push(self, message: Message | HeldMessage, frame: bytes, *, is_news: bool) -> None:
-        self.window.add(message.id, message.conversation, message.sender, is_news=is_news)
+        self.window.add(
+            message.id, message.conversation, message.sender, len(frame), is_news=is_news
+        )
+        self._bursting[self.id] = self
         self.pushed.add(message.id, message.position)
         self._out.append(Transmit(self.id, frame))
 

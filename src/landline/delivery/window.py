@@ -2,6 +2,9 @@
 
 At most WINDOW messages are in it. As soon as a conversation is not alone in the window, a quarter
 of it is kept for the others, so that a flood leaves room for them.
+
+No more is pushed in a turn of the loop than fills the write buffer: only after the turn it is known
+whether that has room for more.
 """
 
 from collections.abc import Iterable
@@ -9,6 +12,9 @@ from typing import NamedTuple
 
 from landline.ports import Clock
 from landline.protocol.limits import WINDOW
+
+# Of the frames that are pushed to a session in one turn of the loop.
+BURST_BYTES = 256 * 1024
 
 
 class Acknowledged(NamedTuple):
@@ -24,6 +30,7 @@ class Window:
     """The messages that one client has not acknowledged yet."""
 
     __slots__ = (
+        "_burst_bytes",
         "_clock",
         "_counts",
         "_progress_at",
@@ -37,6 +44,7 @@ class Window:
         self._unacknowledged: dict[str, Acknowledged] = {}  # once they are
         self._counts: dict[str, int] = {}  # conversation -> how many of them are its own
         self._progress_at = 0.0
+        self._burst_bytes = 0  # of the frames of this turn
         self._unwritable_since: float | None = None
         self.is_shared = False  # several conversations have met in it since the session was live
 
@@ -55,7 +63,7 @@ class Window:
     @property
     def room(self) -> int:
         """Return how many more messages may be pushed now."""
-        if not self.is_writable:
+        if not self.is_writable or self._burst_bytes >= BURST_BYTES:
             return 0
         return WINDOW - len(self._unacknowledged)
 
@@ -79,10 +87,19 @@ class Window:
         """The connection's write buffer has filled up, or has drained."""
         self._unwritable_since = None if is_writable else self._clock.monotonic()
 
-    def add(self, id: str, conversation: str, sender: str, *, is_news: bool) -> None:
-        """Take in a message that is pushed. One that is in the window already counts once.
-        `is_news`: its sender is to hear of the acknowledgement.
+    def end_burst(self) -> bool:
+        """The turn of the loop is over. Returns whether there was no room for more in it."""
+        was_full = self._burst_bytes >= BURST_BYTES
+        self._burst_bytes = 0
+        return was_full
+
+    def add(
+        self, id: str, conversation: str, sender: str, size_bytes: int, *, is_news: bool
+    ) -> None:
+        """Take in a message that is pushed, in a frame of so many bytes. One that is in the window
+        already counts once. `is_news`: its sender is to hear of the acknowledgement.
         """
+        self._burst_bytes += size_bytes
         if not self._unacknowledged:
             self._progress_at = self._clock.monotonic()
         if id not in self._unacknowledged:

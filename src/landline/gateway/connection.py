@@ -137,7 +137,7 @@ class Connection(WSListener):
             return
         if transport.underlying_transport.is_closing():  # the peer has ended TLS: it takes a while
             return
-        # What was written before and still waits: one large frame alone says nothing about the peer.
+        # What still waits of frames before this one, which alone says nothing about the peer.
         if Pause.WRITING in self._pauses and self._buffered() > WRITE_LIMIT_BYTES:
             self.close(CloseCode.NO_PROGRESS, "the client does not read")
             return

@@ -19,6 +19,7 @@ from landline.protocol.identity import (
     is_message_id,
     is_ref,
     is_room,
+    participants,
     utf8_length,
 )
 from landline.protocol.limits import (
@@ -41,7 +42,9 @@ from landline.protocol.strict_json import (
     salvage,
 )
 
-_LAST_OFFSET = 2**63 - 1
+# The last whole number that every client can hold: the log's offsets are far below.
+_LAST_OFFSET = 2**53 - 1
+_NO_OFFSET = "{} must be a whole number from -1 to 2^53 - 1"
 _Choice = TypeVar("_Choice", History, MemberStep, Role)
 Fields = Mapping[str, Any]
 
@@ -335,6 +338,8 @@ def _send(frame: Fields, ref: str | None, retry: bool) -> Send:
             raise _Unfit("to must be a string: the recipient's user name")
         return Send(*_named(to, "to"), _content(frame), ref, retry, data=_data(frame))
     where = _conversation(frame)
+    for name in participants(where):
+        _named(name, "conversation")  # what is new is for users that there may be
     return Send("", _content(frame), ref, retry, where, _data(frame))
 
 
@@ -370,7 +375,7 @@ def _room(frame: Fields, ref: str | None, retry: bool) -> ChangeRoom:
 def _read(frame: Fields, _ref: str | None, _retry: bool) -> MarkRead:
     offset = _offset(frame, "offset")
     if offset is None:
-        raise _Unfit("offset must be a whole number from 0 on")
+        raise _Unfit(_NO_OFFSET.format("offset"))
     return MarkRead(_conversation(frame), offset)
 
 
@@ -496,8 +501,8 @@ def _offset(frame: Fields, name: str) -> int | None:
     offset = frame.get(name)
     if offset is None:
         return None
-    if type(offset) is not int or not 0 <= offset <= _LAST_OFFSET:
-        raise _Unfit(f"{name} must be a whole number from 0 on")
+    if type(offset) is not int or not -1 <= offset <= _LAST_OFFSET:
+        raise _Unfit(_NO_OFFSET.format(name))
     return offset
 
 

@@ -154,7 +154,7 @@ def _listed(item: ListedConversation) -> dict[str, Any]:
         "offset": item.last_offset,
         "time": rfc3339(item.last_time_ms),
         "preview": "" if item.last is None else item.last.content[:PREVIEW_CHARACTERS],
-        "read_offset": _asked_after(item.read_offset),
+        "read_offset": item.read_offset,
         "unread": item.unread,
     }
     return listed
@@ -189,18 +189,11 @@ def member_list(request: str | None, conversation: str, items: Sequence[ListedMe
         {
             "user": each.user,
             "role": each.role or Role.MEMBER,
-            "read_offset": _asked_after(each.read_offset),
+            "read_offset": each.read_offset,
         }
         for each in items
     ]
     return orjson.dumps(frame)
-
-
-def _asked_after(read_offset: int) -> int:
-    """Return an offset that `history` takes. Whoever is in a room from the first record of a log on
-    has read up to one before it.
-    """
-    return max(read_offset, 0)
 
 
 def deliveries(request: str | None, items: Sequence[DeliveryStatus]) -> bytes:
@@ -228,9 +221,10 @@ def error(
     outcome: Outcome | None = None,
     ref: str | None = None,
     request: str | None = None,
+    conversation: str | None = None,
     retry_after_ms: int | None = None,
 ) -> bytes:
-    """Return an error frame."""
+    """Return an error frame. `conversation`: that of a refused `read`, which has no `ref`."""
     frame: dict[str, Any] = {"type": "error", "code": code, "message": message}
     if outcome is not None:
         frame["outcome"] = outcome
@@ -238,6 +232,8 @@ def error(
         frame["ref"] = ref
     if request is not None:
         frame["request"] = request
+    if conversation is not None:
+        frame["conversation"] = conversation
     if retry_after_ms is not None:
         frame["retry_after_ms"] = retry_after_ms
     return orjson.dumps(frame)

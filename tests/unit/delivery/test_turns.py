@@ -35,6 +35,7 @@ class World:
             clock=self.clock,
             memory=memory.Memory(),
             counters=Counters(),
+            bursting={},
         )
         self.ends = dict.fromkeys(range(partitions), 0)
         self.pending: dict[str, Message] = {}
