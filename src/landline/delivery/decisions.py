@@ -119,10 +119,22 @@ class AppendReads:
 @dataclass(slots=True)
 class PushToRoom:
     """Find out who is in the room of a message: `Delivery.push_to_room`, in the order of the
-    room's log.
+    room's log. `users`: who of them is here, as the server says that has sent a hint of it; None:
+    it was accepted here.
     """
 
     message: Message
+    users: frozenset[str] | None = None
+
+
+@dataclass(slots=True)
+class NoteChange:
+    """Who is in a room has changed, at this offset of its log. To be carried out at once, here and
+    on all servers, whenever the event itself is pushed.
+    """
+
+    room: str
+    offset: int
 
 
 @dataclass(slots=True)
@@ -211,6 +223,7 @@ Decision = (
     | AppendReceipts
     | AppendReads
     | PushToRoom
+    | NoteChange
     | TellRoom
     | FindOriginal
     | ConfirmPosition

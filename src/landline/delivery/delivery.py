@@ -14,6 +14,7 @@ Why nothing is lost, in the terms of this file (ARCHITECTURE.md has the proof):
 """
 
 from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from landline.config.limits import NO_LIMITS, Limits
@@ -359,15 +360,19 @@ class Delivery:
             if self.has_others:
                 self._out.append(RouteMessage(message, self._users_to_tell(message)))
 
-    def push_to_room(self, message: Message, members: Collection[str]) -> None:
+    def push_to_room(
+        self, message: Message, members: Collection[str], *, is_ours: bool = True
+    ) -> None:
         """It is known who is in the room of a `PushToRoom`. Who has just been removed hears of that
-        as well, though they are owed nothing.
+        as well, though they are owed nothing. `is_ours`: it was accepted here.
         """
         users = tuple(members)
         if message.kind is EventKind.MEMBER and (user := changed_user(message)) not in members:
+            for session in self._users.get(user, {}).values():
+                session.leave_room(message.conversation)
             users = (*users, user)
         self._push_local(message, users)
-        if self.has_others:
+        if self.has_others and is_ours:
             self._out.append(RouteMessage(message, users))
 
     def _users_to_tell(self, message: Message) -> tuple[str, ...]:
@@ -397,7 +402,9 @@ class Delivery:
 
     def routed(self, hint: MessageHint | StatusHint | ReadHint) -> None:
         """Another server has sent a hint."""
-        if isinstance(hint, MessageHint):
+        if isinstance(hint, MessageHint) and is_room(hint.message.conversation):
+            self._out.append(PushToRoom(hint.message, frozenset(hint.users)))
+        elif isinstance(hint, MessageHint):
             self._push_local(hint.message, hint.users)
         elif isinstance(hint, ReadHint):
             self._push_read(hint.conversation, hint.entries, hint.users)
@@ -418,6 +425,9 @@ class Delivery:
             self._reads.not_appended(record)
             return
         self._reads.appended(record)
+        # What is durable: nobody has seen what is not there yet.
+        end = result.position.offset
+        record = replace(record, entries=tuple((user, min(at, end)) for user, at in record.entries))
         if is_room(record.conversation):
             self._out.append(TellRoom(record))
         else:

@@ -8,6 +8,7 @@ from landline.delivery.window import Acknowledged
 from landline.model import Appended, Mailbox, Message, Position
 from landline.protocol.codes import ErrorCode
 from landline.protocol.events import EventRecord, event_of
+from landline.protocol.records import RoomRecord
 
 # What may be on its way to the log at once. The log bounds itself too; this bound is ours.
 FLIGHTS = 32_768
@@ -22,10 +23,13 @@ class Held(NamedTuple):
 
 
 class Bar(NamedTuple):
-    """Why a message must not be appended, though nothing is wrong with it."""
+    """Why a message must not be appended, though nothing is wrong with it. `is_looked_for`: unless
+    it is there already, repeat or not.
+    """
 
     code: ErrorCode
     reason: str
+    is_looked_for: bool = False
 
 
 @dataclass(slots=True)
@@ -64,10 +68,11 @@ class Flight:
 class Flights:
     """The messages of this server that are in flight, by their ids."""
 
-    __slots__ = ("_bytes", "_flights")
+    __slots__ = ("_bytes", "_flights", "_rooms")
 
     def __init__(self) -> None:
         self._flights: dict[str, Flight] = {}
+        self._rooms: dict[str, str] = {}  # that are being made, and by which message
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -81,15 +86,25 @@ class Flights:
         """Say whether another flight would exceed the bounds."""
         return len(self._flights) >= FLIGHTS or self._bytes >= FLIGHT_BYTES
 
+    def makes(self, conversation: str) -> str | None:
+        """Return the id of the message that is making this room."""
+        return self._rooms.get(conversation)
+
     def start(self, flight: Flight) -> None:
         """Take in a flight."""
-        self._flights[flight.record.message_id] = flight
+        record = flight.record
+        self._flights[record.message_id] = flight
+        if isinstance(record, RoomRecord) and record.members is not None:
+            self._rooms[record.conversation] = record.message_id
         self._bytes += flight.size_bytes
 
     def land(self, flight: Flight) -> None:
         """End a flight."""
-        if self._flights.pop(flight.record.message_id, None) is not None:
+        record = flight.record
+        if self._flights.pop(record.message_id, None) is not None:
             self._bytes -= flight.size_bytes
+            if self._rooms.get(record.conversation) == record.message_id:
+                del self._rooms[record.conversation]
 
 
 @dataclass(slots=True, eq=False)

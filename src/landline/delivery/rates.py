@@ -52,17 +52,19 @@ class Rates:
     def __len__(self) -> int:
         return len(self._users)
 
-    def missing(self, user: str, size_bytes: int, now: float) -> float:
-        """Return how many seconds a user has to wait before a message of this size may be sent; 0.0
-        where it may be at once, and then `take` has to follow.
+    def missing(self, user: str, size_bytes: int, now: float, messages: int = 1) -> float:
+        """Return how many seconds a user has to wait before a message of this size may be sent, or
+        what counts as so many; 0.0 where it may be at once, and then `take` has to follow.
         """
         in_messages, in_bytes = self._of(user, now)
-        return max(in_messages.seconds_until(1, now), in_bytes.seconds_until(size_bytes, now))
+        return max(
+            in_messages.seconds_until(messages, now), in_bytes.seconds_until(size_bytes, now)
+        )
 
-    def take(self, user: str, size_bytes: int, now: float) -> None:
-        """A user sends a message of this size."""
+    def take(self, user: str, size_bytes: int, now: float, messages: int = 1) -> None:
+        """A user sends a message of this size, or what counts as so many."""
         in_messages, in_bytes = self._of(user, now)
-        in_messages.take(1, now)
+        in_messages.take(messages, now)
         in_bytes.take(size_bytes, now)
 
     def _of(self, user: str, now: float) -> tuple[Bucket, Bucket]:

@@ -64,6 +64,13 @@ def _message(
     )
 
 
+def cost_of(request: LogRequest) -> int:
+    """Return as how many messages a request counts for its user: who makes a room puts each of its
+    members into it.
+    """
+    return max(1, len(request.members)) if isinstance(request, Create) else 1
+
+
 def size_of(request: LogRequest) -> int:
     """Return how many bytes a request counts for its user."""
     if isinstance(request, Send):

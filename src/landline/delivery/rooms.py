@@ -18,7 +18,9 @@ _NO_ADMIN = Bar(ErrorCode.FORBIDDEN, "only admins of the room may do that")
 _NO_MEMBER = Bar(ErrorCode.BAD_RECIPIENT, "user: not a member of the room")
 FULL = Bar(ErrorCode.ROOM_FULL, f"a room has at most {ROOM_MEMBERS} members")
 NO_ROOMS = Bar(ErrorCode.FORBIDDEN, "here rooms are made by the product alone")
-REF_TAKEN = Bar(ErrorCode.BAD_REF, "this ref has made another room; give each room its own")
+REF_TAKEN = Bar(
+    ErrorCode.BAD_REF, "this ref has made another room; give each room its own", is_looked_for=True
+)
 
 
 def bar_direct(user: str, conversation: str) -> Bar | None:

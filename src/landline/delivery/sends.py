@@ -33,13 +33,15 @@ from landline.delivery.decisions import (
     ConfirmPosition,
     Decision,
     FindOriginal,
+    NoteChange,
     PauseReading,
     ResumeReading,
 )
 from landline.delivery.flights import Bar, Flight, Flights, Held, Waiter
 from landline.delivery.lineup import LineUps
 from landline.delivery.rates import Rates
-from landline.delivery.requests import record_of, size_of
+from landline.delivery.requests import cost_of, record_of, size_of
+from landline.delivery.rooms import REF_TAKEN
 from landline.delivery.sender import Sender
 from landline.delivery.unread import AFTER_SECONDS, STILL_SECONDS, Unread
 from landline.model import Appended, AppendResult, Message, NotAppended
@@ -47,7 +49,7 @@ from landline.ports import Clock
 from landline.protocol.client_frames import LogRequest
 from landline.protocol.codes import ErrorCode
 from landline.protocol.events import EventRecord
-from landline.protocol.records import MessageRecord
+from landline.protocol.records import MemberRecord, MessageRecord, RoomRecord
 from landline.protocol.times import rfc3339
 
 # Other servers let a repeat wait for REPEAT_SECONDS before they look for its original. An original
@@ -183,7 +185,7 @@ class Sends:
             flight.started_at = min(flight.started_at, started_at)
             if bar is None:  # it is allowed by now
                 flight.bar = None
-        elif bar is not None and not send.retry:
+        elif (bar := bar or self._bar_second(record)) and not (send.retry or bar.is_looked_for):
             self._refuse([waiter], bar.reason, id, bar.code)
             return
         elif self._flights.is_full():
@@ -200,10 +202,11 @@ class Sends:
         if not (rates.are_limited and sender.intake.is_limited):
             return False
         now = self._clock.monotonic()
-        size_bytes = size_of(send)
-        wait_seconds = sender.intake.pace(rates.missing(sender.user, size_bytes, now), now)
+        cost, size_bytes = cost_of(send), size_of(send)
+        missing_seconds = rates.missing(sender.user, size_bytes, now, cost)
+        wait_seconds = sender.intake.pace(missing_seconds, now)
         if not wait_seconds:
-            rates.take(sender.user, size_bytes, now)
+            rates.take(sender.user, size_bytes, now, cost)
         if wait_seconds:
             is_uncertain = waiter.retry or self._is_known(sender, send)
             self._answers.too_fast(waiter, wait_seconds, is_uncertain=is_uncertain)
@@ -221,10 +224,16 @@ class Sends:
         self, record: EventRecord, waiter: Waiter, bar: Bar | None, started_at: float
     ) -> None:
         value = self._encode(record)
-        flight = Flight(record, len(value), waiter.retry, started_at, [waiter], bar=bar)
+        retry = waiter.retry or bar is not None
+        flight = Flight(record, len(value), retry, started_at, [waiter], bar=bar)
         waiter.size_bytes = flight.size_bytes
         self._flights.start(flight)
-        self._out.append(FindOriginal(flight) if waiter.retry else AppendMessage(flight, value))
+        self._out.append(FindOriginal(flight) if retry else AppendMessage(flight, value))
+
+    def _bar_second(self, record: EventRecord) -> Bar | None:
+        """Return why a room is not made: another request with the same ref is making it now."""
+        is_new = isinstance(record, RoomRecord) and record.members is not None
+        return REF_TAKEN if is_new and self._flights.makes(record.conversation) else None
 
     def _encode(self, record: EventRecord) -> bytes:
         if isinstance(record, MessageRecord) and self._record_version() == 1:
@@ -239,6 +248,11 @@ class Sends:
             self._may_come_late = self._may_come_late or not result.certain
             self._fail(flight, result)
             return _NOTHING
+        record = flight.record
+        if isinstance(record, MemberRecord) or (
+            isinstance(record, RoomRecord) and record.members is not None
+        ):
+            self._out.append(NoteChange(record.conversation, result.position.offset))
         if flight.retry or self._may_be_overtaken(flight):
             flight.place = self._line_ups.take_place(flight.record.conversation)
             self._confirm(flight, result, is_urgent=True)
@@ -338,12 +352,13 @@ class Sends:
         had an older answer, or where the log has not said what became of it.
         """
         is_held = flight.record.message_id in self._held
-        if not self._has_others and not self._may_come_late and not is_held:
-            for waiter in flight.waiters:
-                self._answers.rejected(waiter, bar.code, bar.reason)
-            return
+        is_certain = not (self._has_others or self._may_come_late or is_held)
         code = ErrorCode.UNAVAILABLE if bar.code is ErrorCode.BUSY else bar.code
-        self._answers.unknown(flight.waiters, bar.reason, code)
+        for waiter in flight.waiters:
+            if is_certain or not (waiter.retry or is_held):
+                self._answers.rejected(waiter, bar.code, bar.reason)
+            else:
+                self._answers.unknown([waiter], bar.reason, code)
 
     def _accept_message(self, flight: Flight, message: Message, *, is_confirmed: bool) -> None:
         if flight.record.ref is not None:

@@ -181,6 +181,10 @@ class Session:
         self._miss(message)
         self.resume()  # there may be room: then it was `pushed` that was full, and no ack is due
 
+    def leave_room(self, room: str) -> None:
+        """Its user was removed from a room, and is owed nothing more of it."""
+        self._held.drop(lambda each: each.conversation == room)
+
     def push_held(self) -> None:
         """Push what is held if the store has been awaited for long. Call it now and then."""
         if not self.pulling or not self._held or not self._is_deaf_for_long():

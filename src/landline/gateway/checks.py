@@ -24,7 +24,14 @@ from landline.errors import Unavailable
 from landline.gateway.permissions import BARS, Permissions, Verdict
 from landline.gateway.rooms import Rooms
 from landline.model import MemberStep, Room
-from landline.protocol.client_frames import ChangeMember, Create, LogRequest, MarkRead, Send
+from landline.protocol.client_frames import (
+    ChangeMember,
+    ChangeRoom,
+    Create,
+    LogRequest,
+    MarkRead,
+    Send,
+)
 from landline.protocol.codes import ErrorCode
 from landline.protocol.identity import is_room, participants, room_conversation
 from landline.protocol.limits import ROOM_MEMBERS
@@ -33,6 +40,8 @@ _UNKNOWN_ROOM: Final = Bar(
     ErrorCode.BUSY, "who is in the room cannot be found out now; send again in a moment"
 )
 
+# To find out who is in a room, however often the store has to be asked for that.
+CONVERSATION_SECONDS: Final = 6.0
 # For the product to say of all of them whether they may be put into a room.
 PERMISSION_SECONDS: Final = 5.0
 
@@ -76,14 +85,16 @@ class Checks:
         if isinstance(request, Create) and request.ref is not None:
             return None
         if name := needs_room(request):
-            room = self._rooms.recall(name)
-            bar = NO_SUCH if room is None else _bar(user, request, room, is_product=is_product)
+            room = self._rooms.recall(name, is_change=_is_change(request))
+            bar = NO_SUCH if room is None else self._bar(user, request, room, is_product=is_product)
             if bar is NO_SUCH:
                 return None  # it may be that new
             if bar is not None:
                 return Checked(request, bar)
+        elif isinstance(request, MarkRead) and not self._rooms.recall_direct(request.conversation):
+            return None
         verdict = self._recall_verdict(user, request, is_service=is_service)
-        return None if verdict is None else Checked(request, BARS[verdict])
+        return None if verdict is None else self._checked(request, BARS[verdict])
 
     async def find_out(
         self, user: str, request: Request, *, is_service: bool, is_product: bool = False
@@ -94,22 +105,51 @@ class Checks:
             return early
         request = early
         try:
-            if isinstance(request, Create) and request.ref is not None:
-                checked = await self._check_new_room(user, request, request.ref)
-                if checked.bar is not None:
-                    return checked
-            elif name := needs_room(request):
-                room = await self._rooms.find_out(name, user)
-                if (bar := _bar(user, request, room, is_product=is_product)) is not None:
-                    return Checked(request, bar)
+            async with asyncio.timeout(CONVERSATION_SECONDS):
+                checked = await self._find_conversation(user, request, is_product=is_product)
         except (TimeoutError, Unavailable):
             return Checked(request, _UNKNOWN_ROOM)
+        if checked.bar is not None:
+            return checked
         try:
             async with asyncio.timeout(PERMISSION_SECONDS):
                 verdict = await self._find_verdict(user, request, is_service=is_service)
         except TimeoutError:
             verdict = Verdict.UNANSWERED
-        return Checked(request, BARS[verdict])
+        if (name := needs_room(request)) and (room := self._rooms.recall(name)) is not None:
+            # Somebody may have been removed while the product was asked.
+            bar = self._bar(user, request, room, is_product=is_product)
+            if bar is not None:
+                return Checked(request, bar)
+        return self._checked(request, BARS[verdict])
+
+    async def _find_conversation(self, user: str, request: Request, *, is_product: bool) -> Checked:
+        if isinstance(request, Create) and request.ref is not None:
+            return await self._check_new_room(user, request, request.ref)
+        if name := needs_room(request):
+            room = await self._rooms.find_out(name, user, is_change=_is_change(request))
+            return Checked(request, self._bar(user, request, room, is_product=is_product))
+        if isinstance(request, MarkRead):
+            is_there = await self._rooms.find_direct(request.conversation, user)
+            return Checked(request, None if is_there else NO_SUCH)
+        return Checked(request)
+
+    def _bar(
+        self, user: str, request: Request, room: Room | None, *, is_product: bool
+    ) -> Bar | None:
+        bar = (bar_product if is_product else bar_in_room)(user, request, room)
+        if bar is None and room is not None and _joins(request):
+            assert isinstance(request, ChangeMember), "it adds somebody"
+            is_new = request.user not in room.members
+            if is_new and len(room.members) + self._rooms.joining(room.name) >= ROOM_MEMBERS:
+                return FULL
+        return bar
+
+    def _checked(self, request: Request, bar: Bar | None) -> Checked:
+        if bar is None and _joins(request):
+            assert isinstance(request, ChangeMember), "it adds somebody"
+            self._rooms.let_join(request.conversation)
+        return Checked(request, bar)
 
     async def placing(
         self, user: str, change: ChangeMember, *, is_product: bool = False
@@ -145,7 +185,8 @@ class Checks:
             members = {user, *request.members}
             return Checked(request, FULL) if len(members) > ROOM_MEMBERS else request
         if isinstance(request, MarkRead) and not is_room(request.conversation):
-            return Checked(request, bar_direct(user, request.conversation))
+            bar = bar_direct(user, request.conversation)
+            return request if bar is None else Checked(request, bar)
         return request
 
     async def _check_new_room(self, user: str, request: Create, ref: str) -> Checked:
@@ -153,7 +194,7 @@ class Checks:
         if room is None:
             return Checked(request)
         # Either the same request has made it, and is found, or another one has.
-        return Checked(replace(request, retry=True), REF_TAKEN)
+        return Checked(request, REF_TAKEN)
 
     def _recall_verdict(self, user: str, request: Request, *, is_service: bool) -> Verdict | None:
         if self._permissions is None:
@@ -192,6 +233,9 @@ def _approached(user: str, request: Request) -> Sequence[str]:
     return ()
 
 
-def _bar(user: str, request: Request, room: Room | None, *, is_product: bool) -> Bar | None:
-    bar = bar_product if is_product else bar_in_room
-    return bar(user, request, room)
+def _is_change(request: Request) -> bool:
+    return isinstance(request, ChangeMember | ChangeRoom)
+
+
+def _joins(request: Request) -> bool:
+    return isinstance(request, ChangeMember) and request.change is MemberStep.ADD

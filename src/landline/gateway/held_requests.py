@@ -79,5 +79,10 @@ class HeldRequests:
         elif bar is None:
             self._delivery.receive(connection.session, request)
         else:
-            error = server_frames.error(bar.code, bar.reason, outcome=Outcome.REJECTED)
+            error = server_frames.error(
+                bar.code,
+                bar.reason,
+                outcome=Outcome.REJECTED,
+                conversation=request.conversation,
+            )
             self._delivery.answer(connection.session, error)

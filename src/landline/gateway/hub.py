@@ -21,6 +21,7 @@ from landline.delivery.decisions import (
     ConfirmPosition,
     Decision,
     FindOriginal,
+    NoteChange,
     OpenDevice,
     PauseReading,
     PushToRoom,
@@ -60,7 +61,7 @@ from landline.gateway.rooms import Rooms
 from landline.gateway.routing import Routing
 from landline.gateway.sessions import Sessions
 from landline.gateway.turns import Turns
-from landline.model import Appended, AppendResult, EventKind
+from landline.model import Appended, AppendResult
 from landline.observability.metrics import (
     Measured,
     series,
@@ -196,7 +197,11 @@ class Hub:
         )
         self._held = HeldRequests(checks, delivery=delivery, spawn=self._spawn, happened=happened)
         self.questions = Reading(
-            event_log=event_log, store=store, conversations=conversations, spawn=self._spawn
+            event_log=event_log,
+            store=store,
+            conversations=conversations,
+            tell=self._answered,
+            spawn=self._spawn,
         )
         self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened, checks=checks)
         self.marks = Marks(delivery=delivery, happened=happened, checks=checks)
@@ -341,6 +346,11 @@ class Hub:
             self._delivery.receive(connection.session, frame)
         self._happened()
 
+    def _answered(self, connection: Connection, frame: bytes) -> None:
+        """There is an answer to a question. It waits behind the welcome, as everything does."""
+        self._delivery.answer(connection.session, frame)
+        self._happened()
+
     def received_bad(self, connection: Connection, bad: BadFrame) -> None:
         """A bad frame has arrived."""
         self._delivery.receive_bad(connection.session, bad)
@@ -411,7 +421,11 @@ class Hub:
             case RouteMessage() | RouteStatus() | RouteRead():
                 self._routing.put(decision)
             case PushToRoom() | TellRoom():
-                self._put_to_room(decision)
+                self._rooms.put(decision)
+            case NoteChange():
+                self._rooms.changed(decision.room, decision.offset)
+                if self._delivery.has_others:
+                    self._routing.tell_change(decision.room, decision.offset)
             case AppendReads():
                 tell = partial(self._reads_appended, decision.record)
                 self._append(decision.record.conversation, decision.value, tell)
@@ -433,19 +447,10 @@ class Hub:
             case _:
                 assert_never(decision)
 
-    def _put_to_room(self, decision: PushToRoom | TellRoom) -> None:
-        is_change = (
-            isinstance(decision, PushToRoom) and decision.message.kind is not EventKind.MESSAGE
-        )
-        if is_change and self._delivery.has_others:
-            assert isinstance(decision, PushToRoom), "others change nothing"
-            self._routing.tell_room(decision.message)
-        self._rooms.put(decision)
-
     def _reads_appended(self, record: ReadRecord, result: AppendResult) -> None:
         self._delivery.reads_appended(record, result)
         if isinstance(result, Appended):
-            self.marks.appended(record)
+            self.marks.appended(record, result.position.offset)
 
     def _append(self, key: str, value: bytes, tell: Callable[[AppendResult], None]) -> None:
         started = self.clock.monotonic()

@@ -28,7 +28,7 @@ class Marks:
         self._happened = happened
         self._checks = checks
         # By conversation and user: up to where each has seen it, and who waits for that.
-        self._waiting: dict[tuple[str, str], list[tuple[int, asyncio.Future[None]]]] = {}
+        self._waiting: dict[tuple[str, str], list[tuple[int, asyncio.Future[int]]]] = {}
         self._is_over = False
 
     def __len__(self) -> int:
@@ -64,21 +64,23 @@ class Marks:
         self._waiting.setdefault(key, []).append(waiting)
         try:
             async with asyncio.timeout(MARK_SECONDS):
-                await done
+                offset = await done
         except TimeoutError:
             return _late()
         finally:
             self._waiting[key].remove(waiting)
             if not self._waiting[key]:
                 del self._waiting[key]
-        return server_frames.read(mark.conversation, [(user, mark.offset)])
+        return server_frames.read(mark.conversation, [(user, offset)])
 
-    def appended(self, record: ReadRecord) -> None:
-        """Marks are in the log. Of several of a user the furthest is."""
+    def appended(self, record: ReadRecord, end: int) -> None:
+        """Marks are in the log, at this offset, and nobody has seen what is behind it. Of several
+        of a user the furthest is.
+        """
         for user, offset in record.entries:
             for marked, done in self._waiting.get((record.conversation, user), ()):
                 if marked <= offset and not done.done():
-                    done.set_result(None)
+                    done.set_result(min(marked, end))
 
     def end(self) -> None:
         """The server ends: whoever waits still hears that it is unknown, and who comes later."""

@@ -143,9 +143,9 @@ class Posts:
         self._waiting[id] = answer
         try:
             self._delivery.begin_post(id, user, is_limited=is_limited)
-            await give(id)
-            self._happened()
             async with asyncio.timeout(POST_SECONDS):
+                await give(id)
+                self._happened()
                 return await answer
         except TimeoutError:
             return _unknown(send)

@@ -9,11 +9,12 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
+from dataclasses import replace
 from typing import Any, Protocol
 
 from landline.delivery.rooms import NO_SUCH, NOT_YET
 from landline.errors import Unavailable
-from landline.model import HistoryPage, HistoryQuery, ListQuery, Positions
+from landline.model import HistoryPage, HistoryQuery, ListQuery, Message, Positions
 from landline.observability.logging import get_logger
 from landline.ports import ConversationStore, EventLog, MessageStore
 from landline.protocol import server_frames
@@ -31,6 +32,9 @@ ANSWER_SECONDS = 5.0
 # How long an answer waits for the store to have applied what the log holds.
 FRESH_SECONDS = 0.5
 READERS = 4
+# Of the events of an answer, as they are written; and of a character that JSON has to escape.
+PAGE_BYTES = 768 * 1024
+ESCAPED_BYTES = 6
 # Who waits for that keeps no reader from others.
 CATCHING_UP = 64
 # Questions of one session that may wait, and how often it is looked whether an answer has left.
@@ -55,9 +59,6 @@ class Asker(Protocol):
     def is_closing(self) -> bool:
         """Say whether it has said goodbye, or is gone."""
 
-    def transmit(self, frame: bytes) -> None:
-        """Write a frame."""
-
     def is_flushed(self) -> bool:
         """Say whether everything written has left the process."""
 
@@ -71,12 +72,16 @@ class Reading:
         event_log: EventLog,
         store: MessageStore,
         conversations: ConversationStore,
+        tell: Callable[[Any, bytes], None],
         spawn: Callable[[Coroutine[Any, Any, None]], object],
     ) -> None:
-        """`spawn` makes a task that the hub owns."""
+        """`tell` gives an asker an answer, in this turn of the loop; `spawn` makes a task that the
+        hub owns.
+        """
         self._event_log = event_log
         self._store = store
         self._conversations = conversations
+        self._tell = tell
         self._spawn = spawn
         self._waiting: dict[str, deque[Question]] = {}  # by session
         self._catching_up = asyncio.Semaphore(CATCHING_UP)
@@ -92,13 +97,15 @@ class Reading:
         elif len(waiting) < WAITING_QUESTIONS:
             waiting.append(question)
         else:
-            asker.transmit(server_frames.error(ErrorCode.BUSY, _TOO_MANY, request=question.request))
+            error = server_frames.error(ErrorCode.BUSY, _TOO_MANY, request=question.request)
+            self._tell(asker, error)
 
     async def _serve(self, asker: Asker) -> None:
         waiting = self._waiting[asker.session]
         try:
             while waiting and not asker.is_closing:
-                asker.transmit(await self.answer(asker.user, waiting.popleft()))
+                self._tell(asker, await self.answer(asker.user, waiting.popleft()))
+                await asyncio.sleep(0)  # then it is written
                 # A client that does not read is cut off by its write timeout.
                 while waiting and not (asker.is_flushed() or asker.is_closing):  # noqa: ASYNC110
                     await asyncio.sleep(LEFT_SECONDS)
@@ -136,6 +143,10 @@ class Reading:
         except (TimeoutError, Unavailable) as error:
             log.warning("waiting", what="reading", reason=str(error) or "no answer in time")
             reason = "the store does not answer; ask again in a moment"
+            return server_frames.error(ErrorCode.UNAVAILABLE, reason, request=question.request)
+        except Exception:  # a defect: nothing is lost by it but this answer
+            log.exception("question_failed", kind=type(question).__name__)
+            reason = "the server has failed to answer this"
             return server_frames.error(ErrorCode.UNAVAILABLE, reason, request=question.request)
 
     async def _catch_up(self, question: Question) -> None:
@@ -182,6 +193,7 @@ class Reading:
         page = await self._conversations.history(query)
         if page is None:
             return _no_such(question)
+        page = fitting(page, is_newest_first=query.after is None)
         partition = self._event_log.partition_of(question.conversation)
         first, last = bounds(query, page, partition)
         return server_frames.page(
@@ -192,6 +204,25 @@ class Reading:
             last=last,
             complete=page.complete,
         )
+
+
+def fitting(page: HistoryPage, *, is_newest_first: bool) -> HistoryPage:
+    """Return as much of a page as fits into an answer, one event at least."""
+    characters = sum(len(each.content) + len(each.data or "") for each in page.messages)
+    if characters * ESCAPED_BYTES <= PAGE_BYTES:
+        return page
+    size_bytes = 0
+    kept: list[Message] = []
+    for message in reversed(page.messages) if is_newest_first else page.messages:
+        size_bytes += len(server_frames.message(message, replay=False))
+        if kept and size_bytes > PAGE_BYTES:
+            break
+        kept.append(message)
+    if len(kept) == len(page.messages):
+        return page
+    if is_newest_first:
+        kept.reverse()
+    return replace(page, messages=tuple(kept), complete=False)
 
 
 def bounds(query: HistoryQuery, page: HistoryPage, partition: int) -> tuple[int, int]:

@@ -1,9 +1,10 @@
 """Who is in which room, as far as this server has to know: for requests, and for what is pushed.
 
 The store knows it. What it has said is good for ROOM_SECONDS, so that who was removed gets nothing
-any more soon after. It is old at once when a change of the room was accepted: here, or elsewhere,
-which a hint says. Then the store is asked again, once it has applied that change. While the store
-is away no change can be accepted, so what was known last is good until it is back.
+any more soon after. It is old at once when a change of its members was accepted: here, or
+elsewhere, which a hint says. Then the store is asked again, once it has applied that change. While
+the store is away what was known last goes on, unless such a change was heard of, but nobody's
+membership is changed by it.
 
 Whoever is not found in a room is looked for again, once the store has applied what the log holds:
 the room, or their place in it, may be that new. So it takes as long to be refused for a room that
@@ -20,20 +21,22 @@ from typing import Any, NamedTuple
 from landline.delivery import Delivery
 from landline.delivery.decisions import PushToRoom, TellRoom
 from landline.errors import LogUnavailable, StoreUnavailable
-from landline.model import Room
+from landline.model import EventKind, Room
 from landline.observability.logging import get_logger
 from landline.ports import Clock, ConversationStore, EventLog, MessageStore
 
 ROOM_SECONDS = 1.0
 ASK_SECONDS = 3.0
-# Rooms that are remembered, and members of all of them together.
+# Rooms that are remembered, and members of all of them together; direct conversations.
 REMEMBERED_ROOMS = 10_000
 REMEMBERED_MEMBERS = 200_000
+REMEMBERED_DIRECT = 10_000
 # What waits for the members of one room, and for those of all rooms; beyond that it is left to the
 # sweep.
 WAITING_PUSHES = 1_000
 WAITING_BYTES = 16 * 1024 * 1024
 
+_LONG_AGO = float("-inf")
 _TROUBLE = (TimeoutError, StoreUnavailable, LogUnavailable)
 
 log = get_logger(__name__)
@@ -46,6 +49,8 @@ class _Known:
     room: Room | None
     asked_at: float
     changed_at: int  # the offset of the last change that was heard of: older answers do not count
+    is_last_word: bool = False  # the store is away: it goes on until there is another answer
+    joining: int = 0  # who may become members by what was let through since
 
     @property
     def size(self) -> int:
@@ -53,10 +58,13 @@ class _Known:
 
 
 class _Asking(NamedTuple):
-    """A question to the store. Its answer has every change up to `changed_at`."""
+    """A question to the store. Its answer has every change up to `changed_at`, and what had been
+    applied when the question of this number was asked.
+    """
 
     answer: asyncio.Future[Room | None]
     changed_at: int
+    number: int
 
 
 class Rooms:
@@ -83,7 +91,9 @@ class Rooms:
         self._happened = happened
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._members = 0
+        self._direct: OrderedDict[str, None] = OrderedDict()
         self._asking: dict[str, _Asking] = {}
+        self._asked = 0
         self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
         self._waiting_bytes = 0
         self.dropped = 0
@@ -93,61 +103,111 @@ class Rooms:
 
     # Who is in it ----------------------------------------------------------------------------
 
-    def recall(self, name: str) -> Room | None:
-        """Return the room, if that needs no waiting; None: `find_out`."""
+    def recall(self, name: str, *, is_change: bool = False) -> Room | None:
+        """Return the room, if that needs no waiting; None: `find_out`. `is_change`: its members are
+        to be changed, which needs the store.
+        """
         known = self._known.get(name)
-        if known is None or self._clock.monotonic() - known.asked_at >= ROOM_SECONDS:
+        if known is None:
+            return None
+        is_new = self._clock.monotonic() - known.asked_at < ROOM_SECONDS
+        if not is_new and (is_change or not known.is_last_word):
             return None
         self._known.move_to_end(name)
+        if not is_new and name not in self._asking:
+            self._begin_to_ask(name)
         return known.room
 
-    async def find_out(self, name: str, user: str | None = None) -> Room | None:
+    async def find_out(
+        self, name: str, user: str | None = None, *, is_change: bool = False
+    ) -> Room | None:
         """Return the room; None where there is none. Where `user` is not in it, it is looked for
-        again. Raises: StoreUnavailable, LogUnavailable, TimeoutError.
+        again. `is_change` as for `recall`. Raises: StoreUnavailable, LogUnavailable, TimeoutError.
         """
-        room = self.recall(name) or await self._ask(name)
-        if user is None or (room is not None and user in room.members):
+        room = self.recall(name, is_change=is_change)
+        try:
+            if room is None or (user is not None and user not in room.members):
+                room = await self._ask(name)
+            if user is None or (room is not None and user in room.members):
+                return room
+            await self._catch_up(name)
+            return await self._ask(name, after=self._asked)
+        except _TROUBLE:
+            room = self.recall(name, is_change=is_change)
+            if room is None or (user is not None and user not in room.members):
+                raise
             return room
-        async with asyncio.timeout(ASK_SECONDS):
-            partition = self._event_log.partition_of(name)
-            ends = await self._event_log.ends({partition})
-            await self._store.wait_applied(ends)
-        if (known := self._known.get(name)) is not None:
-            known.asked_at = float("-inf")
-        if name in self._asking:
-            await self._ask(name)  # others have asked: perhaps before that was applied
-        return await self._ask(name)
 
     def changed(self, name: str, offset: int) -> None:
         """Who is in a room changes at this offset of its log: what is known is old."""
         known = self._known.get(name)
         if known is not None:
-            known.asked_at = float("-inf")
+            known.asked_at = _LONG_AGO
+            known.is_last_word = False
             known.changed_at = max(known.changed_at, offset)
         else:  # whoever asks next waits for it: it may be the room's first event
-            self._keep(name, _Known(None, float("-inf"), offset))
+            self._keep(name, _Known(None, _LONG_AGO, offset))
 
-    async def _ask(self, name: str) -> Room | None:
-        """Ask the store, once for all who want to know. Where it does not answer, what was known
-        last counts, unless a change has been accepted since. Raises as `find_out`.
+    def joining(self, name: str) -> int:
+        """Return how many may become members by what was let through since the last answer."""
+        known = self._known.get(name)
+        return 0 if known is None else known.joining
+
+    def let_join(self, name: str) -> None:
+        """Somebody may become a member by what is let through now."""
+        if (known := self._known.get(name)) is not None:
+            known.joining += 1
+
+    def recall_direct(self, name: str) -> bool:
+        """Say whether it is known that there is this direct conversation."""
+        return name in self._direct
+
+    async def find_direct(self, name: str, user: str) -> bool:
+        """Say whether there is this direct conversation of a user. Raises as `find_out`."""
+        await self._catch_up(name)
+        async with asyncio.timeout(ASK_SECONDS):
+            is_there = await self._conversations.members(user, name) is not None
+        if is_there:  # and will be for ever
+            self._direct[name] = None
+            if len(self._direct) > REMEMBERED_DIRECT:
+                self._direct.popitem(last=False)
+        return is_there
+
+    # Questions -------------------------------------------------------------------------------
+
+    async def _catch_up(self, name: str) -> None:
+        """Wait until the store has what the log holds of a conversation now."""
+        async with asyncio.timeout(ASK_SECONDS):
+            partition = self._event_log.partition_of(name)
+            await self._store.wait_applied(await self._event_log.ends({partition}))
+
+    async def _ask(self, name: str, *, after: int = 0) -> Room | None:
+        """Ask the store, once for all who want to know. `after`: not before the question of this
+        number was. Raises as `find_out`.
         """
         heard_at = self._changed_at(name)
-        async with asyncio.timeout(ASK_SECONDS):
-            # The answer to an older question may lack a change that has been accepted by now.
-            while (asking := self._asking.get(name)) is not None and asking.changed_at < heard_at:
-                await asyncio.wait([asking.answer])
-            if asking is None:
-                answer = asyncio.get_running_loop().create_future()
-                asking = self._asking[name] = _Asking(answer, self._changed_at(name))
-                self._spawn(self._look_up(name, self._known.get(name), asking))
-            return await asyncio.shield(asking.answer)
+        # The answer to an older question may lack what has been accepted, or applied, by now.
+        while (asking := self._asking.get(name)) is not None and (
+            asking.changed_at < heard_at or asking.number <= after
+        ):
+            await asyncio.wait([asking.answer])
+        if asking is None:
+            asking = self._begin_to_ask(name)
+        return await asyncio.shield(asking.answer)
 
     def _changed_at(self, name: str) -> int:
         known = self._known.get(name)
         return -1 if known is None else known.changed_at
 
-    async def _look_up(self, name: str, known: _Known | None, question: _Asking) -> None:
-        asking, changed_at = question
+    def _begin_to_ask(self, name: str) -> _Asking:
+        self._asked += 1
+        answer = asyncio.get_running_loop().create_future()
+        asking = self._asking[name] = _Asking(answer, self._changed_at(name), self._asked)
+        self._spawn(self._look_up(name, asking))
+        return asking
+
+    async def _look_up(self, name: str, asking: _Asking) -> None:
+        answer, changed_at, _ = asking
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 if changed_at >= 0:
@@ -156,28 +216,26 @@ class Rooms:
                 asked_at = self._clock.monotonic()
                 room = (await self._conversations.rooms([name])).get(name)
         except _TROUBLE as error:
-            is_good = known is not None and known.asked_at > float("-inf")
-            if not asking.done():
-                if is_good and known is not None:
-                    asking.set_result(known.room)
-                else:
-                    asking.set_exception(error)
-                    asking.exception()  # whoever waits hears of it; perhaps nobody does
+            known = self._known.get(name)
+            if known is not None and known.asked_at > _LONG_AGO:
+                known.is_last_word = True
+            if not answer.done():
+                answer.set_exception(error)
+                answer.exception()  # whoever waits hears of it; perhaps nobody does
         else:
             self._remember(name, room, asked_at, changed_at)
-            if not asking.done():
-                asking.set_result(room)
+            if not answer.done():
+                answer.set_result(room)
         finally:
-            self._asking.pop(name, None)
-            if not asking.done():  # the server ends
-                asking.cancel()
+            del self._asking[name]
+            if not answer.done():  # the server ends
+                answer.cancel()
 
     def _remember(self, name: str, room: Room | None, asked_at: float, changed_at: int) -> None:
-        before = self._known.get(name)
-        heard_at = changed_at if before is None else max(changed_at, before.changed_at)
+        heard_at = max(changed_at, self._changed_at(name))
         applied = {} if room is None else room.applied
         if heard_at >= applied.get(self._event_log.partition_of(name), heard_at + 1):
-            asked_at = float("-inf")  # a change came meanwhile that this answer does not have
+            asked_at = _LONG_AGO  # a change came meanwhile that this answer does not have
         self._forget(name)
         self._keep(name, _Known(room, asked_at, heard_at))
 
@@ -197,7 +255,7 @@ class Rooms:
     def put(self, decision: PushToRoom | TellRoom) -> None:
         """Take a decision. What is for one room is carried out in order."""
         name = _room_of(decision)
-        if isinstance(decision, PushToRoom) and decision.message.kind != "message":
+        if isinstance(decision, PushToRoom) and decision.message.kind is EventKind.MEMBER:
             self.changed(name, decision.message.position.offset)
         waiting = self._pushes.get(name)
         if waiting is None:
@@ -222,6 +280,8 @@ class Rooms:
                 try:
                     room = room or await self._ask(name)
                 except _TROUBLE as error:
+                    if self.recall(name) is not None:
+                        continue
                     # The sweep delivers.
                     self.dropped += len(waiting)
                     reason = str(error) or "no answer in time"
@@ -237,10 +297,15 @@ class Rooms:
     def _push(self, decision: PushToRoom | TellRoom, room: Room | None) -> None:
         members = {} if room is None else room.members
         if isinstance(decision, PushToRoom):
-            # It may have waited meanwhile: who has joined behind it is not owed it.
-            offset = decision.message.position.offset
-            owed = [user for user, member in members.items() if member.joined_offset <= offset]
-            self._delivery.push_to_room(decision.message, owed)
+            # It may have waited, or come from another server that knew less: who has joined behind
+            # it is not owed it, nor who was removed.
+            offset, users = decision.message.position.offset, decision.users
+            owed = [
+                user
+                for user, member in members.items()
+                if member.joined_offset <= offset and (users is None or user in users)
+            ]
+            self._delivery.push_to_room(decision.message, owed, is_ours=users is None)
         else:
             self._delivery.tell_read(decision.record, members)
         self._happened()

@@ -13,7 +13,7 @@ from landline.delivery import Delivery
 from landline.delivery.decisions import RouteMessage, RouteRead, RouteStatus
 from landline.errors import Unavailable
 from landline.gateway.batcher import Batcher
-from landline.model import Message, Revocation
+from landline.model import Revocation
 from landline.ports import Directory, RoutingBus
 from landline.protocol.hints import (
     ReadHint,
@@ -79,9 +79,9 @@ class Routing:
         """Serve until cancelled."""
         await self._queue.run()
 
-    def tell_room(self, message: Message) -> None:
+    def tell_change(self, room: str, offset: int) -> None:
         """Tell all servers that who is in a room has changed."""
-        self._bus.publish_to_all(encode_room_hint(message.conversation, message.position.offset))
+        self._bus.publish_to_all(encode_room_hint(room, offset))
 
     def put(self, decision: Routed) -> None:
         """Take a decision. Never blocks: what finds no room is dropped."""

@@ -254,8 +254,8 @@ def test_what_is_held_is_bounded_in_bytes_for_a_session(server: Server) -> None:
     server.page("b", end=100)
     server.heart.applied("b")
     rows = [message(offset, "x" * 16_384) for offset in range(200, 400)]
-    for start in range(0, 200, 50):
-        server.page("b", *rows[start : start + 50], complete=start == 150)
+    for start in range(0, 200, 10):
+        server.page("b", *rows[start : start + 10], complete=start == 190)
     assert sorted(server.offsets()) == list(range(200, 400)), "each of them once"
 
 

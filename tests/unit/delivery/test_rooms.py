@@ -85,11 +85,16 @@ def test_nothing_is_pushed_where_there_is_nobody(bench: Bench) -> None:
     assert got(bench) == [0, 0, 0, 0, 0]
 
 
-def test_a_hint_of_another_server_goes_to_those_it_names(bench: Bench) -> None:
-    """Who is a member is that server's to know."""
+def test_a_hint_of_another_server_goes_to_those_of_its_users_who_are_members(
+    bench: Bench,
+) -> None:
+    """They may have been removed since."""
     id = "11111111-0000-4000-8000-000000000005"
     sent = Message(id, ROOM, "alice", (), "text", Position(0, 5), 0, device="phone")
     bench.heart.routed(hint(sent, "alice", "carol"))
+    push = bench.pop(d.PushToRoom)
+    assert (push.message, push.users) == (sent, {"alice", "carol"})
+    bench.heart.push_to_room(sent, ["alice", "carol"], is_ours=False)
     assert got(bench) == [0, 0, 1, 0, 1]
     assert not bench.has(d.RouteMessage)
 

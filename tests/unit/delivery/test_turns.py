@@ -107,6 +107,8 @@ class World:
             else:
                 assert isinstance(decision, AwaitApplied)
                 self.session.pull()
+            if not self.out:
+                self.session.end_burst()
 
     def answer(self) -> None:
         """Let the store answer what was read."""

@@ -64,7 +64,7 @@ class Desk:
         record = self.records.pop(0)
         self.heart.reads_appended(record, result)
         if isinstance(result, Appended):
-            self.marks.appended(record)
+            self.marks.appended(record, result.position.offset)
         self.happened()
         return record
 

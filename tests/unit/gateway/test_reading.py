@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import orjson
@@ -65,7 +66,11 @@ class Bench:
         self.store.listed_members = [ListedMember("alice", Role.ADMIN, 7)]
         self.tasks: set[asyncio.Task[None]] = set()
         self.reading = Reading(
-            event_log=self.log, store=self.log, conversations=self.store, spawn=self.spawn
+            event_log=self.log,
+            store=self.log,
+            conversations=self.store,
+            tell=lambda client, frame: client.transmit(frame),
+            spawn=self.spawn,
         )
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -350,3 +355,36 @@ async def test_the_product_in_nobodys_name_sees_who_is_in_a_room(bench: Bench) -
     assert asked == ["bob", "backend", "backend"]
     assert isinstance(bench.store.questions[-1], HistoryQuery)
     assert bench.store.questions[-1].user == "backend"
+
+
+# What must not happen ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("question", "left"), [
+    (AskHistory("q", ROOM, None, None, 100), slice(-13, None)),
+    (AskHistory("q", ROOM, None, -1, 100), slice(0, 13)),
+])  # fmt: skip
+async def test_a_page_is_bounded_in_bytes_as_they_are_written(
+    bench: Bench, question: AskHistory, left: slice
+) -> None:
+    """What has to be escaped is six times as large as it is."""
+    large = tuple(replace(message(offset), content="\x01" * 10_000) for offset in range(50))
+    bench.store.page = HistoryPage(large, True, {0: 50})
+    page = await bench.answer(question)
+    assert [each["offset"] for each in page["messages"]] == list(range(50))[left]
+    assert page["complete"] is False
+    assert (page["from"], page["to"]) == ((37, 49) if question.after is None else (0, 12))
+
+
+async def test_a_defect_costs_the_answer_and_nothing_else(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fails(*_arguments: object) -> None:
+        raise OverflowError("surprise")
+
+    monkeypatch.setattr(bench.store, "members", fails)
+    client = Client()
+    bench.reading.put(client, MEMBERS)
+    bench.reading.put(client, AskList("2", None, 10))
+    await until(lambda: client.requests == ["q", "2"], "both are answered")
+    assert client.answers[0]["code"] == "unavailable"

@@ -26,10 +26,12 @@ class Heart:
 
     def __init__(self) -> None:
         self.pushed: list[tuple[int, list[str]]] = []
+        self.ours: list[bool] = []
         self.told: list[tuple[ReadRecord, list[str]]] = []
 
-    def push_to_room(self, message: Message, members: Any) -> None:
+    def push_to_room(self, message: Message, members: Any, *, is_ours: bool) -> None:
         self.pushed.append((message.position.offset, list(members)))
+        self.ours.append(is_ours)
 
     def tell_read(self, record: ReadRecord, members: Any) -> None:
         self.told.append((record, list(members)))
@@ -299,10 +301,57 @@ async def test_a_stranger_is_not_answered_with_what_others_have_asked_before(
     bench.log.is_applied.set()
     await bench.settle()
     assert not stranger.done()
-    assert bench.asked == 2
+    assert bench.asked == 3
     bench.store.may_answer.set()
     assert await other == await stranger == ["alice", "bob"]
-    assert bench.asked == 3
+    assert bench.asked == 4
+
+
+@pytest.mark.parametrize("is_warm", [True, False])
+async def test_a_room_of_others_takes_as_many_questions_as_none(is_warm: bool) -> None:
+    for known in ((room("alice", "bob"),), ()):
+        bench = Bench(*known)
+        if is_warm:
+            await bench.members()
+        before = bench.asked
+        await bench.members("carol")
+        assert bench.asked - before == 2
+        assert len(bench.log.waited) == 1
+
+
+async def test_while_the_store_hangs_what_was_known_last_goes_on(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first who asks finds out that it hangs; nobody waits for it after that."""
+    monkeypatch.setattr(module, "ASK_SECONDS", 0.01)
+    await bench.members()
+    bench.clock.now += ROOM_SECONDS
+    bench.store.may_answer.clear()
+    bench.rooms.put(PushToRoom(message(1)))
+    await asyncio.sleep(0.05)
+    for offset in (2, 3):
+        bench.rooms.put(PushToRoom(message(offset)))
+    assert bench.heart.pushed == [(each, ["alice", "bob"]) for each in (1, 2, 3)]
+    assert bench.rooms.dropped == 0
+    assert bench.rooms.recall(ROOM, is_change=True) is None, "that is for the store to say"
+    bench.rooms.changed(ROOM, 7)
+    assert bench.rooms.recall(ROOM) is None, "somebody may have been removed"
+
+
+async def test_a_hint_is_pushed_to_those_who_are_members_here_as_well(bench: Bench) -> None:
+    """The other server may have known less, or the hint was long on its way."""
+    bench.rooms.put(PushToRoom(message(1), frozenset({"bob", "carol"})))
+    await bench.settle()
+    assert bench.heart.pushed == [(1, ["bob"])]
+    assert bench.heart.ours == [False]
+
+
+async def test_there_is_a_direct_conversation_once_the_store_has_it(bench: Bench) -> None:
+    assert not await bench.rooms.find_direct("dm:alice:bob", "alice")
+    assert not bench.rooms.recall_direct("dm:alice:bob")
+    bench.store.listed_members = []
+    assert await bench.rooms.find_direct("dm:alice:bob", "alice")
+    assert bench.rooms.recall_direct("dm:alice:bob")
 
 
 async def test_a_store_that_lags_is_trouble_for_a_stranger_not_a_refusal(bench: Bench) -> None:

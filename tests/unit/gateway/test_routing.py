@@ -189,7 +189,7 @@ async def test_that_a_room_has_changed_is_told_to_all_without_a_look() -> None:
     bench = Bench()
     told: list[bytes] = []
     bench.bus.publish_to_all = told.append  # type: ignore[method-assign, assignment]
-    bench.routing.tell_room(Message(message(1).id, ROOM, "carol", (), "", Position(0, 7), 0))
+    bench.routing.tell_change(ROOM, 7)
     assert [decode_hint(each) for each in told] == [RoomHint(ROOM, 7)]
     assert bench.directory.questions == []
 
