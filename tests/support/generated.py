@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from itertools import dropwhile
 from typing import Final
 
-from landline.client import chat, dialing, link, outbox, reconnecting, repeats
+from landline.client import chat, dialing, link, marks, outbox, reading, reconnecting, repeats
 from landline.config.page import page as configuration
 from landline.protocol import limits
 from landline.protocol.codes import CloseCode, ErrorCode
@@ -31,10 +31,13 @@ CLIENT_LIMITS = f"""\
 | `content` | {limits.CONTENT_BYTES:,} bytes of UTF-8 |
 | sends without an answer at the server | {repeats.IN_FLIGHT}, and \
 {repeats.IN_FLIGHT_BYTES // 1024} KiB; more wait in the client's memory |
+| questions without an answer at the server | {reading.QUESTIONS_IN_FLIGHT}; more wait likewise |
+| conversations whose marks are on their way | {marks.MARKS_IN_FLIGHT}; more wait likewise |
 | messages not handed out yet | {limits.WINDOW} (the server's window) |
 | ids remembered against repeats | {outbox.HANDED_IDS:,} |
 | first connection | {chat.CONNECT_TIMEOUT_SECONDS:g} s |
-| answer to a send | {link.ANSWER_SECONDS:g} s, then a new connection |
+| answer to a send, or to any question | {link.ANSWER_SECONDS:g} s, then a new connection |
+| time between tries of a mark | {marks.MARK_AGAIN_SECONDS:g} s |
 | time between tries to connect | {reconnecting.LAST_SECONDS:g} s \
 ({reconnecting.LAST_SECONDS_HERE:g} s where nothing listens on this machine), \
 or the time that a server asks for, up to a minute |

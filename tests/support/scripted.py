@@ -36,6 +36,7 @@ class Scripted:
 
 
 Script = Callable[[Scripted, ServerConnection], Awaitable[None]]
+Answer = Callable[[ServerConnection, Frame], Awaitable[None]]
 # Returns a status with more headers and a body for a request that is refused.
 Door = Callable[[Scripted], tuple[int, dict[str, str], str] | None]
 
@@ -113,3 +114,15 @@ async def accept_all(seen: Scripted, socket: ServerConnection) -> None:
     async for frame in seen.hear(socket):
         if frame["type"] == "send":
             await accept(socket, frame)
+
+
+def answering(answer: Answer) -> Script:
+    """Return a script that answers each frame so."""
+
+    async def script(server: Scripted, socket: ServerConnection) -> None:
+        await welcome(socket)
+        async for frame in server.hear(socket):
+            if frame["type"] != "ack":
+                await answer(socket, frame)
+
+    return script

@@ -112,11 +112,19 @@ class QuestionRefused(ClientError):
         self.reason = reason
 
 
+def not_answered(code: str, reason: str) -> ClientError:
+    """Return the error of a question, or of a mark, for a code."""
+    if code == ErrorCode.NO_SUCH_CONVERSATION:
+        return rejection(code, reason)
+    return QuestionRefused(code, reason)
+
+
 class MessageUncertain(ClientError):
     """The server refuses a message now, and an earlier try of it may be in the log. The client has
     given it up; whether it is sent stays unknown.
 
-    `code` is one of the protocol's error codes: `forbidden`.
+    `code` is one of the protocol's error codes: `forbidden`; for a request for a room also
+    `unknown_type`, where it was tried before and the server that is there now knows no rooms.
     """
 
     def __init__(self, code: str, reason: str) -> None:

@@ -47,7 +47,8 @@ from landline.client.wire import (
 )
 from landline.protocol.codes import CloseCode, ErrorCode
 
-ANSWER_SECONDS = 15.0  # a send without an answer for this long: the connection is dead
+# Without an answer to a send, or without any to questions, for this long the connection is dead.
+ANSWER_SECONDS = 15.0
 WELCOME_SECONDS = 10.0
 
 # What only Landline's servers say. The others may also be a proxy's, before there is a session.
@@ -234,9 +235,10 @@ class Link:
                     self._inbox.take(owed)
                 case AcceptedFrame(ref, acceptance):
                     self._outgoing.accepted(ref, acceptance)
-                case ErrorFrame(request=None, ref=None, outcome=None, code=code) if (
-                    code != ErrorCode.UNKNOWN_TYPE  # that is about a question: it knows none
-                ):
+                case ErrorFrame(request=None, ref=None, code=ErrorCode.UNKNOWN_TYPE):
+                    self._reading.not_understood()
+                    self._outgoing.not_understood()
+                case ErrorFrame(request=None, ref=None, conversation=None, outcome=None):
                     renewal.answered(is_taken=False)
                 case ErrorFrame(ref=None) as refusal:
                     self._reading.refused(refusal)

@@ -27,8 +27,10 @@ SCHEMA = f"""
     CREATE TABLE IF NOT EXISTS handed (place INTEGER PRIMARY KEY, id TEXT NOT NULL UNIQUE);
     CREATE TABLE IF NOT EXISTS owner (
         only INTEGER PRIMARY KEY CHECK (only = 1), user TEXT NOT NULL, server TEXT NOT NULL);
-    CREATE TABLE IF NOT EXISTS details (ref TEXT PRIMARY KEY, fields TEXT NOT NULL);
 """
+# What drafts have beside their text. It is there only while some have: an earlier version refuses a
+# file with a table that it does not know.
+DETAILS = "CREATE TABLE IF NOT EXISTS details (ref TEXT PRIMARY KEY, fields TEXT NOT NULL)"
 
 
 @dataclass(frozen=True, slots=True)

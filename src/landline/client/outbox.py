@@ -8,13 +8,14 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar, TypeVarTuple, Unpack
 
 import orjson
 
 from landline.client.errors import ClientError, ForeignOutbox, OutboxInUse
-from landline.client.looking import SCHEMA, look, resolved
+from landline.client.looking import DETAILS, SCHEMA, look, resolved
 
 A = TypeVarTuple("A")
 R = TypeVar("R")
@@ -104,15 +105,11 @@ class MemoryOutbox:
         """There is nothing to let go of."""
 
 
-# A statement, and the rows that it is for.
-_Step = tuple[str, Sequence[tuple[object, ...]]]
-
-
 @dataclass(slots=True, eq=False)
 class _Change:
     """A change that waits to be made, and the problem if it could not be."""
 
-    steps: Sequence["_Step"]
+    make: Callable[[sqlite3.Connection], None]
     problem: BaseException | None = None
 
 
@@ -186,26 +183,15 @@ class FileOutbox:
             ) from self._unclaimed
         if self._closing is not None:
             raise ClientError(f"the outbox {self._path} is closed")
-        row = (draft.ref, draft.to, draft.content)
-        steps: list[_Step] = [
-            ("INSERT INTO outbox (ref, recipient, content) VALUES (?, ?, ?)", [row])
-        ]
-        if (fields := _details(draft)) is not None:
-            steps.append(("INSERT INTO details (ref, fields) VALUES (?, ?)", [(draft.ref, fields)]))
-        await self._write(*steps)
+        await self._write(partial(_add, draft))
 
     async def remove(self, refs: Sequence[str]) -> None:
         """Delete the drafts."""
-        rows = [(ref,) for ref in refs]
-        await self._write(
-            ("DELETE FROM outbox WHERE ref = ?", rows), ("DELETE FROM details WHERE ref = ?", rows)
-        )
+        await self._write(partial(_remove, refs))
 
     async def hand(self, ids: Sequence[str]) -> None:
         """Write the ids and sync; forget the oldest."""
-        added = "INSERT INTO handed (id) VALUES (?) ON CONFLICT (id) DO NOTHING"
-        old = "DELETE FROM handed WHERE place <= (SELECT max(place) FROM handed) - ?"
-        await self._write((added, [(id,) for id in ids]), (old, [(HANDED_IDS,)]))
+        await self._write(partial(_hand, ids))
 
     def begin_to_close(self) -> None:
         """Begin to close the file, which unlocks it, after everything that was begun."""
@@ -242,15 +228,29 @@ class FileOutbox:
                 self._check_server(connection)
             else:
                 self._claim(self._user)
-            drafts = connection.execute(
-                "SELECT ref, recipient, content, fields FROM outbox LEFT JOIN details USING (ref)"
-                " ORDER BY place"
-            ).fetchall()
+            _drop_empty_details(connection)
+            drafts = self._drafts(connection)
             handed = connection.execute("SELECT id FROM handed ORDER BY place").fetchall()
         except BaseException:
             self._close()
             raise
-        return [_draft(*row) for row in drafts], [row[0] for row in handed]
+        return drafts, [row[0] for row in handed]
+
+    def _drafts(self, connection: sqlite3.Connection) -> list[Draft]:
+        """Return what is kept, in order. Raises: ClientError."""
+        fields: dict[str, str] = {}
+        if _has_details(connection):
+            fields.update(connection.execute("SELECT ref, fields FROM details"))
+        rows = connection.execute("SELECT ref, recipient, content FROM outbox ORDER BY place")
+        try:
+            return [_draft(ref, to, content, fields.get(ref)) for ref, to, content in rows]
+        except ValueError:
+            # What a later version has kept is not sent without what belongs to it.
+            raise ClientError(
+                f"cannot use the outbox {self._path}: it keeps a message, or a request, that this "
+                "version cannot read; use the version that kept it, or give the name of another "
+                "file"
+            ) from None
 
     def _claim(self, asked: str) -> None:
         """Take a file without an owner: a new one, or one of a version that did not note it.
@@ -298,8 +298,7 @@ class FileOutbox:
         self._connection.execute("BEGIN")
         try:
             for change in changes:
-                for statement, rows in change.steps:
-                    self._connection.executemany(statement, rows)
+                change.make(self._connection)
             self._connection.execute("COMMIT")
         except BaseException:
             if self._connection.in_transaction:  # SQLite has ended it itself where the disk is full
@@ -311,10 +310,10 @@ class FileOutbox:
             self._connection.close()
             self._connection = None
 
-    async def _write(self, *steps: _Step) -> None:
+    async def _write(self, make: Callable[[sqlite3.Connection], None]) -> None:
         if self._closing is not None:
             return  # the server repeats it later, and its id is known then
-        change = _Change(steps)
+        change = _Change(make)
         self._waiting.append(change)
         # Calls run in order, so this one makes the change at the latest.
         await self._run(self._apply_waiting)
@@ -332,6 +331,39 @@ class FileOutbox:
         return asyncio.get_running_loop().run_in_executor(self._thread, call, *args)
 
 
+def _add(draft: Draft, connection: sqlite3.Connection) -> None:
+    row = (draft.ref, draft.to, draft.content)
+    connection.execute("INSERT INTO outbox (ref, recipient, content) VALUES (?, ?, ?)", row)
+    if (fields := _details(draft)) is not None:
+        connection.execute(DETAILS)
+        connection.execute("INSERT INTO details (ref, fields) VALUES (?, ?)", (draft.ref, fields))
+
+
+def _remove(refs: Sequence[str], connection: sqlite3.Connection) -> None:
+    rows = [(ref,) for ref in refs]
+    connection.executemany("DELETE FROM outbox WHERE ref = ?", rows)
+    if _has_details(connection):
+        connection.executemany("DELETE FROM details WHERE ref = ?", rows)
+        _drop_empty_details(connection)
+
+
+def _hand(ids: Sequence[str], connection: sqlite3.Connection) -> None:
+    added = "INSERT INTO handed (id) VALUES (?) ON CONFLICT (id) DO NOTHING"
+    connection.executemany(added, [(id,) for id in ids])
+    old = "DELETE FROM handed WHERE place <= (SELECT max(place) FROM handed) - ?"
+    connection.execute(old, (HANDED_IDS,))
+
+
+def _has_details(connection: sqlite3.Connection) -> bool:
+    asked = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'details'"
+    return connection.execute(asked).fetchone() is not None
+
+
+def _drop_empty_details(connection: sqlite3.Connection) -> None:
+    if _has_details(connection) and not connection.execute("SELECT 1 FROM details").fetchone():
+        connection.execute("DROP TABLE details")
+
+
 def _details(draft: Draft) -> str | None:
     """Return what a draft has beside its text, if there is anything."""
     if draft.data is None and draft.change is None:
@@ -340,7 +372,21 @@ def _details(draft: Draft) -> str | None:
 
 
 def _draft(ref: str, to: str, content: str, fields: str | None) -> Draft:
-    return Draft(ref, to, content, **({} if fields is None else orjson.loads(fields)))
+    """Return a draft that was kept. Raises: ValueError."""
+    given = {} if fields is None else orjson.loads(fields)
+    if not _is_known(given):
+        raise ValueError("there is something that this version does not know")
+    return Draft(ref, to, content, given.get("data"), given.get("change"))
+
+
+def _is_known(given: object) -> bool:
+    match given:
+        case {**fields}:
+            data, change = fields.pop("data", None), fields.pop("change", None)
+            is_request = isinstance(change, dict) and isinstance(change.get("type"), str)
+            is_sound = isinstance(data, dict | None) and (change is None or is_request)
+            return is_sound and all(value is None for value in fields.values())
+    return False
 
 
 def _make_directories(directory: Path) -> None:

@@ -27,6 +27,7 @@ _log = logging.getLogger("landline.client")
 # then, after some seconds, if it ever does.
 _FORBIDDEN_TRIES = 5
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
+NO_ROOMS = "the server is of an earlier version, which knows no rooms"
 
 
 class Outgoing:
@@ -51,6 +52,8 @@ class Outgoing:
         self._unsent: deque[UnansweredSend] = deque()
         self._in_flight: OrderedDict[str, UnansweredSend] = OrderedDict()
         self._in_flight_bytes = 0
+        # Whether this session's server knows requests that are no sends; None: not known yet.
+        self._are_known: bool | None = None
         self._keeping: dict[UnansweredSend, asyncio.Task[None]] = {}  # on their way into the outbox
         self._answered: list[str] = []  # drafts that the outbox has not forgotten yet
         self._places = count()
@@ -133,6 +136,7 @@ class Outgoing:
     def connected(self) -> None:
         """There is a session: everything without an answer goes out in it, oldest first."""
         self._unsent = deque(self._sends.values())
+        self._are_known = None
 
     def disconnected(self) -> None:
         """The connection is gone: what was not answered may be in the log."""
@@ -150,16 +154,29 @@ class Outgoing:
             if pause_seconds := self._pace.pause_seconds(clock()):
                 self._resume_after(pause_seconds)
                 return
+            if self._must_wait(self._unsent[0]):
+                return
             send = self._unsent.popleft()
             ref = send.draft.ref
             # It may be there twice: once since before it had to wait again.
             if ref not in self._sends or ref in self._in_flight or self._lines.holds_back(send):
+                continue
+            if self._are_known is False and send.draft.change is not None:
+                self._reject_unknown(send)
                 continue
             frame = send_frame(send.draft, retry=send.is_uncertain)
             send.sent_at, send.sent_bytes = clock(), len(frame)
             self._in_flight[ref] = send
             self._in_flight_bytes += len(frame)
             await write(frame)
+
+    def _must_wait(self, send: UnansweredSend) -> bool:
+        """Say whether a request has to wait for the answer to another one. The first of a session
+        goes alone: the server may know none, and ends a session after some such frames.
+        """
+        if self._are_known is not None or send.draft.change is None:
+            return False
+        return any(other.draft.change is not None for other in self._in_flight.values())
 
     def _has_room(self) -> bool:
         return len(self._in_flight) < self._pace.room and self._in_flight_bytes < IN_FLIGHT_BYTES
@@ -195,6 +212,7 @@ class Outgoing:
         send = self._settle(ref, is_forgotten=False)
         if send is None:
             return
+        self._note_known(send)
         self._pace.accepted()
         # First of all the answer: what comes after may fail, or be cancelled with the connection.
         if not send.answer.done():
@@ -210,6 +228,7 @@ class Outgoing:
         send = self._in_flight.get(refusal.ref or "")
         if send is None:
             return
+        self._note_known(send)
         if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
             self._reject(send, rejection(refusal.code, refusal.reason))
             return
@@ -225,6 +244,25 @@ class Outgoing:
         self._land(send.draft.ref)
         self._lines.refused(send, refusal.asked_seconds)
         self._has_work.set()
+
+    def not_understood(self) -> None:
+        """The server is of an earlier version, which knows no request but sends. It says not which
+        frame that was about, and that is no matter.
+        """
+        self._are_known = False
+        for send in list(self._in_flight.values()):
+            if send.draft.change is not None:
+                self._reject_unknown(send)
+        self._has_work.set()
+
+    def _note_known(self, send: UnansweredSend) -> None:
+        if self._are_known is None and send.draft.change is not None:
+            self._are_known = True
+
+    def _reject_unknown(self, send: UnansweredSend) -> None:
+        """This server does not know the request. Another one may have taken an earlier try."""
+        error = MessageUncertain if send.is_uncertain else MessageRejected
+        self._reject(send, error(ErrorCode.UNKNOWN_TYPE, NO_ROOMS))
 
     def _reject(self, send: UnansweredSend, problem: MessageRejected | MessageUncertain) -> None:
         """A draft is not tried any more. It is forgotten only if the program is told."""

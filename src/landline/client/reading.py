@@ -1,11 +1,10 @@
-"""Questions about conversations, and marks of what was read, until the server has answered.
+"""Questions about conversations, until the server has answered; and the marks of what was read.
 
-Both are in memory alone, and go out again in each session: a question changes nothing, and a mark
-may be set as often as one likes. A mark is durable when the server has sent it back.
+They are in memory alone, and go out again in each session: a question changes nothing.
 """
 
 import asyncio
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from itertools import count
@@ -14,8 +13,9 @@ from typing import Any
 import orjson
 
 from landline.client.conversations import Answer
-from landline.client.errors import ClientError, QuestionRefused, rejection
+from landline.client.errors import ClientError, QuestionRefused, not_answered
 from landline.client.events import Read
+from landline.client.marks import REPEATED_CODES, Marks, read_frame
 from landline.client.repeats import repeat_delay
 from landline.client.wire import ErrorFrame
 from landline.protocol.client_frames import BadFrame, decode
@@ -23,10 +23,7 @@ from landline.protocol.codes import ErrorCode
 
 # The server lets a few more of one session wait.
 QUESTIONS_IN_FLIGHT = 8
-# A server may take some seconds to find out who is in a room, and some more to write down the marks
-# of a conversation, all together. Until then a refusal is about this mark.
-MARK_AGAIN_SECONDS = 10.0
-_REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.UNAVAILABLE, ErrorCode.TOO_FAST}
+NO_QUESTIONS = "the server is of an earlier version, which knows no questions about conversations"
 
 
 @dataclass(slots=True, eq=False)
@@ -37,30 +34,19 @@ class _Question:
     sent_at: float = 0.0
 
 
-@dataclass(slots=True, eq=False)
-class _Mark:
-    """A call that waits until this is durable."""
-
-    offset: int
-    is_durable: asyncio.Future[None]
-
-
 class Reading:
     """The questions and the marks of a chat. `has_work` is set when there is something to write."""
 
     def __init__(self, has_work: asyncio.Event) -> None:
         self._has_work = has_work
+        self._marks = Marks(has_work)
         self._numbers = count(1)
         self._questions: dict[str, _Question] = {}  # by request, all without an answer
-        self._unasked: deque[str] = deque()
+        self._unasked: OrderedDict[str, _Question] = OrderedDict()
         self._in_flight: OrderedDict[str, _Question] = OrderedDict()
-        # One mark is on its way at a time: a refusal does not say which it is about.
-        self._marks: OrderedDict[str, list[_Mark]] = OrderedDict()  # by conversation
-        self._marking: str | None = None
-        self._marked_offset = 0
-        self._refusals = 0
+        self._heard_at = 0.0  # when the server has answered anything here
+        self._is_understood = True  # until a session's server says otherwise
         self._timers: set[asyncio.TimerHandle] = set()
-        self._mark_timer: asyncio.TimerHandle | None = None
 
     # For the program -------------------------------------------------------------------------
 
@@ -69,27 +55,28 @@ class Reading:
         request = str(next(self._numbers))
         given = {name: value for name, value in fields.items() if value is not None}
         frame = _checked({"type": kind, "request": request, **given})
+        self._check_understood()
         question = _Question(frame, asyncio.get_running_loop().create_future())
         self._questions[request] = question
-        self._queue(request)
+        self._queue(request, question)
         try:
             return await question.answer
         finally:
-            # The server may still answer, which then is of no use.
+            # One that was asked may still be answered, which then is of no use.
             del self._questions[request]
+            self._unasked.pop(request, None)
 
     async def mark(self, conversation: str, offset: int) -> None:
         """Say that everything up to `offset` was seen. Returns when that is durable. Raises as
         `ask`.
         """
-        _checked(_read_frame(conversation, offset))
-        mark = _Mark(offset, asyncio.get_running_loop().create_future())
-        self._marks.setdefault(conversation, []).append(mark)
-        self._has_work.set()
-        try:
-            await mark.is_durable
-        finally:
-            self._forget(conversation, mark)
+        _checked(read_frame(conversation, offset))
+        self._check_understood()
+        await self._marks.set(conversation, offset)
+
+    def _check_understood(self) -> None:
+        if not self._is_understood:
+            raise QuestionRefused(ErrorCode.UNKNOWN_TYPE, NO_QUESTIONS)
 
     # For the connection ----------------------------------------------------------------------
 
@@ -99,36 +86,35 @@ class Reading:
         return bool(self._in_flight)
 
     def is_overdue(self, seconds: float) -> bool:
-        """Say whether the oldest question has had no answer for longer than `seconds`."""
+        """Say whether the oldest question has had no answer for longer than `seconds`. The server
+        answers one after the other, so the time begins anew with each answer.
+        """
         oldest = next(iter(self._in_flight.values()), None)
-        return oldest is not None and asyncio.get_running_loop().time() - oldest.sent_at > seconds
+        if oldest is None:
+            return False
+        return asyncio.get_running_loop().time() - max(oldest.sent_at, self._heard_at) > seconds
 
     def connected(self) -> None:
         """There is a session: everything without an answer goes out in it."""
-        self._unasked = deque(self._questions)
+        self._unasked = OrderedDict(self._questions)
+        self._marks.connected()
 
     def disconnected(self) -> None:
         """The connection is gone, and what was on its way in it."""
         self._in_flight.clear()
-        self._marking = None
+        self._is_understood = True
         self._stop()
+        self._marks.disconnected()
 
     async def write(self, write: Callable[[bytes], Awaitable[None]]) -> None:
         """Write what may go out now."""
         loop = asyncio.get_running_loop()
         while self._unasked and len(self._in_flight) < QUESTIONS_IN_FLIGHT:
-            request = self._unasked.popleft()
-            question = self._questions.get(request)
-            if question is None or request in self._in_flight:
-                continue  # nobody waits any more, or it is there twice
+            request, question = self._unasked.popitem(last=False)
             question.sent_at = loop.time()
             self._in_flight[request] = question
             await write(question.frame)
-        if self._marking is None and self._mark_timer is None and self._marks:
-            conversation, marks = next(iter(self._marks.items()))
-            self._marking, self._marked_offset = conversation, max(m.offset for m in marks)
-            self._mark_again_in(MARK_AGAIN_SECONDS)
-            await write(orjson.dumps(_read_frame(conversation, self._marked_offset)))
+        await self._marks.write(write)
 
     def answered(self, request: str | None, answer: Answer) -> None:
         """A question has its answer."""
@@ -138,106 +124,64 @@ class Reading:
 
     def refused(self, refusal: ErrorFrame) -> None:
         """The server refuses what has no `ref`, for good or for now."""
-        if refusal.request is None:
-            if refusal.code == ErrorCode.UNKNOWN_TYPE:
-                self._not_understood(refusal)
-            self._mark_refused(refusal)
+        request = refusal.request
+        if request is None:
+            self._heard()
+            self._marks.refused(refusal)
             return
-        question = self._land(refusal.request)
-        if question is None:
+        question = self._land(request)
+        if question is None or question.answer.done():
             return
-        if refusal.code in _REPEATED_CODES:
+        if refusal.code in REPEATED_CODES:
             question.refusals += 1
             delay = repeat_delay(question.refusals, refusal.asked_seconds)
-            request = refusal.request
-            self._after(delay, lambda: self._queue(request))
-        elif not question.answer.done():
-            question.answer.set_exception(_refusal(refusal))
+            self._after(delay, lambda: self._queue(request, question))
+        else:
+            question.answer.set_exception(not_answered(refusal.code, refusal.reason))
 
-    def _mark_refused(self, refusal: ErrorFrame) -> None:
-        """The server does not take the mark that is on its way."""
-        conversation, self._marking = self._marking, None
-        if conversation is None:
-            return
-        if refusal.code in _REPEATED_CODES:
-            self._refusals += 1
-            self._mark_again_in(repeat_delay(self._refusals, refusal.asked_seconds))
-            return
-        self._mark_done()
-        for mark in self._marks.pop(conversation, []):
-            if not mark.is_durable.done():
-                mark.is_durable.set_exception(_refusal(refusal))
-
-    def _not_understood(self, refusal: ErrorFrame) -> None:
-        """A server of an earlier version knows no such frames: it does not say which one it was."""
-        for request in list(self._in_flight):
-            question = self._land(request)
-            if question is not None and not question.answer.done():
-                question.answer.set_exception(_refusal(refusal))
+    def not_understood(self) -> None:
+        """The server is of an earlier version, which knows none of this. It says not which frame
+        that was about, and that is no matter. It is asked nothing any more in this session: it
+        would end that after some such frames.
+        """
+        self._is_understood = False
+        self._unasked.clear()
+        self._in_flight.clear()
+        self._stop()
+        self._fail(QuestionRefused(ErrorCode.UNKNOWN_TYPE, NO_QUESTIONS))
 
     def was_read(self, read: Read, user: str | None) -> None:
         """Marks are durable. Those of `user` may be ones of another session."""
-        for reader, offset in read.entries:
-            if reader == user:
-                self._was_read(read.conversation, offset)
-
-    def _was_read(self, conversation: str, offset: int) -> None:
-        is_sent = conversation == self._marking and offset >= self._marked_offset
-        for mark in self._marks.get(conversation, []):
-            if mark.offset <= offset and not mark.is_durable.done():
-                mark.is_durable.set_result(None)
-        if is_sent:
-            self._marking = None
-            self._mark_done()
+        if self._marks.was_read(read, user):
+            self._heard()
 
     # The end ---------------------------------------------------------------------------------
 
     def end(self, problem: ClientError) -> None:
         """The chat has ended: all that wait get the problem."""
         self._stop()
-        for question in self._questions.values():
-            if not question.answer.done():
-                question.answer.set_exception(problem)
-        for mark in (each for marks in self._marks.values() for each in marks):
-            if not mark.is_durable.done():
-                mark.is_durable.set_exception(problem)
+        self._fail(problem)
 
     # Parts -----------------------------------------------------------------------------------
 
-    def _queue(self, request: str) -> None:
-        self._unasked.append(request)
-        self._has_work.set()
+    def _fail(self, problem: ClientError) -> None:
+        for question in self._questions.values():
+            if not question.answer.done():
+                question.answer.set_exception(problem)
+        self._marks.fail(problem)
+
+    def _queue(self, request: str, question: _Question) -> None:
+        if not question.answer.done():  # nobody may wait any more
+            self._unasked[request] = question
+            self._has_work.set()
 
     def _land(self, request: str | None) -> _Question | None:
+        self._heard()
         self._has_work.set()
         return self._in_flight.pop(request or "", None)
 
-    def _forget(self, conversation: str, mark: _Mark) -> None:
-        marks = self._marks.get(conversation)
-        if marks is not None and mark in marks:
-            marks.remove(mark)
-            if not marks:
-                del self._marks[conversation]
-
-    def _mark_done(self) -> None:
-        self._refusals = 0
-        if self._mark_timer is not None:
-            self._mark_timer.cancel()
-            self._mark_timer = None
-        self._has_work.set()
-
-    def _mark_again_in(self, seconds: float) -> None:
-        if self._mark_timer is not None:
-            self._mark_timer.cancel()
-        self._mark_timer = asyncio.get_running_loop().call_later(seconds, self._mark_again)
-
-    def _mark_again(self) -> None:
-        """No echo came in time, or the time to wait is over. Others have their turn first."""
-        self._mark_timer = None
-        if self._marking is not None and self._marking in self._marks:
-            self._marks.move_to_end(self._marking)
-        self._marking = None
-        self._has_work.set()
+    def _heard(self) -> None:
+        self._heard_at = asyncio.get_running_loop().time()
 
     def _after(self, seconds: float, call: Callable[[], None]) -> None:
         def run() -> None:
@@ -251,13 +195,6 @@ class Reading:
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
-        if self._mark_timer is not None:
-            self._mark_timer.cancel()
-            self._mark_timer = None
-
-
-def _read_frame(conversation: str, offset: int) -> dict[str, Any]:
-    return {"type": "read", "conversation": conversation, "offset": offset}
 
 
 def _checked(frame: Mapping[str, Any]) -> bytes:
@@ -270,9 +207,3 @@ def _checked(frame: Mapping[str, Any]) -> bytes:
     except BadFrame as bad:
         raise QuestionRefused(bad.code, bad.message) from None
     return written
-
-
-def _refusal(refusal: ErrorFrame) -> ClientError:
-    if refusal.code == ErrorCode.NO_SUCH_CONVERSATION:
-        return rejection(refusal.code, refusal.reason)
-    return QuestionRefused(refusal.code, refusal.reason)

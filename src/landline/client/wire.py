@@ -48,8 +48,8 @@ class AcceptedFrame:
 
 @dataclass(frozen=True, slots=True)
 class ErrorFrame:
-    """The server has not accepted a send, or does not answer the question `request`.
-    `asked_seconds`: how long it asks to wait.
+    """The server has not accepted a send, does not answer the question `request`, or does not take
+    a mark in `conversation`. `asked_seconds`: how long it asks to wait.
     """
 
     ref: str | None
@@ -58,6 +58,7 @@ class ErrorFrame:
     outcome: str | None
     asked_seconds: float
     request: str | None = None
+    conversation: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +141,7 @@ def read_frame(text: str | bytes, user: str | None) -> ServerFrame | None:
         case {"type": "read"}:
             return _read(frame)
         case {"type": str(kind)} if kind in ANSWERS:
-            return Answered(_request(frame), read_answer(frame, user))
+            return Answered(_text(frame, "request"), read_answer(frame, user))
         case {"type": "accepted"}:
             return AcceptedFrame(_ref(frame), _acceptance(frame))
         case {"type": "error"}:
@@ -181,7 +182,8 @@ def _refusal(frame: dict[str, Any]) -> ErrorFrame:
         raise unreadable("error")
     asked = frame.get("retry_after_ms")
     seconds = max(0, asked) / 1000 if isinstance(asked, int | float) else 0.0
-    return ErrorFrame(_ref(frame), str(code), reason, outcome, seconds, _request(frame))
+    request, conversation = _text(frame, "request"), _text(frame, "conversation")
+    return ErrorFrame(_ref(frame), str(code), reason, outcome, seconds, request, conversation)
 
 
 def _ref(frame: dict[str, Any]) -> str | None:
@@ -191,9 +193,9 @@ def _ref(frame: dict[str, Any]) -> str | None:
     raise unreadable(frame["type"])
 
 
-def _request(frame: dict[str, Any]) -> str | None:
-    request = frame.get("request")
-    return request if isinstance(request, str) else None
+def _text(frame: dict[str, Any], name: str) -> str | None:
+    text = frame.get(name)
+    return text if isinstance(text, str) else None
 
 
 def _are_texts(*values: object) -> bool:

@@ -11,8 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import landline
 from landline.client import ClientError, ForeignOutbox, OutboxInUse
-from landline.client.looking import OUTBOX_APPLICATION_ID, SCHEMA
+from landline.client.looking import DETAILS, OUTBOX_APPLICATION_ID, SCHEMA
 from landline.client.outbox import Draft, FileOutbox
 
 USER, SERVER = "alice", "ws://chat.example.org/ws/chat"
@@ -258,3 +259,107 @@ async def test_a_file_may_have_the_name_that_sqlite_uses_for_memory(
     drafts, _handed = await asyncio.wait_for(outbox.open(), 60)
     await outbox.close()
     assert drafts == [DRAFT]
+
+
+def tables(path: Path) -> set[str]:
+    with closing(sqlite3.connect(path)) as connection:
+        return {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
+
+
+async def test_what_belongs_to_a_draft_is_kept_for_as_long_as_it_is(tmp_path: Path) -> None:
+    path = tmp_path / "alice.db"
+    rich = [
+        Draft("r2", "bob", "with data", {"n": 1}),
+        Draft("r3", "", "", change={"type": "create", "title": None}),
+    ]
+    await fill(path)
+    assert "details" not in tables(path)
+    outbox = FileOutbox(path, USER, SERVER)
+    await outbox.open()
+    for draft in rich:
+        await outbox.add(draft)
+    await outbox.remove([DRAFT.ref, "r2"])
+    await outbox.close()
+    assert "details" in tables(path)
+    outbox = FileOutbox(path, USER, SERVER)
+    drafts, _handed = await outbox.open()
+    assert drafts == rich[1:]
+    await outbox.remove(["r3"])
+    await outbox.add(rich[0])  # and it is made anew
+    await outbox.remove(["r2"])
+    await outbox.close()
+    assert "details" not in tables(path)
+
+
+OPEN_BEFORE = """
+import asyncio, sys
+from pathlib import Path
+from landline.client.outbox import FileOutbox
+drafts, handed = asyncio.run(FileOutbox(Path(sys.argv[1]), sys.argv[2], sys.argv[3]).open())
+print([draft.ref for draft in drafts], list(handed))
+"""
+
+
+@pytest.mark.parametrize("was_killed", [False, True])
+async def test_the_version_before_can_use_the_file_where_no_request_waits(
+    was_killed: bool, tmp_path: Path, version_before: Path
+) -> None:
+    path = tmp_path / "alice.db"
+    await fill(path)
+    if was_killed:
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute(DETAILS)
+    outbox = FileOutbox(path, USER, SERVER)
+    await outbox.open()
+    if not was_killed:
+        await outbox.add(Draft("r2", "", "", change={"type": "create"}))
+        await outbox.remove(["r2"])
+    await outbox.close()
+    opened = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", OPEN_BEFORE, str(path), USER, SERVER],
+        env={**os.environ, "PYTHONPATH": str(version_before), "PYTHONDONTWRITEBYTECODE": "1"},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (opened.stdout, opened.stderr) == ("['r1'] ['id']\n", "")
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        '{"data": null, "change": null, "reply_to": "x"}',
+        '{"data": [1]}',
+        '{"change": {"title": "Lunch"}}',
+        '{"change": "create"}',
+        "[]",
+        "{",
+        "",
+    ],
+)
+async def test_a_draft_that_this_version_cannot_read_is_told_in_a_sentence(
+    fields: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "alice.db"
+    await fill(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(DETAILS)
+        connection.execute("INSERT INTO details VALUES ('r1', ?)", (fields,))
+    with pytest.raises(ClientError, match="this version cannot read; use the version") as caught:
+        async with landline.connect(SERVER, username=USER, outbox=path):
+            pass
+    assert str(path) in str(caught.value)
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("SELECT fields FROM details").fetchall() == [(fields,)]
+
+
+async def test_what_a_later_version_left_empty_is_no_obstacle(tmp_path: Path) -> None:
+    path = tmp_path / "alice.db"
+    await fill(path)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(DETAILS)
+        given = '{"data": {"n": 1}, "change": null, "reply_to": null}'
+        connection.execute("INSERT INTO details VALUES ('r1', ?)", (given,))
+    outbox = FileOutbox(path, USER, SERVER)
+    drafts, _handed = await outbox.open()
+    await outbox.close()
+    assert drafts == [Draft("r1", "bob", "kept", {"n": 1})]

@@ -20,35 +20,31 @@ from landline.client import (
     MessageRejected,
     NoSuchConversation,
     QuestionRefused,
-    Read,
     Rejected,
     RoomChanged,
     RoomFull,
     SendTimeout,
-    reading,
+    link,
 )
+from landline.client.reading import QUESTIONS_IN_FLIGHT, Reading
 from support.peer import Frame
-from support.scripted import ID, Script, Scripted, accept, scripted, scripted_chat, tell, welcome
+from support.scripted import (
+    ID,
+    Script,
+    Scripted,
+    accept,
+    answering,
+    scripted,
+    scripted_chat,
+    tell,
+    welcome,
+)  # fmt: skip
 from support.waiting import until
 
 WAIT_SECONDS = 20.0
 ROOM = f"room:{ID}"
 TIME = "2026-01-02T03:04:05.678Z"
 OF_ROOM = {"id": ID, "conversation": ROOM, "sender": "b", "time": TIME, "offset": 7}
-
-Answer = Callable[[ServerConnection, Frame], Awaitable[None]]
-
-
-def answering(answer: Answer) -> Script:
-    """Return a script that answers each frame so."""
-
-    async def script(server: Scripted, socket: ServerConnection) -> None:
-        await welcome(socket)
-        async for frame in server.hear(socket):
-            if frame["type"] != "ack":
-                await answer(socket, frame)
-
-    return script
 
 
 def saying(**answer: Any) -> Script:
@@ -345,16 +341,6 @@ async def test_a_question_that_is_refused(answer: dict[str, str], problem: type[
             await asyncio.wait_for(chat.history(ROOM), WAIT_SECONDS)
 
 
-async def test_a_server_that_knows_no_questions_says_so() -> None:
-    async def answer(socket: ServerConnection, _frame: Frame) -> None:
-        await tell(socket, type="error", code="unknown_type", message="unknown frame type")
-
-    async with scripted_chat(answering(answer)) as (_server, chat):
-        for use in (chat.conversations(), chat.read(ROOM, 1)):
-            with pytest.raises(QuestionRefused, match="unknown_type"):
-                await asyncio.wait_for(use, WAIT_SECONDS)
-
-
 async def test_a_question_is_asked_again_when_the_server_is_busy_or_gone() -> None:
     async def script(server: Scripted, socket: ServerConnection) -> None:
         await welcome(socket)
@@ -373,6 +359,45 @@ async def test_a_question_is_asked_again_when_the_server_is_busy_or_gone() -> No
         assert len(server.frames) == 3
 
 
+async def test_a_question_may_wait_for_the_answers_to_those_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 1.0)
+
+    async def answer_in_a_while(socket: ServerConnection, frame: Frame) -> None:
+        await asyncio.sleep(0.3)
+        await tell(socket, type="deliveries", request=frame["request"], items=[])
+
+    async with scripted_chat(answering(answer_in_a_while)) as (server, chat):
+        async with asyncio.timeout(WAIT_SECONDS):
+            await asyncio.gather(*(chat.deliveries([ID]) for _ in range(QUESTIONS_IN_FLIGHT + 1)))
+        assert len(server.sessions) == 1
+
+
+async def test_a_server_that_answers_no_more_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(link, "ANSWER_SECONDS", 0.3)
+
+    async def script(server: Scripted, socket: ServerConnection) -> None:
+        await welcome(socket)
+        async for frame in server.hear(socket):
+            if len(server.sessions) == 2 or len(server.sessions[0]) == 1:
+                await tell(socket, type="deliveries", request=frame["request"], items=[])
+
+    async with scripted_chat(script) as (server, chat):
+        async with asyncio.timeout(WAIT_SECONDS):
+            await asyncio.gather(*(chat.deliveries([ID]) for _ in range(3)))
+        assert [len(session) for session in server.sessions] == [3, 2]
+
+
+async def test_a_question_that_nobody_waits_for_any_more_takes_no_memory() -> None:
+    questions = Reading(asyncio.Event())
+    for _ in range(3):
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(questions.ask("delivery", {"ids": [ID]}), 0.001)
+    assert not questions._unasked
+    assert not questions._questions
+
+
 async def test_who_waits_for_an_answer_hears_of_the_end() -> None:
     async with scripted_chat(answering(lambda _socket, _frame: asyncio.sleep(0))) as (_, chat):
         uses = [asyncio.create_task(chat.members(ROOM)), asyncio.create_task(chat.read(ROOM, 1))]
@@ -381,81 +406,6 @@ async def test_who_waits_for_an_answer_hears_of_the_end() -> None:
         for use in uses:
             with pytest.raises(ChatClosed):
                 await asyncio.wait_for(use, WAIT_SECONDS)
-
-
-# --- marks ---------------------------------------------------------------------------------------
-
-
-async def echo(socket: ServerConnection, frame: Frame) -> None:
-    entries = [["zoe", 1], ["a", frame["offset"]]]
-    await tell(socket, type="read", conversation=frame["conversation"], entries=entries)
-
-
-async def test_a_mark_is_said_until_it_comes_back(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reading, "MARK_AGAIN_SECONDS", 0.05)
-    told: list[Event] = []
-    heard: list[Frame] = []
-
-    async def answer(socket: ServerConnection, frame: Frame) -> None:
-        heard.append(frame)
-        if len(heard) == 2:
-            await tell(socket, type="read", conversation=ROOM, entries=[["a", 6], ["b", 9]])
-        elif len(heard) > 2:
-            await echo(socket, frame)
-
-    async with scripted_chat(answering(answer), on_event=told.append) as (_server, chat):
-        await asyncio.wait_for(chat.read(ROOM, 7), WAIT_SECONDS)
-        await asyncio.wait_for(chat.read(ROOM, 7), WAIT_SECONDS)
-    assert heard == [{"type": "read", "conversation": ROOM, "offset": 7}] * len(heard)
-    assert len(heard) >= 4
-    assert Read(ROOM, (("a", 6), ("b", 9))) in told
-
-
-async def test_marks_of_a_conversation_go_together_and_others_one_by_one() -> None:
-    async with scripted_chat(answering(echo)) as (server, chat):
-        async with asyncio.timeout(WAIT_SECONDS):
-            await asyncio.gather(
-                chat.read(ROOM, 3), chat.read(ROOM, 9), chat.read("dm:a:b", 4), chat.read(ROOM, 5)
-            )
-    assert [(frame["conversation"], frame["offset"]) for frame in server.frames] == [
-        (ROOM, 9),
-        ("dm:a:b", 4),
-    ]
-
-
-async def test_a_mark_that_comes_while_another_is_on_its_way_goes_next() -> None:
-    is_heard, is_free = asyncio.Event(), asyncio.Event()
-
-    async def answer(socket: ServerConnection, frame: Frame) -> None:
-        is_heard.set()
-        await is_free.wait()
-        await echo(socket, frame)
-
-    async with scripted_chat(answering(answer)) as (server, chat):
-        first = asyncio.create_task(chat.read(ROOM, 3))
-        await asyncio.wait_for(is_heard.wait(), WAIT_SECONDS)
-        second = asyncio.create_task(chat.read(ROOM, 9))
-        await asyncio.sleep(0)
-        is_free.set()
-        await asyncio.wait_for(asyncio.gather(first, second), reading.MARK_AGAIN_SECONDS / 2)
-    assert [frame["offset"] for frame in server.frames] == [3, 9]
-
-
-async def test_a_mark_that_is_refused_is_the_one_on_its_way() -> None:
-    async def answer(socket: ServerConnection, frame: Frame) -> None:
-        if frame["conversation"] == ROOM:
-            await tell(
-                socket, type="error", code="no_such_conversation", message="no", outcome="rejected"
-            )
-        else:
-            await echo(socket, frame)
-
-    async with scripted_chat(answering(answer)) as (_server, chat):
-        results = await asyncio.gather(
-            chat.read(ROOM, 3), chat.read("dm:a:b", 4), return_exceptions=True
-        )
-        assert isinstance(results[0], NoSuchConversation)
-        assert results[1] is None
 
 
 async def test_a_send_into_a_room_gives_up_like_others() -> None:

@@ -361,3 +361,18 @@ def test_the_figures_of_the_bounds() -> None:
     assert session.DEAF_SECONDS == 5.0
     assert memory.HELD_BYTES == 1 << 20
     assert memory.ALL_HELD_BYTES == memory.ALL_PUSHED_BYTES == 64 << 20
+
+
+def test_no_more_is_pushed_in_a_turn_than_the_write_buffer_holds(server: Server) -> None:
+    """Whether there is room for more is known after it. Then the session goes on."""
+    rows = [message(offset, "x" * 16_384) for offset in range(64)]
+    server.page("b", *rows, complete=False)
+    assert len(server.offsets()) == 16
+    server.page("b", *rows[16:], complete=True)
+    assert len(server.offsets()) == 32
+    server.heart.writable("b", False)
+    server.page("b", *rows[32:], complete=True)
+    assert len(server.offsets()) == 32
+    server.heart.writable("b", True)
+    server.page("b", *rows[32:], complete=True)
+    assert server.offsets() == list(range(48))

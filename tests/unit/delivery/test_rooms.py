@@ -6,7 +6,9 @@ import orjson
 import pytest
 
 from landline.delivery import decisions as d
-from landline.model import EventKind, History, MemberStep, Message, Position, Role
+from landline.delivery.devices import Recognition
+from landline.delivery.session import DEAF_SECONDS
+from landline.model import EventKind, History, Mailbox, MemberStep, Message, Position, Role
 from landline.protocol.client_frames import (
     BadFrame,
     ChangeMember,
@@ -211,3 +213,52 @@ def test_a_question_is_a_good_frame(bench: Bench) -> None:
     for _ in range(19):
         bench.heart.receive_bad("b", bad)
     assert not bench.has(d.Close)
+
+
+def test_a_second_room_with_the_ref_of_one_that_is_being_made_is_refused(bench: Bench) -> None:
+    """It would be the same room, with another beginning. The same request again joins the first."""
+    makes = Create("one", ("bob",), History.ALL, "ref")
+    bench.heart.receive("phone", makes)
+    append = bench.pop(d.AppendMessage)
+    bench.heart.receive("phone", replace(makes, title="two"))
+    bench.heart.receive("phone", makes)
+    find = bench.pop(d.FindOriginal)
+    bench.heart.original_found(find.flight, None)
+    (error,) = bench.of("phone", "error")
+    assert (error["code"], error["outcome"]) == ("bad_ref", "rejected")
+    bench.asked.append(append)
+    bench.append()
+    assert [each["ref"] for each in bench.of("phone", "accepted")] == ["ref", "ref"]
+    assert not bench.has(d.AppendMessage)
+
+
+@pytest.mark.parametrize(
+    ("request_", "is_change"),
+    [
+        (Send("", "hello", conversation=ROOM), False),
+        (ChangeRoom(ROOM, "title"), False),
+        (ChangeMember(ROOM, "bob", MemberStep.REMOVE, Role.MEMBER), True),
+        (Create("one", (), History.ALL, "ref"), True),
+    ],
+)
+def test_a_change_of_the_members_is_noted_with_the_answer_of_the_log(
+    bench: Bench, request_: LogRequest, is_change: bool
+) -> None:
+    """Not when it is pushed, which may be later, and not by a hint that may be lost."""
+    bench.heart.receive("phone", request_)
+    bench.append()
+    assert bench.has(d.NoteChange) == is_change
+
+
+def test_who_is_removed_is_not_pushed_what_was_held_for_them(bench: Bench) -> None:
+    bench.heart.connect("late", "bob", auto_ack=False)
+    bench.enter()
+    bench.recognise(Recognition(Mailbox("bob"), frozenset(), frozenset({0})))
+    bench.read_ends()  # and no page comes
+    bench.heart.push_to_room(ask(bench, Send("", "hello", conversation=ROOM)), MEMBERS)
+    remove = ChangeMember(ROOM, "bob", MemberStep.REMOVE, Role.MEMBER)
+    bench.heart.push_to_room(ask(bench, remove), ["alice"])
+    bench.clock.now += DEAF_SECONDS + 1
+    bench.heart.tick()
+    assert len(bench.of("late", "message")) == 0
+    assert len(bench.of("b", "message")) == 1
