@@ -122,6 +122,7 @@ async def test_what_is_unread_goes_down_on_all_devices(server: ServerProcess) ->
 async def test_a_device_that_comes_later_finds_everything_in_the_history(
     server: ServerProcess,
 ) -> None:
+    await come_and_go(server.ws_url, "bob", "phone")
     async with Program(server.ws_url, "alice", "phone") as alice:
         sending = asyncio.gather(*(alice.chat.send("bob", f"message {n}") for n in range(1_000)))
         for _ in range(2):

@@ -59,7 +59,9 @@ def check_known(query: Mapping[str, str], known: Collection[str] = ()) -> None:
 
 def number(text: str) -> int | str:
     """Return what a parameter says, if it is a number. Otherwise it is for others to refuse."""
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= _DIGITS else text
+    digits = text.removeprefix("-")
+    is_number = digits.isascii() and digits.isdigit() and len(digits) <= _DIGITS
+    return int(text) if is_number else text
 
 
 def read_body(body: bytes) -> Fields:

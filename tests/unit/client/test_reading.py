@@ -210,7 +210,7 @@ async def test_a_request_that_nobody_waits_for_says_what_it_was_when_it_is_refus
         (lambda chat: chat.conversations(limit=101), QuestionRefused, "bad_frame"),
         (lambda chat: chat.history(ROOM, before=1, after=1), QuestionRefused, "bad_frame"),
         (lambda chat: chat.deliveries(["none"]), QuestionRefused, "bad_frame"),
-        (lambda chat: chat.read(ROOM, -1), QuestionRefused, "bad_frame"),
+        (lambda chat: chat.read(ROOM, -2), QuestionRefused, "bad_frame"),
     ],
 )
 async def test_what_no_server_takes_is_refused_before_it_is_sent(
