@@ -7,6 +7,7 @@ from typing import Final
 from landline_verify.checker.checks.calm import STORE, calm
 from landline_verify.checker.checks.prompt import doubtful
 from landline_verify.checker.evidence import Evidence
+from landline_verify.checker.fold import is_room
 from landline_verify.checker.sessions import Session
 from landline_verify.checker.verdict import Violation
 from landline_verify.history.events import Answer, Ok, Recv, Sample, Unknown
@@ -201,13 +202,14 @@ def vacuous(evidence: Evidence) -> Iterator[str]:
             yield f"the {what} could not be read to its end"
     if evidence.reused_refs:
         yield f"a ref was used for two messages, {len(evidence.reused_refs)} times"
+    yield from _untried(evidence)
     yield from _faultless(evidence)
     yield from doubtful(evidence)
 
 
 def _absent(evidence: Evidence) -> Iterator[str]:
     final = evidence.phases.get("final", evidence.end)
-    recipients = {send.to for send in evidence.sends.values()}
+    recipients = {send.to for send in evidence.sends.values() if send.is_direct}
     missing, once = [], []
     for user in sorted(recipients):
         sessions = evidence.sessions_of.get(user, [])
@@ -219,6 +221,22 @@ def _absent(evidence: Evidence) -> Iterator[str]:
         yield f"{_names(missing)} did not become live in the final phase"
     if once:
         yield f"{_names(once)} became live only once"
+
+
+def _untried(evidence: Evidence) -> Iterator[str]:
+    """What was asked for besides messages between two has to have happened."""
+    options = {} if evidence.run is None else evidence.run.options
+    if options.get("rooms"):
+        if not any(is_room(message.conversation) for message, *_ in evidence.accepted):
+            yield "nothing was accepted in a room"
+        if not evidence.listed or not any(page.complete for _, page in evidence.paged):
+            yield "nobody read a conversation to its beginning"
+        if not evidence.marked:
+            yield "nobody was told how far a conversation was seen"
+    if options.get("devices") and not any(
+        each.connect.device for each in evidence.sessions.values()
+    ):
+        yield "no device was connected"
 
 
 def _names(users: Sequence[str]) -> str:

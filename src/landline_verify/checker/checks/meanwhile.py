@@ -50,6 +50,8 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
     if not away:
         return
     for message, send, at, ok in evidence.accepted:
+        if not send.is_direct:
+            continue
         # Nobody knows where a repeat was accepted, and the sweep delivers what was not pushed then.
         if len(send.tries) > 1 or ok.t - send.tries[0].invoke.t > _SWIFT_SECONDS:
             continue
