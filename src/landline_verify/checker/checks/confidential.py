@@ -21,7 +21,7 @@ REMOVED_SECONDS: Final = 2.0 + 1.0
 
 
 def confidential(evidence: Evidence) -> Iterator[Violation]:
-    """I13: only a recipient of the record, whom the sender meant, or a member of a room, receives it.
+    """I13: only a recipient of the record, whom the sender meant, or a member, receives it.
 
     Whoever was removed receives nothing of the room 2 s later, and is shown nothing of it. A
     device does not receive what was sent from it.
