@@ -28,6 +28,7 @@ from landline_verify.clients.outgoing import Outgoing
 from landline_verify.clients.questions import Question, wonder
 from landline_verify.clients.user import Draft, User
 from landline_verify.history.events import (
+    FOR_NOW,
     HANDSHAKE_SECONDS,
     Ask,
     Connect,
@@ -325,8 +326,9 @@ class Connection:
         answer = Rejected if outcome == "rejected" else Unknown
         self._record(answer(now, user, c, ref, code))
         self._outgoing.settle(ref)
-        if outcome == "rejected":
-            # Never the same ref again: `busy` would be sent as another message, if at all.
+        if outcome == "rejected" or code not in FOR_NOW:
+            # Never the same ref again: `busy` would be sent as another message, if at all. And what
+            # its sender may not ask any more is given up, though an earlier try may be in the log.
             self.user.outbox.pop(ref, None)
         elif (draft := self.user.outbox.get(ref)) is not None and draft.carrier == self.name:
             self._outgoing.later(_REPEAT_SECONDS, lambda: self._repeat_unknown(draft))

@@ -16,10 +16,14 @@ from typing import Any, ClassVar, Literal, TypeAlias
 
 VERSION = 2
 
-# Clients and checks both need the next two, and the checks know of clients only what is here.
+# Clients and checks both need the next three, and the checks know of clients only what is here.
 
 # A client waits so long for `welcome`. A server may have begun a session so much earlier.
 HANDSHAKE_SECONDS = 5.0
+
+# With these an `unknown` may turn into an `ok` when it is repeated. With any other one the sender may
+# not ask that, or not any more, and gives up.
+FOR_NOW = ("unavailable", "busy", "too_fast")
 
 # A fault whose name begins so is a client that sends as fast as it can.
 FLOOD_PREFIX = "flood"

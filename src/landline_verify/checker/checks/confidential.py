@@ -131,18 +131,26 @@ class _Rooms:
         if not memberships:
             return f"{recv.user} received it and never was in the room"
         membership = next((each for each in memberships if each.has(record.offset)), None)
-        if membership is None:
-            # Who is added sees what was before, where members may read everything.
-            later = [each for each in memberships if each.joined > record.offset]
-            if later and self.room(record).history == "joined":
-                return f"{recv.user} received it and was not in the room then"
-            if later and self._is_added_after(record.conversation, later[0], at):
-                return f"{recv.user} received it before anybody added them to the room"
-            membership = later[0] if later else memberships[-1]
-        removed_at = self._removed_at(record.conversation, membership, memberships)
+        if membership is None and (why := self._bar_outside(record, memberships, at, recv)):
+            return why
+        last = memberships[-1] if membership is None else membership
+        removed_at = self._removed_at(record.conversation, last, memberships)
         if recv.t > removed_at and self._is_calm(removed_at - REMOVED_SECONDS, recv.t):
             late = recv.t - removed_at + REMOVED_SECONDS
             return f"{recv.user} received it {late:.1f} s after they were removed from the room"
+        return None
+
+    def _bar_outside(
+        self, record: Said, memberships: list[Membership], at: int, recv: Recv
+    ) -> str | None:
+        """Return why somebody who was not in the room at an offset must not have received it."""
+        if any(each.left <= record.offset for each in memberships):
+            return None  # they were in it before, and their removal is not known everywhere at once
+        # Whoever is added sees what was before, where members may read everything.
+        if self.room(record).history == "joined":
+            return f"{recv.user} received it and was not in the room then"
+        if self._is_added_after(record.conversation, memberships[0], at):
+            return f"{recv.user} received it before anybody added them to the room"
         return None
 
     def shown(
