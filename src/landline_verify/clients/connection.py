@@ -28,7 +28,7 @@ from landline_verify.clients.outgoing import Outgoing
 from landline_verify.clients.questions import Question, wonder
 from landline_verify.clients.user import Draft, User
 from landline_verify.history.events import (
-    FOR_NOW,
+    AGAIN_CODES,
     HANDSHAKE_SECONDS,
     Ask,
     Connect,
@@ -326,7 +326,7 @@ class Connection:
         answer = Rejected if outcome == "rejected" else Unknown
         self._record(answer(now, user, c, ref, code))
         self._outgoing.settle(ref)
-        if outcome == "rejected" or code not in FOR_NOW:
+        if outcome == "rejected" or code not in AGAIN_CODES:
             # Never the same ref again: `busy` would be sent as another message, if at all. And what
             # its sender may not ask any more is given up, though an earlier try may be in the log.
             self.user.outbox.pop(ref, None)

@@ -21,9 +21,9 @@ VERSION = 2
 # A client waits so long for `welcome`. A server may have begun a session so much earlier.
 HANDSHAKE_SECONDS = 5.0
 
-# With these an `unknown` may turn into an `ok` when it is repeated. With any other one the sender may
-# not ask that, or not any more, and gives up.
-FOR_NOW = ("unavailable", "busy", "too_fast")
+# With these an `unknown` may turn into an `ok` when it is repeated. With any other one the sender
+# may not ask that, or not any more, and gives up.
+AGAIN_CODES = ("unavailable", "busy", "too_fast")
 
 # A fault whose name begins so is a client that sends as fast as it can.
 FLOOD_PREFIX = "flood"

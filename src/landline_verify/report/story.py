@@ -15,11 +15,13 @@ from landline_verify.history.events import (
     FaultEvent,
     Invoke,
     Live,
+    MemberRecord,
     MessageRecord,
     Ok,
     Phase,
     ReceiptsRecord,
     Recv,
+    RoomRecord,
     Status,
 )
 
@@ -77,9 +79,11 @@ class _Subject:
 
     def _meet(self, event: Event) -> None:
         if isinstance(event, Invoke):
-            self.people.update((event.user, event.to))
+            self.people.update((event.user, event.to, *event.people))
         elif isinstance(event, MessageRecord):
             self.people.update((event.sender, *event.recipients))
+        elif isinstance(event, RoomRecord | MemberRecord):
+            self.people.add(event.sender)
         elif isinstance(event, Recv):
             self.people.update((event.user, event.sender))
         elif isinstance(event, Connect):

@@ -10,7 +10,7 @@ from landline_verify.checker.evidence import Evidence
 from landline_verify.checker.fold import is_room
 from landline_verify.checker.sessions import Session
 from landline_verify.checker.verdict import Violation
-from landline_verify.history.events import FOR_NOW, Answer, Ok, Recv, Sample, Unknown
+from landline_verify.history.events import AGAIN_CODES, Answer, Ok, Recv, Sample, Unknown
 
 ALIVE_SECONDS: Final = 10.0
 # Until each single send is answered for good, also in the conversation that was hit worst.
@@ -179,7 +179,7 @@ def _sends_fail(evidence: Evidence) -> Iterator[Violation]:
 
 def _is_last(answer: Answer | None, until: float) -> bool:
     """Say whether a client asks no more."""
-    is_open = isinstance(answer, Unknown) and answer.code in FOR_NOW
+    is_open = isinstance(answer, Unknown) and answer.code in AGAIN_CODES
     return answer is not None and not is_open and answer.t <= until
 
 
