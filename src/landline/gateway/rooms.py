@@ -3,7 +3,8 @@
 The store knows it. What it has said is good for ROOM_SECONDS, so that who was removed gets nothing
 any more soon after. It is old at once when a change of the room was accepted: here, or elsewhere,
 which a hint says. Then the store is asked again, once it has applied that change. While the store
-is away no change can be accepted, so what was known last is good until it is back.
+is away what was known last is good until it is back, unless it has changed. Nobody waits for a
+store that did not answer last time: what its session says behind that would have to wait too.
 
 Whoever is not found in a room is looked for again, once the store has applied what the log holds:
 the room, or their place in it, may be that new. So it takes as long to be refused for a room that
@@ -38,11 +39,15 @@ log = get_logger(__name__)
 
 @dataclass(slots=True)
 class _Known:
-    """What the store has said of a room. `room` None: there is none."""
+    """What the store has said of a room. `room` None: there is none.
+
+    `is_unanswered`: since then it was asked in vain, and nothing has changed. Then nobody waits.
+    """
 
     room: Room | None
     asked_at: float
     changed_at: int  # the offset of the last change that was heard of: older answers do not count
+    is_unanswered: bool = False
 
     @property
     def size(self) -> int:
@@ -85,8 +90,12 @@ class Rooms:
     def recall(self, name: str) -> Room | None:
         """Return the room, if that needs no waiting; None: `find_out`."""
         known = self._known.get(name)
-        if known is None or self._clock.monotonic() - known.asked_at >= ROOM_SECONDS:
+        if known is None:
             return None
+        if self._clock.monotonic() - known.asked_at >= ROOM_SECONDS:
+            if not known.is_unanswered:
+                return None
+            self._begin_to_ask(name)
         self._known.move_to_end(name)
         return known.room
 
@@ -102,7 +111,7 @@ class Rooms:
             ends = await self._event_log.ends({partition})
             await self._store.wait_applied(ends)
         if (known := self._known.get(name)) is not None:
-            known.asked_at = float("-inf")
+            known.asked_at, known.is_unanswered = float("-inf"), False
         if name in self._asking:
             await self._ask(name)  # others have asked: perhaps before that was applied
         return await self._ask(name)
@@ -111,7 +120,7 @@ class Rooms:
         """Who is in a room changes at this offset of its log: what is known is old."""
         known = self._known.get(name)
         if known is not None:
-            known.asked_at = float("-inf")
+            known.asked_at, known.is_unanswered = float("-inf"), False
             known.changed_at = max(known.changed_at, offset)
         else:  # whoever asks next waits for it: it may be the room's first event
             self._keep(name, _Known(None, float("-inf"), offset))
@@ -120,13 +129,16 @@ class Rooms:
         """Ask the store, once for all who want to know. Where it does not answer, what was known
         last counts, unless a change has been accepted since. Raises as `find_out`.
         """
+        return await asyncio.shield(self._begin_to_ask(name))
+
+    def _begin_to_ask(self, name: str) -> asyncio.Future[Room | None]:
+        """Return what the answer comes to, in time: the question has a deadline."""
         asking = self._asking.get(name)
         if asking is None:
             asking = asyncio.get_running_loop().create_future()
             self._asking[name] = asking
             self._spawn(self._look_up(name, asking))
-        async with asyncio.timeout(ASK_SECONDS):
-            return await asyncio.shield(asking)
+        return asking
 
     async def _look_up(self, name: str, asking: asyncio.Future[Room | None]) -> None:
         known = self._known.get(name)
@@ -142,6 +154,7 @@ class Rooms:
             is_good = known is not None and known.asked_at > float("-inf")
             if not asking.done():
                 if is_good and known is not None:
+                    known.is_unanswered = True
                     asking.set_result(known.room)
                 else:
                     asking.set_exception(error)

@@ -32,6 +32,7 @@ class Draft:
     people: tuple[str, ...] = ()
     accepted: Callable[[str], None] | None = None
     is_tried: bool = False
+    device: str | None = None  # what it is tried from
     carrier: str | None = None  # the name of the connection that waits for the answer
 
     def frame(self, *, retry: bool) -> str:
@@ -140,9 +141,13 @@ class User:
         return self.chance.uniform(0, longest) if self.failures else 0.0
 
     def _hand_over(self, draft: Draft) -> None:
-        if self.sessions:
-            draft.carrier = self.sessions[-1].name
-            self.sessions[-1].carry(draft)
+        """Give it to the newest session; what was tried on a device, to one of the same."""
+        for session in reversed(self.sessions):
+            is_lost = self.lost is not None and session.device == self.lost
+            if not is_lost and (not draft.is_tried or session.device == draft.device):
+                draft.carrier, draft.device = session.name, session.device
+                session.carry(draft)
+                return
 
 
 def unanswered(users: Iterable[User]) -> int:
