@@ -199,6 +199,7 @@ class Runner:
         readers = dict.fromkeys([*late, *self._users[::_READERS]])
         for user in self._users:
             user.behaviour = "final"
+            user.reads = False  # or it would never be quiet
         visits = [
             _stay(user, url, device)
             for user in self._users

@@ -67,7 +67,8 @@ class User:
     `failures`: how many connections in a row had no welcome. `asked_pause`: how many seconds the
     server wants them to wait. `devices`: what they may connect with; `lost`: the one that stays
     away from some time on. `mailboxes`: what they have connected with, None without a device.
-    `reads`: whether they say what they have seen; `marks`: what was said and has not come back.
+    `reads`: whether they ask what there is, and say what they have seen; `marks`: what was said and
+    has not come back.
     """
 
     name: str
