@@ -73,6 +73,10 @@ class Audience:
         tried = (self._evidence.sessions.get(each.invoke.c) for each in send.tries)
         return {None if each is None else each.connect.device for each in tried}
 
+    def has_begun(self, mailbox: Mailbox, at: int) -> bool:
+        """Say whether a mailbox was owed what came, at an event."""
+        return self._begins[mailbox.user].get(mailbox, inf) < at
+
     def has_devices(self, user: str) -> bool:
         """Say whether a user has any."""
         return any(each.connect.device for each in self._evidence.sessions_of.get(user, ()))

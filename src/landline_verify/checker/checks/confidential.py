@@ -26,12 +26,14 @@ def confidential(evidence: Evidence) -> Iterator[Violation]:
     Whoever was removed receives nothing of the room 2 s later, and is shown nothing of it. A
     device does not receive what was sent from it.
     """
-    rooms = _Rooms(evidence)
+    rooms, audience = _Rooms(evidence), Audience(evidence)
     for message in evidence.messages.values():
         for at, recv in message.recvs:
-            why = rooms.bar(message, at, recv) if _is_in_room(message) else None
-            if not _is_in_room(message):
-                why = _bar_direct(evidence, message, recv)
+            if _is_in_room(message):
+                why = rooms.bar(message, at, recv)
+            else:
+                why = _bar_direct(audience, message, recv)
+            why = why or _bar_own(evidence, audience, message, recv)
             if why is not None:
                 yield message.violates("I13", why, *_start(message), at)
         for at, record in message.records:
@@ -50,18 +52,26 @@ def _is_in_room(message: Message) -> bool:
     return is_room(message.conversation)
 
 
-def _bar_direct(evidence: Evidence, message: Message, recv: Recv) -> str | None:
-    if recv.user in _recipients(message, recv.to):
-        return None
+def _bar_direct(audience: Audience, message: Message, recv: Recv) -> str | None:
     sender = recv.sender if message.send is None else message.send.user
-    if recv.user != sender or not Audience(evidence).has_devices(sender):
-        return f"{recv.user} received it and is no recipient"
-    session = evidence.sessions.get(recv.c)
-    device = None if session is None else session.connect.device
+    is_own = recv.user == sender and audience.has_devices(sender)
+    if is_own or recv.user in _recipients(message, recv.to):
+        return None
+    return f"{recv.user} received it and is no recipient"
+
+
+def _bar_own(evidence: Evidence, audience: Audience, message: Message, recv: Recv) -> str | None:
+    """Return why it should not have come back to a device, which had begun when it was sent."""
+    send, session = message.send, evidence.sessions.get(recv.c)
     first = min(message.records, key=lambda each: each[1].offset, default=None)
-    if first is not None and device and device == first[1].device:
-        return f"{recv.user} received on {device!r} what they sent from there"
-    return None
+    if send is None or session is None or first is None:
+        return None
+    device, is_to_oneself = session.connect.device, send.is_direct and send.to == send.user
+    if recv.user != send.user or is_to_oneself or not device or device != first[1].device:
+        return None
+    if not audience.has_begun(audience.mailbox_of(session), send.at):
+        return None  # then it was owed to the mailbox that was there before
+    return f"{recv.user} received on {device!r} what they sent from there"
 
 
 def _recipients(message: Message, named: str) -> tuple[str, ...]:

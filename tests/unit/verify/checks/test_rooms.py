@@ -57,6 +57,24 @@ def test_given_back_to_the_device_that_it_was_sent_from() -> None:
     assert found(tape) == {"I13": {recv.id}}
 
 
+def test_given_back_to_a_device_that_had_not_begun_when_it_was_sent_from_there() -> None:
+    """It was owed to the mailbox that the user had before."""
+    tape = RoomTape()
+    live = tape.one(e.Live, c="c-bob-phone")
+    recv = tape.one(e.Recv, id=tape.ids["direct from the phone"])
+    tape.after(recv, replace(recv, user="bob", c="c-bob-phone"))
+    tape.drop(live)
+    tape.after(tape.one(e.Phase, name="final"), replace(live, t=tape.one(e.Phase, name="final").t))
+    assert "I13" not in found(tape)
+
+
+def test_given_back_in_a_room_to_the_device_that_it_was_sent_from() -> None:
+    tape = RoomTape()
+    recv = tape.one(e.Recv, id=tape.ids["from the phone"], user="cid")
+    tape.after(recv, replace(recv, user="bob", c="c-bob-phone"))
+    assert found(tape) == {"I13": {recv.id}}
+
+
 def test_pushed_twice_to_a_session_of_a_device() -> None:
     tape = RoomTape()
     recv = tape.one(e.Recv, id=tape.ids["hello"], c="c-bob-tablet")
