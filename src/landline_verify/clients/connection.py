@@ -57,6 +57,9 @@ _REPEAT_SECONDS = 0.5
 _FRAME_BYTES = 4 * 1024 * 1024
 # What is seen by a person, of all that arrives.
 _SEEN_SHARE = 0.05
+# Marks are written down every 2 s. Some come after that, and are behind those before.
+_BEHIND_SHARE = 0.2
+_BEHIND_SECONDS = 3.0
 
 _RETRY_AFTER = re.compile(r"retry_after_ms=(\d+)")
 
@@ -281,6 +284,9 @@ class Connection:
         if self.user.reads and self.user.chance.random() < _SEEN_SHARE:
             self.user.mark(conversation, offset)
             self._mark(conversation, offset)
+            if self.user.chance.random() < _BEHIND_SHARE:  # as a device may be that comes later
+                older = max(0, offset - self.user.chance.randrange(1, 100))
+                self._outgoing.later(_BEHIND_SECONDS, lambda: self._mark(conversation, older))
 
     def _mark(self, conversation: str, offset: int) -> None:
         self._outgoing.say(

@@ -1,13 +1,18 @@
 """DELIVERED means that the recipient's client said so: I8."""
 
 from collections.abc import Iterator
+from typing import Final
 
 from landline_verify.checker.audience import Audience, was_ever_in
+from landline_verify.checker.checks.calm import HEALING_SECONDS
 from landline_verify.checker.evidence import Evidence
 from landline_verify.checker.fold import Mailbox, is_room
 from landline_verify.checker.messages import Message
 from landline_verify.checker.verdict import Violation
-from landline_verify.history.events import MessageRecord, ReceiptsRecord
+from landline_verify.history.events import Ack, MessageRecord, ReceiptsRecord
+
+# An acknowledgement is in the log and in the store by then, while all is well.
+TAKEN_SECONDS: Final = 5.0
 
 
 def honest_receipts(evidence: Evidence) -> Iterator[Violation]:
@@ -15,11 +20,13 @@ def honest_receipts(evidence: Evidence) -> Iterator[Violation]:
     where a receipt names a device, in a session of that one.
 
     A session of the sender is told once, never of what their own other devices have, and never more
-    than the store knows in the end. Of rooms nobody is told.
+    than the store knows in the end. Of rooms nobody is told. What a mailbox has acknowledged is
+    owed to it no more.
     """
     for message in evidence.messages.values():
         yield from _unacknowledged(evidence, message)
         yield from _told(evidence, message)
+        yield from _in_vain(evidence, message)
 
 
 def _unacknowledged(evidence: Evidence, message: Message) -> Iterator[Violation]:
@@ -50,6 +57,24 @@ def _receipts_of_nobody(
         if acknowledged is None or acknowledged > at:
             yield message.violates(
                 "I8", f"the log has a receipt of {user}'s {device!r}, which gave none", at
+            )
+
+
+def _in_vain(evidence: Evidence, message: Message) -> Iterator[Violation]:
+    """Find what a mailbox is still owed although it acknowledged it, and stayed for a while."""
+    audience = Audience(evidence)
+    for row_at, row in message.pending_rows:
+        through = audience.names_of(Mailbox(row.user, row.device or None))
+        at = message.acknowledged_by(row.user, through)
+        ack = None if at is None else evidence.events[at]
+        if at is None or not isinstance(ack, Ack):
+            continue
+        until = evidence.stalls.after(ack.t, TAKEN_SECONDS)
+        if evidence.sessions[ack.c].ends >= until and not any(
+            each.start <= until and each.stop + HEALING_SECONDS >= ack.t for each in evidence.faults
+        ):
+            yield message.violates(
+                "I8", f"{row.user} acknowledged it and is owed it still", at, row_at
             )
 
 

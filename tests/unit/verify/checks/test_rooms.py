@@ -100,6 +100,17 @@ def test_a_receipt_of_a_device_that_acknowledged_nothing() -> None:
     assert tape.ids["hello"] in found(tape)["I8"]
 
 
+@pytest.mark.parametrize("device", ["phone", None])
+def test_acknowledged_and_owed_still(device: str | None) -> None:
+    tape = RoomTape()
+    user, id = "cid" if device is None else "bob", tape.ids["hello"]
+    tape.after(
+        tape.all(e.MessageRow)[0],
+        e.PendingRow(0.0, user, device, 0, tape.one(e.MessageRow, id=id).offset, id, True),
+    )
+    assert found(tape)["I8"] == {id}
+
+
 def test_delivery_in_a_room_is_told() -> None:
     tape = RoomTape()
     ack = tape.one(e.Ack, id=tape.ids["hello"], c="c-cid-None")
@@ -269,7 +280,7 @@ def test_the_store_owes_something_to_somebody_who_was_removed() -> None:
     row = tape.one(e.MessageRow, id=tape.ids["to dan too"])
     place = (row.partition, row.offset)
     tape.after(row, e.PendingRow(row.t, "dan", None, *place, row.id, is_received=False))
-    assert found(tape) == {"I9": {row.id}}
+    assert found(tape) == {"I8": {row.id}, "I9": {row.id}}
 
 
 # Read and unread -----------------------------------------------------------------------------
