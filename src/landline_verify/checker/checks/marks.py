@@ -82,7 +82,7 @@ def _listed(evidence: Evidence) -> Iterator[Violation]:
                         " listed later",
                         (seen[0], asked[0], at),
                     )
-            before.append((at, max(offset, before[-1][1] if before else 0)))
+            before.append((at, max(offset, before[-1][1]) if before else offset))
 
 
 def _own_marks(event: Marked | Listed) -> list[tuple[str, int]]:

@@ -324,6 +324,24 @@ def test_a_mark_that_was_listed_before() -> None:
     assert found(tape) == {"I17": {None}}
 
 
+def test_a_room_at_the_very_beginning_of_the_log_has_a_mark_before_it() -> None:
+    """Nothing of it is read: its first event stands at 0."""
+    tape = RoomTape()
+    listed = tape.one(e.Listed, user="cid")
+    asked = tape.one(e.Ask, request=listed.request)
+    tape.drop(*tape.all(e.Marked, user="cid"), *tape.all(e.Mark, user="cid"))
+    tape.drop(*tape.all(e.ReadRecord, conversation=ROOM))
+    room = [each for each in tape.all(e.Record) if getattr(each, "conversation", "") == ROOM]
+    unread = sum(getattr(each, "sender", "cid") != "cid" for each in room)
+    listed = tape.change(listed, items=((ROOM, listed.items[0][1], -1, unread),))
+    tape.after(
+        listed,
+        replace(asked, t=listed.t, request="again"),
+        replace(listed, request="again"),
+    )
+    assert "I17" not in found(tape)
+
+
 @pytest.mark.parametrize("more", [-1, 1])
 def test_unread_is_counted_wrongly(more: int) -> None:
     tape = RoomTape()
