@@ -79,7 +79,12 @@ class Audience:
 
     def has_devices(self, user: str) -> bool:
         """Say whether a user has any."""
-        return any(each.connect.device for each in self._evidence.sessions_of.get(user, ()))
+        return user in self._owners
+
+    @cached_property
+    def _owners(self) -> frozenset[str]:
+        sessions = self._evidence.sessions.values()
+        return frozenset(each.connect.user for each in sessions if each.connect.device)
 
     def mailbox_of(self, session: Session) -> Mailbox:
         """Return the mailbox that a session reads."""

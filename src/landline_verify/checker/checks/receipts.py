@@ -23,10 +23,13 @@ def honest_receipts(evidence: Evidence) -> Iterator[Violation]:
     than the store knows in the end. Of rooms nobody is told. What a mailbox has acknowledged is
     owed to it no more.
     """
+    audience = Audience(evidence)
     for message in evidence.messages.values():
         yield from _unacknowledged(evidence, message)
         yield from _told(evidence, message)
-        yield from _in_vain(evidence, message)
+        for at, receipts in message.receipts:
+            yield from _receipts_of_nobody(audience, message, at, receipts)
+        yield from _in_vain(evidence, audience, message)
 
 
 def _unacknowledged(evidence: Evidence, message: Message) -> Iterator[Violation]:
@@ -37,7 +40,6 @@ def _unacknowledged(evidence: Evidence, message: Message) -> Iterator[Violation]
             # By the sender's own other mailbox it is no delivery.
             if not _is_own(message, user):
                 claims.append((at, user))
-        yield from _receipts_of_nobody(evidence, message, at, receipts)
     for at, user in claims:
         if not _is_recipient(evidence, message, user):
             yield message.violates("I8", f"DELIVERED to {user}, who is no recipient", at)
@@ -46,10 +48,9 @@ def _unacknowledged(evidence: Evidence, message: Message) -> Iterator[Violation]
 
 
 def _receipts_of_nobody(
-    evidence: Evidence, message: Message, at: int, receipts: ReceiptsRecord
+    audience: Audience, message: Message, at: int, receipts: ReceiptsRecord
 ) -> Iterator[Violation]:
     """Find receipts of devices that acknowledged nothing, of users who have any."""
-    audience = Audience(evidence)
     for user, device, ids in receipts.entries:
         if not device or message.id not in ids or not audience.has_devices(user):
             continue
@@ -60,9 +61,8 @@ def _receipts_of_nobody(
             )
 
 
-def _in_vain(evidence: Evidence, message: Message) -> Iterator[Violation]:
+def _in_vain(evidence: Evidence, audience: Audience, message: Message) -> Iterator[Violation]:
     """Find what a mailbox is still owed although it acknowledged it, and stayed for a while."""
-    audience = Audience(evidence)
     for row_at, row in message.pending_rows:
         through = audience.names_of(Mailbox(row.user, row.device or None))
         at = message.acknowledged_by(row.user, through)
