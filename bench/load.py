@@ -131,7 +131,7 @@ class _Chatter(WSListener):
                 started = self._sent_at.pop(parsed["ref"])
                 self._tally.latencies.append(time.perf_counter() - started)
                 self._send()
-            case "message":
+            case "message" | "member" | "room":
                 self._tally.received += 1
                 ack = orjson.dumps({"type": "ack", "ids": [parsed["id"]]})
                 transport.send(WSMsgType.TEXT, ack)

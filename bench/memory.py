@@ -28,7 +28,7 @@ class Recipient(WSListener):
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         message = orjson.loads(frame.get_payload_as_bytes())
-        if message["type"] == "message":
+        if message["type"] in ("message", "member", "room"):
             self.received += 1
             if not self._is_silent:
                 ack = orjson.dumps({"type": "ack", "ids": [message["id"]]})

@@ -63,10 +63,14 @@ class _Member(WSListener):
         match parsed["type"]:
             case "message":
                 self.seconds.append(time.perf_counter() - float(parsed["content"]))
-                ack = orjson.dumps({"type": "ack", "ids": [parsed["id"]]})
-                transport.send(WSMsgType.TEXT, ack)
+                self._acknowledge(transport, parsed["id"])
+            case "member" | "room":
+                self._acknowledge(transport, parsed["id"])
             case "error":
                 self.errors += 1
+
+    def _acknowledge(self, transport: WSTransport, id: str) -> None:
+        transport.send(WSMsgType.TEXT, orjson.dumps({"type": "ack", "ids": [id]}))
 
     def send(self) -> None:
         """Write to the partner. Without a connection that is an error."""

@@ -38,6 +38,8 @@ class Options:
     final_seconds: float = SWEEP_SECONDS + 3
     give_up_seconds: float = 10.0
     flood: str | None = None
+    rooms: int = 0
+    devices: int = 0
     tokens: TokenMaker | None = None
 
     def public(self) -> dict[str, Any]:
@@ -48,6 +50,8 @@ class Options:
             "rate": self.rate,
             "log": self.kafka is not None or self.data_dir is not None,
             "store": self.postgres is not None or self.data_dir is not None,
+            "rooms": self.rooms,
+            "devices": self.devices,
             **({} if self.flood is None else {"flood": self.flood}),
             **({} if self.tokens is None else {"auth": "jwt"}),
         }

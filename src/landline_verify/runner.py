@@ -14,6 +14,7 @@ from typing import Any, Final, Literal
 
 from landline_verify.clients.behaviours import (
     BEHAVIOURS,
+    DEVICE_LIVES,
     FLOOD_LIVES,
     FLOODER_RATE,
     behaviour_of,
@@ -23,6 +24,8 @@ from landline_verify.clients.connection import ANSWER_SECONDS, visit
 from landline_verify.clients.flood import CALM_SECONDS, flood
 from landline_verify.clients.load import Load
 from landline_verify.clients.probe import check_server
+from landline_verify.clients.questions import read_all
+from landline_verify.clients.rooms import Rooms
 from landline_verify.clients.user import User, unanswered
 from landline_verify.dumps.cluster import dump, opened
 from landline_verify.dumps.file import dump_file, log_end
@@ -43,8 +46,11 @@ _QUIET_SECONDS: Final = 0.5
 _DUMP_SECONDS: Final = 5.0
 # What a stopped run still takes for each of the last steps.
 _STOPPED_SECONDS: Final = 3.0
+# Every so many-th user reads all conversations in the end, for so long.
+_READERS: Final = 10
+_READING_SECONDS: Final = 15.0
 
-_LIVES: Final = {**BEHAVIOURS, **FLOOD_LIVES}
+_LIVES: Final = {**BEHAVIOURS, **DEVICE_LIVES, **FLOOD_LIVES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +91,8 @@ class Runner:
         ]
         self._flood = self._make_flood(chance)
         self._users += self._flood or ()
-        self._load = Load(self._users, options.rate, self._run_id, chance)
+        rooms = Rooms(self._users, options.rooms, chance) if options.rooms else None
+        self._load = Load(self._users, options.rate, self._run_id, chance, rooms)
 
     def stop(self) -> None:
         """End the load now and hurry with the rest."""
@@ -171,7 +178,12 @@ class Runner:
         for user in present:
             user.behaviour = "steady" if user.acks_by_itself else "plain"
         await self._owned(
-            [steady(user, self._options.urls) for user in present], self._get_answers(present)
+            [
+                steady(user, self._options.urls, device)
+                for user in present
+                for device in user.present
+            ],
+            self._get_answers(present),
         )
 
     async def _get_answers(self, present: Sequence[User]) -> None:
@@ -183,10 +195,26 @@ class Runner:
 
     async def _final(self) -> None:
         """Fresh sessions of every user on every server, until they are live and all is quiet."""
+        late = [user for user in self._users if user.behaviour == "absent"]
+        readers = dict.fromkeys([*late, *self._users[::_READERS]])
         for user in self._users:
             user.behaviour = "final"
-        visits = [_stay(user, url) for user in self._users for url in self._options.urls]
-        await self._owned(visits, self._get_owed())
+            user.reads = False  # or it would never be quiet
+        visits = [
+            _stay(user, url, device)
+            for user in self._users
+            for url in self._options.urls
+            for device in user.present
+        ]
+        await self._owned(visits, self._read_and_get_owed([*readers]))
+
+    async def _read_and_get_owed(self, readers: Sequence[User]) -> None:
+        await self._get_owed()
+        if not self._options.rooms:
+            return
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_READING_SECONDS):
+                await asyncio.gather(*(_read(user) for user in readers if user.sessions))
 
     async def _get_owed(self) -> None:
         owed = self._accepted_ids()
@@ -277,12 +305,15 @@ class Runner:
         return floods
 
     def _make_user(self, number: int, chance: random.Random) -> User:
-        return self._make(str(number), behaviour_of(number), chance)
+        behaviour = behaviour_of(number, has_devices=self._options.devices > 0)
+        return self._make(str(number), behaviour, chance)
 
     def _make(self, name: str, behaviour: str, chance: random.Random) -> User:
         return User(
             f"{self._run_id}-{name}", behaviour, self._recorder, chance,
             acks_by_itself=behaviour != "plain", tokens=self._options.tokens,
+            devices=tuple(f"d{number}" for number in range(1, self._options.devices + 1)),
+            reads=self._options.rooms > 0,
         )  # fmt: skip
 
     def _note(self, name: str, phase: Literal["start", "stop"], victim: str) -> None:
@@ -335,10 +366,17 @@ def _first(error: BaseException) -> BaseException:
     return error
 
 
-async def _stay(user: User, url: str) -> None:
+async def _stay(user: User, url: str, device: str | None) -> None:
     while True:
-        await visit(user, url)
+        await visit(user, url, device=device)
+
+
+async def _read(user: User) -> None:
+    """Read all conversations of a user, in a session without a device where they have one."""
+    sessions = sorted(user.sessions, key=lambda each: each.device is not None)
+    await read_all(sessions[0])
 
 
 def _is_live_on(user: User, urls: Sequence[str]) -> bool:
-    return {each.url for each in user.sessions if each.is_live} >= set(urls)
+    live = {(each.url, each.device) for each in user.sessions if each.is_live}
+    return live >= {(url, device) for url in urls for device in user.present}

@@ -141,6 +141,10 @@ class Simulation(VirtualTime):
                 self._record(
                     e.PendingRow(t, message.to, None, *place, message.id, is_received=False)
                 )
+        names = {each.conversation: (each.sender, each.to) for each in first.values()}
+        for conversation, both in names.items():
+            for user in dict.fromkeys(both):
+                self._record(e.MemberRow(t, conversation, user, "member", 0, 0))
         for partition, records in self._log.items():
             self._record(e.AppliedRow(t, partition, 100 + len(records)))
             for record in records:

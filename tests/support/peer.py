@@ -218,7 +218,7 @@ class Peer:
     async def _receive(self, visit: Visit, frame: Frame) -> None:
         visit.frames.append(frame)
         kind = frame["type"]
-        if kind == "message" and self.acks and self.socket is not None:
+        if kind in ("message", "member", "room") and self.acks and self.socket is not None:
             try:
                 await self.raw({"type": "ack", "ids": [frame["id"]]})
             except ConnectionClosed:

@@ -18,11 +18,13 @@ from landline_verify.checker.judge import judge
 from landline_verify.dumps import log
 from landline_verify.errors import VerifyError
 from landline_verify.history.events import (
+    Connect,
     ForeignRecord,
     MessageRecord,
     MessageRow,
     Ok,
     QuarantineRow,
+    Recv,
 )
 from landline_verify.options import check_directory
 from landline_verify.report.text import lines
@@ -48,6 +50,25 @@ async def test_the_file_of_a_running_server_is_read_from_where_it_ended(tmp_path
             assert not [event for event in history if isinstance(event, ForeignRecord)]
     finally:
         server.kill()
+
+
+@pytest.mark.e2e
+async def test_rooms_and_several_devices_are_tried_and_pass(tmp_path: Path) -> None:
+    server = ServerProcess(tmp_path / "data")
+    try:
+        server.start()
+        history = await run(
+            server.ws_url, data_dir=server.data_dir, users=24, rooms=3, devices=2,
+            duration_seconds=8, final_seconds=20.0,
+        )  # fmt: skip
+    finally:
+        server.kill()
+    expect_pass(history)
+    findings = judge(history).findings
+    assert {findings[name] for name in ("I2", "I13", "I17", "I18")} == {"held"}
+    assert {event.device for event in history if isinstance(event, Connect)} == {None, "d1", "d2"}
+    kinds = {event.what for event in history if isinstance(event, Recv)}
+    assert kinds >= {"message", "room"}
 
 
 @pytest.mark.e2e

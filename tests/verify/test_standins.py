@@ -53,6 +53,15 @@ async def test_a_broken_server_fails_with_the_right_invariant_and_message(fault:
     assert f"The story of message {verdict.violations[0].id}" in text
 
 
+async def test_a_server_whose_devices_share_a_mailbox_fails() -> None:
+    """It takes no notice of `device`: what one has acknowledged does not come to the others."""
+    history, _ = await run_standin(duration_seconds=2, final_seconds=2, devices=2, users=20)
+    verdict = judge(history)
+    assert verdict.outcome == "fail"
+    assert {violation.invariant for violation in verdict.violations} <= {"I2", "I2b"}
+    assert any("device 'd1'" in violation.sentence for violation in verdict.violations)
+
+
 async def test_one_lost_message_of_a_thousand_is_found() -> None:
     seed = _seed_of_one_in(range(200, 440), 1_100)
     history, standin = await run_standin(

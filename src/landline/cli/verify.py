@@ -123,6 +123,18 @@ def add(commands: Any) -> None:
     add("--users", metavar="N", default="100", help="how many users (default: %(default)s)")
     add("--rate", metavar="N", default="500", help="messages a second (default: %(default)s)")
     add(
+        "--rooms",
+        metavar="N",
+        default="10",
+        help="how many rooms; 0: neither rooms nor read marks (default: %(default)s)",
+    )
+    add(
+        "--devices",
+        metavar="N",
+        default="2",
+        help="how many devices some users have; 0: nobody has one (default: %(default)s)",
+    )
+    add(
         "--report",
         metavar="FILE",
         type=path_of("--report"),
@@ -215,6 +227,8 @@ def _options(arguments: argparse.Namespace, urls: list[str]) -> "Options":
         postgres=arguments.postgres,
         data_dir=arguments.data_dir,
         flood=arguments.flood,
+        rooms=number("--rooms", arguments.rooms, 0, 1_000),
+        devices=number("--devices", arguments.devices, 0, 15),
         tokens=_tokens(arguments),
     )
 

@@ -26,6 +26,13 @@ _log = logging.getLogger("landline.client")
 # Tries of what must not be repeated any more, and may be in the log. Its original has arrived by
 # then, after some seconds, if it ever does.
 _FORBIDDEN_TRIES = 5
+_FORBIDDING_CODES = {
+    ErrorCode.FORBIDDEN,
+    ErrorCode.NO_SUCH_CONVERSATION,
+    ErrorCode.BAD_RECIPIENT,
+    ErrorCode.BAD_REF,
+    ErrorCode.ROOM_FULL,
+}
 _REPEATED_CODES = {ErrorCode.BUSY, ErrorCode.TOO_FAST}
 NO_ROOMS = "the server is of an earlier version, which knows no rooms"
 
@@ -232,7 +239,7 @@ class Outgoing:
         if refusal.outcome == Outcome.REJECTED and refusal.code not in _REPEATED_CODES:
             self._reject(send, rejection(refusal.code, refusal.reason))
             return
-        if refusal.code == ErrorCode.FORBIDDEN:
+        if refusal.code in _FORBIDDING_CODES:
             send.forbidden += 1
             if send.forbidden >= _FORBIDDEN_TRIES:
                 self._reject(send, MessageUncertain(refusal.code, refusal.reason))

@@ -33,10 +33,10 @@ LAST_REPEAT_SECONDS = 5.0
 class UnansweredSend:
     """A draft and how far it has come.
 
-    `place`: its place in the order of the calls. `is_uncertain`: some try may have reached the log.
-    `forbidden`: how often it was refused so. `is_awaited`: a caller waits for the answer.
-    `is_kept`: it is in the outbox, so a later chat sends it if this one ends. `is_in_line`: it
-    waits in the line of its recipient.
+    `place`: its place in the order of the calls. `is_uncertain`: some try may have reached the
+    log. `forbidden`: how often its sender was told that they may not. `is_awaited`: a caller waits
+    for the answer. `is_kept`: it is in the outbox, so a later chat sends it if this one ends.
+    `is_in_line`: it waits in the line of its recipient.
     """
 
     draft: Draft

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from landline_verify.checker.checks.answers import final_answers
+from landline_verify.checker.checks.confidential import confidential
 from landline_verify.checker.checks.delivery import (
     can_be_stranded,
-    confidential,
     delivered,
     no_duplicates,
     no_phantom,
@@ -20,8 +20,10 @@ from landline_verify.checker.checks.delivery import (
 )
 from landline_verify.checker.checks.durability import durable, honest_ok, unaltered
 from landline_verify.checker.checks.liveness import bounded, live_again, vacuous
+from landline_verify.checker.checks.marks import honest_marks
 from landline_verify.checker.checks.meanwhile import is_watched, live_without_store
 from landline_verify.checker.checks.order import agreed, in_order
+from landline_verify.checker.checks.pages import whole_pages
 from landline_verify.checker.checks.prompt import is_flooded, prompt_answers
 from landline_verify.checker.checks.receipts import honest_receipts
 from landline_verify.checker.checks.store import applied, is_fold
@@ -66,6 +68,8 @@ _CHECKS: Final[Mapping[str, _Check]] = {
     "I13": _Check(confidential),
     "I14": _Check(bounded, _has_samples("rss", "fds", "tasks")),
     "I15": _Check(live_again, lambda evidence: "final" in evidence.phases),
+    "I17": _Check(honest_marks, lambda each: bool(each.marks or each.listed)),
+    "I18": _Check(whole_pages, lambda each: bool(each.paged) and each.has_log),
 }
 
 
@@ -110,6 +114,8 @@ def _counts(evidence: Evidence) -> dict[str, int]:
         "received": first,
         "received_again": received - first,
         "acknowledged": sum(len(message.acks) > 0 for message in messages),
+        "marks": len(evidence.marks),
+        "pages": len(evidence.paged),
         "statuses": sum(len(message.statuses) for message in messages),
         "records": len(evidence.dumped.records),
         "rows": sum(len(message.rows) + len(message.pending_rows) for message in messages),

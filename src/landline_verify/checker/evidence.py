@@ -20,8 +20,14 @@ from landline_verify.history.events import (
     HANDSHAKE_SECONDS,
     Answer,
     AppliedRow,
+    Ask,
     Event,
+    Listed,
+    Mark,
+    Marked,
+    MemberRow,
     Ok,
+    Paged,
     PendingRow,
     QuarantineRow,
     Record,
@@ -41,6 +47,7 @@ class Dumped:
     applied: list[tuple[int, AppliedRow]] = field(default_factory=list)
     quarantine: list[tuple[int, QuarantineRow]] = field(default_factory=list)
     groundless: list[tuple[int, PendingRow]] = field(default_factory=list)
+    members: list[tuple[int, MemberRow]] = field(default_factory=list)
     is_complete: dict[str, bool] = field(default_factory=dict)
 
     @cached_property
@@ -70,6 +77,11 @@ class Evidence:
     surplus: list[tuple[int, Answer, Send | None]] = field(default_factory=list)
     reused_refs: list[int] = field(default_factory=list)
     shared_ids: list[tuple[int, Send, Message]] = field(default_factory=list)
+    marks: list[tuple[int, Mark]] = field(default_factory=list)
+    marked: list[tuple[int, Marked]] = field(default_factory=list)
+    asks: dict[tuple[str, str], tuple[int, Ask]] = field(default_factory=dict)
+    listed: list[tuple[int, Listed]] = field(default_factory=list)
+    paged: list[tuple[int, Paged]] = field(default_factory=list)
 
     @property
     def has_log(self) -> bool:
@@ -84,8 +96,9 @@ class Evidence:
     @cached_property
     def users(self) -> frozenset[str]:
         """Everybody who took part, or was written to."""
-        recipients = {send.to for send in self.sends.values()}
-        return frozenset({*self.sessions_of, *recipients, *(send[0] for send in self.sends)})
+        named = {send.to for send in self.sends.values() if send.is_direct}
+        named.update(user for send in self.sends.values() for user in send.people)
+        return frozenset({*self.sessions_of, *named, *(send[0] for send in self.sends)})
 
     @cached_property
     def end(self) -> float:

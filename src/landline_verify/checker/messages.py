@@ -1,22 +1,22 @@
 """What a history says of one send, and of one message."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from dataclasses import dataclass, field
 
-from landline_verify.checker.fold import conversation_of
+from landline_verify.checker.fold import conversation_of, is_room
 from landline_verify.checker.verdict import Violation
 from landline_verify.history.events import (
     Ack,
     Answer,
     Invoke,
-    MessageRecord,
     MessageRow,
     Ok,
     PendingRow,
     ReceiptsRecord,
     Recv,
     Rejected,
+    Said,
     Status,
     StatusRow,
 )
@@ -39,12 +39,18 @@ class Try:
 
 @dataclass(slots=True)
 class Send:
-    """A message that a user wants accepted, under one ref."""
+    """A message, or another request for the log, that a user wants accepted, under one ref.
+
+    `room`: what a `create` has made, once it is known.
+    """
 
     user: str
     to: str
     ref: str
     digest: str
+    what: str = "send"
+    people: tuple[str, ...] = ()
+    room: str = ""
     tries: list[Try] = field(default_factory=list)
     id: str | None = None
 
@@ -52,6 +58,16 @@ class Send:
     def at(self) -> int:
         """When it was first tried."""
         return self.tries[0].at
+
+    @property
+    def is_direct(self) -> bool:
+        """Say whether it is for one user."""
+        return self.what == "send" and not is_room(self.to)
+
+    @property
+    def conversation(self) -> str:
+        """The conversation that it belongs to; empty while that is to be made."""
+        return self.room if self.what == "create" else conversation_of(self.user, self.to)
 
     @property
     def is_rejected(self) -> bool:
@@ -75,11 +91,13 @@ class Message:
     recvs: list[tuple[int, Recv]] = field(default_factory=list)
     acks: list[tuple[int, Ack]] = field(default_factory=list)
     statuses: list[tuple[int, Status]] = field(default_factory=list)
-    records: list[tuple[int, MessageRecord]] = field(default_factory=list)
+    records: list[tuple[int, Said]] = field(default_factory=list)
     receipts: list[tuple[int, ReceiptsRecord]] = field(default_factory=list)
     rows: list[tuple[int, MessageRow]] = field(default_factory=list)
     status_rows: list[tuple[int, StatusRow]] = field(default_factory=list)
     pending_rows: list[tuple[int, PendingRow]] = field(default_factory=list)
+    # Where it stands in a page: index, offset, digest.
+    paged: list[tuple[int, int, str]] = field(default_factory=list)
 
     def contents(self) -> Iterator[tuple[int, str, str, str]]:
         """Yield (index, sender, conversation, digest) wherever the message itself was seen."""
@@ -94,7 +112,7 @@ class Message:
     def conversation(self) -> str:
         """The conversation that it belongs to."""
         if self.send is not None:
-            return conversation_of(self.send.user, self.send.to)
+            return self.send.conversation
         return next((conversation for _, _, conversation, _ in self.contents()), "")
 
     @property
@@ -105,6 +123,8 @@ class Message:
         claims = Counter(each.offset for _, each in self.recvs)
         claims.update(each.offset for _, each in self.rows)
         if not claims:
+            claims.update(offset for _, offset, _ in self.paged)
+        if not claims:
             claims.update(ok.offset for _, ok in self.oks)
         return max(claims, key=lambda offset: (claims[offset], -offset), default=None)
 
@@ -113,14 +133,21 @@ class Message:
         """Say whether anything but an ok says where it stands."""
         return bool(self.records or self.recvs or self.rows)
 
-    def received_by(self, user: str) -> int | None:
-        """Return when a user first received it."""
-        return next((at for at, recv in self.recvs if recv.user == user), None)
+    def received_by(self, user: str, through: Container[str] | None = None) -> int | None:
+        """Return when a user first received it; `through` these sessions, if they are given."""
+        for at, recv in self.recvs:
+            if recv.user == user and (through is None or recv.c in through):
+                return at
+        return None
 
-    def acknowledged_by(self, user: str) -> int | None:
+    def acknowledged_by(self, user: str, through: Container[str] | None = None) -> int | None:
         """Return when a user first acknowledged it in a session that it had been pushed in."""
         for at, ack in self.acks:
-            if ack.user == user and any(r < at and recv.c == ack.c for r, recv in self.recvs):
+            if (
+                ack.user == user
+                and (through is None or ack.c in through)
+                and any(r < at and recv.c == ack.c for r, recv in self.recvs)
+            ):
                 return at
         return None
 

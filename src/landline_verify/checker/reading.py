@@ -7,23 +7,28 @@ from typing import Any
 
 from landline_verify.checker.evidence import Evidence
 from landline_verify.checker.excuses import FaultSpan
-from landline_verify.checker.fold import conversation_of
+from landline_verify.checker.fold import is_room
 from landline_verify.checker.messages import Message, Send, Try
 from landline_verify.checker.sessions import Session
 from landline_verify.history.events import (
     Ack,
     Answer,
     AppliedRow,
+    Ask,
     Connect,
     Disconnect,
     Dump,
     Event,
     FaultEvent,
     Invoke,
+    Listed,
     Live,
-    MessageRecord,
+    Mark,
+    Marked,
+    MemberRow,
     MessageRow,
     Ok,
+    Paged,
     PendingRow,
     Phase,
     QuarantineRow,
@@ -32,6 +37,7 @@ from landline_verify.history.events import (
     Recv,
     Rejected,
     Run,
+    Said,
     Sample,
     Status,
     StatusRow,
@@ -76,6 +82,12 @@ class _Reading:
             MessageRow: lambda at, event: self._message(event.id).rows.append((at, event)),
             StatusRow: lambda at, event: self._message(event.id).status_rows.append((at, event)),
             PendingRow: self._take_pending,
+            MemberRow: lambda at, event: dumped.members.append((at, event)),
+            Mark: lambda at, event: evidence.marks.append((at, event)),
+            Marked: lambda at, event: evidence.marked.append((at, event)),
+            Ask: lambda at, event: evidence.asks.update({(event.c, event.request): (at, event)}),
+            Listed: lambda at, event: evidence.listed.append((at, event)),
+            Paged: self._take_page,
         }
         for at, event in enumerate(events):
             if isinstance(event, Record):
@@ -110,9 +122,9 @@ class _Reading:
     def _take_invoke(self, at: int, event: Invoke) -> None:
         send = self.evidence.sends.get((event.user, event.ref))
         if send is None:
-            send = Send(event.user, event.to, event.ref, event.digest)
+            send = Send(event.user, event.to, event.ref, event.digest, event.what, event.people)
             self.evidence.sends[(event.user, event.ref)] = send
-        elif (send.to, send.digest) != (event.to, event.digest):
+        elif (send.to, send.digest, send.what) != (event.to, event.digest, event.what):
             self.evidence.reused_refs.append(at)
         attempt = Try(at, event, event.retry)
         send.tries.append(attempt)
@@ -139,6 +151,7 @@ class _Reading:
         send = self.evidence.sends.get((event.user, event.ref))
         if send is not None:
             send.id = send.id or event.id
+            send.room = send.room or event.conversation
             message.send = message.send or send
             if message.send is not send:
                 self.evidence.shared_ids.append((at, send, message))
@@ -147,6 +160,11 @@ class _Reading:
         self._message(event.id).recvs.append((at, event))
         if (session := self.evidence.sessions.get(event.c)) is not None:
             session.recvs.append((at, event))
+
+    def _take_page(self, at: int, event: Paged) -> None:
+        self.evidence.paged.append((at, event))
+        for id, offset, digest in event.messages:
+            self._message(id).paged.append((at, offset, digest))
 
     def _take_ack(self, at: int, event: Ack) -> None:
         for id in event.ids:
@@ -176,7 +194,7 @@ class _Reading:
 
     def _take_record(self, at: int, event: Record) -> None:
         self.evidence.dumped.records.append((at, event))
-        if isinstance(event, MessageRecord):
+        if isinstance(event, Said):
             self._message(event.id).records.append((at, event))
         elif isinstance(event, ReceiptsRecord):
             for id in event.ids:
@@ -187,14 +205,17 @@ class _Reading:
         free: defaultdict[tuple[str, str, str], list[Send]] = defaultdict(list)
         for send in self.evidence.sends.values():
             if send.id is None:
-                key = (send.user, conversation_of(send.user, send.to), send.digest)
-                free[key].append(send)
+                free[send.user, send.conversation, send.digest].append(send)
         for sends in free.values():
             sends.sort(key=lambda each: not each.is_rejected)  # the last is taken first
         for message in self.evidence.messages.values():
             if message.send is None:
-                keys = ((who, where, what) for _, who, where, what in message.contents())
+                keys = [(who, where, what) for _, who, where, what in message.contents()]
+                # What would make a room does not know which.
+                keys += [(who, "", what) for who, where, what in keys if is_room(where)]
                 sends = next((each for key in keys if (each := free.get(key))), [])
                 if sends:
                     message.send = sends.pop()
                     message.send.id = message.id
+                    if message.send.what == "create":
+                        message.send.room = next(where for _, _, where, _ in message.contents())

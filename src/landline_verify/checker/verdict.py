@@ -28,6 +28,8 @@ INVARIANTS: Mapping[str, str] = {
     "I14": "Bounded",
     "I15": "Live again",
     "I16": "Not vacuous",
+    "I17": "Read and unread",
+    "I18": "Whole pages",
 }
 
 

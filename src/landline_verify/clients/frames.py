@@ -4,6 +4,9 @@ from typing import Any
 
 import orjson
 
+from landline_verify.history.events import Paged
+from landline_verify.history.recorder import digest, digest_of_member, digest_of_title
+
 Frame = dict[str, Any]
 
 
@@ -50,6 +53,60 @@ def integer(frame: Frame, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool):
         raise _wrong(frame, name)
     return value
+
+
+def digest_of(frame: Frame) -> str:
+    """Return what stands for a message or an event of a room. Raises: NotLandline."""
+    if frame["type"] == "room":
+        return digest_of_title(None if frame.get("title") is None else text(frame, "title"))
+    if frame["type"] == "member":
+        return digest_of_member(*(text(frame, each) for each in ("user", "change", "role")))
+    return digest(text(frame, "content"))
+
+
+def marks(frame: Frame) -> tuple[tuple[str, int], ...]:
+    """Return the entries of a `read`. Raises: NotLandline."""
+    entries = frame.get("entries")
+    if not isinstance(entries, list):
+        raise _wrong(frame, "entries")
+    for entry in entries:
+        if not isinstance(entry, list) or [type(each) for each in entry] != [str, int]:
+            raise _wrong(frame, "entries")
+    return tuple((user, offset) for user, offset in entries)
+
+
+def listed(frame: Frame) -> tuple[tuple[str, int, int, int], ...]:
+    """Return what a list says of each conversation. Raises: NotLandline."""
+    return tuple(
+        (
+            text(item, "conversation"),
+            integer(item, "offset"),
+            integer(item, "read_offset"),
+            integer(item, "unread"),
+        )
+        for item in _frames(frame, "items")
+    )
+
+
+def paged(frame: Frame, now: float, user: str, c: str) -> Paged:
+    """Return the event that a page was read. Raises: NotLandline."""
+    messages = tuple(
+        (text(each, "id"), integer(each, "offset"), digest_of(each))
+        for each in _frames(frame, "messages")
+    )
+    if not isinstance(frame.get("complete"), bool):
+        raise _wrong(frame, "complete")
+    return Paged(
+        now, user, c, text(frame, "request"), text(frame, "conversation"), messages,
+        integer(frame, "from"), integer(frame, "to"), frame["complete"],
+    )  # fmt: skip
+
+
+def _frames(frame: Frame, name: str) -> list[Frame]:
+    value = frame.get(name)
+    if not isinstance(value, list) or not all(isinstance(each, dict) for each in value):
+        raise _wrong(frame, name)
+    return [{"type": frame["type"], **each} for each in value]
 
 
 def _wrong(frame: Frame, name: str) -> NotLandline:

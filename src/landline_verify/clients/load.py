@@ -5,12 +5,15 @@ import random
 from collections.abc import Callable, Sequence
 from typing import Final
 
+from landline_verify.clients.rooms import Rooms
 from landline_verify.clients.user import Draft, User
 from landline_verify.history.recorder import digest
 
 _TICK_SECONDS = 0.01
 # With so many unanswered sends a user sends no more: the server would stop reading.
 _OUTBOX = 128
+# A message to a room is one to several.
+_ROOM_SHARE = 0.25
 _TOO_LARGE_BYTES = 16 * 1024 + 1
 
 # Texts of all kinds that a careless server would spoil, cut or count wrongly.
@@ -28,15 +31,23 @@ _WORDS: Final = (
 
 
 class Load:
-    """Users who are connected send to partners, strangers, users who are away, and themselves."""
+    """Users who are connected send to partners, strangers, users who are away, and themselves; and
+    into rooms, where there are any.
+    """
 
     def __init__(
-        self, users: Sequence[User], rate: float, run_id: str, chance: random.Random
+        self,
+        users: Sequence[User],
+        rate: float,
+        run_id: str,
+        chance: random.Random,
+        rooms: Rooms | None = None,
     ) -> None:
         self._users = users
         self._rate = rate
         self._run_id = run_id
         self._chance = chance
+        self._rooms = rooms
         self.made = 0
         self._poured = 0
         others = range(1, min(4, len(users)))
@@ -78,12 +89,17 @@ class Load:
                 due -= 1
 
     def send(self, sender: User, recipient: User | None = None) -> None:
-        """Send one message from this user; without a recipient, to a user by chance."""
+        """Send one message from this user; without a recipient, to a user or a room by chance."""
         self.made += 1
         ref = f"{self._run_id}-{self.made}"
-        content = ref if recipient is not None else self._content(ref)
-        to = recipient or self._recipient(sender)
-        sender.send(Draft(to.name, content, ref, digest(content)))
+        draft = None
+        if recipient is None and self._rooms is not None and self._chance.random() < _ROOM_SHARE:
+            draft = self._rooms.draft(sender, ref, lambda: self._content(ref))
+        if draft is None:
+            content = ref if recipient is not None else self._content(ref)
+            to = (recipient or self._recipient(sender)).name
+            draft = Draft(to, ref, digest(content), {"to": to, "content": content})
+        sender.send(draft)
 
     def _recipient(self, sender: User) -> User:
         dice = self._chance.random()

@@ -3,13 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 import orjson
 from websockets.asyncio.client import ClientConnection
 from websockets.exceptions import ConnectionClosed
 
 from landline_verify.clients.user import Draft, User
-from landline_verify.history.events import Ack, Invoke
+from landline_verify.history.events import Ack, Event, Invoke
 
 # What a session may have acknowledged in one frame.
 _ACKS_PER_FRAME = 256
@@ -30,6 +31,7 @@ class Outgoing:
         self._next_ack = 0.0  # when the next one is due, with a rate
         self._drafts: list[tuple[Draft, bool]] = []
         self._acks: list[str] = []
+        self._others: list[tuple[Callable[[float], Event], dict[str, Any]]] = []
         self._waiting: dict[str, float] = {}  # ref -> since when
         self._timers: set[asyncio.TimerHandle] = set()
         self._has_work = asyncio.Event()
@@ -38,6 +40,11 @@ class Outgoing:
     def put(self, draft: Draft, *, retry: bool) -> None:
         """Write a draft, once its turn has come."""
         self._drafts.append((draft, retry))
+        self._has_work.set()
+
+    def say(self, make: Callable[[float], Event], frame: dict[str, Any]) -> None:
+        """Write another frame; `make` returns its event, from the time."""
+        self._others.append((make, frame))
         self._has_work.set()
 
     def acknowledge(self, id: str, delay: float) -> None:
@@ -88,9 +95,13 @@ class Outgoing:
             while True:
                 await self._has_work.wait()
                 self._has_work.clear()
-                while self._drafts or self._acks:
+                while self._drafts or self._acks or self._others:
                     if self._acks:
                         await self._write_acks(socket)
+                    if self._others:
+                        make, frame = self._others.pop(0)
+                        self._user.recorder.record(make(self._user.recorder.now()))
+                        await socket.send(orjson.dumps(frame).decode())
                     if self._drafts:
                         await self._write_draft(socket, *self._drafts.pop(0))
 
@@ -104,8 +115,11 @@ class Outgoing:
         draft.is_tried = True
         recorder, user = self._user.recorder, self._user.name
         recorder.record(
-            Invoke(recorder.now(), user, self._name, draft.to, draft.ref, draft.digest, retry)
-        )
+            Invoke(
+                recorder.now(), user, self._name, draft.to, draft.ref, draft.digest, retry,
+                draft.what, draft.people,
+            )
+        )  # fmt: skip
         self._waiting.setdefault(draft.ref, asyncio.get_running_loop().time())
         await socket.send(draft.frame(retry=retry))
         self._has_sent.set()

@@ -6,17 +6,18 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Final
 
-from landline_verify.dumps.records import described
+from landline_verify.dumps.records import described, digest_of_row
 from landline_verify.errors import VerifyError
 from landline_verify.history.events import (
     AppliedRow,
     Dump,
+    MemberRow,
     MessageRow,
     PendingRow,
     QuarantineRow,
     StatusRow,
 )
-from landline_verify.history.recorder import Recorder, digest
+from landline_verify.history.recorder import Recorder
 
 _NAME: Final = "landline.db"
 _PARTITION: Final = 0
@@ -64,15 +65,19 @@ def dump_file(
 
 def _dump(file: sqlite3.Connection, recorder: Recorder, prefix: str, start: int) -> None:
     record, now = recorder.record, recorder.now
-    for id, sender, conversation, content, *at in file.execute(_MESSAGES):
+    for id, sender, conversation, kind, content, data, *at in file.execute(_MESSAGES):
         if sender.startswith(prefix):
-            record(MessageRow(now(), id, sender, conversation, digest(content), *at))
+            said = digest_of_row(kind, content, data)
+            record(MessageRow(now(), id, sender, conversation, said, *at))
     for id, sender, recipient, status in file.execute(_STATUSES):
         if sender.startswith(prefix) and recipient.startswith(prefix):
             record(StatusRow(now(), id, recipient, status))
     for user, device, offset, id, is_received in file.execute(_PENDING):
         if user.startswith(prefix):
             record(PendingRow(now(), user, device, _PARTITION, offset, id, bool(is_received)))
+    for conversation, user, *rest in file.execute(_MEMBERS):
+        if user.startswith(prefix):
+            record(MemberRow(now(), conversation, user, *rest))
     for partition, offset in file.execute("SELECT log_partition, next_offset FROM applied"):
         record(AppliedRow(now(), partition, offset))
     for partition, offset, reason in file.execute(_QUARANTINE, [start]):
@@ -87,7 +92,8 @@ _LAG: Final = """\
 SELECT (SELECT coalesce(max(offset) + 1, 0) FROM log)
      - coalesce((SELECT next_offset FROM applied WHERE log_partition = 0), 0)"""
 _MESSAGES: Final = """\
-SELECT message_id, sender, conversation, content, log_partition, log_offset FROM messages"""
+SELECT message_id, sender, conversation, kind, content, data, log_partition, log_offset
+FROM messages"""
 _STATUSES: Final = """\
 SELECT message_id, sender, recipient, status
 FROM message_status JOIN messages USING (message_id)"""
@@ -95,5 +101,8 @@ _PENDING: Final = """\
 SELECT user_name, nullif(device, '*'), pending.log_offset, message_id, is_received
 FROM pending JOIN devices USING (mailbox_id)
 LEFT JOIN messages ON messages.log_offset = pending.log_offset"""
+_MEMBERS: Final = """\
+SELECT name, user_name, role, joined_offset, read_offset
+FROM members JOIN conversations USING (conversation_id)"""
 _QUARANTINE: Final = """\
 SELECT log_partition, log_offset, reason FROM quarantine WHERE log_offset >= ?"""

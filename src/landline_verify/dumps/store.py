@@ -7,21 +7,23 @@ from urllib.parse import parse_qs, urlsplit
 
 import asyncpg
 
+from landline_verify.dumps.records import digest_of_row
 from landline_verify.errors import VerifyError
 from landline_verify.history.events import (
     AppliedRow,
+    MemberRow,
     MessageRow,
     PendingRow,
     QuarantineRow,
     StatusRow,
 )
-from landline_verify.history.recorder import Recorder, digest
+from landline_verify.history.recorder import Recorder
 
 _ASK_SECONDS = 10.0
 _COMMAND_SECONDS = 30.0
 
 _MESSAGES: Final = """\
-SELECT message_id, sender, conversation, content, log_partition, log_offset
+SELECT message_id, sender, conversation, kind, content, data, log_partition, log_offset
 FROM messages WHERE starts_with(sender, $1)"""
 
 _STATUSES: Final = """\
@@ -33,6 +35,11 @@ _PENDING: Final = """\
 SELECT user_name, nullif(device, '*'), log_partition, log_offset, message_id::text, is_received
 FROM pending JOIN devices USING (mailbox_id)
 LEFT JOIN messages USING (log_partition, log_offset)
+WHERE starts_with(user_name, $1)"""
+
+_MEMBERS: Final = """\
+SELECT name, user_name, role, joined_offset, read_offset
+FROM members JOIN conversations USING (conversation_id)
 WHERE starts_with(user_name, $1)"""
 
 _QUARANTINE: Final = "SELECT log_partition, log_offset, reason FROM quarantine"
@@ -110,14 +117,17 @@ class Store:
 
     async def _dump(self, recorder: Recorder, prefix: str, starts: dict[int, int]) -> None:
         query, record, now = self._connection.cursor, recorder.record, recorder.now
-        async for id, sender, conversation, content, *at in query(
+        async for id, sender, conversation, kind, content, data, *at in query(
             _MESSAGES, prefix, prefetch=1_000
         ):
-            record(MessageRow(now(), str(id), sender, conversation, digest(content), *at))
+            said = digest_of_row(kind, content, data)
+            record(MessageRow(now(), str(id), sender, conversation, said, *at))
         async for id, recipient, status in query(_STATUSES, prefix, prefetch=1_000):
             record(StatusRow(now(), str(id), recipient, status))
         async for row in query(_PENDING, prefix, prefetch=1_000):
             record(PendingRow(now(), *row))
+        async for row in query(_MEMBERS, prefix, prefetch=1_000):
+            record(MemberRow(now(), *row))
         for partition, offset in (await self.applied()).items():
             record(AppliedRow(now(), partition, offset))
         async for partition, offset, reason in query(_QUARANTINE):

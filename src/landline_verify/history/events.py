@@ -12,14 +12,18 @@ of one that strikes a server is the server's name as in `welcome`.
 """
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, TypeAlias
 
 VERSION = 2
 
-# Clients and checks both need the next two, and the checks know of clients only what is here.
+# Clients and checks both need the next three, and the checks know of clients only what is here.
 
 # A client waits so long for `welcome`. A server may have begun a session so much earlier.
 HANDSHAKE_SECONDS = 5.0
+
+# With these an `unknown` may turn into an `ok` when it is repeated. With any other one the sender
+# may not ask that, or not any more, and gives up.
+AGAIN_CODES = ("unavailable", "busy", "too_fast")
 
 # A fault whose name begins so is a client that sends as fast as it can.
 FLOOD_PREFIX = "flood"
@@ -84,6 +88,8 @@ class Connect(ClientEvent):
     durability: str
     ack: Literal["client", "auto"]
     behaviour: str
+    device: str | None = None
+    is_new: bool | None = None  # as `welcome` says it of a device
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,13 +111,19 @@ class Disconnect(ClientEvent):
 
 @dataclass(frozen=True, slots=True)
 class Invoke(ClientEvent):
-    """A send is tried, for the first time or again."""
+    """A send, or another request for the log, is tried, for the first time or again.
+
+    `to` is a user or a room, and of a room that is to be made empty. `people`: whom a `create` or a
+    `member` names.
+    """
 
     kind = "invoke"
     to: str
     ref: str
     digest: str
     retry: bool
+    what: Literal["send", "create", "member", "room"] = "send"
+    people: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +155,7 @@ class Unknown(Answer):
 
 @dataclass(frozen=True, slots=True)
 class Recv(ClientEvent):
-    """A message was pushed."""
+    """A message, or an event of a room, was pushed. `to` is empty in rooms."""
 
     kind = "recv"
     n: int
@@ -155,6 +167,7 @@ class Recv(ClientEvent):
     offset: int
     time: str
     replay: bool
+    what: Literal["message", "member", "room"] = "message"
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,6 +186,59 @@ class Status(ClientEvent):
     ids: tuple[str, ...]
     by: str
     time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Mark(ClientEvent):
+    """A person has seen a conversation up to an offset, says their client."""
+
+    kind = "mark"
+    conversation: str
+    offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class Marked(ClientEvent):
+    """The server tells how far users have seen a conversation."""
+
+    kind = "marked"
+    conversation: str
+    entries: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Ask(ClientEvent):
+    """A question. `conversation`, `before`: of a `history`."""
+
+    kind = "ask"
+    what: Literal["list", "history"]
+    request: str
+    conversation: str | None = None
+    before: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Listed(ClientEvent):
+    """An answer to `list`: of each conversation the last offset, the read mark, and the unread."""
+
+    kind = "listed"
+    request: str
+    items: tuple[tuple[str, int, int, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Paged(ClientEvent):
+    """An answer to `history`: id, offset and digest of each event. `first`, `last`: from where to
+    where it has everything.
+    """
+
+    kind = "paged"
+    request: str
+    conversation: str
+    messages: tuple[tuple[str, int, str], ...]
+    first: int
+    last: int
+    complete: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,6 +292,48 @@ class MessageRecord(Record):
 
 
 @dataclass(frozen=True, slots=True)
+class RoomRecord(Record):
+    """A room is made, or has another title. `members`: of one that is made, its maker first."""
+
+    variant = ("record", "room")
+    id: str
+    sender: str
+    conversation: str
+    digest: str
+    device: str | None
+    members: tuple[str, ...] = ()
+    history: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MemberRecord(Record):
+    """Somebody is added to a room, removed, or has another role."""
+
+    variant = ("record", "member")
+    id: str
+    sender: str
+    conversation: str
+    digest: str
+    device: str | None
+    user: str
+    change: Literal["add", "remove", "role"]
+    role: Literal["admin", "member"]
+
+
+# What stands in a conversation, is owed to its members, and has an id.
+Said: TypeAlias = MessageRecord | RoomRecord | MemberRecord
+
+
+@dataclass(frozen=True, slots=True)
+class ReadRecord(Record):
+    """How far users have seen a conversation."""
+
+    variant = ("record", "read")
+    conversation: str
+    entries: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ReceiptsRecord(Record):
     """Receipts in the log: of each mailbox, that is user and device, the ids."""
 
@@ -263,7 +371,7 @@ class ForeignRecord(Record):
 
 @dataclass(frozen=True, slots=True)
 class MessageRow(Event):
-    """A message in the store."""
+    """A message in the store, or an event of a room."""
 
     kind = "row"
     variant = ("table", "messages")
@@ -305,6 +413,19 @@ class PendingRow(Event):
 
 
 @dataclass(frozen=True, slots=True)
+class MemberRow(Event):
+    """Who is in a conversation, by the store, and how far they have seen it."""
+
+    kind = "row"
+    variant = ("table", "members")
+    conversation: str
+    user: str
+    role: str
+    joined: int
+    read: int
+
+
+@dataclass(frozen=True, slots=True)
 class AppliedRow(Event):
     """How far the writer has come in a partition."""
 
@@ -335,7 +456,8 @@ class Dump(Event):
 
 
 EVENT_KINDS: tuple[type[Event], ...] = (
-    Run, Phase, Connect, Live, Disconnect, Invoke, Ok, Rejected, Unknown, Recv, Ack, Status, Error,
-    FaultEvent, Sample, MessageRecord, ReceiptsRecord, DeviceRecord, ForeignRecord, MessageRow,
-    StatusRow, PendingRow, AppliedRow, QuarantineRow, Dump,
+    Run, Phase, Connect, Live, Disconnect, Invoke, Ok, Rejected, Unknown, Recv, Ack, Status, Mark,
+    Marked, Ask, Listed, Paged, Error, FaultEvent, Sample, MessageRecord, RoomRecord, MemberRecord,
+    ReadRecord, ReceiptsRecord, DeviceRecord, ForeignRecord, MessageRow, StatusRow, PendingRow,
+    MemberRow, AppliedRow, QuarantineRow, Dump,
 )  # fmt: skip

@@ -219,13 +219,23 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(map(_text, value))
 
 
-def _receipts(value: Any) -> tuple[tuple[str, str | None, tuple[str, ...]], ...]:
-    if type(value) is not list or any(type(each) is not list or len(each) != 3 for each in value):
-        raise TypeError
-    return tuple(
-        (_text(user), None if device is None else _text(device), _texts(ids))
-        for user, device, ids in value
-    )
+def _or_none(read: _Read) -> _Read:
+    return lambda value: None if value is None else read(value)
+
+
+def _rows(*readers: _Read) -> _Read:
+    """Return a reader of a list of lists, each with a value for each of these readers."""
+
+    def read(value: Any) -> tuple[Any, ...]:
+        if type(value) is not list or any(
+            type(each) is not list or len(each) != len(readers) for each in value
+        ):
+            raise TypeError
+        return tuple(
+            tuple(read(part) for read, part in zip(readers, each, strict=True)) for each in value
+        )
+
+    return read
 
 
 def _object(value: Any) -> dict[str, Any]:
@@ -241,9 +251,13 @@ _READERS: dict[object, _Read] = {
     bool: _boolean,
     tuple[str, ...]: _texts,
     dict[str, Any]: _object,
-    str | None: lambda value: None if value is None else _text(value),
-    tuple[tuple[str, str | None, tuple[str, ...]], ...]: _receipts,
-    int | None: lambda value: None if value is None else _integer(value),
+    str | None: _or_none(_text),
+    int | None: _or_none(_integer),
+    bool | None: _or_none(_boolean),
+    tuple[tuple[str, str | None, tuple[str, ...]], ...]: _rows(_text, _or_none(_text), _texts),
+    tuple[tuple[str, int], ...]: _rows(_text, _integer),
+    tuple[tuple[str, int, str], ...]: _rows(_text, _integer, _text),
+    tuple[tuple[str, int, int, int], ...]: _rows(_text, _integer, _integer, _integer),
 }
 
 

@@ -32,3 +32,13 @@ class Recorder:
 def digest(content: str) -> str:
     """Return what stands for a content in the history."""
     return blake2b(content.encode(), digest_size=8).hexdigest()
+
+
+def digest_of_title(title: str | None) -> str:
+    """Return what stands for the event that a room has this title from now on."""
+    return digest("no title" if title is None else f"title {title}")
+
+
+def digest_of_member(user: str, change: str, role: str) -> str:
+    """Return what stands for the event that somebody is added, removed, or has another role."""
+    return digest(f"{change} {user}" if change == "remove" else f"{change} {user} {role}")

@@ -12,10 +12,13 @@ from landline_verify.history.events import (
     Event,
     FaultEvent,
     Invoke,
+    Listed,
     Live,
+    Mark,
     MessageRecord,
     MessageRow,
     Ok,
+    Paged,
     Phase,
     Recv,
     Rejected,
@@ -106,6 +109,7 @@ class _Counting:
         self._sent_id: dict[str, float] = {}
         self._early: dict[str, list[float]] = defaultdict(list)  # received before its `accepted`
         self._users: set[str] = set()
+        self._devices: set[tuple[str, str]] = set()
         self._answered: set[tuple[str, str]] = set()
         self._received: set[tuple[str, str]] = set()
         self._directory_failures: dict[str, float] = {}
@@ -168,8 +172,9 @@ class _Counting:
                 self._take_failure(event)
             case Recv():
                 self._take_recv(event)
-            case Status(ids=ids):
-                counts["receipts"] += len(ids)
+            case Status() | Mark() | Paged() | Listed():
+                name = "receipts" if isinstance(event, Status) else event.kind
+                counts[name] += len(event.ids) if isinstance(event, Status) else 1
             case Sample():
                 self._take_sample(event)
             case MessageRecord() | MessageRow():
@@ -183,6 +188,9 @@ class _Counting:
             is_new = event.behaviour == "final"
             self.result.users["absent" if is_new else event.behaviour] += 1
         self.result.counts["connections"] += 1
+        if event.device is not None and (event.user, event.device) not in self._devices:
+            self._devices.add((event.user, event.device))
+            self.result.counts["devices"] += 1
         self.result.servers[event.url].add(event.server)
         self.result.durability.add(event.durability)
 
@@ -193,6 +201,8 @@ class _Counting:
             return
         self._sent[key] = event.t
         counts["sent"] += 1
+        if event.what != "send" or event.to.startswith("room:"):
+            counts[f"rooms: {event.what}"] += 1
         counts["sent under load"] += event.t <= self._load_ends
         self._bin(event.t).sent += 1
 

@@ -4,7 +4,7 @@ sessions of those who sent and should receive it, and the faults of that time.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields
-from typing import Final
+from typing import Any, Final
 
 from landline_verify.checker.verdict import Violation
 from landline_verify.history.events import (
@@ -15,16 +15,21 @@ from landline_verify.history.events import (
     FaultEvent,
     Invoke,
     Live,
+    MemberRecord,
     MessageRecord,
     Ok,
+    Paged,
     Phase,
     ReceiptsRecord,
     Recv,
+    RoomRecord,
     Status,
 )
 
 # Sessions and faults this near to a message's events belong to its story.
 AROUND_SECONDS: Final = 5.0
+# So many values of a field are told.
+_TOLD: Final = 5
 
 # Fields that a line does not repeat: they begin it, or say nothing about one message.
 _UNTOLD: Final = frozenset({"entries", "t", "user", "c", "n", "ids", "time"})
@@ -77,9 +82,11 @@ class _Subject:
 
     def _meet(self, event: Event) -> None:
         if isinstance(event, Invoke):
-            self.people.update((event.user, event.to))
+            self.people.update((event.user, event.to, *event.people))
         elif isinstance(event, MessageRecord):
             self.people.update((event.sender, *event.recipients))
+        elif isinstance(event, RoomRecord | MemberRecord):
+            self.people.add(event.sender)
         elif isinstance(event, Recv):
             self.people.update((event.user, event.sender))
         elif isinstance(event, Connect):
@@ -91,6 +98,8 @@ class _Subject:
             return self.id is not None and self.id in event.ids
         if self.id is not None and getattr(event, "id", None) == self.id:
             return True
+        if isinstance(event, Paged):
+            return any(id == self.id for id, *_ in event.messages)
         ref = getattr(event, "ref", None)
         return ref is not None and (getattr(event, "user", None), ref) == self.send
 
@@ -112,12 +121,19 @@ def _line(event: Event) -> str:
     return f"{when} {who:<24} {what:<12} {' '.join(_details(event))}".rstrip()
 
 
+def _several(values: tuple[Any, ...]) -> str:
+    """Return the first few of them."""
+    told = [each if isinstance(each, str) else ":".join(map(str, each)) for each in values]
+    more = f" and {len(told) - _TOLD} more" if len(told) > _TOLD else ""
+    return ", ".join(told[:_TOLD]) + more
+
+
 def _details(event: Event) -> Iterator[str]:
     if isinstance(event, ReceiptsRecord):
         yield f"of={', '.join(dict.fromkeys(user for user, _device, _ids in event.entries))}"
     for each in fields(event):
-        if each.name not in _UNTOLD:
-            value = getattr(event, each.name)
-            yield f"{each.name}={', '.join(value) if isinstance(value, tuple) else value}"
+        value = getattr(event, each.name)
+        if each.name not in _UNTOLD and value != each.default:
+            yield f"{each.name}={_several(value) if isinstance(value, tuple) else value}"
     if len(ids := getattr(event, "ids", ())) > 1:
         yield f"with {len(ids) - 1} others"

@@ -29,6 +29,8 @@ NEEDED = {
     "I11": "give --data-dir or --kafka",
     "I12b": "give --flood",
     "I14": "measured with --faults",
+    "I17": "needs --rooms",
+    "I18": "needs --rooms, and the log",
 }
 
 
@@ -141,6 +143,22 @@ def counted(numbers: Figures) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "receipts", f"{counts['receipts']:,} told to senders"
+    if counts["devices"]:
+        yield "devices", f"{counts['devices']:,} were connected"
+    if counts["rooms: create"]:
+        yield (
+            "rooms",
+            (
+                f"{counts['rooms: create']:,} asked for, {counts['rooms: send']:,} messages,"
+                f" {counts['rooms: member']:,} changes of members,"
+                f" {counts['rooms: room']:,} of titles"
+            ),
+        )
+    if counts["mark"] or counts["paged"]:
+        yield (
+            "reading",
+            f"{counts['mark']:,} read marks, {counts['listed']:,} lists, {counts['paged']:,} pages",
+        )
     if counts["records"] or counts["rows"]:
         yield "read", f"{counts['records']:,} messages in the log, {counts['rows']:,} in the store"
     if counts["stalls"]:

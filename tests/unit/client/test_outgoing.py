@@ -209,9 +209,13 @@ async def test_one_that_could_not_be_taken_now_goes_out_again(
 
 
 @pytest.mark.parametrize("is_old", [True, False])
+@pytest.mark.parametrize(
+    "code", ["forbidden", "no_such_conversation", "bad_recipient", "bad_ref", "room_full"]
+)
 async def test_one_that_is_forbidden_and_may_be_in_the_log_is_given_up_at_last(
-    monkeypatch: pytest.MonkeyPatch, *, is_old: bool
+    monkeypatch: pytest.MonkeyPatch, code: str, *, is_old: bool
 ) -> None:
+    """Its sender was removed from the room, or is no admin any more."""
     monkeypatch.setattr("landline.client.repeats.repeat_delay", lambda *_: 0.0)
     line = Line()
     sends = []
@@ -224,16 +228,16 @@ async def test_one_that_is_forbidden_and_may_be_in_the_log_is_given_up_at_last(
         if not await line.write():
             await asyncio.wait_for(line.has_work.wait(), 60)
             await line.write()
-        line.refuse("r", "forbidden", "unknown")
+        line.refuse("r", code, "unknown")
     assert line.frames[-1]["retry"]
     assert len(line.frames) == 5
     assert not line.outgoing.unanswered
     await line.outgoing.forget_answered()
     assert line.happened[-1] == "forgot r"
     if is_old:
-        assert line.events == [Rejected("b", "hello", "forbidden", "no", is_certain=False)]
+        assert line.events == [Rejected("b", "hello", code, "no", is_certain=False)]
     for send in sends:
-        with pytest.raises(MessageUncertain, match="forbidden: no; it is unknown"):
+        with pytest.raises(MessageUncertain, match=f"{code}: no; it is unknown"):
             await send.answer
 
 

@@ -225,6 +225,43 @@ async def test_while_the_store_is_away_what_was_known_last_is_good(bench: Bench)
     assert await bench.members("alice") == ["alice", "bob"]
 
 
+async def test_while_the_store_hangs_too_and_then_nobody_waits_for_it(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each request would wait for as long as the store is asked, and what its session says next."""
+    monkeypatch.setattr(module, "ASK_SECONDS", 0.02)
+    await bench.members()
+    bench.clock.now += 60.0
+    bench.store.may_answer.clear()
+    assert await bench.members("alice") == ["alice", "bob"]
+    for _ in range(3):
+        bench.clock.now += ROOM_SECONDS
+        assert bench.rooms.recall(ROOM) == room("alice", "bob")
+    await bench.settle()
+    assert bench.asked == 3  # once for all three
+    await asyncio.gather(*bench.tasks)
+    bench.know("alice")
+    bench.store.may_answer.set()
+    bench.clock.now += ROOM_SECONDS
+    bench.rooms.recall(ROOM)
+    await bench.settle()
+    assert bench.rooms.recall(ROOM) == room("alice")
+
+
+async def test_what_has_changed_is_waited_for_also_while_the_store_hangs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "ASK_SECONDS", 0.02)
+    await bench.members()
+    bench.clock.now += ROOM_SECONDS
+    bench.store.may_answer.clear()
+    await bench.members("alice")
+    bench.rooms.changed(ROOM, 7)
+    assert bench.rooms.recall(ROOM) is None
+    with pytest.raises(TimeoutError):
+        await bench.members("alice")
+
+
 async def test_unless_something_has_changed(bench: Bench) -> None:
     await bench.members()
     bench.rooms.changed(ROOM, 7)

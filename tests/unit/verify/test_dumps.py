@@ -6,10 +6,10 @@ import orjson
 import pytest
 from asyncpg.connect_utils import _parse_connect_dsn_and_args  # type: ignore[attr-defined]
 
-from landline_verify.dumps.records import described
+from landline_verify.dumps.records import described, digest_of_row
 from landline_verify.dumps.store import _connect
 from landline_verify.history import events as e
-from landline_verify.history.recorder import digest
+from landline_verify.history.recorder import digest, digest_of_member, digest_of_title
 
 
 @pytest.mark.parametrize(
@@ -52,6 +52,17 @@ RECEIPT_2 = {
     "delivered_at": "t",
 }  # fmt: skip
 DEVICE = {"v": 2, "kind": "device", "user": "r-a", "device": "phone", "change": "add"}
+ROOM = {
+    "v": 2, "kind": "room", "message_id": "m", "ref": None, "conversation": "room:1",
+    "sender": "r-a", "device": "phone", "title": "Ideas", "history": "all",
+    "members": ["r-a", "r-b"], "created_at": "t",
+}  # fmt: skip
+MEMBER = {
+    "v": 2, "kind": "member", "message_id": "m", "ref": None, "conversation": "room:1",
+    "sender": "r-a", "device": None, "user": "r-b", "change": "role", "role": "admin",
+    "created_at": "t",
+}  # fmt: skip
+READ = {"v": 2, "kind": "read", "conversation": "room:1", "entries": [["r-b", 5], ["other", 3]]}
 AT = (0.5, 3, 7)
 
 
@@ -61,7 +72,10 @@ AT = (0.5, 3, 7)
         (MESSAGE_1, e.MessageRecord(*AT, "m", "r-a", ("r-b",), "dm:r-a:r-b", digest("x"))),
         (MESSAGE_2, e.MessageRecord(*AT, "m", "r-a", ("r-b",), "dm:r-a:r-b", digest("x"), "phone")),
         (MESSAGE_2 | {"sender": "other"}, e.ForeignRecord(*AT)),
-        (MESSAGE_2 | {"conversation": "room:1", "recipients": []}, e.ForeignRecord(*AT)),
+        (
+            MESSAGE_2 | {"conversation": "room:1", "recipients": []},
+            e.MessageRecord(*AT, "m", "r-a", (), "room:1", digest("x"), "phone"),
+        ),
         (
             {
                 "v": 1, "status": "DELIVERED", "message_ids": ["m"], "conversation": "dm:r-a:r-b",
@@ -78,9 +92,27 @@ AT = (0.5, 3, 7)
         (RECEIPT_2 | {"entries": [["other", None, ["m"]]]}, e.ForeignRecord(*AT)),
         (DEVICE, e.DeviceRecord(*AT, "r-a", "phone", "add")),
         (DEVICE | {"user": "other"}, e.ForeignRecord(*AT)),
-        ({"v": 2, "kind": "room"}, e.ForeignRecord(*AT)),
-        ({"v": 2, "kind": "member"}, e.ForeignRecord(*AT)),
-        ({"v": 2, "kind": "read"}, e.ForeignRecord(*AT)),
+        (
+            ROOM,
+            e.RoomRecord(
+                *AT, "m", "r-a", "room:1", digest("title Ideas"), "phone", ("r-a", "r-b"), "all"
+            ),
+        ),
+        (
+            ROOM | {"title": None, "members": None, "history": None},
+            e.RoomRecord(*AT, "m", "r-a", "room:1", digest("no title"), "phone"),
+        ),
+        (ROOM | {"sender": "other"}, e.ForeignRecord(*AT)),
+        (
+            MEMBER,
+            e.MemberRecord(
+                *AT, "m", "r-a", "room:1", digest("role r-b admin"), None, "r-b", "role", "admin"
+            ),
+        ),
+        (MEMBER | {"sender": "other"}, e.ForeignRecord(*AT)),
+        (READ, e.ReadRecord(*AT, "room:1", (("r-b", 5),))),
+        (READ | {"entries": [["other", 3]]}, e.ForeignRecord(*AT)),
+        ({"v": 2, "kind": "room"}, e.ForeignRecord(*AT, garbage=True)),
         ({"v": 2, "kind": "typing"}, e.ForeignRecord(*AT, garbage=True)),
         ({"v": 3, "kind": "message"}, e.ForeignRecord(*AT, garbage=True)),
         ({"v": 1, "status": "SEEN"}, e.ForeignRecord(*AT, garbage=True)),
@@ -89,3 +121,10 @@ AT = (0.5, 3, 7)
 )  # fmt: skip
 def test_records_of_both_versions_are_read(record: object, event: e.Event) -> None:
     assert described(orjson.dumps(record), *AT, prefix="r-") == event
+
+
+def test_an_event_has_one_digest_in_log_and_store() -> None:
+    assert digest_of_row("message", "x", '{"a":1}') == digest("x")
+    assert digest_of_row("room", "", '{"title":null}') == digest_of_title(None)
+    said = '{"user":"bob","change":"add","role":"member"}'
+    assert digest_of_row("member", "", said) == digest_of_member("bob", "add", "member")

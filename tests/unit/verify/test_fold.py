@@ -16,7 +16,6 @@ from support.tables import Tables
 def test_both_come_to_the_same_in_whatever_order_the_records_are_read(
     seed: int, partitions: int
 ) -> None:
-    """Of everything but rooms: no user of a run is in one so far."""
     chance = random.Random(seed)
     logs = random_logs(chance, partitions, 150)
     tables = Tables(partitions)
@@ -26,13 +25,8 @@ def test_both_come_to_the_same_in_whatever_order_the_records_are_read(
     records = [described(each.value, 0.0, *each.position, prefix="") for each in entries]
     chance.shuffle(records)
     ours = fold(each for each in records if isinstance(each, e.Record))
-    theirs = {
-        id: message
-        for id, message in tables.messages.items()
-        if not message.conversation.startswith("room:")
-    }
     assert {id: (record.partition, record.offset) for id, record in ours.messages.items()} == {
-        id: message.position for id, message in theirs.items()
+        id: message.position for id, message in tables.messages.items()
     }
     assert {
         (id, *mailbox, is_received)
@@ -42,13 +36,21 @@ def test_both_come_to_the_same_in_whatever_order_the_records_are_read(
         (owed.message.id, *mailbox, owed.is_received)
         for mailbox, rows in tables.owed.items()
         for owed in rows.values()
-        if owed.message.id in theirs
     }
-    said = {each for each in tables.statuses() if each[0] in theirs}
     assert {
         (id, user, "DELIVERED" if ours.is_delivered(id, user) else "UNDELIVERED")
-        for id, user, _status in said
-    } == said
+        for id, message in ours.messages.items()
+        for user in ours.recipients(message)
+    } == set(tables.statuses())
+    assert {
+        (name, each.user, each.role, each.joined, each.read)
+        for name, conversation in ours.conversations.items()
+        for each in conversation.members.values()
+    } == {
+        (name, user, each.role, each.joined_offset, each.read_offset)
+        for name, conversation in tables.conversations.items()
+        for user, each in conversation.members.items()
+    }
 
 
 def test_a_receipt_counts_for_what_stands_before_it_in_its_partition() -> None:

@@ -18,6 +18,14 @@ def test_what_is_written_is_read_back(tmp_path: Path) -> None:
         e.Error(1.0, "u0", "c1", "bad_frame", "no"),
         e.DeviceRecord(1.0, 0, 1, "u0", "phone", "add"),
         e.ReceiptsRecord(1.0, 0, 2, (("u0", "phone", ("a", "b")), ("u1", None, ("a",))), "dm:x"),
+        e.Mark(1.0, "u0", "c1", "dm:x", 7),
+        e.Marked(1.0, "u0", "c1", "dm:x", (("u0", 7), ("u1", 2))),
+        e.Ask(1.0, "u0", "c1", "history", "q1", "dm:x", 8),
+        e.Listed(1.0, "u0", "c1", "q1", (("dm:x", 9, 7, 1),)),
+        e.Paged(1.0, "u0", "c1", "q1", "dm:x", (("a", 3, "d"), ("b", 7, "d")), 3, 7, False),
+        e.RoomRecord(1.0, 0, 3, "r", "u0", "room:1", "d", "phone", ("u0", "u1"), "all"),
+        e.MemberRecord(1.0, 0, 4, "m", "u0", "room:1", "d", None, "u2", "add", "member"),
+        e.ReadRecord(1.0, 0, 5, "room:1", (("u0", 4),)),
         e.PendingRow(1.0, "u0", "phone", 0, 1, None, is_received=True),
     ]
     events = [*healthy(1), *others]

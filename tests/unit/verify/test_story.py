@@ -5,6 +5,7 @@ from landline_verify.checker.verdict import Violation
 from landline_verify.history import events as e
 from landline_verify.report.story import tell
 from support.histories import healthy
+from support.room_tapes import ROOM, RoomTape
 
 
 def lost_message() -> tuple[list[e.Event], e.Ok]:
@@ -51,3 +52,14 @@ def test_what_concerns_no_message_is_told_by_its_events() -> None:
     at = next(n for n, x in enumerate(events) if isinstance(x, e.Sample))
     (line,) = [x for x in tell(events, Violation("I14", "rss", (at,))) if x.startswith(">")]
     assert "what=rss:ws-1" in line
+
+
+def test_pages_and_lists_are_told_in_few_words() -> None:
+    tape = RoomTape()
+    page, listed = tape.all(e.Paged)[0], tape.one(e.Listed, user="cid")
+    hurt = page.messages[0][0]
+    events = tuple(tape.events.index(each) for each in (page, listed))
+    text = "\n".join(tell(tape.events, Violation("I18", "without it", events, hurt)))
+    assert f"paged        request=page before None conversation={ROOM} messages={hurt}:" in text
+    assert "listed       request=list of c-cid-None items=room:1:" in text
+    assert max(map(len, text.splitlines())) < 400

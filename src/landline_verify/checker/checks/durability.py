@@ -4,7 +4,6 @@ from collections.abc import Iterator
 from typing import Final
 
 from landline_verify.checker.evidence import Evidence
-from landline_verify.checker.fold import conversation_of
 from landline_verify.checker.messages import Message, Send
 from landline_verify.checker.verdict import Violation
 
@@ -32,11 +31,15 @@ def _stored(message: Message, send: Send, ok_at: int) -> Iterator[Violation]:
         yield message.violates("I1", "the store holds it more than once", *rows)
     for at, row in message.rows:
         whose = (row.sender, row.conversation)
-        if whose != (send.user, conversation_of(send.user, send.to)):
+        if whose != (send.user, send.conversation):
             yield message.violates(
                 "I1", f"stored as {row.sender}'s in {row.conversation}", send.at, at
             )
-    if rows and not any(row.recipient == send.to for _, row in message.status_rows):
+    if (
+        rows
+        and send.is_direct
+        and not any(row.recipient == send.to for _, row in message.status_rows)
+    ):
         yield message.violates("I1", f"stored, but owed to {send.to} nowhere", send.at, *rows)
 
 
@@ -45,7 +48,8 @@ def unaltered(evidence: Evidence) -> Iterator[Violation]:
     for message in evidence.messages.values():
         send = message.send
         if send is not None:
-            for at, _, _, digest in message.contents():
+            said = [(at, digest) for at, _, _, digest in message.contents()]
+            for at, digest in [*said, *((at, digest) for at, _, digest in message.paged)]:
                 if digest != send.digest:
                     where = evidence.events[at].kind
                     yield message.violates(

@@ -7,9 +7,10 @@ from typing import Final
 from landline_verify.checker.checks.calm import STORE, calm
 from landline_verify.checker.checks.prompt import doubtful
 from landline_verify.checker.evidence import Evidence
+from landline_verify.checker.fold import is_room
 from landline_verify.checker.sessions import Session
 from landline_verify.checker.verdict import Violation
-from landline_verify.history.events import Answer, Ok, Recv, Sample, Unknown
+from landline_verify.history.events import AGAIN_CODES, Answer, Ok, Recv, Sample, Unknown
 
 ALIVE_SECONDS: Final = 10.0
 # Until each single send is answered for good, also in the conversation that was hit worst.
@@ -177,7 +178,9 @@ def _sends_fail(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _is_last(answer: Answer | None, until: float) -> bool:
-    return answer is not None and not isinstance(answer, Unknown) and answer.t <= until
+    """Say whether a client asks no more."""
+    is_open = isinstance(answer, Unknown) and answer.code in AGAIN_CODES
+    return answer is not None and not is_open and answer.t <= until
 
 
 def vacuous(evidence: Evidence) -> Iterator[str]:
@@ -201,13 +204,14 @@ def vacuous(evidence: Evidence) -> Iterator[str]:
             yield f"the {what} could not be read to its end"
     if evidence.reused_refs:
         yield f"a ref was used for two messages, {len(evidence.reused_refs)} times"
+    yield from _untried(evidence)
     yield from _faultless(evidence)
     yield from doubtful(evidence)
 
 
 def _absent(evidence: Evidence) -> Iterator[str]:
     final = evidence.phases.get("final", evidence.end)
-    recipients = {send.to for send in evidence.sends.values()}
+    recipients = {send.to for send in evidence.sends.values() if send.is_direct}
     missing, once = [], []
     for user in sorted(recipients):
         sessions = evidence.sessions_of.get(user, [])
@@ -219,6 +223,22 @@ def _absent(evidence: Evidence) -> Iterator[str]:
         yield f"{_names(missing)} did not become live in the final phase"
     if once:
         yield f"{_names(once)} became live only once"
+
+
+def _untried(evidence: Evidence) -> Iterator[str]:
+    """What was asked for besides messages between two has to have happened."""
+    options = {} if evidence.run is None else evidence.run.options
+    if options.get("rooms"):
+        if not any(is_room(message.conversation) for message, *_ in evidence.accepted):
+            yield "nothing was accepted in a room"
+        if not evidence.listed or not any(page.complete for _, page in evidence.paged):
+            yield "nobody read a conversation to its beginning"
+        if not evidence.marked:
+            yield "nobody was told how far a conversation was seen"
+    if options.get("devices") and not any(
+        each.connect.device for each in evidence.sessions.values()
+    ):
+        yield "no device was connected"
 
 
 def _names(users: Sequence[str]) -> str:

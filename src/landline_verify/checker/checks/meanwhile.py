@@ -1,6 +1,8 @@
 """Connected users hear what is new although the store is away, however long: I2c."""
 
+from collections import defaultdict
 from collections.abc import Iterator
+from math import inf
 from typing import Final
 
 from landline_verify.checker.checks.calm import HEALING_SECONDS, STORE
@@ -49,9 +51,14 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
     away = [each for each in evidence.faults if each.name.startswith(STORE)]
     if not away:
         return
+    waits_for_room = _Waits(evidence)
     for message, send, at, ok in evidence.accepted:
+        if not send.is_direct:
+            continue
         # Nobody knows where a repeat was accepted, and the sweep delivers what was not pushed then.
         if len(send.tries) > 1 or ok.t - send.tries[0].invoke.t > _SWIFT_SECONDS:
+            continue
+        if waits_for_room(send.tries[0].at, ok.c):
             continue
         until = evidence.stalls.after(ok.t, LIVE_SECONDS)
         if not any(each.start <= ok.t and until <= each.stop for each in away):
@@ -66,6 +73,24 @@ def _watched(evidence: Evidence) -> Iterator[tuple[Message, Send, int, float, Se
             if _has_to_hear(evidence, session, ok.t, until):
                 yield message, send, at, until, session
                 break
+
+
+class _Waits:
+    """Says whether something that a session has asked of a room waits for its answer, at an event.
+
+    Who is in a room the store says. What the session sends behind that waits too, and a server that
+    took it late asks the store whether it was repeated elsewhere before it pushes it.
+    """
+
+    def __init__(self, evidence: Evidence) -> None:
+        self._waits: defaultdict[str, list[tuple[int, float]]] = defaultdict(list)
+        for send in evidence.sends.values():
+            for each in send.tries if not send.is_direct else ():
+                answered_at = inf if each.answered_at is None else each.answered_at
+                self._waits[each.invoke.c].append((each.at, answered_at))
+
+    def __call__(self, at: int, c: str) -> bool:
+        return any(begin < at < end for begin, end in self._waits[c])
 
 
 def _has_to_hear(evidence: Evidence, session: Session, since: float, until: float) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from landline_verify.checker.evidence import Evidence
 from landline_verify.checker.messages import Message, Send, Try
 from landline_verify.checker.verdict import Violation
-from landline_verify.history.events import MessageRecord, MessageRow, Ok, Recv
+from landline_verify.history.events import MessageRow, Ok, Recv, Said
 
 
 def in_order(evidence: Evidence) -> Iterator[Violation]:
@@ -108,6 +108,8 @@ def _claims(message: Message) -> Iterator[tuple[int, int]]:
         yield at, row.offset
     for at, pending in message.pending_rows:
         yield at, pending.offset
+    for at, offset, _ in message.paged:
+        yield at, offset
     if message.send is not None:
         for attempt in message.send.tries:
             ok = attempt.answer
@@ -139,7 +141,7 @@ def _oks(message: Message) -> Iterator[Violation]:
 def _one_partition(evidence: Evidence) -> Iterator[Violation]:
     homes: defaultdict[str, dict[int, int]] = defaultdict(dict)
     for message in evidence.messages.values():
-        places: list[tuple[int, MessageRecord | MessageRow]] = [*message.records, *message.rows]
+        places: list[tuple[int, Said | MessageRow]] = [*message.records, *message.rows]
         for at, record in places:
             home = homes[record.conversation]
             if record.partition not in home and home:

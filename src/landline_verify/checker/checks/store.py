@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterator
 
+from landline_verify.checker.audience import called
 from landline_verify.checker.evidence import Evidence
 from landline_verify.checker.fold import Mailbox
 from landline_verify.checker.messages import Message
@@ -10,20 +11,22 @@ from landline_verify.checker.verdict import Violation
 from landline_verify.history.events import (
     DeviceRecord,
     ForeignRecord,
-    MessageRecord,
     MessageRow,
+    ReadRecord,
     ReceiptsRecord,
     Record,
+    Said,
 )
 
 
 def is_fold(evidence: Evidence) -> Iterator[Violation]:
-    """I9: messages, what is pending and quarantine equal the fold of the log; every offset of the
-    log is there once.
+    """I9: messages, what is pending, who is in which conversation, how far they have seen it, and
+    quarantine equal the fold of the log; every offset of the log is there once.
     """
     yield from _messages(evidence)
     yield from _pending(evidence)
     yield from _statuses(evidence)
+    yield from _members(evidence)
     yield from _quarantine(evidence)
     yield from _offsets(evidence)
 
@@ -45,7 +48,7 @@ def _messages(evidence: Evidence) -> Iterator[Violation]:
                 )
 
 
-def _difference(record: MessageRecord, row: MessageRow) -> str | None:
+def _difference(record: Said, row: MessageRow) -> str | None:
     for name in ("sender", "conversation", "digest", "partition", "offset"):
         logged, stored = getattr(record, name), getattr(row, name)
         if logged != stored:
@@ -53,7 +56,7 @@ def _difference(record: MessageRecord, row: MessageRow) -> str | None:
     return None
 
 
-def _index(message: Message, record: MessageRecord) -> int:
+def _index(message: Message, record: Said) -> int:
     return next(at for at, each in message.records if each is record)
 
 
@@ -73,33 +76,29 @@ def _pending(evidence: Evidence) -> Iterator[Violation]:
                 had = (message.id, row.user) in evidence.dumped.fold.receipts
                 why = "has a receipt" if had else "does not"
                 yield message.violates(
-                    "I9", f"the store owes it to {_name(mailbox)}, the log {why}", *seen, at
+                    "I9", f"the store owes it to {called(mailbox)}, the log {why}", *seen, at
                 )
             elif is_received != row.is_received:
                 logged_as = "received" if is_received else "not received"
                 yield message.violates(
                     "I9",
-                    f"the store owes it to {_name(mailbox)} as if it were otherwise: by the log it"
+                    f"the store owes it to {called(mailbox)} as if it were otherwise: by the log it"
                     f" is {logged_as} by that user",
                     *seen,
                     at,
                 )
             elif record is None or (row.partition, row.offset) != (record.partition, record.offset):
                 yield message.violates("I9", "it is owed at another position than its own", at)
-        for mailbox in sorted(owed, key=_name):
+        for mailbox in sorted(owed, key=called):
             yield message.violates(
-                "I9", f"the log owes it to {_name(mailbox)}, the store does not", *seen
+                "I9", f"the log owes it to {called(mailbox)}, the store does not", *seen
             )
     for at, row in evidence.dumped.groundless:
         yield _nameless(
-            f"the store owes {_name(Mailbox(row.user, row.device))} what stands at"
+            f"the store owes {called(Mailbox(row.user, row.device))} what stands at"
             f" {row.partition}/{row.offset}, and has no message there",
             at,
         )
-
-
-def _name(mailbox: Mailbox) -> str:
-    return mailbox.user if mailbox.device is None else f"{mailbox.user}, device {mailbox.device!r}"
 
 
 def _statuses(evidence: Evidence) -> Iterator[Violation]:
@@ -108,7 +107,7 @@ def _statuses(evidence: Evidence) -> Iterator[Violation]:
         record = evidence.dumped.fold.messages.get(message.id)
         if record is None or not message.rows:
             continue  # that is told as it is
-        expected = set(record.recipients) & evidence.users
+        expected = evidence.dumped.fold.recipients(record) & evidence.users
         seen = [at for at, _ in [*message.records, *message.receipts]]
         for at, row in message.status_rows:
             if row.recipient not in expected:
@@ -130,6 +129,35 @@ def _statuses(evidence: Evidence) -> Iterator[Violation]:
             )
 
 
+def _members(evidence: Evidence) -> Iterator[Violation]:
+    """Compare who is in which conversation, as what, since when, and how far they have seen it."""
+    logged = {
+        (name, each.user): (each.role, each.joined, each.read)
+        for name, conversation in evidence.dumped.fold.conversations.items()
+        for each in conversation.members.values()
+        if each.user in evidence.users
+    }
+    for at, row in evidence.dumped.members:
+        if row.user not in evidence.users:
+            continue
+        known = logged.pop((row.conversation, row.user), None)
+        stored = (row.role, row.joined, row.read)
+        if known is None:
+            yield _nameless(f"the store has {row.user} in {row.conversation}, the log has not", at)
+        elif known != stored:
+            for name, one, other in zip(("role", "joined", "read"), known, stored, strict=True):
+                if one != other:
+                    yield _nameless(
+                        f"{row.user} in {row.conversation}: {name} is {one} by the log, {other} in"
+                        " the store",
+                        at,
+                    )
+    for conversation, user in logged:
+        event = evidence.dumped.fold.conversations[conversation].events[0]
+        at = _index(evidence.messages[event.id], event)
+        yield _nameless(f"the log has {user} in {conversation}, the store has not", at)
+
+
 def _quarantine(evidence: Evidence) -> Iterator[Violation]:
     put_aside = {(row.partition, row.offset): at for at, row in evidence.dumped.quarantine}
     for at, record in evidence.dumped.records:
@@ -144,17 +172,17 @@ def _quarantine(evidence: Evidence) -> Iterator[Violation]:
 
 
 def _is_ours(evidence: Evidence, record: Record) -> bool:
-    if isinstance(record, MessageRecord):
+    if isinstance(record, Said):
         return record.sender in evidence.users
-    if isinstance(record, ReceiptsRecord):
-        return any(user in evidence.users for user, _device, _ids in record.entries)
+    if isinstance(record, ReceiptsRecord | ReadRecord):
+        return any(user in evidence.users for user, *_ in record.entries)
     return isinstance(record, DeviceRecord) and record.user in evidence.users
 
 
 def _about(evidence: Evidence, record: Record, sentence: str, *events: int) -> Violation:
-    if isinstance(record, MessageRecord):
+    if isinstance(record, Said):
         return evidence.messages[record.id].violates("I9", sentence, *events)
-    what = "receipts" if isinstance(record, ReceiptsRecord) else "a device's record"
+    what = {ReceiptsRecord: "receipts", ReadRecord: "read marks"}.get(type(record), "a device")
     return _nameless(f"{sentence}: {what} at {_place(record)}", *events)
 
 

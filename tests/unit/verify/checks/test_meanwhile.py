@@ -40,6 +40,21 @@ def test_nobody_is_deaf_where_the_clients_stood_still_just_before() -> None:
     assert "I2c" not in violated(tape)
 
 
+@pytest.mark.parametrize("is_answered", [False, True])
+def test_nobody_is_deaf_to_what_was_sent_behind_a_request_that_waits_for_a_room(
+    is_answered: bool,
+) -> None:
+    """Its session waits with it, and it may have been repeated elsewhere meanwhile."""
+    tape = Tape()
+    ok = deafen(tape)
+    before = tape.events[tape.place(tape.sent(ok)) - 1]
+    tape.after(before, e.Invoke(before.t, ok.user, ok.c, "room:1", "r-room", "digest", retry=False))
+    if is_answered:
+        waiting = tape.one(e.Invoke, ref="r-room")
+        tape.after(waiting, e.Rejected(before.t, ok.user, ok.c, "r-room", "busy"))
+    assert ("I2c" in violated(tape)) == is_answered
+
+
 @pytest.mark.parametrize(
     ("is_its_own", "counts", "is_excused"),
     [

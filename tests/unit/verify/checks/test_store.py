@@ -47,7 +47,7 @@ def test_quarantine_of_nothing(tape: Tape, ok: e.Ok) -> None:
     tape.after(row, replace(row, offset=10_000))
 
 
-@breaks("I9")
+@breaks("I8", "I9")
 def test_a_receipt_lost_in_the_store(tape: Tape, ok: e.Ok) -> None:
     tape.owe(tape.one(e.StatusRow, id=ok.id))
     tape.drop(*tape.all(e.Status, id=ok.id))
