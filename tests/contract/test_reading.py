@@ -189,6 +189,33 @@ async def test_a_page_is_the_newest_below_or_the_oldest_above_an_offset(
     assert await page(limit=7, after=-1) == (ids, True)
 
 
+@pytest.mark.parametrize("history", list(History))
+async def test_a_page_may_begin_at_either_end_of_all_numbers(
+    script: Script, reader: Reader, history: History
+) -> None:
+    """In a direct conversation, in a room, and in former memberships of it."""
+    seen: dict[str, list[str]] = {DIRECT: [], ROOM: []}
+    seen[ROOM].append(await script.makes("alice", "bob", history=history))
+    seen[ROOM].append(await script.says("alice", ROOM))
+    await script.removes("alice", "bob")
+    seen[ROOM].append(await script.adds("alice", "bob"))
+    seen[DIRECT].append(await script.says("alice", "bob"))
+    if history is History.ALL:
+        seen[ROOM] = await reader.sees("alice")
+    for name, ids in seen.items():
+        above_0 = ids[1:] if name == ROOM else ids  # the room was made there
+        for offset, above, below in (
+            (-1, ids, []),
+            (0, above_0, []),
+            (2**53, [], ids),
+            (2**63 - 1, [], ids),
+        ):
+            page = await reader.page("bob", name, after=offset)
+            assert ([each.id for each in page.messages], page.complete) == (above, True)
+            page = await reader.page("bob", name, before=offset)
+            assert ([each.id for each in page.messages], page.complete) == (below, True)
+
+
 async def test_a_page_says_how_far_the_store_had_come(script: Script, reader: Reader) -> None:
     await script.says("alice", "bob")
     await script.says("alice", "carol")
@@ -541,6 +568,15 @@ async def test_unread_is_what_others_have_sent_after_what_was_read(
     await script.reads("bob", ROOM, 3)
     assert await reader.unread("bob") == 0
     assert await reader.unread("alice") == 2  # sending is not reading
+
+
+async def test_the_first_message_of_all_is_unread(script: Script, reader: Reader) -> None:
+    await script.says("alice", "bob")
+    assert script.offset == 0
+    assert (await reader.unread("bob", DIRECT), await reader.unread("alice", DIRECT)) == (1, 0)
+    await script.reads("bob", DIRECT, 0)
+    item = await reader.item("bob", DIRECT)
+    assert (item.read_offset, item.unread) == (0, 0)
 
 
 async def test_what_is_purged_is_not_unread(

@@ -148,7 +148,7 @@ def read_page(connection: sqlite3.Connection, query: HistoryQuery) -> HistoryPag
             "size_bytes": query.limit_bytes,
         }
         if query.after is not None:
-            arguments["first"] = query.after + 1
+            arguments["after"] = query.after
             found = connection.execute(_HISTORY_AFTER, arguments).fetchone()
         else:
             arguments["before"] = _NEVER if query.before is None else query.before
