@@ -25,7 +25,9 @@ def patient_postgres(monkeypatch: pytest.MonkeyPatch) -> None:
         "WRITER_LANE_SECONDS",
         "REPLAY_SECONDS",
         "ASKER_LANE_SECONDS",
+        "ROOMS_LANE_SECONDS",
         "READING_SECONDS",
+        "PURGE_LANE_SECONDS",
     ):
         monkeypatch.setattr(message_store, name, PATIENT_SECONDS)
 

@@ -9,7 +9,7 @@ import pytest
 
 from landline.model import Positions
 from support.events import Logs, in_pieces, random_logs
-from support.stores import Stores
+from support.stores import ReadingStores, Stores
 from support.tables import Rows
 
 ROUNDS = 3
@@ -57,3 +57,35 @@ async def test_the_position_is_set_back_and_nothing_changes(stores: Stores, seed
             await stores.set_back(earlier(chance, applied))
         applied = await apply(stores, chance, logs)
         assert await seen(stores) == before
+
+
+async def purge(stores: ReadingStores, before_ms: int) -> None:
+    """Remove what is old and owed to nobody."""
+    await stores.purge(before_ms)
+    await stores.close()
+
+
+@pytest.mark.parametrize("seed", range(300, 316))
+async def test_what_was_purged_does_not_come_back_and_is_not_owed_again(
+    reading_stores: ReadingStores, seed: int
+) -> None:
+    """Without repeats: of one that stands behind what was purged nobody knows that it is one."""
+    chance = random.Random(seed)
+    records = chance.choice((80, 160, 240))
+    logs = random_logs(chance, reading_stores.partitions, records, repeats=False)
+    times = sorted(entry.time_ms for log in logs.values() for entry in log)
+    await apply(reading_stores, chance, logs, chance.random())
+    await purge(reading_stores, chance.choice(times))
+    applied = await apply(reading_stores, chance, logs)
+    before_ms = chance.choice(times[len(times) // 2 :])
+    await purge(reading_stores, before_ms)
+    before = await seen(reading_stores)
+    for _ in range(ROUNDS):
+        await reading_stores.set_back(earlier(chance, applied))
+        await apply(reading_stores, chance, logs, chance.random())
+        await purge(reading_stores, before_ms)
+        if chance.random() < 0.5:
+            await reading_stores.close()
+            await reading_stores.set_back(earlier(chance, applied))
+        applied = await apply(reading_stores, chance, logs)
+        assert await seen(reading_stores) == before

@@ -631,9 +631,9 @@ async def test_a_direct_conversation_has_its_two_members(stores: Stores, script:
     await script.says("alice", "alice")
     tables = await stores.tables()
     assert tables["members"] == [
-        ("dm:alice:alice", "alice", "member", 0, 0),
-        ("dm:alice:bob", "alice", "member", 0, 0),
-        ("dm:alice:bob", "bob", "member", 0, 0),
+        ("dm:alice:alice", "alice", "member", 0, -1),
+        ("dm:alice:bob", "alice", "member", 0, -1),
+        ("dm:alice:bob", "bob", "member", 0, -1),
     ]
     assert [row[:5] for row in tables["conversations"]] == [
         ("dm:alice:alice", "direct", None, None, 1),

@@ -113,7 +113,7 @@ class Timeline:
     def _note(self, offset: int, sender: str) -> str:
         id = next(self.ids)
         if not self.is_room and not self.was_made:
-            self.read = dict.fromkeys(self.users, 0)
+            self.read = dict.fromkeys(self.users, -1)
         self.was_made = True
         self.events[id] = offset, sender
         self.owed |= {(id, user) for user in self.read if user != sender}

@@ -63,8 +63,9 @@ Logs = Mapping[int, Sequence[Entry]]
 class _Making:
     """A log that is being written. A conversation is in one partition, a device in all."""
 
-    def __init__(self, chance: random.Random, partitions: int) -> None:
+    def __init__(self, chance: random.Random, partitions: int, *, repeats: bool) -> None:
         self.chance = chance
+        self.repeats = repeats
         self.partitions = partitions
         self.logs: dict[int, list[Entry]] = {each: [] for each in range(partitions)}
         self._time_ms = TIME_MS
@@ -83,7 +84,7 @@ class _Making:
             self._device: 8,
             self._room: 6,
             self._member: 14,
-            self._repeat: 6,
+            self._repeat: 6 * self.repeats,
             self._garbage: 1,
         }
         [write] = self.chance.choices(list(kinds), list(kinds.values()))
@@ -250,9 +251,11 @@ class _Making:
         self._append(self.chance.randrange(self.partitions), "?", value)
 
 
-def random_logs(chance: random.Random, partitions: int = 1, records: int = 80) -> Logs:
-    """Return the log of each partition."""
-    making = _Making(chance, partitions)
+def random_logs(
+    chance: random.Random, partitions: int = 1, records: int = 80, *, repeats: bool = True
+) -> Logs:
+    """Return the log of each partition. `repeats`: some records are there twice."""
+    making = _Making(chance, partitions, repeats=repeats)
     for _ in range(records):
         making.step()
     return making.logs

@@ -124,6 +124,8 @@ class Tables:
     owed: dict[Mailbox, dict[Position, Owed]] = field(default_factory=dict)
     quarantine: dict[Position, Quarantined] = field(default_factory=dict)
     applied: dict[int, int] = field(default_factory=dict)
+    # Partition -> below which offset messages may be gone.
+    purged: dict[int, int] = field(default_factory=dict)
 
     # Applying -----------------------------------------------------------------------------------
 
@@ -142,7 +144,7 @@ class Tables:
     def join(self, batch: Batch) -> None:
         """Join what a batch says to the rows."""
         for message in batch.messages:
-            if message.id not in self.messages:
+            if message.id not in self.messages and not self._is_purged(message.position):
                 self._add_event(message, batch.change)
         if isinstance(batch.change, DeviceChange):
             if batch.change.is_added:
@@ -155,6 +157,12 @@ class Tables:
             self._read(read)
         for bad in batch.quarantined:
             self.quarantine.setdefault(bad.position, bad)
+
+    def _is_purged(self, position: Position) -> bool:
+        """Say whether what stood there is gone on purpose: what is owed is not."""
+        return position.offset < self.purged.get(position.partition, 0) and all(
+            position not in rows for rows in self.owed.values()
+        )
 
     def _add_event(self, event: Message, change: Change | None) -> None:
         self.messages[event.id] = event
@@ -179,7 +187,7 @@ class Tables:
         if not is_room(name):
             for user in participants(name) or (event.sender, *event.recipients):
                 if user not in conversation.members:
-                    conversation.join(user, Role.MEMBER, 0, 0)
+                    conversation.join(user, Role.MEMBER, 0, -1)
         return conversation
 
     def _change_member(self, conversation: Conversation, change: MemberChange, offset: int) -> None:
@@ -430,7 +438,8 @@ class Tables:
     def forget(self, message_ids: Iterable[str]) -> None:
         """Take messages out. What says where a conversation stands stays."""
         for id in message_ids:
-            del self.messages[id]
+            partition, offset = self.messages.pop(id).position
+            self.purged[partition] = max(self.purged.get(partition, 0), offset + 1)
 
     # What operators see -------------------------------------------------------------------------
 

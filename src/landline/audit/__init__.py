@@ -36,6 +36,8 @@ Further things cannot be known even then:
 - Whether a read mark before the first event of its conversation counts.
 - Where a migration from version 1 has put read marks: at most at the last message of version 1. And
   what it has made of conversations that no server has named.
+- Whether a read mark at offset 0 of a direct conversation was ever said: stores of before began
+  there.
 - `seen_at` of a device does not come from the log, and `number` of a member is the store's own.
 
 After a new log epoch records may be read again that were applied at their old positions. The log

@@ -49,7 +49,7 @@ _SEE_EVENT: Final = """
 # Who was a member when the log begins: those who are, and those who have left since then.
 _MEMBERS_FROM_BEFORE: Final = """
     INSERT INTO member
-        SELECT :name, user, NULL, joined, number, iif(:is_room, joined - 1, 0), :begin - 1 FROM (
+        SELECT :name, user, NULL, joined, number, joined - 1, :begin - 1 FROM (
             SELECT user, joined, number FROM stored_member
             WHERE conversation_id = :id AND joined < :begin
             UNION ALL
@@ -130,7 +130,9 @@ class Rooms:
         if is_room(name) or (not is_whole and not participants(name)):
             self._take_from_before(name, begin)
         elif participants(name) or version != 1:
-            rows = [(name, user, "member", 0, n, 0, begin - 1) for n, user in enumerate(members)]
+            # Stores of before have put it to 0.
+            limit = max(begin - 1, 0)
+            rows = [(name, user, "member", 0, n, -1, limit) for n, user in enumerate(members)]
             self._file.executemany(_ADD_MEMBER.replace("INSERT", "INSERT OR IGNORE"), rows)
         else:
             # No server makes such a name, and a migration does with it what it likes.
@@ -145,7 +147,7 @@ class Rooms:
     def _take_from_before(self, name: str, begin: int) -> None:
         row = self._spool.row("SELECT id FROM stored_conversation WHERE name = ?", name)
         if row is not None and begin > 0:
-            seed = {"name": name, "id": row[0], "begin": begin, "is_room": is_room(name)}
+            seed = {"name": name, "id": row[0], "begin": begin}
             self._file.execute(_MEMBERS_FROM_BEFORE, seed)
             self._file.execute(_FORMER_FROM_BEFORE, seed)
 
@@ -196,7 +198,7 @@ class Rooms:
                 (title, history, name),
             )
             rows = [
-                (name, user, "member" if number else "admin", offset, number, offset - 1, 0)
+                (name, user, "member" if number else "admin", offset, number, offset - 1, -1)
                 for number, user in enumerate(members)
             ]
             self._file.executemany(_ADD_MEMBER, rows)
@@ -214,7 +216,7 @@ class Rooms:
         )
         if step == "add" and row is None:
             if len(self.members(name)) < ROOM_MEMBERS:
-                self._file.execute(_ADD_MEMBER, (*where, role, offset, 0, offset - 1, 0))
+                self._file.execute(_ADD_MEMBER, (*where, role, offset, 0, offset - 1, -1))
         elif step == "remove" and row is not None:
             self._file.execute("DELETE FROM member WHERE conversation = ? AND user = ?", where)
             self._file.execute("INSERT INTO former VALUES (?, ?, ?, ?)", (*where, row[0], offset))

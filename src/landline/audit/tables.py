@@ -157,8 +157,7 @@ def _changed_member(
         yield f"role ({stored_role}, in the log {role})"
     if stored_joined != joined:
         yield f"where the membership began ({stored_joined}, in the log {joined})"
-    # A migration puts it before the first that is pending, which may be at offset 0.
-    is_migrated = limit >= 0 and (read < stored_read <= limit or (stored_read, read) == (-1, 0))
+    is_migrated = read < stored_read <= limit
     if stored_read != read and not is_migrated:
         yield f"what was read ({stored_read}, in the log {read})"
 

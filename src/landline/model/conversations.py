@@ -52,8 +52,8 @@ class ListedConversation:
     """A conversation as one of its members sees it in a list.
 
     `role`, `title`: of rooms. `last`: its last event that is visible to them; None where there is
-    none (any more). `unread`: what is visible to them behind `read_offset` and was not sent by
-    themselves, `UNREAD_LIMIT` at most.
+    none (any more). `unread`: of the newest `UNREAD_EVENTS` that are visible to them behind
+    `read_offset`, those that were not sent by themselves, `UNREAD_LIMIT` at most.
     """
 
     name: str

@@ -251,6 +251,13 @@ async def test_what_there_is_goes_over(
     for user in USERS:
         assert len(await owed(new, user)) == sum(row[0] == user for row in want["pending"])
     assert new.record_version == 2
+    debts = [await owed(new, user) for user in USERS]
+    place: Position | None = Position(0, -1)
+    while place is not None:
+        _count, place = await new.purge(2 * TIME_MS, place, 50)
+    assert [await owed(new, user) for user in USERS] == debts
+    left = await fetch(before.reveal(), "SELECT message_id::text FROM messages")
+    assert {id for (id,) in left} == {id for ids in debts for id in ids}
 
 
 async def test_odd_rows_go_over_too(before: SecretUrl) -> None:

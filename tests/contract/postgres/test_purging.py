@@ -121,20 +121,6 @@ async def test_each_device_and_each_member_counts(
     assert await fetch(database.reveal(), LEFT) == []
 
 
-async def test_texts_that_do_not_say_who_is_owed_are_kept(
-    store: PostgresMessageStore, database: SecretUrl
-) -> None:
-    """Only its first message says who is in such a conversation, and another may name others."""
-    sent = (
-        message(0, 0, conversation="notes", to=("bob",)),
-        message(0, 1, conversation="notes", to=("carol",)),
-    )
-    received = (receipt(sent[0], Mailbox("bob"), 2), receipt(sent[1], Mailbox("carol"), 2))
-    assert await store.apply([Batch(0, 0, 3, sent, received)])
-    assert await purge_all(store, 1_000, 10) == 0
-    assert len(await fetch(database.reveal(), LEFT)) == 2
-
-
 async def test_in_format_1_everything_is_kept(database: SecretUrl) -> None:
     await make_before(database, 1)
     await migrate(database)

@@ -249,6 +249,11 @@ async def test_commits_that_may_be_forgotten_break_the_promise(
     await store.close()
     store = PostgresMessageStore(database, "ws-1", allow_unsafe=True)
     assert await store.apply([Batch(0, 0, 1)])
+    assert await store.purge(1, Position(0, -1), 10) == (0, None)
+    await store.close()
+    store = PostgresMessageStore(database, "ws-1")
+    with pytest.raises(StoreUnavailable, match="synchronous_commit"):
+        await store.purge(1, Position(0, -1), 10)
     await store.close()
 
 

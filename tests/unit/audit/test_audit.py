@@ -362,6 +362,21 @@ async def test_read_marks_may_be_where_a_migration_has_put_them(world: World) ->
     assert [each.kind for each in (await run(world))[1]] == [Kind.MEMBER_CHANGED]
 
 
+async def test_what_is_read_of_a_direct_conversation_began_at_offset_0_before(
+    world: World,
+) -> None:
+    at = world.append(
+        0, MessageRecord(uuid(40), None, "dm:a:b", "a", ("b",), SECRET, "now").encode_2()
+    )
+    world.keep(uuid(40), "dm:a:b", "a", SECRET, at)
+    world.owe("b", "*", at, "dm:a:b")
+    world.join("dm:a:b", "a", 0, 0)
+    world.join("dm:a:b", "b", 0, -1)
+    assert (await run(world))[1] == []
+    world.store.change(world.store.one(StoredMember, user="a"), read_offset=1)
+    assert [each.kind for each in (await run(world))[1]] == [Kind.MEMBER_CHANGED]
+
+
 # Everything that can be wrong ------------------------------------------------------------------
 
 Doctor = Callable[[World], None]

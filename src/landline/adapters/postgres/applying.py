@@ -87,5 +87,6 @@ def _one_change(batch: Batch, change: RoomChange | MemberChange) -> Step:
     own = (change.user, change.step, change.role, ROOM_MEMBERS)
     if change.step is not MemberStep.REMOVE:
         return Step(APPLY_MEMBER, (*facts, *own), 1)
-    first = (batch.partition, batch.start, event.id, event.conversation, change.user)
+    at = event.position.offset
+    first = (batch.partition, batch.start, event.id, event.conversation, change.user, at)
     return Step(APPLY_MEMBER, (*facts, *own), 1, (FORGET_ROOM, first))

@@ -39,6 +39,7 @@ def apply_arguments(batches: Sequence[Batch]) -> Sequence[Any]:
         *columns(_owed(messages), 3),
         *columns(_receipts(batches, numbers), 6),
         *columns(quarantined, 4),
+        *columns(_outsiders(messages), 2),
     )
 
 
@@ -101,6 +102,18 @@ def _owed(messages: Iterable[Message]) -> Rows:
             recipients[sender] = None
         rows += [(number, user, user == sender and not is_to_oneself) for user in recipients]
     return rows
+
+
+def _outsiders(messages: Iterable[Message]) -> Rows:
+    """Return for each message, by its number, whom it names beside those that its conversation's
+    name says. No server writes such messages.
+    """
+    return [
+        (number, user)
+        for number, message in enumerate(messages, 1)
+        if message.recipients
+        for user in {message.sender, *message.recipients} - {*participants(message.conversation)}
+    ]
 
 
 def _receipts(batches: Sequence[Batch], numbers: Mapping[str, int]) -> Rows:

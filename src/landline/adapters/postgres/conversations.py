@@ -40,7 +40,7 @@ Row = Sequence[Any]
 
 
 class Run(Protocol):
-    """The message store's lanes for reading."""
+    """The message store's lanes for what people ask."""
 
     async def __call__(self, work: Callable[[PostgresConnection], Awaitable[T]]) -> T:
         """Return what `work` returns. Raises: StoreUnavailable, Unstorable."""
@@ -49,19 +49,30 @@ class Run(Protocol):
 class PostgresConversations:
     """See `landline.ports.ConversationStore`. In format 1 nobody can read yet.
 
-    Each question is one statement, so that membership and answer are of one snapshot.
+    Each question is one statement, so that membership and answer are of one snapshot. Rooms are
+    looked up on a lane of their own: sends and pushes do not wait behind what people ask.
     """
 
-    def __init__(self, run: Run, deadline_seconds: float, record_format: RecordFormat) -> None:
+    def __init__(
+        self,
+        run: Run,
+        deadline_seconds: float,
+        read_rooms: Callable[..., Awaitable[Sequence[Any]]],
+        record_format: RecordFormat,
+    ) -> None:
+        """`read_rooms` returns the rows of a statement. Raises: StoreUnavailable."""
         self._run = run
         self._deadline_seconds = deadline_seconds
+        self._read_rooms = read_rooms
         self._format = record_format
 
     async def rooms(self, names: Collection[str]) -> Mapping[str, Room]:
         """Look them up by name."""
         applied: dict[int, int] = {}
         found: dict[str, Room] = {}
-        for name, title, history, members, partition, end in await self._read(ROOMS, sorted(names)):
+        await self._check_format()
+        rows = await self._read_rooms(ROOMS, sorted(names))
+        for name, title, history, members, partition, end in rows:
             if name is None:
                 applied[partition] = end
             else:
@@ -130,12 +141,15 @@ class PostgresConversations:
             for user, is_delivered in zip(users, delivered, strict=True)
         ]
 
-    async def _read(self, sql: str, *arguments: Any) -> Sequence[Any]:
+    async def _check_format(self) -> None:
         if await self._format.look() == 1:
             raise StoreUnavailable(
                 "conversations cannot be read before `landline migrate` was run, once every server"
                 " has been replaced"
             )
+
+    async def _read(self, sql: str, *arguments: Any) -> Sequence[Any]:
+        await self._check_format()
         try:
             async with asyncio.timeout(self._deadline_seconds):  # with the wait for a lane
                 rows = await self._run(lambda connection: connection.fetch(sql, *arguments))

@@ -50,6 +50,7 @@ _NOTE_POSITION: Final = statement("postgres", "note_position")
 _NOTED: Final = statement("postgres", "noted")
 _FILL_MAILBOXES: Final = statement("postgres", "fill_mailboxes")
 _FILL_PENDING: Final = statement("postgres", "fill_pending")
+_FILL_OUTSIDERS: Final = statement("postgres", "fill_outsiders")
 _FILL_READ_OFFSETS: Final = statement("postgres", "fill_read_offsets")
 
 # What passes when it is tried again.
@@ -190,5 +191,6 @@ async def _finish(connection: PostgresConnection) -> None:
     )
     await connection.execute(_FILL_MAILBOXES)
     await connection.execute(_FILL_PENDING)
+    await connection.execute(_FILL_OUTSIDERS)
     await connection.execute(_FILL_READ_OFFSETS)
     await connection.execute(BEGIN_FORMAT_2)

@@ -55,9 +55,13 @@ REPLAY_LANES: Final = 5
 REPLAY_LANES_IN_TROUBLE: Final = 3
 ASKER_LANE_SECONDS: Final = 4.0
 REVOCATIONS_LANE_SECONDS: Final = 3.0
+# Whoever sends to a room waits for its members.
+ROOMS_LANE_SECONDS: Final = 3.0
 # People who look through conversations wait for each other, and nobody waits for them.
 READING_SECONDS: Final = 4.0
 READING_LANES: Final = 2
+# Nobody waits for what is old to go.
+PURGE_LANE_SECONDS: Final = 15.0
 # How often a lane in trouble is tried again although nobody uses it: health must not stay bad.
 PROBE_SECONDS: Final = 1.0
 
@@ -81,12 +85,19 @@ class PostgresMessageStore:
         self._name = session_name(server_id)
         self._allow_unsafe = allow_unsafe
         self._hosts = hosts = Hosts(url, self._name)
-        self._writer = Lane(self._connect_writer, WRITER_LANE_SECONDS, hosts)
+        self._writer = Lane(
+            lambda: self._connect_writer(WRITER_LANE_SECONDS), WRITER_LANE_SECONDS, hosts
+        )
         self._replay = self._lanes_of(REPLAY_LANES, REPLAY_SECONDS, REPLAY_SECONDS)
         self._asker = Lane(lambda: self._connect(ASKER_LANE_SECONDS), ASKER_LANE_SECONDS, hosts)
         # Of its own: those whose sessions have to end do not wait behind questions about messages.
         self._revoker = Lane(
             lambda: hosts.connect(REVOCATIONS_LANE_SECONDS), REVOCATIONS_LANE_SECONDS, hosts
+        )
+        self._rooms = Lane(lambda: self._connect(ROOMS_LANE_SECONDS), ROOMS_LANE_SECONDS, hosts)
+        # What it deletes is not brought back by the log, so its commits have to be as safe.
+        self._purger = Lane(
+            lambda: self._connect_writer(PURGE_LANE_SECONDS), PURGE_LANE_SECONDS, hosts
         )
         # Half of the time is for the answer at least.
         self._reading = self._lanes_of(READING_LANES, READING_SECONDS, READING_SECONDS / 2)
@@ -96,7 +107,12 @@ class PostgresMessageStore:
         self.devices = PostgresDevices(
             lambda sql, *arguments: self._read(self._asker, sql, *arguments), self.format
         )
-        self.conversations = PostgresConversations(self._reading.run, READING_SECONDS, self.format)
+        self.conversations = PostgresConversations(
+            self._reading.run,
+            READING_SECONDS,
+            lambda sql, *arguments: self._read(self._rooms, sql, *arguments),
+            self.format,
+        )
         self._prober: asyncio.Task[None] | None = None
         self._is_closed = False
 
@@ -143,13 +159,15 @@ class PostgresMessageStore:
     def health(self) -> str | None:
         """Return what went wrong last on a lane that has not worked since.
 
-        That of revocations does not count: sends need it not, and it is tried again all the time.
-        Nor do those for reading conversations, which somebody who asks again tries again.
+        Those of revocations and of purging do not count: sends need them not, and they are tried
+        again all the time. Nor do those for reading conversations, which somebody who asks again
+        tries again.
         Of those for pages that is several: one may have met a mailbox that cannot be read.
         """
         replay = [lane.trouble for lane in self._replay if lane.trouble is not None]
         is_replay_bad = len(replay) >= REPLAY_LANES_IN_TROUBLE
-        return self._writer.trouble or self._asker.trouble or (replay[0] if is_replay_bad else None)
+        needed = self._writer.trouble or self._asker.trouble or self._rooms.trouble
+        return needed or (replay[0] if is_replay_bad else None)
 
     async def close(self) -> None:
         """Close every connection."""
@@ -172,7 +190,7 @@ class PostgresMessageStore:
         if await self.format.look() == 1:
             return 0, None
         return await purge(
-            lambda *of: self._read(self._writer, *of), await self.applied(), before_ms, after, limit
+            lambda *of: self._read(self._purger, *of), await self.applied(), before_ms, after, limit
         )
 
     # Which log this is: outside the port, for opening the log -----------------------------------
@@ -240,7 +258,7 @@ class PostgresMessageStore:
 
     @property
     def _lanes(self) -> tuple[Lane, ...]:
-        return self._writer, *self._replay, self._asker, self._revoker
+        return self._writer, *self._replay, self._asker, self._revoker, self._rooms, self._purger
 
     async def _connect(self, seconds: float) -> PostgresConnection:
         """Connect, perhaps to a database that was restored meanwhile."""
@@ -248,11 +266,11 @@ class PostgresMessageStore:
         self.format.doubt()
         return connection
 
-    async def _connect_writer(self) -> PostgresConnection:
+    async def _connect_writer(self, seconds: float) -> PostgresConnection:
         """Connect, and do not write where a commit may be forgotten: a client that was told that a
         position is applied may have acted on it.
         """
-        connection = await self._connect(WRITER_LANE_SECONDS)
+        connection = await self._connect(seconds)
         try:
             broken = [] if self._allow_unsafe else await broken_promises(connection)
         except BaseException:

@@ -38,6 +38,7 @@ _TABLES: Final = (
     "conversations",
     "members",
     "former_members",
+    "outsiders",
     "devices",
     "pending",
     "purged",

@@ -1,7 +1,8 @@
 """What people read of their conversations in SQLite: lists, pages of a timeline, members."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
 from landline.adapters.sqlite.database import Database
@@ -41,7 +42,10 @@ _NEVER: Final = 2**63 - 1
 
 
 class SqliteConversations:
-    """See `landline.ports.ConversationStore`."""
+    """See `landline.ports.ConversationStore`.
+
+    Sends and pushes wait for rooms, so these are not looked up behind what people ask.
+    """
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -49,9 +53,10 @@ class SqliteConversations:
     async def rooms(self, names: Collection[str]) -> Mapping[str, Room]:
         """Look them up by name."""
         asked = {"names": given(names)}
-        applied, rooms = await self._read(
-            lambda connection: connection.execute(_ROOMS, asked).fetchone()
-        )
+        with _unavailable():
+            applied, rooms = await self._database.read(
+                lambda connection: connection.execute(_ROOMS, asked).fetchone()
+            )
         positions = dict(taken(applied))
         return {
             name: Room(
@@ -66,16 +71,16 @@ class SqliteConversations:
 
     async def list(self, query: ListQuery) -> Sequence[ListedConversation]:
         """Sort what the user is a member of."""
-        return await self._read(lambda connection: read_list(connection, query))
+        return await self._answer(lambda connection: read_list(connection, query))
 
     async def history(self, query: HistoryQuery) -> HistoryPage | None:
         """Look the membership up, and walk the index of the timeline."""
-        return await self._read(lambda connection: read_page(connection, query))
+        return await self._answer(lambda connection: read_page(connection, query))
 
     async def members(self, user: str, conversation: str) -> Sequence[ListedMember] | None:
         """Read the rows of the conversation."""
         asked = {"user": user, "conversation": conversation}
-        row = await self._read(
+        row = await self._answer(
             lambda connection: connection.execute(_LIST_MEMBERS, asked).fetchone()
         )
         if row is None:
@@ -88,18 +93,24 @@ class SqliteConversations:
     async def statuses(self, sender: str, message_ids: Collection[str]) -> Sequence[DeliveryStatus]:
         """Look messages up by id, and who is still owed them by their places."""
         asked = {"sender": sender, "ids": given(message_ids)}
-        [found] = await self._read(
+        [found] = await self._answer(
             lambda connection: connection.execute(_STATUSES, asked).fetchone()
         )
         return [
             DeliveryStatus(id, user, bool(is_delivered)) for id, user, is_delivered in taken(found)
         ]
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        try:
-            return await self._database.read(work)
-        except sqlite3.Error as error:
-            raise StoreUnavailable(f"cannot read the store: {error}") from error
+    async def _answer(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        with _unavailable():
+            return await self._database.answer(work)
+
+
+@contextmanager
+def _unavailable() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise StoreUnavailable(f"cannot read the store: {error}") from error
 
 
 def read_list(connection: sqlite3.Connection, query: ListQuery) -> Sequence[ListedConversation]:

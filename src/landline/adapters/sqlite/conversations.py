@@ -90,7 +90,7 @@ def _begin(connection: sqlite3.Connection, events: Sequence[Message]) -> Numbers
         connection, [(name, event.position.offset, event.time_ms) for name, event in first.items()]
     )
     members = [
-        NewMember(numbers[name], user, Role.MEMBER, 0, number, 0)
+        NewMember(numbers[name], user, Role.MEMBER, 0, number, -1)
         for name, event in first.items()
         for number, user in enumerate(_members_of(event), start=1)
     ]

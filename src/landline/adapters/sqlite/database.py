@@ -1,4 +1,4 @@
-"""One SQLite file: opened with care, written by one thread in group commits, read by another.
+"""One SQLite file: opened with care, written by one thread in group commits, read by two others.
 
 Durability: `journal_mode=WAL` and `synchronous=FULL`, both asserted, so a commit returns after the
 write-ahead log was fsynced. Every job that waits when the writer thread comes round shares one
@@ -114,7 +114,8 @@ class Database:
         except BaseException:
             os.close(self._lock_file)
             raise
-        self._reader = Reader(self._path, self._loop)
+        self._reader = Reader(self._path, self._loop, "sqlite-reader")
+        self._answerer = Reader(self._path, self._loop, "sqlite-answerer")
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="sqlite-writer", daemon=True)
         self._thread.start()
@@ -152,11 +153,17 @@ class Database:
         """Return the result of `work` on a read-only connection. Raises: sqlite3.Error."""
         return await self._reader.read(work)
 
+    async def answer(self, work: Work[T]) -> T:
+        """As `read`, for what people look through. They wait for each other, and nobody waits for
+        them. How many may wait, their callers say.
+        """
+        return await self._answerer.read(work)
+
     async def close(self) -> None:
         """Carry out every job that was submitted, then close the file and unlock the directory."""
-        # The reader first: the last one to close moves the write-ahead log into the file, and
+        # The readers first: the last one to close moves the write-ahead log into the file, and
         # only the writer can.
-        await self._reader.close()
+        await asyncio.gather(self._reader.close(), self._answerer.close())
         self._jobs.put(None)
         await asyncio.to_thread(self._ended.wait)
         if not self._given_up:

@@ -1,4 +1,4 @@
-"""The read-only connection to the file, on a thread of its own."""
+"""A read-only connection to the file, on a thread of its own."""
 
 import asyncio
 import sqlite3
@@ -16,11 +16,12 @@ T = TypeVar("T")
 class Reader:
     """Opens its connection with the first read, and another one after an error."""
 
-    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, path: Path, loop: asyncio.AbstractEventLoop, name: str) -> None:
+        """`name`: of the thread."""
         self._path = path
         self._loop = loop
         self._connection: sqlite3.Connection | None = None
-        self._thread = ThreadPoolExecutor(1, thread_name_prefix="sqlite-reader")
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix=name)
 
     async def read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Return the result of `work`. Raises: sqlite3.Error."""

@@ -46,12 +46,42 @@ sent AS MATERIALIZED (
         AS s (log_partition, log_offset, message_id, conversation, sender, device, content, data,
               time_ms, is_room, is_to_members, number)
     WHERE log_partition = ANY ((SELECT moved FROM partitions)::int[])
+), -- What was purged does not come back when its part of the log is applied again, and is not owed
+-- again. What is owed was not purged, so it is missing. Otherwise nothing is looked up here.
+again AS (
+    SELECT array_agg(log_partition) AS partitions
+    FROM batch AS b CROSS JOIN LATERAL (
+        SELECT FROM purged AS p
+        WHERE p.log_partition = b.log_partition AND p.before_offset > b.first_offset OFFSET 0
+    ) AS p
+), gone AS MATERIALIZED (
+    SELECT sent.message_id
+    FROM sent CROSS JOIN LATERAL (
+        SELECT FROM purged AS p
+        WHERE p.log_partition = sent.log_partition AND p.before_offset > sent.log_offset OFFSET 0
+    ) AS p
+    WHERE sent.log_partition = ANY ((SELECT partitions FROM again)::int[]) AND NOT EXISTS (
+        SELECT FROM (
+            SELECT conversation_id FROM conversations
+            WHERE name = sent.conversation COLLATE "C" OFFSET 0
+        ) AS c CROSS JOIN LATERAL (
+            SELECT user_name FROM members WHERE conversation_id = c.conversation_id
+            UNION ALL
+            SELECT user_name FROM outsiders WHERE conversation_id = c.conversation_id
+            OFFSET 0
+        ) AS w CROSS JOIN LATERAL (
+            SELECT mailbox_id FROM devices WHERE user_name = w.user_name COLLATE "C" OFFSET 0
+        ) AS d CROSS JOIN LATERAL (
+            SELECT FROM pending AS p
+            WHERE p.mailbox_id = d.mailbox_id AND p.log_partition = sent.log_partition
+                AND p.log_offset = sent.log_offset OFFSET 0
+        ) AS p)
 ), fresh AS (
     INSERT INTO messages
         (message_id, conversation, sender, content, created_at, log_partition, log_offset, data)
     SELECT message_id, conversation, sender, content,
            timestamptz 'epoch' + time_ms * interval '1 millisecond', log_partition, log_offset, data
-    FROM sent
+    FROM sent WHERE message_id NOT IN (SELECT message_id FROM gone)
     ON CONFLICT (message_id) DO NOTHING
     RETURNING message_id
 ), news AS MATERIALIZED (
@@ -88,6 +118,14 @@ brought_on AS (
     FROM news JOIN places USING (conversation) LEFT JOIN begun ON begun.name = news.conversation
 ),
 
+outside AS (
+    INSERT INTO outsiders (conversation_id, user_name)
+    SELECT DISTINCT conversation_id, user_name
+    FROM unnest($36::bigint[], $37::text[]) AS o (number, user_name) JOIN events USING (number)
+    ORDER BY conversation_id, user_name
+    ON CONFLICT (conversation_id, user_name) DO NOTHING
+),
+
 -- Who has seen what --------------------------------------------------------------------------
 
 seen AS MATERIALIZED (
@@ -101,7 +139,7 @@ seen AS MATERIALIZED (
 joined AS (
     INSERT INTO members
         (conversation_id, user_name, role, joined_offset, number, read_offset)
-    SELECT begun.conversation_id, m.user_name, 'member', 0, m.number, coalesce(seen.log_offset, 0)
+    SELECT begun.conversation_id, m.user_name, 'member', 0, m.number, coalesce(seen.log_offset, -1)
     FROM begun JOIN places ON places.conversation = begun.name
     JOIN unnest($19::text[], $20::bigint[], $21::text[], $22::int[])
         AS m (conversation, log_offset, user_name, number) ON m.conversation = begun.name

@@ -9,13 +9,30 @@ WITH moved AS (
     ON CONFLICT (log_partition) DO UPDATE SET next_offset = excluded.next_offset
         WHERE a.next_offset = $2::bigint
     RETURNING log_partition
+), gone AS MATERIALIZED (
+    SELECT FROM purged
+    WHERE log_partition = $1::int AND before_offset > $4::bigint AND NOT EXISTS (
+        SELECT FROM (
+            SELECT conversation_id FROM conversations WHERE name = $6::text COLLATE "C" OFFSET 0
+        ) AS c CROSS JOIN LATERAL (
+            SELECT user_name FROM members WHERE conversation_id = c.conversation_id
+            UNION ALL
+            SELECT user_name FROM outsiders WHERE conversation_id = c.conversation_id
+            OFFSET 0
+        ) AS w CROSS JOIN LATERAL (
+            SELECT mailbox_id FROM devices WHERE user_name = w.user_name COLLATE "C" OFFSET 0
+        ) AS d CROSS JOIN LATERAL (
+            SELECT FROM pending AS p
+            WHERE p.mailbox_id = d.mailbox_id AND p.log_partition = $1::int
+                AND p.log_offset = $4::bigint OFFSET 0
+        ) AS p)
 ), event AS (
     INSERT INTO messages (message_id, conversation, sender, content, created_at, log_partition,
                           log_offset, kind, data)
     SELECT $5::uuid, $6::text, $7::text, '',
            timestamptz 'epoch' + $9::bigint * interval '1 millisecond', log_partition, $4::bigint,
            'room', $10::text
-    FROM moved
+    FROM moved WHERE NOT EXISTS (SELECT FROM gone)
     ON CONFLICT (message_id) DO NOTHING
     RETURNING log_partition, log_offset
 ), -- Nothing of what follows is done where the event is known already.

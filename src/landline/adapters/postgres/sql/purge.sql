@@ -2,32 +2,44 @@
 -- older than $3 (milliseconds since the Unix epoch) and that nobody is owed. Returns how many were
 -- deleted, the last offset that was looked at, and whether all of them were old: null for none.
 --
--- Whoever is owed a message of a room is a member, and of a direct conversation one of the two.
--- Where the name does not say who they are, some log may have named others: those stay.
+-- Whoever is owed a message is in its conversation, or one of its outsiders. What their mailboxes are
+-- owed of the whole stretch is read once. Messages beyond `applied` were applied before it was set
+-- back: whether those were purged is decided by looking at this table, so it must not change meanwhile.
 WITH looked AS MATERIALIZED (
     SELECT message_id, conversation, log_offset,
            created_at < timestamptz 'epoch' + $3::bigint * interval '1 millisecond' AS is_old
     FROM messages
     WHERE log_partition = $1::int AND log_offset > $2::bigint
+        AND log_offset < (SELECT next_offset FROM applied WHERE log_partition = $1::int)
     ORDER BY log_offset LIMIT $4::int
-), free AS MATERIALIZED (
-    SELECT message_id
-    FROM looked CROSS JOIN LATERAL (
-        SELECT conversation_id, kind FROM conversations
-        WHERE name = looked.conversation COLLATE "C" OFFSET 0
+), known AS MATERIALIZED (
+    SELECT name, conversation_id
+    FROM (SELECT DISTINCT conversation AS name FROM looked WHERE is_old) AS o CROSS JOIN LATERAL (
+        SELECT conversation_id FROM conversations WHERE name = o.name COLLATE "C" OFFSET 0
     ) AS c
-    WHERE is_old AND (kind = 'room' OR conversation LIKE 'dm:%') AND NOT EXISTS (
-        SELECT FROM members AS w CROSS JOIN LATERAL (
-            SELECT mailbox_id FROM devices
-            WHERE user_name = w.user_name COLLATE "C" OFFSET 0
-        ) AS d CROSS JOIN LATERAL (
-            SELECT FROM pending AS p
-            WHERE p.mailbox_id = d.mailbox_id AND p.log_partition = $1::int
-                AND p.log_offset = looked.log_offset OFFSET 0
-        ) AS p
-        WHERE w.conversation_id = c.conversation_id)
+), mailboxes AS MATERIALIZED (
+    SELECT DISTINCT mailbox_id
+    FROM known CROSS JOIN LATERAL (
+        SELECT user_name FROM members WHERE conversation_id = known.conversation_id
+        UNION ALL
+        SELECT user_name FROM outsiders WHERE conversation_id = known.conversation_id
+        OFFSET 0
+    ) AS w CROSS JOIN LATERAL (
+        SELECT mailbox_id FROM devices WHERE user_name = w.user_name COLLATE "C" OFFSET 0
+    ) AS d
+), owed AS MATERIALIZED (
+    SELECT DISTINCT p.log_offset
+    FROM mailboxes CROSS JOIN LATERAL (
+        SELECT log_offset FROM pending AS p
+        WHERE p.mailbox_id = mailboxes.mailbox_id AND p.log_partition = $1::int
+            AND p.log_offset > $2::bigint
+            AND p.log_offset <= (SELECT max(log_offset) FROM looked WHERE is_old)
+        ORDER BY p.log_offset OFFSET 0  -- so it is the primary key that is walked
+    ) AS p
 ), gone AS (
-    DELETE FROM messages WHERE message_id = ANY (ARRAY(SELECT message_id FROM free))
+    DELETE FROM messages WHERE message_id = ANY (ARRAY(
+        SELECT message_id FROM looked JOIN known ON name = conversation
+        WHERE is_old AND log_offset NOT IN (SELECT log_offset FROM owed)))
     RETURNING log_offset
 ), noted AS (
     INSERT INTO purged AS p (log_partition, before_offset)
