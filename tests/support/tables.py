@@ -37,7 +37,6 @@ from landline.model import (
     RoomMember,
 )
 from landline.protocol.identity import is_room, participants
-from landline.protocol.limits import ROOM_MEMBERS
 from support.owed import answer, fitting
 
 # What a table is compared as: its rows in their order.
@@ -194,7 +193,7 @@ class Tables:
         members = conversation.members
         member = members.get(change.user)
         if change.step is MemberStep.ADD:
-            if member is None and len(members) < ROOM_MEMBERS:
+            if member is None:
                 conversation.join(change.user, change.role, offset, offset - 1)
         elif member is None:
             return

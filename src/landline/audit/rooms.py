@@ -7,7 +7,6 @@ from landline.audit.comparison import Horizon
 from landline.audit.spool import Spool
 from landline.model import Position
 from landline.protocol.identity import is_room, participants
-from landline.protocol.limits import ROOM_MEMBERS
 
 _SCHEMA: Final = """
     -- `is_made`: history and title are known from the beginning. `has_title`: the title is known.
@@ -215,8 +214,7 @@ class Rooms:
             "SELECT joined FROM member WHERE conversation = ? AND user = ?", *where
         )
         if step == "add" and row is None:
-            if len(self.members(name)) < ROOM_MEMBERS:
-                self._file.execute(_ADD_MEMBER, (*where, role, offset, 0, offset - 1, -1))
+            self._file.execute(_ADD_MEMBER, (*where, role, offset, 0, offset - 1, -1))
         elif step == "remove" and row is not None:
             self._file.execute("DELETE FROM member WHERE conversation = ? AND user = ?", where)
             self._file.execute("INSERT INTO former VALUES (?, ?, ?, ?)", (*where, row[0], offset))

@@ -26,8 +26,6 @@ from landline_verify.history.events import (
     Said,
 )
 
-ROOM_MEMBERS = 256
-
 
 class Mailbox(NamedTuple):
     """Where a user's messages wait: `device` None is the default one."""
@@ -153,9 +151,7 @@ def _change_members(result: Fold, record: Said) -> None:
             room.former.append(members.pop(record.user))
             room.former[-1].left = offset
             _forget(result, record)
-    elif (
-        isinstance(record, MemberRecord) and record.change == "add" and len(members) < ROOM_MEMBERS
-    ):
+    elif isinstance(record, MemberRecord) and record.change == "add":
         members[record.user] = Membership(record.user, record.role, offset, offset - 1)
     if is_room(record.conversation) and not isinstance(record, MessageRecord):
         _name_an_admin(members)

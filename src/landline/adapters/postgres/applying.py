@@ -7,7 +7,6 @@ from landline.adapters.postgres.batch_rows import APPLY, apply_arguments, device
 from landline.adapters.postgres.rounds import columns
 from landline.adapters.statements import statement
 from landline.model import Batch, DeviceChange, MemberChange, MemberStep, RoomChange
-from landline.protocol.limits import ROOM_MEMBERS
 
 APPLY_ROOM: Final = statement("postgres", "apply_room")
 APPLY_MEMBER: Final = statement("postgres", "apply_member")
@@ -84,7 +83,7 @@ def _one_change(batch: Batch, change: RoomChange | MemberChange) -> Step:
     )
     if isinstance(change, RoomChange):
         return Step(APPLY_ROOM, (*facts, change.title, change.history, change.members), 1)
-    own = (change.user, change.step, change.role, ROOM_MEMBERS)
+    own = (change.user, change.step, change.role)
     if change.step is not MemberStep.REMOVE:
         return Step(APPLY_MEMBER, (*facts, *own), 1)
     at = event.position.offset

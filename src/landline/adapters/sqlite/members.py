@@ -6,7 +6,6 @@ from typing import Final, assert_never
 from landline.adapters.sqlite.conversations import NewMember, add_mailboxes, add_members
 from landline.adapters.statements import statement
 from landline.model import MemberChange, MemberStep, Message, Role, RoomChange
-from landline.protocol.limits import ROOM_MEMBERS
 
 _MAKE_ROOM: Final = statement("sqlite", "make_room")
 _SET_TITLE: Final = statement("sqlite", "set_title")
@@ -60,7 +59,6 @@ def _change_member(
         "user": change.user,
         "role": change.role,
         "offset": offset,
-        "most": ROOM_MEMBERS,
     }
     match change.step:
         case MemberStep.ADD:

@@ -69,7 +69,6 @@ known AS MATERIALIZED (
            (SELECT coalesce(max(number), 0) + 1 FROM before), log_offset - 1
     FROM event
     WHERE $12::text = 'add' AND NOT EXISTS (SELECT FROM before WHERE user_name = $11::text)
-        AND (SELECT count(*) FROM before) < $14::int
 ), after AS MATERIALIZED (
     -- Where there is no admin, the oldest member is one.
     SELECT user_name, CASE WHEN 1 = row_number() OVER (

@@ -2,5 +2,5 @@ INSERT INTO members (conversation_id, user_name, role, joined_offset, number, re
 SELECT :conversation, :user, :role, :offset,
        (SELECT coalesce(max(number), 0) + 1 FROM members WHERE conversation_id = :conversation),
        :offset - 1
-WHERE (SELECT count(*) FROM members WHERE conversation_id = :conversation) < :most
+WHERE true
 ON CONFLICT (conversation_id, user_name) DO NOTHING
