@@ -21,6 +21,8 @@ from simulation.schedule import simulate
 # Runs that shrinking may take.
 TRIES = 400
 _SHOWN = 80
+# What keeps a server from hearing in time of a change of a room, or makes what it has heard old.
+_LATE_CHANGES = frozenset({"away", "hints", "log", "pause", "store"})
 
 
 @dataclass
@@ -70,6 +72,7 @@ def judge(plan: Plan, history: Iterable[Mapping[str, Any]]) -> list[Violation]:
         sees_all="leader" not in plan.faults,
         hears_all="cramped" not in plan.faults
         and (plan.servers == 1 or plan.faults.isdisjoint({"directory", "hints"})),
+        hears_changes=plan.faults.isdisjoint(_LATE_CHANGES),
     ).judge(dict(event) for event in history)
 
 
