@@ -37,7 +37,7 @@ class Judge:
         tells_once: bool,
         sees_all: bool,
         hears_all: bool,
-        hears_changes: bool,
+        changes_late: float | None,
     ) -> None:
         self._window = window
         self._stranded = stranded
@@ -49,7 +49,7 @@ class Judge:
         self._tells_once = tells_once
         self._sees_all = sees_all
         self._hears_all = hears_all
-        self._hears_changes = hears_changes
+        self._changes_late = changes_late
         self.violations: list[Violation] = []
         self._sessions: dict[str, Session] = {}
         self._sends: dict[tuple[str, str, str, str], Send] = {}  # ref, user, to, digest
@@ -114,6 +114,7 @@ class Judge:
             for partition, offset in before.items():
                 if self._applied.get(partition, 0) < offset:
                     self._violate("I10", partition, f"applied went back from {offset}")
+            self._noted["applied"].append(event)
             return
         invariant = {"unfinished": "I15", "repeat": "I12"}.get(event["what"], "I14")
         self._violate(invariant, event["what"], f"{event['value']}")
@@ -288,6 +289,9 @@ class Judge:
     def _has_acked(self, user: str, id: str) -> bool:
         """Say whether this user has acknowledged what it had received."""
         return user == "auto" or (user in self._received[id] and id in self._acked[user])
+
+    def _on_mark(self, event: Event) -> None:
+        self._noted["mark"].append(event)
 
     def _on_read(self, event: Event) -> None:
         self._noted["read"].append(event)
@@ -533,11 +537,21 @@ class Judge:
             self._violate("I9", id, f"log and store differ: {status} to {recipient}")
         return expected
 
+    def _applied_at(self) -> dict[tuple[int, int], float]:
+        """Return when the store had applied each change of who is in a room."""
+        return {
+            (record["partition"], record["offset"]): event["t"]
+            for record in self._records
+            if record["record"] == "event" and record["what"] == "member"
+            for event in reversed(self._noted["applied"])
+            if event["value"].get(record["partition"], 0) > record["offset"]
+        }
+
     def _judge_rooms(self, logged: Mapping[str, Event], statuses: set[tuple[str, str, str]]) -> None:
         RoomJudge(
             violate=self._violate,
             is_fair=self._is_fair,
-            is_prompt=self._hears_changes,
+            late=self._changes_late,
             sees_all=self._sees_all,
             logged=logged,
             stored={row["id"] for row in self._rows["messages"]},
@@ -550,6 +564,7 @@ class Judge:
             statuses=statuses,
             noted=self._noted,
             quiet_at=self._quiet_at,
+            applied_at=self._applied_at(),
         ).judge()
 
     def _judge_answers(self) -> None:

@@ -11,17 +11,19 @@ from simulation.seen import Event, Mailbox, Send, Session
 _REMOVED_SECONDS = 2.0
 # After this long the store has applied what was accepted, where nothing is wrong.
 _FRESH_SECONDS = 0.5
+# Marks of a conversation are written down together.
+_MARKED_SECONDS = 2.9
 # So many unread ones are counted; this means "or more".
 _UNREAD = 100
 
 
 @dataclass
 class RoomJudge:
-    """What there is to judge by. `is_prompt`: nothing keeps servers from hearing of a change."""
+    """What there is to judge by. `late`: how long hints may be under way; None: there is no bound."""
 
     violate: Callable[[str, object, str], None]
     is_fair: bool
-    is_prompt: bool
+    late: float | None
     sees_all: bool
     logged: Mapping[str, Event]
     stored: set[str]
@@ -34,6 +36,7 @@ class RoomJudge:
     statuses: set[tuple[str, str, str]]
     noted: Mapping[str, list[Event]]  # by kind
     quiet_at: float | None
+    applied_at: Mapping[tuple[int, int], float]  # of records
 
     def judge(self) -> None:
         """Judge all of it."""
@@ -50,6 +53,8 @@ class RoomJudge:
                 self._judge_rejected(event)
         for event in self.noted["read"]:
             self._judge_read(event)
+        for event in self.noted["mark"] if self.is_fair else ():
+            self._judge_mark(event)
         for event in self.noted["answer"]:
             judge = getattr(self, f"_judge_{event['what']}")
             judge(event)
@@ -64,8 +69,7 @@ class RoomJudge:
         """
         id, user, name = event["id"], event["user"], record["conversation"]
         if user in self.conversations.members_at(id):
-            if self.is_fair:
-                self._judge_old(event, record)
+            self._judge_old(event, record)
             return
         if record["change"].get("user") == user and not event["replay"]:
             return  # they hear that they are removed
@@ -81,7 +85,7 @@ class RoomJudge:
         if not left:
             if self.conversations.histories[name] == "joined":
                 self.violate("I13", id, f"pushed to {user}, who came later")
-        elif self.is_prompt and not self._is_back(changes, record, event["t"]):
+        elif not self._is_back(changes, record, event["t"]):
             self._judge_removed(event, left[-1])
 
     def _is_back(self, changes: list[tuple[Event, bool]], record: Event, at: float) -> bool:
@@ -94,15 +98,23 @@ class RoomJudge:
         )
 
     def _judge_old(self, event: Event, record: Event) -> None:
-        """What a member was owed is owed no more when they are removed."""
+        """What a member was owed is owed no more when they are removed: once the store has that."""
         for each, is_in in self.conversations.changes_of(record["conversation"], event["user"]):
-            if not is_in and each["offset"] > record["offset"]:
+            if is_in or each["offset"] < record["offset"]:
+                continue
+            if self.is_fair:
                 self._judge_removed(event, each)
+            elif event["replay"] and self.late is not None:
+                applied_at = self.applied_at.get((each["partition"], each["offset"]), event["t"])
+                if event["pushed_at"] > applied_at + _REMOVED_SECONDS:
+                    self.violate("I13", event["id"], f"replayed to {event['user']}, long removed")
 
     def _judge_removed(self, event: Event, removal: Event) -> None:
         send = self.accepted.get(removal["id"])
         at = None if send is None else send.ok_at
-        if at is not None and event["pushed_at"] > at + _REMOVED_SECONDS:
+        if at is None or self.late is None:
+            return
+        if event["pushed_at"] > at + _REMOVED_SECONDS + self.late:
             late = event["pushed_at"] - at
             self.violate("I13", event["id"], f"pushed to {event['user']}, removed {late:.3f} s ago")
 
@@ -150,9 +162,9 @@ class RoomJudge:
         )  # the first event without that right
         asked = self._asked_at(record)
         removal = self.accepted.get(lost["id"])
-        if removal is None or removal.ok_at is None or asked is None or not self.is_prompt:
+        if removal is None or removal.ok_at is None or asked is None or self.late is None:
             return
-        if asked > removal.ok_at + _REMOVED_SECONDS:
+        if asked > removal.ok_at + _REMOVED_SECONDS + self.late:
             self.violate("I13", id, f"{sender} had lost the right to it")
 
     def _asked_at(self, record: Event) -> float | None:
@@ -212,6 +224,22 @@ class RoomJudge:
                 for each in self.noted["reads"]
             ):
                 self.violate("I11", name, f"{entry} was told, and is not in the log")
+
+    def _judge_mark(self, event: Event) -> None:
+        """I2p: a mark comes back, or one that is further."""
+        user, name, at = event["user"], event["conversation"], event["t"]
+        due = at + _MARKED_SECONDS
+        is_member = user in participants(name) or self._was_in_all_the_while(user, name, at, due)
+        if not is_member or not self.sessions[event["c"]].stays(at, due):
+            return
+        if not any(
+            each["c"] == event["c"]
+            and each["conversation"] == name
+            and at <= each["t"] <= due
+            and any(user == who and offset >= event["offset"] for who, offset in each["entries"])
+            for each in self.noted["read"]
+        ):
+            self.violate("I2p", name, f"the mark of {user} at {event['offset']} does not come back")
 
     def _judge_no_answer(self, event: Event) -> None:
         user, name = event["user"], event["conversation"]
