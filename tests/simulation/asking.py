@@ -125,9 +125,7 @@ class Asking:
         )
         link.send(MarkRead(conversation, offset))
         loop = asyncio.get_running_loop()
-        loop.call_later(
-            MARK_SECONDS, self._mark_again, link, conversation, offset, context=OUTSIDE
-        )
+        loop.call_later(MARK_SECONDS, self._mark_again, link, conversation, offset, context=OUTSIDE)
 
     def _mark_again(self, link: Link, conversation: str, offset: int) -> None:
         tries = self.marks.get((conversation, offset), MARK_TRIES)

@@ -529,7 +529,9 @@ class Judge:
     ) -> set[tuple[str, str, str]]:
         expected = set()
         for id in logged.keys() & {row["id"] for row in self._rows["messages"]}:
-            for recipient in self._recipients(logged[id]) if logged[id]["what"] == "message" else ():
+            for recipient in (
+                self._recipients(logged[id]) if logged[id]["what"] == "message" else ()
+            ):
                 is_received = _is_behind(receipts.get((id, recipient)), logged[id])
                 expected.add((id, recipient, "DELIVERED" if is_received else "UNDELIVERED"))
         found = {(row["id"], row["recipient"], row["status"]) for row in self._rows["status"]}
@@ -547,7 +549,9 @@ class Judge:
             if event["value"].get(record["partition"], 0) > record["offset"]
         }
 
-    def _judge_rooms(self, logged: Mapping[str, Event], statuses: set[tuple[str, str, str]]) -> None:
+    def _judge_rooms(
+        self, logged: Mapping[str, Event], statuses: set[tuple[str, str, str]]
+    ) -> None:
         RoomJudge(
             violate=self._violate,
             is_fair=self._is_fair,

@@ -8,10 +8,12 @@ from landline.protocol.client_frames import ChangeMember, ChangeRoom, Create, Se
 from landline.protocol.identity import direct_conversation, room_conversation
 from simulation.clients import Client
 from simulation.link import Link
+from simulation.weather import OUTSIDE
 from simulation.world import World
 
 # Whoever does something in a room is mostly somebody who is in it.
 _MEMBERS = 0.85
+_HISTORIES = (History.ALL,)
 _FEW = 3  # rows of a page, so that there are several
 
 
@@ -47,7 +49,7 @@ class Rooms:
             creator = self._world.somebody()
             members = [each.user for each in self._world.clients if self._rng.random() < 0.6]
             ref = self._world.next_name("r")
-            request = Create(f"title {ref}", tuple(members), History.ALL, ref)
+            request = Create(f"title {ref}", tuple(members), self._rng.choice(_HISTORIES), ref)
             self._created.append((creator, request))
             self.names.append(room_conversation(creator.user, ref))
             creator.request(request)
@@ -93,6 +95,9 @@ class Rooms:
         self._change(name, by, whom.user, MemberStep.ADD, Role.MEMBER)
         if self._rng.random() < 0.5:  # others talk meanwhile
             self.talk_in(name, self._somebody_of(name))
+        if self._rng.random() < 0.5:  # and the new one soon
+            later = 0.1 + self._rng.random()
+            self._world.loop.call_later(later, self.talk_in, name, whom, context=OUTSIDE)
 
     def _remove(self) -> None:
         name = self._a_room()
@@ -132,12 +137,13 @@ class Rooms:
             link.client.send_once(link, "", text, room=self._a_room())
 
     def _mark(self) -> None:
-        """Somebody has seen all of what has come so far, or half of it."""
+        """Somebody has seen all of what has come so far, or half of it, or looks back there."""
         if (link := self._world.a_link()) and (offsets := self._offsets(link)):
             conversation = self._rng.choice(sorted(offsets))
-            offset = self._rng.choice((offsets[conversation], offsets[conversation] // 2))
+            end = offsets[conversation]
             self._world.happened["mark"] += 1
-            link.client.asking.mark(link, conversation, offset)
+            for offset in self._rng.choice(((end,), (end // 2,), (end, end // 2))):
+                link.client.asking.mark(link, conversation, offset)
 
     def _offsets(self, link: Link) -> dict[str, int]:
         """Return where conversations end, those of this user and all rooms."""

@@ -140,7 +140,8 @@ class Schedule:
                 await asyncio.sleep(2.0)
             for number in range(5):
                 self._send_in_calm(stuck, flooded if number == 0 else None)
-                self._talk_in_calm(stuck)
+                if flooded is None or number == 0:  # it acknowledges little beside the flood
+                    self._talk_in_calm(stuck)
                 await asyncio.sleep(self._rng.random() * 0.3)
             await asyncio.sleep(STRANDED_SECONDS)
             if repeated is not None and any(

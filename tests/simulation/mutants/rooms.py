@@ -172,13 +172,18 @@ def hints_for_everybody() -> AbstractContextManager[Any]:
     def to_everybody(self: delivery.Delivery, hint: Any) -> None:
         message = getattr(hint, "message", None)
         if message is not None and is_room(message.conversation):
-            hint = hint._replace(users=tuple(self._users))
+            hint = dataclasses.replace(hint, users=tuple(self._users))
         routed(self, hint)
 
     return patch(delivery.Delivery, "routed", to_everybody)
 
 
-@mutant("a room's members alone are told how far it was seen", "delivery/delivery.py", "I13", 0)
+@mutant(
+    "whoever is in a conversation is told how far it was seen, nobody else",
+    "delivery/delivery.py",
+    "I13",
+    0,
+)
 def marks_told_to_everybody() -> AbstractContextManager[Any]:
     push = delivery.Delivery._push_read
 
