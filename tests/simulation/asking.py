@@ -77,7 +77,8 @@ class Asking:
         """An answer is there. Whatever it leaves out is asked for next."""
         _, question, asked_at = self.waiting.pop(frame["request"])
         items = frame.get("items", [])
-        fields = {name: frame[name] for name in ("from", "to", "complete", "next") if name in frame}
+        told = ("from", "to", "complete", "next")
+        fields: dict[str, Any] = {name: frame[name] for name in told if name in frame}
         if isinstance(question, AskHistory):
             fields |= {"before": question.before, "after": question.after, "limit": question.limit}
             items = [(each["offset"], each["id"], digest_of(each)) for each in frame["messages"]]

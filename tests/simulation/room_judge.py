@@ -19,7 +19,7 @@ _UNREAD = 100
 
 @dataclass
 class RoomJudge:
-    """What there is to judge by. `late`: how long hints may be under way; None: there is no bound."""
+    """What there is to judge by. `late`: how long hints may be under way, if that is bounded."""
 
     violate: Callable[[str, object, str], None]
     is_fair: bool
@@ -132,9 +132,9 @@ class RoomJudge:
             is_owed = session.user in self.conversations.owed(record) and send.user != session.user
             is_since = session.owed_since <= send.first_at
             is_acked = (acked or {}).get(id, session.live_at) < session.live_at
-            if is_before and is_owed and is_since and not is_acked:
-                if session.seen.get(id, session.live_at + 1) > session.live_at:
-                    self.violate("I2c", id, f"caught_up of {session.mailbox} without it")
+            is_late = session.seen.get(id, session.live_at + 1) > session.live_at
+            if is_before and is_owed and is_since and not is_acked and is_late:
+                self.violate("I2c", id, f"caught_up of {session.mailbox} without it")
 
     # Who may do what ---------------------------------------------------------------------------
 
@@ -175,9 +175,9 @@ class RoomJudge:
     def _judge_rejected(self, event: Event) -> None:
         """I12: whoever is in a room all the while is not told that there is none."""
         for (ref, user, name, _), send in self.sends.items():
-            if (ref, user) == (event["ref"], event["user"]) and send.is_rejected:
-                if self._was_in_all_the_while(user, name, send.first_at, event["t"]):
-                    self.violate("I12", ref, f"{user} is told that there is no {name}")
+            is_it = (ref, user) == (event["ref"], event["user"]) and send.is_rejected
+            if is_it and self._was_in_all_the_while(user, name, send.first_at, event["t"]):
+                self.violate("I12", ref, f"{user} is told that there is no {name}")
 
     def _was_in_all_the_while(self, user: str, name: str, since: float, until: float) -> bool:
         """Say whether a user was certainly in a conversation from here to there."""

@@ -124,12 +124,11 @@ class Rooms:
         self._somebody_of(name, Role.ADMIN).request(ChangeRoom(name, f"title {ref}", ref))
 
     def _make_again(self) -> None:
-        """The same room: after a while, or another one with its ref, which is refused."""
+        """Ask for another room with the same ref, which is refused; its title makes it another."""
         creator, request = self._rng.choice(self._created)
         self._world.happened["room again"] += 1
-        creator.request(
-            request if self._rng.random() < 0.5 else Create("other", (), History.ALL, request.ref)
-        )
+        title = self._world.next_name("other ")
+        creator.request(Create(title, (), History.ALL, request.ref))
 
     def _talk_without_ref(self) -> None:
         if link := self._world.a_link():
@@ -142,8 +141,12 @@ class Rooms:
             conversation = self._rng.choice(sorted(offsets))
             end = offsets[conversation]
             self._world.happened["mark"] += 1
+            asking = self._client_of(link).asking
             for offset in self._rng.choice(((end,), (end // 2,), (end, end // 2))):
-                link.client.asking.mark(link, conversation, offset)
+                asking.mark(link, conversation, offset)
+
+    def _client_of(self, link: Link) -> Client:
+        return next(each for each in self._world.clients if each.user == link.user)
 
     def _offsets(self, link: Link) -> dict[str, int]:
         """Return where conversations end, those of this user and all rooms."""
@@ -159,7 +162,7 @@ class Rooms:
             self._ask_something(link)
 
     def _ask_something(self, link: Link) -> None:
-        asking = link.client.asking
+        asking = self._client_of(link).asking
         other = self._world.somebody().user
         direct = direct_conversation(link.user, other)
         conversation = self._rng.choice((*self.names, *self.names, direct))

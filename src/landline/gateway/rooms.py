@@ -103,9 +103,7 @@ class Rooms:
             await self._store.wait_applied(ends)
         if (known := self._known.get(name)) is not None:
             known.asked_at = float("-inf")
-        if name in self._asking:
-            await self._ask(name)  # others have asked: perhaps before that was applied
-        return await self._ask(name)
+        return await self._ask_anew(name)
 
     def changed(self, name: str, offset: int) -> None:
         """Who is in a room changes at this offset of its log: what is known is old."""
@@ -127,6 +125,12 @@ class Rooms:
             self._spawn(self._look_up(name, asking))
         async with asyncio.timeout(ASK_SECONDS):
             return await asyncio.shield(asking)
+
+    async def _ask_anew(self, name: str) -> Room | None:
+        """Ask, and not with those who have asked already: perhaps before a change was heard of."""
+        if name in self._asking:
+            await self._ask(name)
+        return await self._ask(name)
 
     async def _look_up(self, name: str, asking: asyncio.Future[Room | None]) -> None:
         known = self._known.get(name)
@@ -201,7 +205,7 @@ class Rooms:
             while waiting:
                 room = self.recall(name)
                 try:
-                    room = room or await self._ask(name)
+                    room = room or await self._ask_anew(name)
                 except _TROUBLE as error:
                     # The sweep delivers.
                     self.dropped += len(waiting)
