@@ -309,11 +309,13 @@ class RoomJudge:
         self._judge_access(event)
         name = event["conversation"]
         told = [(each["user"], each["role"]) for each in event["items"]]
-        if not any(told == [*step.members.items()] for step in self.conversations.steps[name]):
+        if not any(
+            told == [*step.members.items()] for step in self.conversations.steps.get(name, ())
+        ):
             self.violate("I9", name, f"{event['user']} is told of members {told}")
         if self._is_quiet(event):
             members = self.conversations.last_members(name)
-            seen = self.conversations.seen[name]
+            seen = self.conversations.seen.get(name, {})
             expected = [(user, role, seen[user]) for user, role in members.items()]
             found = [(each["user"], each["role"], each["read_offset"]) for each in event["items"]]
             if found != expected:
@@ -373,8 +375,10 @@ class RoomJudge:
     def _judge_deliveries(self, event: Event) -> None:
         """I8: what one asks of one's own messages is what the store shows."""
         for each in event["items"]:
-            record = self.logged[each["id"]]
-            if record["sender"] != event["user"]:
+            record = self.logged.get(each["id"])
+            if record is None:
+                self.violate("I9", each["id"], f"{event['user']} is told of what no log has")
+            elif record["sender"] != event["user"]:
                 self.violate("I13", each["id"], f"{event['user']} is told who has received it")
         if self._is_quiet(event):
             found = {(each["id"], each["user"], each["status"]) for each in event["items"]}

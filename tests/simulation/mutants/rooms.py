@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from landline.delivery import delivery, reads, rooms, session
+from landline.delivery.memory import HeldMessage
 from landline.gateway import checks, reading
 from landline.gateway import rooms as known_rooms
 from landline.model import (
@@ -26,7 +27,7 @@ from support.tables import Conversation
 # What the store makes of them ------------------------------------------------------------------
 
 
-@mutant("who is owed an event are the members as it leaves them", "ports.py", "I2 I2c I15", 0)
+@mutant("who is owed an event are the members as it leaves them", "ports.py", "I2 I2c I15", 8)
 def membership_before_the_event() -> AbstractContextManager[Any]:
     add = Store._add_event
 
@@ -41,7 +42,7 @@ def membership_before_the_event() -> AbstractContextManager[Any]:
     return patch(Store, "_add_event", owe_first)
 
 
-@mutant("who was removed is owed nothing more", "ports.py", "I13", 0)
+@mutant("who was removed is owed nothing more", "ports.py", "I13", 27)
 def removal_keeps_what_was_owed() -> AbstractContextManager[Any]:
     change_member = Store._change_member
 
@@ -54,7 +55,7 @@ def removal_keeps_what_was_owed() -> AbstractContextManager[Any]:
     return patch(Store, "_change_member", keep)
 
 
-@mutant("what one member acknowledges is still owed to the others", "ports.py", "I2 I2c I9", 0)
+@mutant("what one member acknowledges is still owed to the others", "ports.py", "I2 I2c I9", 8)
 def receipt_counts_for_all_members() -> AbstractContextManager[Any]:
     settle = Store._settle
 
@@ -68,12 +69,12 @@ def receipt_counts_for_all_members() -> AbstractContextManager[Any]:
     return patch(Store, "_settle", settle_all)
 
 
-@mutant("when the last admin leaves the oldest member is one", "ports.py", "I9", 0)
+@mutant("when the last admin leaves the oldest member is one", "ports.py", "I9", 11)
 def a_room_without_admins() -> AbstractContextManager[Any]:
     return patch(Conversation, "name_an_admin", lambda _self: None)
 
 
-@mutant("a mark never goes back", "ports.py", "I9", 0)
+@mutant("a mark never goes back", "ports.py", "I9", 2)
 def read_takes_the_smaller() -> AbstractContextManager[Any]:
     def smaller(self: Store, read: Read) -> None:
         conversation = self.conversations.get(read.conversation)
@@ -84,7 +85,7 @@ def read_takes_the_smaller() -> AbstractContextManager[Any]:
     return patch(Store, "_read", smaller)
 
 
-@mutant("one's own messages are not unread", "ports.py", "I9", 0)
+@mutant("one's own messages are not unread", "ports.py", "I9", 2)
 def unread_counts_ones_own() -> AbstractContextManager[Any]:
     listed = Store._listed
 
@@ -97,7 +98,7 @@ def unread_counts_ones_own() -> AbstractContextManager[Any]:
     return patch(Store, "_listed", count_all)
 
 
-@mutant("others than its members read nothing of a room", "ports.py", "I13", 0)
+@mutant("others than its members read nothing of a room", "ports.py", "I13", 2)
 def anybody_reads() -> AbstractContextManager[Any]:
     history = Store.history
 
@@ -113,12 +114,12 @@ def anybody_reads() -> AbstractContextManager[Any]:
 # Who may do what -------------------------------------------------------------------------------
 
 
-@mutant("membership is looked at before the log", "gateway/checks.py", "I13", 0)
+@mutant("membership is looked at before the log", "gateway/checks.py", "I13", 13)
 def anybody_writes() -> AbstractContextManager[Any]:
     return patch(checks, "bar_in_room", lambda *_: None)
 
 
-@mutant("only admins change a room", "delivery/rooms.py", "I13", 0)
+@mutant("only admins change a room", "delivery/rooms.py", "I13", 56)
 def members_are_admins() -> AbstractContextManager[Any]:
     bar = rooms._bar_change
 
@@ -128,7 +129,7 @@ def members_are_admins() -> AbstractContextManager[Any]:
     return patch(rooms, "_bar_change", as_admin)
 
 
-@mutant("whoever is not found in a room is looked for again", "gateway/rooms.py", "I12", 0)
+@mutant("whoever is not found in a room is looked for again", "gateway/rooms.py", "I12", 183)
 def not_looked_for_again() -> AbstractContextManager[Any]:
     async def once(self: known_rooms.Rooms, name: str, _user: str | None = None) -> Any:
         return self.recall(name) or await self._ask(name)
@@ -139,7 +140,7 @@ def not_looked_for_again() -> AbstractContextManager[Any]:
 # Who hears of what -----------------------------------------------------------------------------
 
 
-@mutant("what is known of a room is soon old", "gateway/rooms.py", "I13", 0)
+@mutant("what is known of a room is soon old", "gateway/rooms.py", "I13", 2)
 def rooms_known_for_ever() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
@@ -152,7 +153,7 @@ def rooms_known_for_ever() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("who was removed is pushed nothing more", "gateway/rooms.py", "I13", 0)
+@mutant("who was removed is pushed nothing more", "gateway/rooms.py", "I13", 14)
 def former_members_are_pushed() -> AbstractContextManager[Any]:
     push = delivery.Delivery.push_to_room
     ever: dict[tuple[int, str], set[str]] = {}
@@ -165,7 +166,7 @@ def former_members_are_pushed() -> AbstractContextManager[Any]:
     return patch(delivery.Delivery, "push_to_room", to_all)
 
 
-@mutant("a hint of a room says which users are meant", "protocol/hints.py", "I13", 0)
+@mutant("a hint of a room says which users are meant", "protocol/hints.py", "I13", 2)
 def hints_for_everybody() -> AbstractContextManager[Any]:
     routed = delivery.Delivery.routed
 
@@ -182,7 +183,7 @@ def hints_for_everybody() -> AbstractContextManager[Any]:
     "whoever is in a conversation is told how far it was seen, nobody else",
     "delivery/delivery.py",
     "I13",
-    0,
+    13,
 )
 def marks_told_to_everybody() -> AbstractContextManager[Any]:
     push = delivery.Delivery._push_read
@@ -193,19 +194,22 @@ def marks_told_to_everybody() -> AbstractContextManager[Any]:
     return patch(delivery.Delivery, "_push_read", to_everybody)
 
 
-@mutant("nobody is told of deliveries in rooms: they ask", "delivery/session.py", "I8", 0)
+@mutant("nobody is told of deliveries in rooms: they ask", "delivery/session.py", "I8", 8)
 def statuses_in_rooms() -> AbstractContextManager[Any]:
-    return patch(
-        session.Session,
-        "_is_news",
-        lambda self, message: not message.is_received and message.sender != self.user,
-    )
+    is_news = session.Session._is_news
+
+    def always(self: session.Session, message: Message | HeldMessage) -> bool:
+        if isinstance(message, HeldMessage) or not is_room(message.conversation):
+            return is_news(self, message)
+        return message.sender != self.user
+
+    return patch(session.Session, "_is_news", always)
 
 
 # What people are told --------------------------------------------------------------------------
 
 
-@mutant("a mark comes back when it is in the log", "delivery/reads.py", "I11", 0)
+@mutant("a mark comes back when it is in the log", "delivery/reads.py", "I11", 2)
 def marks_come_back_at_once() -> AbstractContextManager[Any]:
     receive = delivery.Delivery.receive
 
@@ -218,7 +222,7 @@ def marks_come_back_at_once() -> AbstractContextManager[Any]:
     return patch(delivery.Delivery, "receive", tell_first)
 
 
-@mutant("of several marks the furthest counts", "delivery/reads.py", "I2p", 0)
+@mutant("of several marks the furthest counts", "delivery/reads.py", "I2p", 160)
 def the_last_mark_counts() -> AbstractContextManager[Any]:
     take = reads.Reads.take
 
@@ -230,7 +234,7 @@ def the_last_mark_counts() -> AbstractContextManager[Any]:
     return patch(reads.Reads, "take", forget_first)
 
 
-@mutant("everything between the bounds of a page is in it", "gateway/reading.py", "I2", 0)
+@mutant("everything between the bounds of a page is in it", "gateway/reading.py", "I2", 2)
 def a_page_claims_too_much() -> AbstractContextManager[Any]:
     bounds = reading.bounds
 
