@@ -2,7 +2,7 @@
 
 import os
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pytest
@@ -14,7 +14,8 @@ from support.server import ServerProcess
 
 pytestmark = pytest.mark.browser
 
-PICTURE = Path(__file__).parents[2] / "docs" / "images" / "chat.png"
+PICTURES = Path(__file__).parents[2] / "docs" / "images"
+SHOT: dict[str, object] = {"viewport": {"width": 760, "height": 560}, "device_scale_factor": 2}
 PHONE = {"viewport": {"width": 360, "height": 640}, "is_mobile": True, "has_touch": True}
 
 # WCAG 2.2, success criterion 1.4.3 (level AA).
@@ -124,18 +125,53 @@ def test_it_can_be_used_without_a_mouse(open_window: OpenWindow) -> None:
 
 
 def test_the_picture_for_the_readme_can_be_taken(open_window: OpenWindow, tmp_path: Path) -> None:
-    """`LANDLINE_UPDATE_SCREENSHOT=1` puts it where the README shows it."""
-    is_wanted = os.environ.get("LANDLINE_UPDATE_SCREENSHOT") == "1"
-    picture = PICTURE if is_wanted else tmp_path / "chat.png"
-    options = {"viewport": {"width": 760, "height": 560}, "device_scale_factor": 2}
-    alice, bob = _talk(open_window, **options)
+    alice, bob = _talk(open_window, **SHOT)
     bob.page.emulate_media(color_scheme="dark")
-    for window in (alice, bob):  # what this browser does not promise is no part of the picture
+    _take_picture(open_window, [alice, bob], "chat.png", tmp_path)
+
+
+def test_the_picture_of_a_room_can_be_taken(open_window: OpenWindow, tmp_path: Path) -> None:
+    alice, bob, carol = (open_window(f"?as={name}", **SHOT) for name in ("alice", "bob", "carol"))
+    for window in (alice, bob, carol):
+        window.expect_connection("Connected")
+    alice.make_room("Lunch", "bob, carol")
+    for window, text in ((alice, "Where do we go?"), (bob, "The place at the river?")):
+        window.conversation_called("Lunch").click()
+        window.say(text)
+        window.expect_state(text, "\u2713")
+    carol.conversation_called("Lunch").click()
+    carol.expect_messages("Where do we go?", "The place at the river?")
+    carol.say("I bring the umbrella.")
+    expect(alice.message("I bring the umbrella.")).to_be_visible()
+    alice.say("At noon, then.")
+    expect(alice.page.get_by_test_id("seen")).to_have_text("Seen by bob, carol")
+    carol.page.close()
+    bob.open_conversation_with("alice")
+    bob.say("Do they take cards?")
+    bob.conversation_called("Lunch").click()
+    alice.expect_unread("bob", "1")
+    dialog = alice.open_room()
+    expect(dialog.get_by_test_id("member")).to_have_count(3)
+    bob.expect_messages(
+        "Where do we go?", "The place at the river?", "I bring the umbrella.", "At noon, then."
+    )
+    bob.page.emulate_media(color_scheme="dark")
+    assert not alice.has_horizontal_scroll()
+    _take_picture(open_window, [bob, alice], "room.png", tmp_path)
+
+
+def _take_picture(
+    open_window: OpenWindow, windows: Sequence[Window], name: str, tmp_path: Path
+) -> None:
+    """`LANDLINE_UPDATE_SCREENSHOT=1` puts it where the pages show it."""
+    is_wanted = os.environ.get("LANDLINE_UPDATE_SCREENSHOT") == "1"
+    picture = PICTURES / name if is_wanted else tmp_path / name
+    for window in windows:  # what this browser does not promise is no part of the picture
         window.page.locator("#notices").evaluate("(notices) => notices.hidden = true")
 
     # Two windows side by side, put together by the browser itself.
     sheet = open_window(None, viewport={"width": 1600, "height": 640})
-    shots = [b64encode(window.page.screenshot()).decode() for window in (alice, bob)]
+    shots = [b64encode(window.page.screenshot()).decode() for window in windows]
     sheet.page.set_content(
         """<style>
             body { margin: 0; height: 640px; display: flex; gap: 26px; align-items: center;

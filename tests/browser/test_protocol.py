@@ -215,7 +215,7 @@ def test_a_reader_of_old_messages_is_not_moved(open_window: OpenWindow) -> None:
     expect(last).to_be_in_viewport()
     expect(alice.page.get_by_test_id("message")).to_have_count(100)
 
-    alice.page.get_by_role("button", name="Show earlier messages").click()
+    alice.scroll_to_the_beginning()
     alice.expect_messages(*(f"number {offset}" for offset in range(1, 151)))
     alice.message("number 1").scroll_into_view_if_needed()
     newer = alice.page.get_by_role("button", name="New messages")

@@ -58,6 +58,34 @@ class Window:
         """Pick somebody from the list."""
         self.conversation(partner).click()
 
+    def open_conversation_with(self, name: str) -> None:
+        """Begin a conversation by a name."""
+        self.page.get_by_label("Write to").fill(name)
+        self.page.get_by_label("Write to").press("Enter")
+
+    def make_room(self, title: str, members: str) -> None:
+        """Make a room by the dialog for it."""
+        self.page.get_by_role("button", name="New room").click()
+        dialog = self.page.get_by_role("dialog", name="New room")
+        dialog.get_by_label("Title").fill(title)
+        dialog.get_by_label("Members", exact=True).fill(members)
+        dialog.get_by_role("button", name="Make the room").click()
+        expect(dialog).to_be_hidden()
+
+    def open_room(self) -> Locator:
+        """Open the dialog of the open room."""
+        self.page.get_by_role("button", name="Members").click()
+        return self.page.get_by_role("dialog")
+
+    def scroll_to_the_beginning(self) -> None:
+        """Scroll up until there is nothing more."""
+        self.page.wait_for_function(
+            """() => {
+                document.querySelector("#transcript").scrollTop = 0;
+                return document.querySelector("#earlier").hidden;
+            }"""
+        )
+
     def find_network(self) -> None:
         """Have the browser say that the network is back: the page does not wait any longer."""
         self.page.evaluate("dispatchEvent(new Event('online'))")
@@ -74,6 +102,28 @@ class Window:
     def conversation(self, partner: str) -> Locator:
         """Return somebody's line in the list."""
         return self.page.locator(f'[data-testid="conversation"][data-partner="{partner}"]')
+
+    def conversation_called(self, name: str) -> Locator:
+        """Return the line of this name in the list."""
+        return self.page.get_by_test_id("conversation").filter(
+            has=self.page.locator("[data-part=name]", has_text=re.compile(f"^{re.escape(name)}$"))
+        )
+
+    def expect_unread(self, name: str, count: str | None) -> None:
+        """Wait until so many are unread in the conversation of this name; None: all are read."""
+        expect(self.conversation_called(name)).to_be_visible()
+        unread = self.conversation_called(name).get_by_test_id("unread")
+        if count is None:
+            expect(unread).to_be_hidden()
+        else:
+            expect(unread).to_have_text(count)
+
+    def expect_all_once(self, count: int) -> None:
+        """Wait until so many messages are shown, none of them twice."""
+        shown = self.page.get_by_test_id("message")
+        expect(shown).to_have_count(count)
+        ids = shown.evaluate_all("(rows) => rows.map((row) => row.dataset.id)")
+        assert len(set(ids)) == count
 
     def expect_state(self, text: str, symbol: str) -> None:
         """Wait until the message shows this symbol: … ✓ ✓✓ or !"""

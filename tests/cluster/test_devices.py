@@ -13,8 +13,7 @@ import pytest
 from landline.protocol.partitions import partition_of
 from landline_stack import Stack
 from landline_stack.process import StackServer
-from support.cluster import Cluster, ClusterServer, Servers
-from support.command import run_landline
+from support.cluster import Cluster, check_audit, gateways_and_writers
 from support.faults import MESSAGES, Fleet, admin, killed, paused, until_logged
 from support.gadgets import (
     Program,
@@ -52,13 +51,6 @@ async def until_owed(postgres_url: str, user: str, **wanted: int) -> None:
         return {name: count for name, count in rows if name or name in wanted}
 
     await until_equal(owed, wanted)
-
-
-async def check_audit(cluster: Cluster) -> None:
-    """Log and store agree, in every table."""
-    env = {"LANDLINE_POSTGRES": cluster.postgres_url}
-    code, said = await asyncio.to_thread(run_landline, "audit", "--kafka", cluster.kafka, env=env)
-    assert (code, said.splitlines()[-1]) == (0, "log and store agree"), said
 
 
 async def test_devices_on_two_servers_get_each_message_once(cluster: Cluster) -> None:
@@ -101,14 +93,6 @@ async def test_devices_on_two_servers_get_each_message_once(cluster: Cluster) ->
             assert Counter(peer.statuses) == Counter([*ids, last["id"]])
             check_statuses(peer, "bob")
     await check_audit(cluster)
-
-
-def gateways_and_writers(cluster: Cluster) -> tuple[Servers, list[ClusterServer]]:
-    """Start two servers that serve clients, and two that apply the log."""
-    servers = Servers([cluster.server(f"ws-{n}", "--roles", "gateway") for n in (1, 2)])
-    writers = [cluster.server(f"writer-{n}", "--roles", "writer") for n in (1, 2)]
-    Servers([*servers.every, *writers]).start()
-    return servers, writers
 
 
 async def test_killed_servers_and_writers_take_nothing_from_any_device(cluster: Cluster) -> None:

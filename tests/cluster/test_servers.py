@@ -1,14 +1,12 @@
 """Servers of a cluster that are killed, doubled, restarted and split into roles."""
 
 import asyncio
-import json
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
 import pytest
-from confluent_kafka import Consumer, TopicPartition
 from websockets.asyncio.client import connect
 from websockets.exceptions import InvalidStatus
 
@@ -16,9 +14,9 @@ from landline.adapters.postgres.message_store import WRITER_LANE_SECONDS
 from support.chatting import chatting, pairs, unexcused_outcomes, unknown_outcomes
 from support.cluster import Cluster, ClusterServer, Servers
 from support.faults import AWAY_SECONDS
+from support.kafka_log import read_log
 from support.peer import Frame, Peer
 from support.postgres import fetch
-from support.stack import KAFKA_SECONDS
 from support.waiting import until
 
 pytestmark = pytest.mark.stack
@@ -62,27 +60,6 @@ async def until_arrived(accepted: Frame, recipient: Peer) -> None:
 
 
 # The store must be what the log says, by a reading of the log that shares nothing with Landline.
-
-
-def read_log(kafka: str) -> Iterator[tuple[int, int, dict[str, Any]]]:
-    """Yield every record of CHAT-MESSAGES: partition, offset, value."""
-    consumer = Consumer({"bootstrap.servers": kafka, "group.id": "unused"})
-    try:
-        topic = consumer.list_topics("CHAT-MESSAGES", KAFKA_SECONDS).topics["CHAT-MESSAGES"]
-        starts = [TopicPartition("CHAT-MESSAGES", partition, 0) for partition in topic.partitions]
-        ends = [consumer.get_watermark_offsets(start, KAFKA_SECONDS)[1] for start in starts]
-        consumer.assign(starts)
-        for _ in range(sum(ends)):
-            message = consumer.poll(KAFKA_SECONDS)
-            assert message is not None
-            assert message.error() is None
-            yield (
-                message.partition() or 0,
-                message.offset() or 0,
-                json.loads(message.value() or b""),
-            )
-    finally:
-        consumer.close()
 
 
 def fold_log(kafka: str) -> tuple[Rows, Rows]:

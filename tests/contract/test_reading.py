@@ -24,6 +24,7 @@ from landline.model import (
     ListQuery,
     Message,
     Role,
+    RoomMember,
 )
 from landline.ports import ConversationStore
 from support.events import FOREIGN, in_pieces, random_logs, random_questions
@@ -618,7 +619,8 @@ async def test_members_are_listed_as_they_joined(script: Script, reader: Reader)
     ]
     assert await reader.conversations.members("bob", ROOM) == expected
     room = (await reader.conversations.rooms([ROOM]))[ROOM]
-    assert list(room.members.items()) == [(each.user, each.role) for each in expected]
+    in_order = [(user, member.role) for user, member in room.members.items()]
+    assert in_order == [(each.user, each.role) for each in expected]
 
 
 async def test_in_a_direct_conversation_nobody_has_a_role(script: Script, reader: Reader) -> None:
@@ -638,7 +640,11 @@ async def test_rooms_that_were_made_are_found(script: Script, reader: Reader) ->
     assert list(rooms) == [ROOM]
     room = rooms[ROOM]
     assert (room.name, room.title, room.history) == (ROOM, "Ideas", History.JOINED)
-    assert room.members == {"alice": Role.ADMIN}
+    assert room.members == {"alice": RoomMember(Role.ADMIN, 0)}
+    await script.adds("alice", "carol")
+    again = (await reader.conversations.rooms([ROOM]))[ROOM].members
+    assert list(again) == ["alice", "carol"]
+    assert again["carol"].joined_offset == 4
     assert {each: end for each, end in room.applied.items() if end} == {0: 4}
     await script.removes("alice", "alice")
     assert (await reader.conversations.rooms([ROOM]))[ROOM].members == {}

@@ -149,7 +149,7 @@ SWITCHES: Final = (
     Switch(
         "S06",
         "users write in their own name",
-        "src/landline/api/messages.py",
+        "src/landline/api/parts.py",
         "if not principal.is_service:",
         "if False:",
         "e2e/test_messages_over_http.py::test_a_service_writes_in_any_name_and_a_user_in_their_own",
@@ -158,8 +158,8 @@ SWITCHES: Final = (
         "S07",
         "an id is made from its sender",
         "src/landline/protocol/identity.py",
-        "for field in (sender, ref, conversation, content):",
-        "for field in (ref, conversation, content):",
+        '_uuid_of(b"landline.message", sender, ref,',
+        '_uuid_of(b"landline.message", ref,',
         "unit/protocol/test_identity.py::test_another_sender_ref_conversation_or_content_is_another_message",
     ),
     Switch(
@@ -197,7 +197,7 @@ SWITCHES: Final = (
     Switch(
         "S11",
         "values are read strictly",
-        "src/landline/protocol/client_frames.py",
+        "src/landline/protocol/strict_json.py",
         "    _check_values(parsed)\n",
         "",
         "e2e/test_hostile_frames.py::test_every_bad_frame_gets_its_error_and_the_connection_lives_on",

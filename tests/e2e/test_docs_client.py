@@ -21,7 +21,9 @@ URL = "ws://127.0.0.1:8081/ws/chat"
 TOKENS_URL = "http://127.0.0.1:8000"
 WAIT_SECONDS = 60.0
 
-TEN_LINES, TOKENS, ERRORS, ECHO, DEVICE, OUTBOX = code_blocks(read("docs/client.md"), "python")
+TEN_LINES, TOKENS, ERRORS, ECHO, ROOMS, READING, DEVICE, OUTBOX = code_blocks(
+    read("docs/client.md"), "python"
+)
 
 
 class Program:
@@ -127,6 +129,27 @@ async def test_the_echo_answers_once_and_stops(server: ServerProcess, tmp_path: 
     async with Peer(server.ws_url, "echo") as echo:
         await until_caught_up(echo)
         assert not echo.messages
+
+
+@pytest.mark.e2e
+async def test_the_room_is_made_and_what_is_unread_is_read(
+    server: ServerProcess, tmp_path: Path
+) -> None:
+    async with running(ROOMS, server.ws_url, tmp_path) as program:
+        assert await program.end() == []
+    async with landline.connect(server.ws_url, username="bob") as bob:
+        [room] = (await bob.conversations()).items
+        assert (room.title, room.kind, room.unread) == ("Lunch at noon", "room", 4)
+        members = await bob.members(room.conversation)
+        assert [each.user for each in members] == ["alice", "bob", "carol"]
+        answer = await bob.send(room.conversation, "at the river")
+    async with running(READING, server.ws_url, tmp_path) as program:
+        # What alice has done herself is nothing new to her.
+        lines = await program.end()
+        assert lines[0] == "Lunch at noon 1 unread"
+        assert lines[-1] == f"{answer.offset} bob"
+    async with running(READING, server.ws_url, tmp_path) as program:
+        assert await program.end() == ["Lunch at noon 0 unread"]
 
 
 @pytest.mark.e2e

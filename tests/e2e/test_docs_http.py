@@ -24,7 +24,7 @@ from support.waiting import WAIT_SECONDS, until
 
 URL = "http://127.0.0.1:8081"
 PAGE = read("docs/http.md")
-SERVE, ASK = code_blocks(PAGE, "sh")
+SERVE, ASK, ROOM = code_blocks(PAGE, "sh")
 [PROGRAM] = code_blocks(PAGE, "python")
 
 
@@ -70,6 +70,24 @@ async def test_the_commands_of_the_page_send_and_list(tmp_path: Path) -> None:
     assert [each["session"] for each in listed["sessions"]] == [session]
     for name in ("secret.txt", "service.header"):
         assert (tmp_path / name).stat().st_mode & 0o077 == 0, "others cannot read it"
+
+
+def test_the_commands_of_the_page_make_a_room_and_read_it(tmp_path: Path, issuer: Issuer) -> None:
+    token = issuer.token("backend", is_service=True)
+    (tmp_path / "service.header").write_text(f"Authorization: Bearer {token}\n")
+    with ServerProcess(tmp_path / "data", args=issuer.args) as server:
+        output = shell(ROOM.replace(URL, server.url), tmp_path)
+    added, sent, listed, page, members, removed = map(json.loads, output.splitlines())
+    room = added["conversation"]
+    [item] = listed["items"]
+    assert (item["conversation"], item["title"], item["preview"]) == (
+        room, "Order 4711", "it is on its way",
+    )  # fmt: skip
+    assert [each["type"] for each in page["messages"]] == ["room", "member", "message"]
+    assert (page["messages"][2]["id"], page["complete"]) == (sent["id"], True)
+    roles = {each["user"]: each["role"] for each in members["items"]}
+    assert roles == {"alice": "admin", "bob": "member", "zoe": "admin"}
+    assert removed["ref"] == "order-4711-zoe-out"
 
 
 def test_the_program_passes_mypy_in_strict_mode(tmp_path: Path) -> None:

@@ -44,6 +44,10 @@ PATHS: Final = [
     *("/", "/healthz", "/readyz", "/metrics", "/ws", "/ws/chat", "/nothing", "/web/"),
     *("/web/0123456789abcdef/style.css", "/v1/messages", "/v1/openapi.json", "/v1", "/v1/"),
     *("/v1/users/alice/sessions", "/v1/users/a%2fb/sessions", "/v1/users//sessions", "/a/../b"),
+    *("/v1/conversations", "/v1/conversations?limit=x&after=%ff", "/v1/conversations/dm:a:b/read"),
+    *("/v1/conversations/dm%3Aa%3Ab/messages?before=1", "/v1/rooms", "/v1/rooms//"),
+    *("/v1/rooms/room:1/members/a%2fb", "/v1/rooms/room:1/members/%ff?ref=%00", "/v1/rooms/x%3A1"),
+    "/v1/users/alice",
 ]  # fmt: skip
 HEADERS: Final[Sequence[tuple[str, str]]] = [
     *(("Origin", "null"), ("Origin", "https://evil.example"), ("Username", "eve"), ("user", "é")),

@@ -26,7 +26,9 @@ from landline.gateway.http_connection import (
 )
 from landline.gateway.http_request import BODY_BYTES, HEAD_BYTES, HEADERS
 from landline.gateway.lobby import FULL_RETRY_MS
+from landline.gateway.marks import MARK_SECONDS
 from landline.gateway.posts import POST_SECONDS
+from landline.gateway.reading import WAITING_QUESTIONS
 from landline.gateway.sign_in import SIGN_IN_BYTES, SIGN_IN_SECONDS
 from landline.protocol import limits
 from landline.protocol.codes import CloseCode, ErrorCode
@@ -60,6 +62,7 @@ ALWAYS: Final = f"""\
 | fragments of a frame | {FRAGMENTS} | {CloseCode.TOO_LARGE} |
 | `content` | {limits.CONTENT_BYTES:,} bytes of UTF-8 | `{ErrorCode.CONTENT_TOO_LARGE}`. Escapes \
 count for the frame: content that needs more than a frame as JSON cannot be sent |
+| `data` | {limits.DATA_BYTES:,} bytes as JSON | `{ErrorCode.CONTENT_TOO_LARGE}` |
 | user name | {limits.NAME_BYTES} bytes | 400, `{ErrorCode.BAD_RECIPIENT}` |
 | `ref` | {limits.REF_BYTES} bytes | `{ErrorCode.BAD_REF}` |
 | `ids` in one `ack` | {limits.ACK_IDS} | `{ErrorCode.BAD_FRAME}` |
@@ -85,5 +88,8 @@ pong | cut |
 | body of a request | {BODY_SECONDS:g} s, {BODY_BYTES // KIB} KiB | 408, 413 |
 | a request that waits behind others | {TURN_SECONDS:g} s | 429, `{ErrorCode.BUSY}` |
 | answer to a message by request | {POST_SECONDS:g} s | 503, `{ErrorCode.UNAVAILABLE}` |
+| the same, to a read mark | {MARK_SECONDS:g} s | 503, `{ErrorCode.UNAVAILABLE}` |
+| questions of a session, or by request of a user, that wait | {WAITING_QUESTIONS} \
+| `{ErrorCode.BUSY}` |
 | an HTTP connection without a request | {IDLE_SECONDS:g} s | closed |
 | open files of the server | all but {RESERVED_FILES} are for connections | 503 |"""

@@ -4,6 +4,7 @@
 two of a cluster with the sides of a chat on different ones.
 """
 
+import asyncio
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
@@ -14,6 +15,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 
 from landline_stack import Stack
+from support.command import run_landline
 from support.server import ServerProcess
 from support.waiting import wait_until
 
@@ -162,3 +164,18 @@ def delete_topics(kafka: str, topics: Sequence[str] = TOPICS) -> None:
         return False
 
     wait_until(are_gone, "Kafka has deleted the topics")
+
+
+def gateways_and_writers(cluster: Cluster) -> tuple[Servers, list[ClusterServer]]:
+    """Start two servers that serve clients, and two that apply the log."""
+    servers = Servers([cluster.server(f"ws-{n}", "--roles", "gateway") for n in (1, 2)])
+    writers = [cluster.server(f"writer-{n}", "--roles", "writer") for n in (1, 2)]
+    Servers([*servers.every, *writers]).start()
+    return servers, writers
+
+
+async def check_audit(cluster: Cluster) -> None:
+    """Log and store agree, in every table."""
+    env = {"LANDLINE_POSTGRES": cluster.postgres_url}
+    code, said = await asyncio.to_thread(run_landline, "audit", "--kafka", cluster.kafka, env=env)
+    assert (code, said.splitlines()[-1]) == (0, "log and store agree"), said

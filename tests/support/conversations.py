@@ -16,6 +16,7 @@ from landline.model import (
     Positions,
     Role,
     Room,
+    RoomMember,
 )
 from landline.protocol.identity import room_conversation
 
@@ -23,10 +24,20 @@ from landline.protocol.identity import room_conversation
 ROOM = room_conversation("alice", "the room")
 
 
-def room(*members: str, admins: Collection[str] = ("alice",), applied: int = 0) -> Room:
-    """Return the room of the tests with these members. The store has applied so much."""
-    roles = {each: Role.ADMIN if each in admins else Role.MEMBER for each in members}
-    return Room(ROOM, "title", History.ALL, roles, {0: applied})
+def room(
+    *members: str,
+    admins: Collection[str] = ("alice",),
+    applied: int = 0,
+    joined: Mapping[str, int] | None = None,
+) -> Room:
+    """Return the room of the tests with these members. The store has applied so much. `joined`:
+    where they did; at offset 0 where it says nothing.
+    """
+    by_user = {
+        each: RoomMember(Role.ADMIN if each in admins else Role.MEMBER, (joined or {}).get(each, 0))
+        for each in members
+    }
+    return Room(ROOM, "title", History.ALL, by_user, {0: applied})
 
 
 class KnownConversations:

@@ -19,9 +19,11 @@ Json = dict[str, Any]
 # Codes whose frames no request brings.
 _OF_FRAMES = {ErrorCode.UNKNOWN_TYPE}
 _KNOWN = {
-    "additionalProperties", "default", "description", "enum", "examples", "format", "items",
-    "maxLength", "minLength", "minimum", "properties", "required", "title", "type", "$ref",
+    "additionalProperties", "anyOf", "default", "description", "enum", "examples", "format",
+    "items", "maxItems", "maxLength", "maximum", "minLength", "minimum", "properties", "required",
+    "title", "type", "$ref",
 }  # fmt: skip
+_NULL: Json = {"type": "null"}
 
 
 def requests() -> str:
@@ -88,11 +90,31 @@ def _request(
 def _row(name: str, where: str, schema: Json, is_required: bool, described: Json) -> str:
     assert set(schema) <= _KNOWN, schema
     need = "required" if is_required else "optional"
-    kind = schema.get("format", schema["type"])
-    meaning = described.get("description", "")
+    kind = _kind(schema)
+    schema = _not_null(schema)
+    meaning = described.get("description", "") or schema.get("description", "")
     if "maxLength" in schema and "bytes" not in meaning:
         meaning += f"; {schema['minLength']} to {schema['maxLength']:,} characters"
     return f"| `{name}` | {where}, {need} | {kind} | {meaning} |"
+
+
+def _kind(schema: Json) -> str:
+    """Return what a value may be, in words."""
+    assert set(schema) <= _KNOWN, schema
+    if "anyOf" in schema:
+        return " or ".join(map(_kind, schema["anyOf"]))
+    if "enum" in schema:
+        return " or ".join(f"`{each}`" for each in schema["enum"])
+    if "items" in schema:
+        return f"list of {_kind(schema['items'])}s"
+    return str(schema.get("format", schema["type"]))
+
+
+def _not_null(schema: Json) -> Json:
+    """Return what a value is if it is not null."""
+    choices: list[Json] = schema.get("anyOf", [schema])
+    [found] = [each for each in choices if each != _NULL]
+    return found
 
 
 def _fields(described: Json, schema: Json) -> Iterator[str]:

@@ -34,6 +34,7 @@ from landline.model import (
     Role,
     Room,
     RoomChange,
+    RoomMember,
 )
 from landline.protocol.identity import is_room, participants
 from landline.protocol.limits import ROOM_MEMBERS
@@ -322,7 +323,10 @@ class Tables:
                 room.name,
                 room.title,
                 room.history,
-                {user: member.role for user, member in room.in_order()},
+                {
+                    user: RoomMember(member.role, member.joined_offset)
+                    for user, member in room.in_order()
+                },
                 dict(self.applied) if applied is None else applied,
             )
             for room in found

@@ -15,13 +15,32 @@ from starlette.types import Receive, Scope, Send
 
 from landline.api import openapi
 from landline.api.backend import Backend
+from landline.api.conversations import get_conversations, get_history, get_members, put_read
 from landline.api.http import Http, HttpResponse, RequestRefused, json_response, method_refused
 from landline.api.messages import post_message
+from landline.api.rooms import delete_member, patch_room, post_room, put_member
 from landline.api.sessions import delete_sessions, get_sessions
+from landline.api.users import delete_user
 
 _JSON: Final = "application/json"
 
 Answer = Callable[[Request], Awaitable[HttpResponse]]
+Asked = Callable[[Request, Backend], Awaitable[HttpResponse]]
+
+# What programs may ask for, by address and method.
+_RESOURCES: Final[Mapping[str, Mapping[str, Asked]]] = {
+    "/v1/messages": {"POST": post_message},
+    "/v1/conversations": {"GET": get_conversations},
+    "/v1/conversations/{conversation}/messages": {"GET": get_history},
+    "/v1/conversations/{conversation}/members": {"GET": get_members},
+    "/v1/conversations/{conversation}/read": {"PUT": put_read},
+    "/v1/rooms": {"POST": post_room},
+    "/v1/rooms/{conversation}": {"PATCH": patch_room},
+    "/v1/rooms/{conversation}/members": {"GET": get_members},
+    "/v1/rooms/{conversation}/members/{user}": {"PUT": put_member, "DELETE": delete_member},
+    "/v1/users/{user}": {"DELETE": delete_user},
+    "/v1/users/{user}/sessions": {"GET": get_sessions, "DELETE": delete_sessions},
+}
 
 
 def application(
@@ -55,13 +74,17 @@ def _interface(backend: Backend) -> list[Route]:
     async def description(_request: Request) -> HttpResponse:
         return described
 
-    listed = partial(get_sessions, backend=backend)
-    closed = partial(delete_sessions, backend=backend)
+    def answers(asked: Mapping[str, Asked]) -> dict[str, Answer]:
+        return {method: partial(_answer, asks, backend) for method, asks in asked.items()}
+
     return [
-        Route("/v1/messages", _Resource({"POST": partial(post_message, backend=backend)})),
-        Route("/v1/users/{user}/sessions", _Resource({"GET": listed, "DELETE": closed})),
+        *(Route(path, _Resource(answers(asked))) for path, asked in _RESOURCES.items()),
         Route("/v1/openapi.json", _Resource({"GET": description})),
     ]
+
+
+async def _answer(asks: Asked, backend: Backend, request: Request) -> HttpResponse:
+    return await asks(request, backend)
 
 
 class _Endpoint:

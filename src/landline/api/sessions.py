@@ -24,7 +24,7 @@ from landline.protocol.times import nearest_time, read_rfc3339, rfc3339
 async def get_sessions(request: Request, backend: Backend) -> HttpResponse:
     """Answer GET. Raises: RequestRefused."""
     principal = await backend.identify(request)
-    return await _answered(list_sessions(backend, principal, _segment(request)))
+    return await answered(list_sessions(backend, principal, segment_of(request)))
 
 
 async def delete_sessions(request: Request, backend: Backend) -> HttpResponse:
@@ -34,12 +34,13 @@ async def delete_sessions(request: Request, backend: Backend) -> HttpResponse:
     until = " ".join(given) if given else None  # two are none that can be read
     # What is misspelt, or in the wrong place, must not close the sessions and ban nobody.
     has_more = bool(set(request.query_params) - {"until"} or await request.body())
-    return await _answered(
-        close_sessions(backend, principal, _segment(request), until, has_more=has_more)
+    return await answered(
+        close_sessions(backend, principal, segment_of(request), until, has_more=has_more)
     )
 
 
-async def _answered(work: Awaitable[msgspec.Struct]) -> HttpResponse:
+async def answered(work: Awaitable[msgspec.Struct]) -> HttpResponse:
+    """Return what comes of a request for a user."""
     try:
         return json_response(HTTPStatus.OK, msgspec.json.encode(await work))
     except BadFrame as bad:
@@ -48,7 +49,7 @@ async def _answered(work: Awaitable[msgspec.Struct]) -> HttpResponse:
         return answer(server_frames.error(ErrorCode.UNAVAILABLE, str(error)))
 
 
-def _segment(request: Request) -> str:
+def segment_of(request: Request) -> str:
     """Return the name as it was written: what is no UTF-8 must not turn into a good one."""
     path: bytes = request.scope["raw_path"]
     return path.decode("ascii").split("/")[3]
@@ -59,7 +60,7 @@ async def list_sessions(backend: Backend, principal: Principal, segment: str) ->
 
     Raises: BadFrame for what is wrong with the request, DirectoryUnavailable.
     """
-    user = _user(principal, segment)
+    user = asked_user(principal, segment)
     found = await backend.sessions_of(user)
     return SessionList(user, [_entry(each) for each in found])
 
@@ -78,17 +79,18 @@ async def close_sessions(
     given, which nobody knows.
     Raises: BadFrame for what is wrong with the request, StoreUnavailable.
     """
-    user = _user(principal, segment)
+    user = asked_user(principal, segment)
     if has_more:
         raise _bad("the only parameter is until, in the query; nothing was done")
-    until_ms = None if until is None else _time(until)
+    until_ms = None if until is None else read_until(until)
     revocation = await backend.revoke(user, until_ms, principal.user)
     if revocation.until_ms is None:
         return SessionsClosed(user)
     return SessionsClosed(user, rfc3339(revocation.until_ms))
 
 
-def _user(principal: Principal, segment: str) -> str:
+def asked_user(principal: Principal, segment: str) -> str:
+    """Return the user of whom a service asks, whose name is this segment. Raises: BadFrame."""
     if not principal.is_service:
         raise BadFrame(ErrorCode.FORBIDDEN, "this is for the product's own backend")
     try:
@@ -99,7 +101,8 @@ def _user(principal: Principal, segment: str) -> str:
         raise _bad(str(error)) from None
 
 
-def _time(until: str) -> int:
+def read_until(until: str) -> int:
+    """Return the time of a parameter `until`, in milliseconds. Raises: BadFrame."""
     try:
         return nearest_time(read_rfc3339(until))
     except ValueError as error:

@@ -11,7 +11,7 @@ from landline.config.option import Option
 from landline.config.settings import CONFIG_FILE
 from landline.config.values import T, UnfitValue, ValueKind, check_characters
 from landline.errors import ConfigError
-from landline.protocol.identity import BadName, check_user_name, is_device
+from landline.protocol.identity import BadName, check_user_name, is_device, is_room
 from landline.protocol.limits import DEVICE_BYTES
 
 if TYPE_CHECKING:
@@ -115,6 +115,15 @@ def check_name(flag: str, name: str) -> None:
         check_user_name(name)
     except BadName as error:
         raise ConfigError(f"{flag} {printable(name) or repr('')}: {error}") from None
+
+
+def check_room(flag: str, room: str) -> None:
+    """Raises: ConfigError if this is no room's id."""
+    if not is_room(room):
+        raise ConfigError(
+            f"{flag} {printable(room) or repr('')} is no id of a room: it looks like"
+            " room:2214be8f-d5fb-8ff7-adf5-4aa071e17d43, and /rooms shows those of yours"
+        )
 
 
 def check_device(flag: str, device: str) -> None:

@@ -10,6 +10,7 @@ from landline.cli.arguments import (
     TOKEN_FILE_VARIABLE,
     check_device,
     check_name,
+    check_room,
     check_url,
     token_file,
 )
@@ -41,6 +42,7 @@ examples:
   uptime | landline chat --as watch --to alice
   landline chat --token-file alice.token --to bob
   landline chat --as alice --device laptop --to bob
+  uptime | landline chat --as watch --room room:2214be8f-d5fb-8ff7-adf5-4aa071e17d43
 
 The token file is read for each connection, so a fresh token in it counts. With one, --as is
 needed only if the token does not name you in its claim sub."""
@@ -57,7 +59,9 @@ def add(commands: Any) -> None:
     )
     parser.set_defaults(run=_run)
     parser.add_argument("--as", dest="username", metavar="NAME", help="your name")
-    parser.add_argument("--to", metavar="NAME", help="whom to write to at first")
+    whom = parser.add_mutually_exclusive_group()
+    whom.add_argument("--to", metavar="NAME", help="whom to write to at first")
+    whom.add_argument("--room", metavar="ID", help="or in which room; /rooms shows the ids")
     parser.add_argument("--url", default=DEFAULT_URL, help="the server (default: %(default)s)")
     parser.add_argument(
         "--device", metavar="NAME", help="this chat's own mailbox, e.g. laptop (default: none)"
@@ -73,6 +77,8 @@ def _run(arguments: argparse.Namespace) -> int:
         check_name("--as", username)
     if arguments.to is not None:
         check_name("--to", arguments.to)
+    if arguments.room is not None:
+        check_room("--room", arguments.room)
     if arguments.device is not None:
         check_device("--device", arguments.device)
     check_url(arguments.url)
@@ -98,7 +104,7 @@ def _run(arguments: argparse.Namespace) -> int:
         run_chat(
             arguments.url,
             username,
-            arguments.to,
+            arguments.to or arguments.room,
             outbox=None,
             token=token,
             device=arguments.device,

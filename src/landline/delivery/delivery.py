@@ -399,6 +399,12 @@ class Delivery:
 
     # How far people have seen ----------------------------------------------------------------
 
+    def mark(self, user: str, mark: MarkRead) -> bool:
+        """A request has come with a mark. Returns whether it is on its way: `reads_appended` tells
+        when it is in the log.
+        """
+        return self._reads.take(user, mark.conversation, mark.offset)
+
     def reads_appended(self, record: ReadRecord, result: AppendResult) -> None:
         """The log has answered an `AppendReads`."""
         if not isinstance(result, Appended):
@@ -514,6 +520,11 @@ class Delivery:
     def refuse_sends(self, reason: str | None) -> None:
         """Refuse sends before the log for this reason; None: take them again."""
         self._sends.refuse(reason)
+
+    @property
+    def reads_dropped(self) -> int:
+        """Return how many marks of reading were given up."""
+        return self._reads.dropped
 
     @property
     def receipts_dropped(self) -> int:

@@ -31,16 +31,17 @@ class Reads:
         """Say whether every mark that was taken is in the log."""
         return not self._waiting and not self._in_flight
 
-    def take(self, user: str, conversation: str, offset: int) -> None:
-        """Take a mark."""
+    def take(self, user: str, conversation: str, offset: int) -> bool:
+        """Take a mark. Returns whether there was room for it."""
         waiting = self._waiting.get(conversation)
         if waiting is None or user not in waiting:
             if self._waiting_count >= QUEUED_READS:
                 self.dropped += 1
-                return
+                return False
             waiting = self._waiting.setdefault(conversation, {})
             self._waiting_count += 1
         waiting[user] = max(offset, waiting.get(user, 0))
+        return True
 
     def flush(self, *, is_over: bool = False) -> None:
         """Append what may go. `is_over`: all of it, since the server ends."""

@@ -28,9 +28,10 @@ def bar_direct(user: str, conversation: str) -> Bar | None:
 
 def bar_in_room(user: str, request: LogRequest | MarkRead, room: Room | None) -> Bar | None:
     """Return why a user may not ask that of a room, if so. `room`: None where there is none."""
-    role = None if room is None else room.members.get(user)
-    if room is None or role is None:
+    member = None if room is None else room.members.get(user)
+    if room is None or member is None:
         return NO_SUCH
+    role = member.role
     if isinstance(request, Send | MarkRead):
         return None
     if isinstance(request, ChangeRoom):
@@ -38,6 +39,17 @@ def bar_in_room(user: str, request: LogRequest | MarkRead, room: Room | None) ->
     if isinstance(request, ChangeMember):
         return _bar_change(user, request, room, role)
     raise AssertionError("a room that is to be made has no members yet")
+
+
+def bar_product(user: str, request: LogRequest | MarkRead, room: Room | None) -> Bar | None:
+    """Return why the product's backend may not ask that of a room in its own name, if so. It may
+    do what the room's admins may, without being a member.
+    """
+    if room is None or isinstance(request, Send | MarkRead):
+        return bar_in_room(user, request, room)
+    if isinstance(request, ChangeMember):
+        return _bar_change(user, request, room, Role.ADMIN)
+    return None
 
 
 def _bar_change(user: str, request: ChangeMember, room: Room, role: Role) -> Bar | None:

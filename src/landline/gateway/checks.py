@@ -2,7 +2,8 @@
 the product allows it.
 """
 
-from collections.abc import Callable
+import asyncio
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Final, NamedTuple
 
@@ -16,13 +17,14 @@ from landline.delivery.rooms import (
     REF_TAKEN,
     bar_direct,
     bar_in_room,
+    bar_product,
     needs_room,
 )
 from landline.errors import Unavailable
 from landline.gateway.permissions import BARS, Permissions, Verdict
 from landline.gateway.rooms import Rooms
-from landline.model import Room
-from landline.protocol.client_frames import Create, LogRequest, MarkRead, Send
+from landline.model import MemberStep, Room
+from landline.protocol.client_frames import ChangeMember, Create, LogRequest, MarkRead, Send
 from landline.protocol.codes import ErrorCode
 from landline.protocol.identity import is_room, participants, room_conversation
 from landline.protocol.limits import ROOM_MEMBERS
@@ -30,6 +32,9 @@ from landline.protocol.limits import ROOM_MEMBERS
 _UNKNOWN_ROOM: Final = Bar(
     ErrorCode.BUSY, "who is in the room cannot be found out now; send again in a moment"
 )
+
+# For the product to say of all of them whether they may be put into a room.
+PERMISSION_SECONDS: Final = 5.0
 
 Request = LogRequest | MarkRead
 
@@ -58,17 +63,21 @@ class Checks:
         self._record_version = record_version
         self._is_for_everybody = is_for_everybody
 
-    def recall(self, user: str, request: Request, *, is_service: bool) -> Checked | None:
-        """Return what holds now without a wait; None: `find_out`."""
+    def recall(
+        self, user: str, request: Request, *, is_service: bool, is_product: bool = False
+    ) -> Checked | None:
+        """Return what holds now without a wait; None: `find_out`. `is_service`: the product's
+        backend asks; `is_product`: in nobody's name, so that it is an admin of every room.
+        """
         early = self._without_room(user, request, is_service=is_service)
         if isinstance(early, Checked):
             return early
         request = early
-        if isinstance(request, Create):
-            return Checked(request) if request.ref is None else None
+        if isinstance(request, Create) and request.ref is not None:
+            return None
         if name := needs_room(request):
             room = self._rooms.recall(name)
-            bar = NO_SUCH if room is None else bar_in_room(user, request, room)
+            bar = NO_SUCH if room is None else _bar(user, request, room, is_product=is_product)
             if bar is NO_SUCH:
                 return None  # it may be that new
             if bar is not None:
@@ -76,27 +85,48 @@ class Checks:
         verdict = self._recall_verdict(user, request, is_service=is_service)
         return None if verdict is None else Checked(request, BARS[verdict])
 
-    async def find_out(self, user: str, request: Request, *, is_service: bool) -> Checked:
-        """Return what holds, within the deadlines of those who are asked."""
+    async def find_out(
+        self, user: str, request: Request, *, is_service: bool, is_product: bool = False
+    ) -> Checked:
+        """Return what holds, within the deadlines of those who are asked. See `recall`."""
         early = self._without_room(user, request, is_service=is_service)
         if isinstance(early, Checked):
             return early
         request = early
         try:
-            if isinstance(request, Create):
-                return await self._check_new_room(user, request)
-            if name := needs_room(request):
+            if isinstance(request, Create) and request.ref is not None:
+                checked = await self._check_new_room(user, request, request.ref)
+                if checked.bar is not None:
+                    return checked
+            elif name := needs_room(request):
                 room = await self._rooms.find_out(name, user)
-                if (bar := bar_in_room(user, request, room)) is not None:
+                if (bar := _bar(user, request, room, is_product=is_product)) is not None:
                     return Checked(request, bar)
         except (TimeoutError, Unavailable):
             return Checked(request, _UNKNOWN_ROOM)
-        verdict = self._recall_verdict(user, request, is_service=is_service)
-        if verdict is None:
-            assert self._permissions is not None, "somebody is to be asked"
-            assert isinstance(request, Send), "about messages alone"
-            verdict = await self._permissions.find_out(user, request.to or request.conversation)
+        try:
+            async with asyncio.timeout(PERMISSION_SECONDS):
+                verdict = await self._find_verdict(user, request, is_service=is_service)
+        except TimeoutError:
+            verdict = Verdict.UNANSWERED
         return Checked(request, BARS[verdict])
+
+    async def placing(
+        self, user: str, change: ChangeMember, *, is_product: bool = False
+    ) -> ChangeMember:
+        """Return the change that makes somebody a member of this role, given the one that adds
+        them: who is a member already gets the role. Raises: StoreUnavailable, LogUnavailable,
+        TimeoutError.
+        """
+        if self._record_version() == 1:
+            return change  # it is refused
+        room = await self._rooms.find_out(change.conversation, None if is_product else user)
+        if room is None or not (is_product or user in room.members):
+            return change  # so is this, and it takes as long whoever is in the room
+        if change.user not in room.members:
+            room = await self._rooms.find_out(change.conversation, change.user)
+        is_there = room is not None and change.user in room.members
+        return replace(change, change=MemberStep.ROLE) if is_there else change
 
     def _without_room(self, user: str, request: Request, *, is_service: bool) -> Checked | Request:
         """Return what needs to know no room; otherwise the request in its usual form."""
@@ -118,17 +148,50 @@ class Checks:
             return Checked(request, bar_direct(user, request.conversation))
         return request
 
-    async def _check_new_room(self, user: str, request: Create) -> Checked:
-        if request.ref is None:
-            return Checked(request)
-        room: Room | None = await self._rooms.find_out(room_conversation(user, request.ref))
+    async def _check_new_room(self, user: str, request: Create, ref: str) -> Checked:
+        room: Room | None = await self._rooms.find_out(room_conversation(user, ref))
         if room is None:
             return Checked(request)
         # Either the same request has made it, and is found, or another one has.
         return Checked(replace(request, retry=True), REF_TAKEN)
 
     def _recall_verdict(self, user: str, request: Request, *, is_service: bool) -> Verdict | None:
-        if self._permissions is None or not isinstance(request, Send):
+        if self._permissions is None:
             return Verdict.ALLOWED
-        to = request.to or request.conversation
-        return self._permissions.recall(user, to, is_service=is_service)
+        is_known = True
+        for each in _approached(user, request):
+            verdict = self._permissions.recall(user, each, is_service=is_service)
+            if verdict in (Verdict.REFUSED, Verdict.UNANSWERED):
+                return verdict
+            is_known = is_known and verdict is not None
+        return Verdict.ALLOWED if is_known else None
+
+    async def _find_verdict(self, user: str, request: Request, *, is_service: bool) -> Verdict:
+        """Ask about one after the other: a user has few questions open at a time."""
+        if self._permissions is None:
+            return Verdict.ALLOWED
+        for each in _approached(user, request):
+            verdict = self._permissions.recall(user, each, is_service=is_service)
+            if verdict is None:
+                verdict = await self._permissions.find_out(user, each)
+            if verdict is not Verdict.ALLOWED:
+                return verdict
+        return Verdict.ALLOWED
+
+
+def _approached(user: str, request: Request) -> Sequence[str]:
+    """Return whom, or which conversation, the product is asked about. Whoever may not write to
+    somebody may not put them into a room either.
+    """
+    if isinstance(request, Send):
+        return (request.to or request.conversation,)
+    if isinstance(request, ChangeMember) and request.change is MemberStep.ADD:
+        return (request.user,)
+    if isinstance(request, Create):
+        return tuple(each for each in request.members if each != user)
+    return ()
+
+
+def _bar(user: str, request: Request, room: Room | None, *, is_product: bool) -> Bar | None:
+    bar = bar_product if is_product else bar_in_room
+    return bar(user, request, room)

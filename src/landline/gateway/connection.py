@@ -25,6 +25,11 @@ WRITE_LOW_BYTES = 64 * 1024
 # Answers are written all the same; a peer that lets them pile up to here reads nothing at all.
 WRITE_LIMIT_BYTES = 1024 * 1024
 
+# Of a larger frame picows leaves the header in a buffer that its next frame overwrites, though it
+# may not have been written yet. So the header is put before a copy of the frame, as one piece.
+COPIED_BYTES = 8_192
+HEADER_BYTES = 14
+
 CLOSE_WITHIN_SECONDS = 3.0
 UNKNOWN_WITHIN_SECONDS = 1.0  # it has not signed in
 
@@ -132,10 +137,18 @@ class Connection(WSListener):
             return
         if transport.underlying_transport.is_closing():  # the peer has ended TLS: it takes a while
             return
-        self._frames_out += 1
-        transport.send(WSMsgType.TEXT, frame)
+        # What was written before and still waits: one large frame alone says nothing about the peer.
         if Pause.WRITING in self._pauses and self._buffered() > WRITE_LIMIT_BYTES:
             self.close(CloseCode.NO_PROGRESS, "the client does not read")
+            return
+        self._frames_out += 1
+        if len(frame) <= COPIED_BYTES:
+            transport.send(WSMsgType.TEXT, frame)
+            return
+        room_for_header = bytearray(HEADER_BYTES)
+        transport.send_reuse_external_bytearray(
+            WSMsgType.TEXT, room_for_header + frame, HEADER_BYTES
+        )
 
     def is_listening(self) -> bool:
         """Say whether bytes still mean something: no more once picows has given up on the peer."""

@@ -27,9 +27,11 @@ _CONTROL: Final = re.compile(rb"[\x00-\x08\x0a-\x1f\x7f]")
 # The characters of a path that need no escape (RFC 3986, section 3.3), but for `;`, which some
 # servers take for the beginning of a parameter.
 _PATH: Final = re.compile(r"/|(?:/[A-Za-z0-9._~!$&'()*+,=:@-]+)+/?")
-# A user's name is the one part of an address that may be escaped, as far as it can be a name.
-_USER_PATH: Final = re.compile(
-    rf"{INTERFACE}users/((?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{{2}})+)(/.*)?"
+# Names of users and conversations are the only parts of an address that may be escaped, as far as
+# they can be names.
+_ESCAPED: Final = r"((?:[A-Za-z0-9._~!$&'()*+,=:@-]|%[0-9A-Fa-f]{2})+)"
+_NAMES_PATH: Final = re.compile(
+    rf"{INTERFACE}(?:users|conversations|rooms)/{_ESCAPED}(?:/members/{_ESCAPED}|(/.*))?"
 )
 _CONTROL_OR_SLASH: Final = re.compile(r"[\x00-\x1f\x7f/\\]")
 _DOTS: Final = frozenset({".", ".."})
@@ -92,16 +94,20 @@ def read_head(head: bytes) -> Request:
 
 def _is_plain(path: str) -> bool:
     """Say whether it is a path that everybody on the way reads alike."""
-    match = _USER_PATH.fullmatch(path)
+    match = _NAMES_PATH.fullmatch(path)
     if match is None:
         return _PATH.fullmatch(path) is not None
-    escaped, rest = match.groups()
+    *names, rest = match.groups()
+    are_names = all(_may_be_name(each) for each in names if each is not None)
+    return are_names and (rest is None or _PATH.fullmatch(rest) is not None)
+
+
+def _may_be_name(escaped: str) -> bool:
     try:
         name = unquote(escaped, errors="strict")
     except UnicodeDecodeError:
         return False
-    is_name = not _CONTROL_OR_SLASH.search(name) and name not in _DOTS
-    return is_name and (rest is None or _PATH.fullmatch(rest) is not None)
+    return not _CONTROL_OR_SLASH.search(name) and name not in _DOTS
 
 
 def _headers(lines: Sequence[bytes]) -> dict[str, list[str]]:

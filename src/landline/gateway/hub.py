@@ -40,11 +40,13 @@ from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.checks import Checks
 from landline.gateway.connection import Connection
+from landline.gateway.departures import Departures
 from landline.gateway.devices import Devices
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
 from landline.gateway.held_requests import HeldRequests
 from landline.gateway.lobby import Lobby
+from landline.gateway.marks import Marks
 from landline.gateway.membership import Membership
 from landline.gateway.meters import Meters
 from landline.gateway.pauses import Pause
@@ -58,7 +60,7 @@ from landline.gateway.rooms import Rooms
 from landline.gateway.routing import Routing
 from landline.gateway.sessions import Sessions
 from landline.gateway.turns import Turns
-from landline.model import AppendResult, EventKind
+from landline.model import Appended, AppendResult, EventKind
 from landline.observability.metrics import (
     Measured,
     series,
@@ -87,6 +89,7 @@ from landline.protocol.client_frames import (
     Send,
 )
 from landline.protocol.codes import CloseCode
+from landline.protocol.records import ReadRecord
 
 DRAIN_SECONDS = 6.5
 ANSWERED_SECONDS = 0.5
@@ -196,12 +199,21 @@ class Hub:
             event_log=event_log, store=store, conversations=conversations, spawn=self._spawn
         )
         self.posts = Posts(delivery=delivery, new_id=new_id, happened=happened, checks=checks)
+        self.marks = Marks(delivery=delivery, happened=happened, checks=checks)
         self.revocations = Revocations(
             store=revocations,
             bus=bus,
             clock=clock,
             close_sessions=self._close_sessions,
             poll_seconds=sweep_interval,
+        )
+        self.departures = Departures(
+            event_log=event_log,
+            store=store,
+            devices=devices,
+            conversations=conversations,
+            revocations=self.revocations,
+            posts=self.posts,
         )
         self.sessions = Sessions(delivery, directory, self._connections, clock)
         self._routing = Routing(
@@ -247,6 +259,7 @@ class Hub:
                 self._membership.failures + self._routing.failures
             ),
             series("landline_hints_dropped_total"): self._routing.dropped,
+            series("landline_room_pushes_dropped_total"): self._rooms.dropped,
             series("landline_revocations_total"): self.revocations.obeyed,
         }
         asked = self._permissions.measure() if self._permissions is not None else NOTHING_ASKED
@@ -258,8 +271,10 @@ class Hub:
         self._ask_nobody()
         self._happened()
         await self._until(lambda: self._delivery.is_drained() and not self._held, DRAIN_SECONDS)
-        await self._until(lambda: not len(self.posts), ANSWERED_SECONDS)  # answers are on their way
+        # Answers are on their way.
+        await self._until(lambda: not len(self.posts) and not len(self.marks), ANSWERED_SECONDS)
         self.posts.end()
+        self.marks.end()
         spread = min(LAST_RETRY_MS, RETRY_STEP_MS * len(self._connections))
         self._delivery.close_all(FIRST_RETRY_MS, FIRST_RETRY_MS + spread)
         self.lobby.close_all(CloseCode.RESTARTING, f"retry_after_ms={FIRST_RETRY_MS}")
@@ -269,6 +284,11 @@ class Hub:
             connection.abort()
 
     # What connections tell -------------------------------------------------------------------
+
+    @property
+    def knows_rooms(self) -> bool:
+        """Say whether records of version 2 may be written: every server knows rooms and devices."""
+        return self._store.record_version > 1
 
     @property
     def connection_count(self) -> int:
@@ -393,7 +413,7 @@ class Hub:
             case PushToRoom() | TellRoom():
                 self._put_to_room(decision)
             case AppendReads():
-                tell = partial(self._delivery.reads_appended, decision.record)
+                tell = partial(self._reads_appended, decision.record)
                 self._append(decision.record.conversation, decision.value, tell)
             case ReadPending():
                 self._replay.put(decision)
@@ -421,6 +441,11 @@ class Hub:
             assert isinstance(decision, PushToRoom), "others change nothing"
             self._routing.tell_room(decision.message)
         self._rooms.put(decision)
+
+    def _reads_appended(self, record: ReadRecord, result: AppendResult) -> None:
+        self._delivery.reads_appended(record, result)
+        if isinstance(result, Appended):
+            self.marks.appended(record)
 
     def _append(self, key: str, value: bytes, tell: Callable[[AppendResult], None]) -> None:
         started = self.clock.monotonic()

@@ -5,6 +5,7 @@ import socket
 import ssl
 from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from http import HTTPStatus
 from math import ceil
 from typing import Any, Final
@@ -15,6 +16,7 @@ from starlette.requests import Request as Asked
 from landline.api.application import application
 from landline.api.http import INTERFACE, METHODS, Http, RequestRefused, method_refused
 from landline.auth.principal import Principal
+from landline.delivery.rooms import NOT_YET
 from landline.gateway.acceptor import PlainServer
 from landline.gateway.addresses import Caller, TrustedProxies, place_of
 from landline.gateway.asgi import Runner
@@ -35,7 +37,7 @@ from landline.model import OpenSession, Revocation
 from landline.observability.logging import get_logger
 from landline.observability.metrics import Measured, series
 from landline.ports import Clock
-from landline.protocol.client_frames import Send
+from landline.protocol.client_frames import ChangeMember, LogRequest, MarkRead, Question
 from landline.protocol.codes import CloseCode
 from landline.protocol.identity import is_device
 from landline.protocol.limits import DEVICE_BYTES, SUBPROTOCOL
@@ -312,15 +314,54 @@ class Listener:
         """See `Backend`."""
         return await self._served_by().revocations.revoke(user, until_ms, by)
 
-    async def post(self, principal: Principal, sender: str, send: Send) -> bytes:
+    async def end_user(
+        self, principal: Principal, user: str, until_ms: int | None
+    ) -> tuple[int | None, int, int]:
         """See `Backend`."""
         hub = self._served_by()
+        if not hub.knows_rooms:
+            raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, NOT_YET.reason, {"Retry-After": "1"})
+        ended = await hub.departures.end(user, until_ms, principal.user)
+        return ended.revocation.until_ms, ended.rooms, ended.devices
 
-        def check() -> None:
-            check_expiry(principal, self._clock.wall_ms())
-            _check_revoked(hub, principal)
+    async def post(self, principal: Principal, sender: str, request: LogRequest) -> bytes:
+        """See `Backend`."""
+        hub = self._served_by()
+        return await hub.posts.post(
+            sender,
+            request,
+            is_service=principal.is_service,
+            is_product=_is_product(principal, sender),
+            check=partial(self._check, hub, principal),
+        )
 
-        return await hub.posts.post(sender, send, is_service=principal.is_service, check=check)
+    async def place(self, principal: Principal, sender: str, change: ChangeMember) -> bytes:
+        """See `Backend`."""
+        hub = self._served_by()
+        return await hub.posts.place(
+            sender,
+            change,
+            is_service=principal.is_service,
+            is_product=_is_product(principal, sender),
+            check=partial(self._check, hub, principal),
+        )
+
+    async def mark(self, principal: Principal, user: str, mark: MarkRead) -> bytes:
+        """See `Backend`."""
+        hub = self._served_by()
+        return await hub.marks.mark(
+            user, mark, is_service=principal.is_service, check=partial(self._check, hub, principal)
+        )
+
+    async def ask(self, principal: Principal, user: str, question: Question) -> bytes:
+        """See `Backend`."""
+        questions = self._served_by().questions
+        return await questions.ask(user, question, is_product=_is_product(principal, user))
+
+    def _check(self, hub: Hub, principal: Principal) -> None:
+        """Raises: RequestRefused, where somebody may ask for nothing any more."""
+        check_expiry(principal, self._clock.wall_ms())
+        _check_revoked(hub, principal)
 
     def _served_by(self) -> Hub:
         """Return the hub. Raises: RequestRefused, where there is none, or none for clients."""
@@ -382,6 +423,11 @@ def _as_read(request: Asked) -> Request:
         if (values := request.headers.getlist(name))
     }
     return Request(request.method, request.url.path, "", "1.1", headers)
+
+
+def _is_product(principal: Principal, user: str) -> bool:
+    """Say whether the product's backend acts in nobody's name."""
+    return principal.is_service and principal.user == user
 
 
 def _check_revoked(hub: Hub, principal: Principal) -> None:

@@ -43,6 +43,7 @@ class Meters:
             series("landline_acks_total"): counters.acknowledged,
             series("landline_receipts_total"): counters.receipts,
             series("landline_receipts_dropped_total"): delivery.receipts_dropped,
+            series("landline_reads_dropped_total"): delivery.reads_dropped,
             series("landline_bad_frames_total"): counters.bad_frames,
         }
         for error, count in counters.errors.items():

@@ -6,7 +6,7 @@ waits for themselves alone. Sessions take turns at a few readers.
 """
 
 import asyncio
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from typing import Any, Protocol
@@ -31,9 +31,13 @@ ANSWER_SECONDS = 5.0
 # How long an answer waits for the store to have applied what the log holds.
 FRESH_SECONDS = 0.5
 READERS = 4
+# Who waits for that keeps no reader from others.
+CATCHING_UP = 64
 # Questions of one session that may wait, and how often it is looked whether an answer has left.
 WAITING_QUESTIONS = 16
 LEFT_SECONDS = 0.02
+
+_TOO_MANY = f"wait for answers: {WAITING_QUESTIONS} questions wait already"
 
 log = get_logger(__name__)
 
@@ -75,7 +79,9 @@ class Reading:
         self._conversations = conversations
         self._spawn = spawn
         self._waiting: dict[str, deque[Question]] = {}  # by session
+        self._catching_up = asyncio.Semaphore(CATCHING_UP)
         self._readers = asyncio.Semaphore(READERS)
+        self._asked: Counter[str] = Counter()  # users whose requests wait for an answer
 
     def put(self, asker: Asker, question: Question) -> None:
         """A session asks. Never blocks."""
@@ -86,8 +92,7 @@ class Reading:
         elif len(waiting) < WAITING_QUESTIONS:
             waiting.append(question)
         else:
-            reason = f"wait for answers: {WAITING_QUESTIONS} questions wait already"
-            asker.transmit(server_frames.error(ErrorCode.BUSY, reason, request=question.request))
+            asker.transmit(server_frames.error(ErrorCode.BUSY, _TOO_MANY, request=question.request))
 
     async def _serve(self, asker: Asker) -> None:
         waiting = self._waiting[asker.session]
@@ -100,14 +105,34 @@ class Reading:
         finally:
             del self._waiting[asker.session]
 
-    async def answer(self, user: str, question: Question) -> bytes:
-        """Return the answer to a question of a user, as a frame; an `error` where there is none."""
+    async def ask(self, user: str, question: Question, *, is_product: bool = False) -> bytes:
+        """Return the answer to a question that comes by request, as `answer` does. So many of one
+        user may wait as of one session.
+        """
+        if self._asked[user] >= WAITING_QUESTIONS:
+            return server_frames.error(ErrorCode.BUSY, _TOO_MANY)
+        self._asked[user] += 1
+        try:
+            return await self.answer(user, question, is_product=is_product)
+        finally:
+            self._asked[user] -= 1
+            if not self._asked[user]:
+                del self._asked[user]
+
+    async def answer(self, user: str, question: Question, *, is_product: bool = False) -> bytes:
+        """Return the answer to a question of a user, as a frame; an `error` where there is none.
+        `is_product`: the product's backend asks in nobody's name, and sees who is in which room.
+        """
         if self._store.record_version == 1:
             return server_frames.error(NOT_YET.code, NOT_YET.reason, request=question.request)
         try:
-            async with asyncio.timeout(ANSWER_SECONDS), self._readers:
-                await self._catch_up(question)
-                return await self._answer(user, question)
+            async with asyncio.timeout(ANSWER_SECONDS):
+                async with self._catching_up:
+                    await self._catch_up(question)
+                async with self._readers:
+                    if is_product and isinstance(question, AskMembers):
+                        user = await self._member(question.conversation) or user
+                    return await self._answer(user, question)
         except (TimeoutError, Unavailable) as error:
             log.warning("waiting", what="reading", reason=str(error) or "no answer in time")
             reason = "the store does not answer; ask again in a moment"
@@ -134,6 +159,11 @@ class Reading:
         assert isinstance(question, AskDelivery), "there are no others"
         statuses = await self._conversations.statuses(user, question.ids)
         return server_frames.deliveries(question.request, statuses)
+
+    async def _member(self, room: str) -> str | None:
+        """Return somebody who is in the room, and sees what is asked for."""
+        found = (await self._conversations.rooms([room])).get(room)
+        return None if found is None else next(iter(found.members), None)
 
     async def _list(self, user: str, question: AskList) -> bytes:
         after = None if question.after is None else _place(question.after)

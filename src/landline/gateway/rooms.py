@@ -12,9 +12,10 @@ is somebody else's as for one that does not exist.
 
 import asyncio
 from collections import OrderedDict, deque
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from sys import getsizeof
+from typing import Any, NamedTuple
 
 from landline.delivery import Delivery
 from landline.delivery.decisions import PushToRoom, TellRoom
@@ -28,8 +29,10 @@ ASK_SECONDS = 3.0
 # Rooms that are remembered, and members of all of them together.
 REMEMBERED_ROOMS = 10_000
 REMEMBERED_MEMBERS = 200_000
-# What waits for the members of one room; beyond that it is left to the sweep.
+# What waits for the members of one room, and for those of all rooms; beyond that it is left to the
+# sweep.
 WAITING_PUSHES = 1_000
+WAITING_BYTES = 16 * 1024 * 1024
 
 _TROUBLE = (TimeoutError, StoreUnavailable, LogUnavailable)
 
@@ -47,6 +50,13 @@ class _Known:
     @property
     def size(self) -> int:
         return 1 if self.room is None else len(self.room.members)
+
+
+class _Asking(NamedTuple):
+    """A question to the store. Its answer has every change up to `changed_at`."""
+
+    answer: asyncio.Future[Room | None]
+    changed_at: int
 
 
 class Rooms:
@@ -73,8 +83,9 @@ class Rooms:
         self._happened = happened
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._members = 0
-        self._asking: dict[str, asyncio.Future[Room | None]] = {}
+        self._asking: dict[str, _Asking] = {}
         self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
+        self._waiting_bytes = 0
         self.dropped = 0
 
     def __len__(self) -> int:
@@ -103,7 +114,9 @@ class Rooms:
             await self._store.wait_applied(ends)
         if (known := self._known.get(name)) is not None:
             known.asked_at = float("-inf")
-        return await self._ask_anew(name)
+        if name in self._asking:
+            await self._ask(name)  # others have asked: perhaps before that was applied
+        return await self._ask(name)
 
     def changed(self, name: str, offset: int) -> None:
         """Who is in a room changes at this offset of its log: what is known is old."""
@@ -118,23 +131,23 @@ class Rooms:
         """Ask the store, once for all who want to know. Where it does not answer, what was known
         last counts, unless a change has been accepted since. Raises as `find_out`.
         """
-        asking = self._asking.get(name)
-        if asking is None:
-            asking = asyncio.get_running_loop().create_future()
-            self._asking[name] = asking
-            self._spawn(self._look_up(name, asking))
+        heard_at = self._changed_at(name)
         async with asyncio.timeout(ASK_SECONDS):
-            return await asyncio.shield(asking)
+            # The answer to an older question may lack a change that has been accepted by now.
+            while (asking := self._asking.get(name)) is not None and asking.changed_at < heard_at:
+                await asyncio.wait([asking.answer])
+            if asking is None:
+                answer = asyncio.get_running_loop().create_future()
+                asking = self._asking[name] = _Asking(answer, self._changed_at(name))
+                self._spawn(self._look_up(name, self._known.get(name), asking))
+            return await asyncio.shield(asking.answer)
 
-    async def _ask_anew(self, name: str) -> Room | None:
-        """Ask, and not with those who have asked already: perhaps before a change was heard of."""
-        if name in self._asking:
-            await self._ask(name)
-        return await self._ask(name)
-
-    async def _look_up(self, name: str, asking: asyncio.Future[Room | None]) -> None:
+    def _changed_at(self, name: str) -> int:
         known = self._known.get(name)
-        changed_at = -1 if known is None else known.changed_at
+        return -1 if known is None else known.changed_at
+
+    async def _look_up(self, name: str, known: _Known | None, question: _Asking) -> None:
+        asking, changed_at = question
         try:
             async with asyncio.timeout(ASK_SECONDS):
                 if changed_at >= 0:
@@ -190,35 +203,44 @@ class Rooms:
         if waiting is None:
             room = self.recall(name)
             if room is not None:
-                self._push(decision, room.members)
+                self._push(decision, room)
                 return
-            self._pushes[name] = deque([decision])
+            waiting = self._pushes[name] = deque()
             self._spawn(self._push_waiting(name))
-        elif len(waiting) < WAITING_PUSHES:
+        size = _size_of(decision)
+        if len(waiting) < WAITING_PUSHES and self._waiting_bytes + size <= WAITING_BYTES:
             waiting.append(decision)
+            self._waiting_bytes += size
         else:
             self.dropped += 1
 
     async def _push_waiting(self, name: str) -> None:
+        waiting = self._pushes[name]
         try:
-            waiting = self._pushes[name]
             while waiting:
                 room = self.recall(name)
                 try:
-                    room = room or await self._ask_anew(name)
+                    room = room or await self._ask(name)
                 except _TROUBLE as error:
                     # The sweep delivers.
                     self.dropped += len(waiting)
                     reason = str(error) or "no answer in time"
                     log.warning("waiting", what="rooms", reason=reason)
                     return
-                self._push(waiting.popleft(), () if room is None else room.members)
+                decision = waiting.popleft()
+                self._waiting_bytes -= _size_of(decision)
+                self._push(decision, room)
         finally:
+            self._waiting_bytes -= sum(map(_size_of, waiting))
             del self._pushes[name]
 
-    def _push(self, decision: PushToRoom | TellRoom, members: Collection[str]) -> None:
+    def _push(self, decision: PushToRoom | TellRoom, room: Room | None) -> None:
+        members = {} if room is None else room.members
         if isinstance(decision, PushToRoom):
-            self._delivery.push_to_room(decision.message, members)
+            # It may have waited meanwhile: who has joined behind it is not owed it.
+            offset = decision.message.position.offset
+            owed = [user for user, member in members.items() if member.joined_offset <= offset]
+            self._delivery.push_to_room(decision.message, owed)
         else:
             self._delivery.tell_read(decision.record, members)
         self._happened()
@@ -228,3 +250,10 @@ def _room_of(decision: PushToRoom | TellRoom) -> str:
     if isinstance(decision, PushToRoom):
         return decision.message.conversation
     return decision.record.conversation
+
+
+def _size_of(decision: PushToRoom | TellRoom) -> int:
+    """Return the memory that it keeps while it waits, in bytes, for the most part."""
+    if isinstance(decision, PushToRoom):
+        return getsizeof(decision.message.content) + getsizeof(decision.message.data)
+    return sum(getsizeof(user) for user, _ in decision.record.entries)

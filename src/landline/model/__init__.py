@@ -22,6 +22,7 @@ from landline.model.conversations import (
     ListedMember,
     ListQuery,
     Room,
+    RoomMember,
 )
 from landline.model.messages import (
     EventKind,
@@ -100,6 +101,7 @@ __all__ = [
     "Role",
     "Room",
     "RoomChange",
+    "RoomMember",
     "Stretch",
     "Turn",
     "ahead_of",

@@ -9,6 +9,13 @@ from landline.model.messages import Message
 from landline.model.positions import Positions
 
 
+class RoomMember(NamedTuple):
+    """A current member. What came before `joined_offset` is not owed to them."""
+
+    role: Role
+    joined_offset: int
+
+
 @dataclass(frozen=True, slots=True)
 class Room:
     """A room with its current members, in the order in which they joined.
@@ -19,7 +26,7 @@ class Room:
     name: str
     title: str | None
     history: History
-    members: Mapping[str, Role]
+    members: Mapping[str, RoomMember]
     applied: Positions = field(default_factory=dict)
 
 

@@ -119,6 +119,17 @@ METRICS: Final = (
         "Hints given up because too many waited for the directory; the sweep delivers.",
     ),
     Declaration(
+        "landline_room_pushes_dropped_total",
+        "counter",
+        "Pushes to rooms given up because who is in them could not be found out in time; the sweep "
+        "delivers.",
+    ),
+    Declaration(
+        "landline_reads_dropped_total",
+        "counter",
+        "Marks of reading given up because too many waited for the log: clients set them again.",
+    ),
+    Declaration(
         "landline_authorize_asked_total",
         "counter",
         "Times the product was asked whether a user may write to another.",

@@ -3,7 +3,7 @@
 from enum import IntEnum, StrEnum
 from typing import Self
 
-from landline.protocol.limits import BAD_FRAMES_IN_A_ROW, CONTENT_BYTES, FRAME_BYTES
+from landline.protocol.limits import BAD_FRAMES_IN_A_ROW, CONTENT_BYTES, DATA_BYTES, FRAME_BYTES
 
 # An upgrade that is refused for good says so in this header. Only Landline sets it, so that a
 # client can tell its answer from a passing one of a proxy with the same status.
@@ -45,7 +45,7 @@ class ErrorCode(StrEnum):
     CONTENT_EMPTY = "content_empty", "`content` has no bytes", "do not repeat"
     CONTENT_TOO_LARGE = (
         "content_too_large",
-        f"`content` has more than {CONTENT_BYTES:,} bytes",
+        f"`content` has more than {CONTENT_BYTES:,} bytes, or `data` more than {DATA_BYTES:,}",
         "do not repeat; split it",
     )
     BUSY = (

@@ -154,7 +154,7 @@ def _listed(item: ListedConversation) -> dict[str, Any]:
         "offset": item.last_offset,
         "time": rfc3339(item.last_time_ms),
         "preview": "" if item.last is None else item.last.content[:PREVIEW_CHARACTERS],
-        "read_offset": item.read_offset,
+        "read_offset": _asked_after(item.read_offset),
         "unread": item.unread,
     }
     return listed
@@ -186,10 +186,21 @@ def member_list(request: str | None, conversation: str, items: Sequence[ListedMe
     frame = _answer("member_list", request)
     frame["conversation"] = conversation
     frame["items"] = [
-        {"user": each.user, "role": each.role or Role.MEMBER, "read_offset": each.read_offset}
+        {
+            "user": each.user,
+            "role": each.role or Role.MEMBER,
+            "read_offset": _asked_after(each.read_offset),
+        }
         for each in items
     ]
     return orjson.dumps(frame)
+
+
+def _asked_after(read_offset: int) -> int:
+    """Return an offset that `history` takes. Whoever is in a room from the first record of a log on
+    has read up to one before it.
+    """
+    return max(read_offset, 0)
 
 
 def deliveries(request: str | None, items: Sequence[DeliveryStatus]) -> bytes:

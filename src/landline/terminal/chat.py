@@ -2,10 +2,10 @@
 
 import asyncio
 import sys
+from collections.abc import Coroutine
 from contextlib import suppress
-from datetime import datetime
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO, TypeVar
 
 from landline.client import (
     Accepted,
@@ -25,14 +25,17 @@ from landline.client import (
     connect,
 )
 from landline.client.repeats import UnansweredSend
-from landline.protocol.identity import BadName, check_user_name, is_room
+from landline.protocol.identity import BadName, check_user_name
 from landline.terminal.files import default_outbox, left_without_device, take_over
 from landline.terminal.left import REASON_CHARACTERS, Left, beginning
 from landline.terminal.lines import Input, Line
+from landline.terminal.questions import Questions
 from landline.terminal.rooms import RoomNames, what_happened
-from landline.terminal.screen import Screen, harmless, time_of_day
+from landline.terminal.screen import Screen, harmless
 from landline.terminal.signals import ended_by_signals
 from landline.terminal.token_file import TokenFile
+
+T = TypeVar("T")
 
 # How long it goes on without any answer: after the end of the input, and if there is no room for
 # the next line of a pipe.
@@ -49,6 +52,11 @@ REMEMBERED_LINES = 1_000
 HELP = """\
 type a line and press Enter to send it
 /to NAME   talk to somebody else
+/room NAME talk in a room of yours: its title, or the beginning of its id
+/rooms     your rooms, and how much of each is unread
+/history   what was said here before; once more shows what came before that
+/members   who is here
+/read      you have seen what was shown here: nothing of it is unread any more
 /quit      leave (Ctrl-D too)
 /help      this text
 //text     send a line that begins with a slash: /text
@@ -162,6 +170,7 @@ class Terminal:
         self._errors = errors
         self._ticks: dict[str, str] = {}
         self._rooms = RoomNames()
+        self._questions = Questions(self._rooms, screen.marks)
         # By their numbers, without an answer.
         self._open: dict[int, tuple[Line, UnansweredSend]] = {}
         self._left = Left()
@@ -278,7 +287,7 @@ class Terminal:
             if line.problem is not None:
                 self._refuse(line, line.problem)
             elif line.text.startswith("/") and not line.text.startswith("//"):
-                if not self._obey(line):
+                if not await self._obey(line, chat):
                     return
             elif line.text:
                 if not await self._has_room():
@@ -294,7 +303,7 @@ class Terminal:
                 return False
         return True
 
-    def _obey(self, line: Line) -> bool:
+    async def _obey(self, line: Line, chat: Chat) -> bool:
         """Carry out a command. Returns False if it is to leave."""
         match line.text.split():
             case ["/quit"]:
@@ -307,6 +316,12 @@ class Terminal:
             case ["/to", *_]:
                 self._partner = None
                 self._refuse(line, "write /to NAME; one name, without blanks")
+            case ["/room", *words]:
+                await self._talk_in(" ".join(words), line, chat)
+            case ["/rooms"]:
+                await self._show(self._questions.rooms(chat), line)
+            case [("/history" | "/members" | "/read") as what]:
+                await self._ask_here(what, line, chat)
             case _:
                 self._refuse(line, "no such command, see /help; // sends a slash")
         return True
@@ -320,6 +335,42 @@ class Terminal:
             self._refuse(line, f"write /to NAME; {error}")
         else:
             self._screen.show(f"-- talking to {harmless(name)}")
+
+    async def _talk_in(self, name: str, line: Line, chat: Chat) -> None:
+        # The lines that follow wait: they are for this room, or for nobody.
+        self._partner = None
+        if not name:
+            self._refuse(line, "write /room NAME; /rooms lists your rooms")
+            return
+        self._partner = await self._asked(self._questions.find_room(chat, name), line)
+        if self._partner is not None:
+            self._screen.show(f"-- talking in {harmless(self._rooms.shown(self._partner))}")
+
+    async def _ask_here(self, what: str, line: Line, chat: Chat) -> None:
+        if self._partner is None:
+            self._refuse(line, "say first where: /to NAME or /room NAME")
+            return
+        ask = {
+            "/history": self._questions.history,
+            "/members": self._questions.members,
+            "/read": self._questions.read,
+        }[what]
+        await self._show(ask(chat, self._partner), line)
+
+    async def _show(self, question: Coroutine[Any, Any, list[str]], line: Line) -> None:
+        for each in await self._asked(question, line) or ():
+            self._screen.show(each)
+
+    async def _asked(self, question: Coroutine[Any, Any, T], line: Line) -> T | None:
+        """Return the answer; None if there is none, which the person is told."""
+        try:
+            async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                return await question
+        except TimeoutError:
+            self._refuse(line, "the server does not answer; try again")
+        except ClientError as error:
+            self._refuse(line, str(error))
+        return None
 
     def _start_sending(self, line: Line, text: str, chat: Chat) -> None:
         if self._partner is None:
@@ -377,19 +428,10 @@ class Terminal:
         """Show a message. Returns whether that was possible. What this user has sent from another
         device to somebody else is an own line here too.
         """
-        time = time_of_day(message.time, datetime.now().astimezone().date())
-        when = f"[{time} earlier]" if message.replay else f"[{time}]"
-        content = harmless(message.content)
-        if is_room(message.conversation):
-            room = harmless(self._rooms.shown(message.conversation))
-            if message.is_own:
-                return self._screen.show(f"{self._screen.marks.accepted} {when} {room}: {content}")
-            return self._screen.show(f"{when} {room}: {harmless(message.sender)}: {content}")
-        if message.is_own and message.to != message.sender:
+        if message.is_own and message.to not in {"", message.sender}:
             self._remember(message.id, message.content)
-            mark = self._screen.marks.accepted
-            return self._screen.show(f"{mark} {when} to {harmless(message.to)}: {content}")
-        return self._screen.show(f"{when} {harmless(message.sender)}: {content}")
+        self._questions.was_shown(message.conversation, message.offset)
+        return self._screen.show(self._questions.line(message))
 
     async def _watch_screen(self, *seen_by_people: asyncio.Task[None]) -> None:
         """Without a screen receive nothing, and read no terminal; a pipe is read to its end."""

@@ -17,12 +17,16 @@ class RoomNames:
     def note(self, event: MemberChanged | RoomChanged) -> str:
         """Note an event. Returns the room as it is shown from now on."""
         if isinstance(event, RoomChanged):
-            self._titles.pop(event.conversation, None)
-            if event.title is not None:
-                self._titles[event.conversation] = event.title
-            if len(self._titles) > REMEMBERED_TITLES:
-                del self._titles[next(iter(self._titles))]
+            self.learn(event.conversation, event.title)
         return self.shown(event.conversation)
+
+    def learn(self, room: str, title: str | None) -> None:
+        """Note what a room is called now."""
+        self._titles.pop(room, None)
+        if title is not None:
+            self._titles[room] = title
+        if len(self._titles) > REMEMBERED_TITLES:
+            del self._titles[next(iter(self._titles))]
 
     def shown(self, room: str) -> str:
         """Return the room as it is shown: its title, or the beginning of its id."""

@@ -8,6 +8,7 @@ import { askToKeep } from "./keeping.js";
 import { nameProblem, tidyName } from "./names.js";
 import { guard, showConnection, showNotice, showTrouble } from "./notices.js";
 import { AUTH, findSignIn, PastedToken } from "./sign-in.js";
+import { NewRoom, RoomDialog } from "./room-dialogs.js";
 import { initialOf, isRoom, titleOf } from "./rooms.js";
 import { Sidebar } from "./sidebar.js";
 import { askForName, askForToken, onNameForm } from "./start.js";
@@ -37,6 +38,7 @@ class Page {
   #sidebar;
   #transcript;
   #composer;
+  #room;
   #drafts = new Drafts();
   #partner = null;
   #isDrawing = false;
@@ -82,6 +84,8 @@ class Page {
         },
       },
     );
+    this.#room = new RoomDialog(this.#chat);
+    new NewRoom(this.#chat.rooms, (room) => this.open(room));
     this.#listen();
   }
 
@@ -126,7 +130,9 @@ class Page {
   async open(partner) {
     this.#partner = partner;
     remember("partner", partner);
+    this.#room.room = partner;
     this.#showPartner();
+    this.#showEnd(false);
     // The quickest way to see it work: be both of them.
     $("be-both").hidden = AUTH !== "none" || isRoom(partner);
     setText($("other-window"), `open a window as ${partner}`);
@@ -141,10 +147,8 @@ class Page {
 
   async #showConversation() {
     const partner = this.#partner;
-    await guard(async () => {
-      await this.#transcript.open(partner);
-      await this.#chat.open(partner);
-    });
+    this.#transcript.open(partner);
+    await guard(() => this.#chat.open(partner));
     this.#draw();
   }
 
@@ -152,6 +156,13 @@ class Page {
   #showPartner(title) {
     setText($("partner-name"), titleOf(this.#partner, title));
     fillAvatar($("partner-avatar"), this.#partner, initialOf(this.#partner, title));
+  }
+
+  /** Nobody writes into a room that they are not in any more. */
+  #showEnd(hasEnded) {
+    $("ended").hidden = !hasEnded;
+    $("composer").hidden = hasEnded;
+    $("room-open").hidden = hasEnded || !isRoom(this.#partner);
   }
 
   #showUser() {
@@ -219,14 +230,25 @@ class Page {
     await this.#transcript.refresh();
     const conversations = await this.#chat.conversations();
     const open = conversations.find(({ partner }) => partner === this.#partner);
-    if (open) this.#showPartner(open.title);
-    if (open?.unread > 0 && this.#isReading()) {
-      open.unread = 0;
-      await this.#chat.markRead(open.partner);
+    if (open) {
+      this.#showPartner(open.title);
+      this.#showEnd(open.ended === true);
+      this.#room.show(open);
     }
+    if (open?.unread > 0 && this.#isReading()) await this.#markRead(open);
     this.#sidebar.show(conversations, this.#partner);
     const unread = conversations.reduce((sum, conversation) => sum + conversation.unread, 0);
     document.title = unread > 0 ? `(${unread}) ${TITLE}` : TITLE;
+  }
+
+  async #markRead(conversation) {
+    const { partner, marked = -Infinity, read = -Infinity, last } = conversation;
+    const lastOffset = last?.offset ?? -Infinity;
+    const seenTo = this.#transcript.seenTo(lastOffset);
+    if (seenTo === -Infinity) return;
+    if (seenTo >= lastOffset) conversation.unread = 0;
+    else if (seenTo <= Math.max(marked, read)) return; // what is new is not drawn yet
+    await this.#chat.markRead(partner, seenTo);
   }
 
   /** After midnight "today" is another day. */

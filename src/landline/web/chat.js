@@ -3,10 +3,16 @@
 
 import { Connection } from "./connection.js";
 import { StorageBlocked } from "./database.js";
+import { History } from "./history.js";
+import { Listing } from "./listing.js";
+import { Marks } from "./marks.js";
 import { byteLength, newId } from "./names.js";
 import { Pause } from "./pause.js";
 import { ourName } from "./place.js";
-import { isOwed, isRoom } from "./rooms.js";
+import { Requests } from "./requests.js";
+import { RoomRequests } from "./room-requests.js";
+import { conversationOf, isOwed, isRoom } from "./rooms.js";
+import { Seen } from "./seen.js";
 import { Store } from "./store.js";
 
 // A connection without answers: something between page and server is broken.
@@ -62,6 +68,14 @@ export class Chat {
   #lookedAt = 0;
 
   #early = new Map(); // message id -> time of delivery
+  #requests = new Requests((frame) => this.#connection.send(frame));
+  #marks = new Marks((frame) => this.#connection.send(frame));
+  #listing;
+  #seen = new Seen();
+  #history = null; // of the open conversation
+
+  /** What the user can do with rooms: see room-requests.js. */
+  rooms = new RoomRequests(this.#requests, (event) => this.#keepOwn(event));
   #otherTabs = null;
 
   #addressOf;
@@ -139,21 +153,44 @@ export class Chat {
     this.#changed();
   }
 
-  async markRead(partner) {
-    await this.#store.markRead(partner);
+  /** The user has seen this conversation up to `offset`. */
+  async markRead(partner, offset) {
+    await this.#store.markRead(partner, offset);
+    this.#marks.add(conversationOf(this.#user, partner), offset);
     this.#changed();
+  }
+
+  /** Have the screen drawn again. */
+  refresh() {
+    this.#listener.changed();
   }
 
   conversations() {
     return this.#store.conversations();
   }
 
-  edge(partner, count, upTo) {
-    return this.#store.edge(partner, count, upTo);
+  /** Return what there is of a conversation. From now on this one is kept up to date. */
+  historyOf(partner) {
+    if (this.#history?.partner !== partner) {
+      const ask = (frame) => this.#requests.ask(frame);
+      const isOnline = () => this.#connection.isOpen;
+      this.#history = new History(ask, isOnline, this.#store, this.#user, partner);
+      if (this.#connection.isOpen) this.#renew(this.#history);
+    }
+    return this.#history;
   }
 
-  page(partner, after) {
-    return this.#store.page(partner, after);
+  /** Return how far the others have seen a conversation, as pairs of user and offset. */
+  seenBy(partner) {
+    return this.#seen.others(conversationOf(this.#user, partner), this.#user);
+  }
+
+  /** Return who is in a conversation. Rejects with Refused (requests.js). */
+  async members(partner) {
+    const conversation = conversationOf(this.#user, partner);
+    const { items } = await this.#requests.ask({ type: "members", conversation });
+    this.#seen.note(conversation, items.map(({ user, read_offset: offset }) => [user, offset]));
+    return items;
   }
 
   // What the server says -------------------------------------------------------------------
@@ -167,10 +204,17 @@ export class Chat {
     this.#inFlight.clear();
     this.#pause.end();
     this.#isPauseShown = false;
+    this.#requests.opened();
+    this.#tryTo(async () => this.#marks.opened(await this.#store.marks()));
+    this.#listing.run();
+    if (this.#history) this.#renew(this.#history);
     this.#pump();
   }
 
   #received(frame) {
+    if (frame.code === "unknown_type") this.#marks.notUnderstood();
+    if (this.#requests.received(frame)) return;
+    if (frame.type === "read") return this.#wasRead(frame);
     if (this.#inFlight.has(frame.ref)) this.#inFlight.set(frame.ref, Infinity);
     this.#frames.push(frame);
     if (this.#frames.length > FRAMES_LIMIT) {
@@ -228,6 +272,18 @@ export class Chat {
     this.#pump();
   }
 
+  async #wasRead({ conversation, entries }) {
+    this.#seen.note(conversation, entries);
+    this.#listener.changed();
+    const [, offset] = entries.find(([user]) => user === this.#user) ?? [];
+    if (offset === undefined) return;
+    this.#marks.wasRead(conversation, offset);
+    await this.#tryTo(async () => {
+      if (await this.#store.wasRead(conversation, offset)) this.#listing.soon();
+    });
+    this.#changed();
+  }
+
   async #noteDelivery({ ids, time }) {
     for (const id of await this.#store.delivered(ids, time)) this.#early.set(id, time);
     for (const id of this.#early.keys()) {
@@ -241,7 +297,8 @@ export class Chat {
     if (ref === undefined) return; // not about a send, or about one without a readable ref, which times out
     if (outcome === "rejected" && !TRY_AGAIN_CODES.has(code)) {
       const sentence = REFUSALS[code] ?? `The server refused this message: ${message}`;
-      await this.#store.mark(ref, sentence);
+      const to = await this.#store.mark(ref, sentence);
+      if (code === "no_such_conversation" && isRoom(to ?? "")) await this.#store.end(to);
       this.#changed();
     } else if (code === "too_fast" && Number.isFinite(askedMs)) {
       this.#slowDown(askedMs);
@@ -250,6 +307,20 @@ export class Chat {
     }
     this.#inFlight.delete(ref);
     this.#pump();
+  }
+
+  /** Get what the server has of the open conversation. */
+  async #renew(history) {
+    await this.#tryTo(async () => {
+      await history.renew();
+      await this.members(history.partner).catch(() => {}); // there is none yet, or no longer
+    });
+    this.#changed();
+  }
+
+  async #keepOwn(event) {
+    await this.#store.keep([{ ...event, sender: this.#user }], this.#early);
+    this.#changed();
   }
 
   // The way out ----------------------------------------------------------------------------
@@ -301,13 +372,13 @@ export class Chat {
 
   #tick() {
     const now = performance.now();
-    for (const sentAt of this.#inFlight.values()) {
-      if (now - sentAt > ANSWER_WITHIN_MS) {
-        this.#connection.drop("no answer");
-        this.#inFlight.clear();
-        return;
-      }
+    const isLate = [...this.#inFlight.values()].some((sentAt) => now - sentAt > ANSWER_WITHIN_MS);
+    if (isLate || this.#requests.isOverdue(ANSWER_WITHIN_MS)) {
+      this.#connection.drop("no answer");
+      this.#inFlight.clear();
+      return;
     }
+    this.#marks.tick();
     if (now - this.#lookedAt > ADOPT_EVERY_MS) {
       this.#lookedAt = now;
       this.#pump();
@@ -319,6 +390,8 @@ export class Chat {
   #be(user) {
     this.#user = user;
     this.#store = new Store(user);
+    const ask = (frame) => this.#requests.ask(frame);
+    this.#listing = new Listing(ask, this.#store, () => this.#changed());
     this.#otherTabs?.close();
     this.#otherTabs = channelOf(user);
     if (this.#otherTabs) this.#otherTabs.onmessage = () => this.#listener.changed();
@@ -331,6 +404,10 @@ export class Chat {
     this.#frames = [];
     this.#inFlight.clear();
     this.#early.clear();
+    this.#requests.forget();
+    this.#marks.forget();
+    this.#seen = new Seen();
+    this.#history = null;
     this.#connection.url = this.#addressOf(user, this.#device);
     this.#listener.userChanged({ before, isFirst });
     this.#tryTo(() => this.#store.adopt(before, refs)).then(() => {

@@ -266,9 +266,9 @@ function retryAfterMs(reason) {
   return match ? Math.min(Number(match[1]), RETRY_AFTER_CAP_MS) : null;
 }
 
-/** Say whether a frame answers `auth`. An error about anything else has a `ref` or an outcome. */
-function isAboutToken({ type, code, outcome, ref }) {
+/** Say whether a frame answers `auth`. An error about anything else has a name, or an outcome. */
+function isAboutToken({ type, code, outcome, ref, request }) {
   if (type === "authenticated") return true;
-  if (type !== "error" || outcome !== undefined || ref !== undefined) return false;
+  if (type !== "error" || outcome !== undefined || (ref ?? request) !== undefined) return false;
   return code === "forbidden" || code === "busy";
 }

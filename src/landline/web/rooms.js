@@ -1,4 +1,6 @@
 // Rooms: which conversations are some, what they are called, and what happens in them in words.
+//
+// A conversation of two is called by the other user here, the partner; a room is its own partner.
 
 import { beginning } from "./text.js";
 
@@ -14,6 +16,29 @@ export function isRoom(conversation) {
   return ROOM.test(conversation);
 }
 
+/** Return the protocol's name of the conversation between this user and the partner. */
+export function conversationOf(user, partner) {
+  if (isRoom(partner)) return partner;
+  return isBefore(user, partner) ? `dm:${user}:${partner}` : `dm:${partner}:${user}`;
+}
+
+/** Return whom a conversation of this user is with, null if that is not known. */
+export function partnerOf(user, conversation) {
+  if (isRoom(conversation)) return conversation;
+  // No name has a colon.
+  const [kind, one, other] = conversation.split(":");
+  if (kind !== "dm" || other === undefined) return null;
+  return one === user ? other : one;
+}
+
+/** Compare names by code points; JavaScript's own order is that of UTF-16 units. */
+function isBefore(one, other) {
+  const [ours, theirs] = [Array.from(one), Array.from(other)];
+  const at = ours.findIndex((character, index) => character !== theirs[index]);
+  if (at === -1) return true;
+  return at < theirs.length && ours[at].codePointAt(0) < theirs[at].codePointAt(0);
+}
+
 /** Return what a conversation is called: a room that no title is known of, by its id. */
 export function titleOf(partner, title) {
   return title || partner;
@@ -22,6 +47,15 @@ export function titleOf(partner, title) {
 /** Return one character for the picture of a conversation. */
 export function initialOf(partner, title) {
   return beginning(title || partner.replace(/^room:/, "#"), 1);
+}
+
+/** Return a frame of a timeline as it is kept for `me`, or null for one that this page does not know. */
+export function messageOf(frame, me) {
+  if (!isOwed(frame)) return null;
+  const { id, sender, to, conversation, content = "", time, offset } = frame;
+  const partner = isRoom(conversation) ? conversation : sender === me ? to : sender;
+  const event = eventOf(frame);
+  return { id, partner, sender, content, time, offset, ...(event && { event }) };
 }
 
 /** Return what an event of a room says, or null for a message. */

@@ -42,7 +42,7 @@ export class Sidebar {
     (buttons.find((button) => button.ariaCurrent === "true") ?? buttons[0])?.focus();
   }
 
-  #fill(item, { partner, title, last, unread }, openPartner) {
+  #fill(item, { partner, title, last, unread, ended }, openPartner) {
     const button = item.firstElementChild;
     const isOpen = partner === openPartner;
     button.ariaCurrent = isOpen ? "true" : null;
@@ -51,16 +51,18 @@ export class Sidebar {
     button.title = titleOf(partner, title);
     setText(name, partner === this.#me ? `${partner} (you)` : titleOf(partner, title));
     setText(time, last ? shortTime(last.time) : "");
-    setText(preview, last ? this.#words(partner, last) : "No messages yet");
+    setText(preview, last ? this.#words(partner, last, ended) : "No messages yet");
     badge.hidden = unread === 0;
     setText(badge, unread > UNREAD_SHOWN ? `${UNREAD_SHOWN}+` : String(unread));
-    badge.ariaLabel = `${unread} unread`;
+    badge.ariaLabel = `${badge.textContent} unread`;
   }
 
-  #words(partner, { sender, content, event }) {
+  #words(partner, { sender, content, event }, ended) {
+    if (ended) return "You are not in this room any more";
     if (event) return sentence(sender, event, this.#me);
     if (sender === this.#me) return partner === this.#me ? content : `You: ${content}`;
-    return isRoom(partner) ? `${sender}: ${content}` : content;
+    // The server's list does not say whose words they are.
+    return isRoom(partner) && sender !== null ? `${sender}: ${content}` : content;
   }
 
   #move(event) {

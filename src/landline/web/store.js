@@ -8,21 +8,36 @@
 //   messages       [user, id] -> { user, id, partner, sender, content, time, offset, kept,
 //                                  ref?, delivered?, event? }   `kept` is `time` as a number
 //   outbox         seq -> { seq, user, ref, to, content, written, tried, failed }
-//   conversations  [user, partner] -> { user, partner, at, active, unread, last, title?, titled? }
+//   conversations  [user, partner] -> { user, partner, at, active, unread, last, title?, titled?,
+//                                       listed?, read?, marked?, ended?, changed? }
 //   messages       DEVICE_KEY -> { user, id, device }   which device this browser is
 //
 // The partner is the other user, or a room: no user has a name with a colon. `event` is what an event of
-// a room says, in place of a content. `titled` is the offset of the event that gave the room its title.
+// a room says, in place of a content. `titled` is the offset up to which the title of the room is known.
+//
+// `unread` is what the server counted up to the offset `listed`, and what has come since. `read` is the
+// offset up to which the user has seen the conversation, by the word of the server, and `marked` the one
+// that the server has still to be told. `ended`: the user is not in the room any more, as was decided by
+// the event at `changed`.
 //
 // The browser's clock may be wrong by days, and may be corrected at any time. So nothing is ordered or
 // dropped by it: `kept` and `at` are times of the server's log. An action of the user counts as just
 // after everything that is known of the log. (Earlier builds ordered by `active`; it is still written
 // for pages that do.)
 
+import {
+  at,
+  byRank,
+  lastWords,
+  listedAs,
+  logTime,
+  newMembership,
+  newTitle,
+  rank,
+} from "./conversation-rows.js";
 import { done, openDatabase, span, transact } from "./database.js";
 import { newId } from "./names.js";
-import { eventOf, isRoom } from "./rooms.js";
-import { beginning } from "./text.js";
+import { conversationOf, isRoom, messageOf, partnerOf } from "./rooms.js";
 
 // Per user; the oldest goes first. Duplicates are recognised by it too. A message that comes again
 // after it was dropped here is on no screen, so it is not shown twice.
@@ -31,9 +46,6 @@ const CONVERSATIONS_KEPT = 500;
 const OUTBOX_LIMIT = 1_000;
 // Counting costs time; a few too many in between cost nothing.
 const TRIM_EVERY = 500;
-
-// One line of a conversation list shows no more.
-const PREVIEW_CHARACTERS = 100;
 
 // Where this browser's device is. No user has a name with a colon, so this row is in nobody's messages,
 // and in no index. (A store of its own would need another version of the database. Pages of earlier
@@ -90,14 +102,10 @@ export class Store {
     await this.#write(["messages", "conversations"], async (tx) => {
       const messages = tx.objectStore("messages");
       for (const frame of frames) {
-        const { id, sender, to, conversation, content = "", time, offset } = frame;
+        const message = messageOf(frame, this.#user);
+        const { id, sender } = message;
         if ((await done(messages.getKey([this.#user, id]))) !== undefined) continue;
-        const isOurs = sender === this.#user;
-        const partner = isRoom(conversation) ? conversation : isOurs ? to : sender;
-        const message = { id, partner, sender, content, time, offset };
-        const event = eventOf(frame);
-        if (event) message.event = event;
-        if (isOurs && delivered.has(id)) message.delivered = delivered.get(id);
+        if (sender === this.#user && delivered.has(id)) message.delivered = delivered.get(id);
         await this.#put(tx, message, { isNew: true });
       }
     });
@@ -131,6 +139,68 @@ export class Store {
       }
       return unknown;
     });
+  }
+
+  /** Take a page of the server's list of conversations. */
+  async list(items) {
+    await this.#write(["messages", "conversations"], async (tx) => {
+      for (const item of items) {
+        const partner = partnerOf(this.#user, item.conversation);
+        if (partner === null) continue;
+        const range = this.#after(partner, item.offset);
+        const later = await done(tx.objectStore("messages").index("order").getAll(range));
+        const more = later.filter(({ sender }) => sender !== this.#user).length;
+        await this.#touch(tx, partner, (conversation) => listedAs(conversation, item, more));
+      }
+    });
+  }
+
+  /**
+   * By the word of the server the user has seen this conversation up to `offset`, here or on another
+   * device. Return whether it has to be asked how much is unread now.
+   */
+  async wasRead(conversation, offset) {
+    return this.#write(["conversations"], async (tx) => {
+      let isUnknown = false;
+      await this.#change(tx, partnerOf(this.#user, conversation), (found) => {
+        const isAll = offset >= (found.last?.offset ?? -Infinity);
+        isUnknown = !isAll && found.unread > 0;
+        const { marked, ...rest } = found;
+        return {
+          ...rest,
+          ...(marked > offset && { marked }),
+          read: Math.max(found.read ?? 0, offset),
+          unread: isAll ? 0 : found.unread,
+        };
+      });
+      return isUnknown;
+    });
+  }
+
+  /** Return the marks that the server has not confirmed, as pairs of conversation and offset. */
+  async marks() {
+    return (await this.conversations())
+      .filter(({ marked, ended }) => marked !== undefined && !ended)
+      .map(({ partner, marked }) => [conversationOf(this.#user, partner), marked]);
+  }
+
+  /** The user is not in this room any more. */
+  async end(room) {
+    await this.#write(["conversations"], (tx) =>
+      this.#change(tx, room, (conversation) => ({ ...conversation, ended: true, unread: 0 })),
+    );
+  }
+
+  /** The list has no sender of the last message, a page has. */
+  async noteLast(message) {
+    const { partner, sender, content, time, offset, event } = message;
+    await this.#write(["conversations"], (tx) =>
+      this.#change(tx, partner, (conversation) => {
+        const { last } = conversation;
+        if (last && (last.sender !== null || last.offset > offset)) return conversation;
+        return { ...conversation, last: lastWords(sender, time, offset, content, event) };
+      }),
+    );
   }
 
   // The outbox -----------------------------------------------------------------------------
@@ -187,11 +257,15 @@ export class Store {
     });
   }
 
-  /** Mark the entry as rejected for good, for the reason `failed`; null: try it again. */
+  /**
+   * Mark the entry as rejected for good, for the reason `failed`; null: try it again. Return whom it
+   * is for, undefined if it is not there.
+   */
   async mark(ref, failed) {
-    await this.#write(["outbox"], async (tx) => {
+    return this.#write(["outbox"], async (tx) => {
       const entry = await this.#entry(tx, ref);
       if (entry) await done(tx.objectStore("outbox").put({ ...entry, failed }));
+      return entry?.to;
     });
   }
 
@@ -215,10 +289,14 @@ export class Store {
     });
   }
 
-  /** The user has seen everything of this conversation. */
-  async markRead(partner) {
+  /** The user has seen this conversation up to `offset`. */
+  async markRead(partner, offset) {
     await this.#write(["conversations"], (tx) =>
-      this.#touch(tx, partner, (conversation) => ({ ...conversation, unread: 0 })),
+      this.#change(tx, partner, (conversation) => ({
+        ...conversation,
+        unread: offset >= (conversation.last?.offset ?? -Infinity) ? 0 : conversation.unread,
+        ...(offset > (conversation.read ?? 0) && { marked: Math.max(conversation.marked ?? 0, offset) }),
+      })),
     );
   }
 
@@ -248,11 +326,7 @@ export class Store {
   /** Return the conversation's messages after this offset in order, and its unsent ones. */
   async page(partner, after) {
     return this.#read(["messages", "outbox"], async (tx) => {
-      const range = IDBKeyRange.bound(
-        [this.#user, partner, after],
-        [this.#user, partner, []],
-        after !== -Infinity,
-      );
+      const range = this.#after(partner, after);
       const messages = await done(tx.objectStore("messages").index("order").getAll(range));
       const waiting = await done(tx.objectStore("outbox").index("user").getAll(this.#user));
       return { messages, entries: waiting.filter(({ to }) => to === partner) };
@@ -284,6 +358,11 @@ export class Store {
 
   // Inside ---------------------------------------------------------------------------------
 
+  #after(partner, offset) {
+    const [from, to] = [offset, []].map((last) => [this.#user, partner, last]);
+    return IDBKeyRange.bound(from, to, offset !== -Infinity);
+  }
+
   #entry(tx, ref) {
     return done(tx.objectStore("outbox").index("ref").get([this.#user, ref]));
   }
@@ -297,11 +376,17 @@ export class Store {
       return {
         ...conversation,
         ...at(Math.max(rank(conversation), kept)),
-        unread: conversation.unread + (isNew && sender !== this.#user ? 1 : 0),
+        unread: conversation.unread + (isNew && this.#isUnread(conversation, sender, offset) ? 1 : 0),
         last: isLast ? lastWords(sender, time, offset, content, event) : conversation.last,
         ...newTitle(conversation, offset, event),
+        ...newMembership(conversation, offset, event, this.#user),
       };
     });
+  }
+
+  #isUnread({ listed, read, marked }, sender, offset) {
+    const counted = Math.max(listed ?? 0, read ?? 0, marked ?? 0);
+    return sender !== this.#user && offset > counted;
   }
 
   /** The user has written something: that comes after everything that is known of the log. */
@@ -325,6 +410,13 @@ export class Store {
     const found = await done(conversations.get([this.#user, partner]));
     const blank = { user: this.#user, partner, ...at(0), unread: 0, last: null };
     await done(conversations.put(change(found ?? blank)));
+  }
+
+  /** Change a conversation if it is there. */
+  async #change(tx, partner, change) {
+    const conversations = tx.objectStore("conversations");
+    const found = await done(conversations.get([this.#user, partner ?? ""]));
+    if (found) await done(conversations.put(change(found)));
   }
 
   async #trim(added) {
@@ -365,33 +457,6 @@ export class Store {
     this.#database ??= openDatabase(() => (this.#database = null));
     return this.#database;
   }
-}
-
-function lastWords(sender, time, offset, content, event) {
-  return { sender, time, offset, content: beginning(content, PREVIEW_CHARACTERS), ...(event && { event }) };
-}
-
-/** Return the title that a room has by an event, unless a later one is known. */
-function newTitle({ titled = -Infinity }, offset, event) {
-  return event?.kind === "room" && offset > titled ? { title: event.title, titled: offset } : {};
-}
-
-/** Return a time of the log as a number. */
-function logTime(time) {
-  return Date.parse(time) || 0;
-}
-
-/** Return where a conversation stands in the list: when, by the log, it was used last. */
-function rank({ at, last }) {
-  return at ?? (Number.isFinite(last?.offset) ? logTime(last.time) : 0);
-}
-
-function at(time) {
-  return { at: time, active: time };
-}
-
-function byRank(one, other) {
-  return rank(other) - rank(one);
 }
 
 /**

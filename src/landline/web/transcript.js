@@ -15,6 +15,9 @@ const AT_END_PIXELS = 48;
 // Messages of one sender within this time stand together.
 const TOGETHER_MS = 5 * 60_000;
 
+// Of a room: how many names it says of those who have seen a message.
+const SEEN_SHOWN = 3;
+
 const STATES = {
   waiting: { symbol: "…", label: "not sent yet" },
   accepted: { symbol: "✓", label: "accepted: kept for good, not delivered yet" },
@@ -27,9 +30,13 @@ export class Transcript {
   #chat;
   #parts;
   #partner = null;
-  #after = -Infinity;
+  #history = null;
+  #after = null; // the offset after which is drawn; null: not known yet
   #last = null; // the offset of the last message from somebody else that was drawn
+  #seenTo = -Infinity;
+  #completeTo = -Infinity;
   #isAtEnd = true;
+  #isLoading = false;
 
   /**
    * `parts` are the elements `scroller`, `list`, `earlier`, `newer` and `hint`; `onEnd()`: the user
@@ -52,32 +59,45 @@ export class Transcript {
     return this.#isAtEnd;
   }
 
-  /** Show a conversation from its end. */
-  async open(partner) {
+  /** Return what the user sees who is at the end, as an offset, where the last one is `last`. */
+  seenTo(last) {
+    // There may be events that a page of this version does not know.
+    return Math.max(this.#seenTo, Math.min(this.#completeTo, last));
+  }
+
+  /** Show a conversation from its end: the next `refresh` draws it. */
+  open(partner) {
     this.#partner = partner;
+    this.#history = this.#chat.historyOf(partner);
+    this.#after = null;
     this.#isAtEnd = true;
     this.#last = null;
+    this.#seenTo = this.#completeTo = -Infinity;
     this.#parts.list.replaceChildren();
     this.#parts.newer.hidden = true;
-    const after = await this.#chat.edge(partner, PAGE);
-    if (this.#partner === partner) this.#after = after;
   }
 
   /** Draw what is stored now. */
   async refresh() {
-    const partner = this.#partner;
-    if (partner === null) return;
+    const history = this.#history;
+    if (history === null) return;
     const { list, earlier, hint } = this.#parts;
-    if (this.#isAtEnd && list.childElementCount > DRAWN_LIMIT) {
-      const after = await this.#chat.edge(partner, PAGE);
-      if (this.#partner === partner) this.#after = after;
+    const isLong = list.childElementCount > DRAWN_LIMIT;
+    if (this.#after === null || (this.#isAtEnd && (isLong || history.hasGaps(this.#after)))) {
+      const after = await history.edge(PAGE);
+      if (this.#history !== history) return; // the user was faster
+      this.#after = after;
     }
-    const { messages, entries } = await this.#chat.page(partner, this.#after);
-    if (this.#partner !== partner) return; // the user was faster
+    const { messages, entries } = await history.after(this.#after);
+    if (this.#history !== history) return;
     const rows = this.#rows(messages, entries);
-    reconcile(list, rows, { key: (row) => row.key, make: (row) => row.make(row), fill });
-    earlier.hidden = this.#after === -Infinity;
+    this.#keepPlace(() => {
+      reconcile(list, rows, { key: (row) => row.key, make: (row) => row.make(row), fill });
+      earlier.hidden = this.#after === -Infinity && !history.hasMore(this.#after);
+    });
     hint.hidden = rows.length > 0;
+    this.#seenTo = messages.at(-1)?.offset ?? -Infinity;
+    this.#completeTo = history.completeTo;
     this.#follow(messages);
   }
 
@@ -127,7 +147,19 @@ export class Transcript {
       previous = item;
       previousDay = day;
     }
+    this.#noteSeen(rows);
     return rows;
+  }
+
+  /** Below the last message of the user that others have seen it says so. */
+  #noteSeen(rows) {
+    const seen = this.#chat.seenBy(this.#partner);
+    const isSeen = (row) => row.isMine && !row.event && seen.some(([, offset]) => offset >= row.offset);
+    const row = rows.findLast(isSeen);
+    if (!row) return;
+    const users = seen.filter(([, offset]) => offset >= row.offset).map(([user]) => user).sort();
+    row.seen = isRoom(this.#partner) ? `Seen by ${shortened(users)}` : "Seen";
+    row.seenBy = users.join(", ");
   }
 
   /** Stay at the end if the user is there; otherwise say that there is more. */
@@ -142,8 +174,9 @@ export class Transcript {
   #noteScroll() {
     const { scroller } = this.#parts;
     const below = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight;
-    if (below < AT_END_PIXELS) this.#arrive();
-    else this.#isAtEnd = false;
+    if (below < AT_END_PIXELS) return this.#arrive();
+    this.#isAtEnd = false;
+    if (scroller.scrollTop < scroller.clientHeight) this.#showEarlier();
   }
 
   /** The user is at the end (again). */
@@ -155,13 +188,35 @@ export class Transcript {
   }
 
   async #showEarlier() {
-    const { scroller } = this.#parts;
-    this.#after = await this.#chat.edge(this.#partner, PAGE, this.#after);
-    const below = scroller.scrollHeight - scroller.scrollTop;
-    this.#isAtEnd = false;
-    await this.refresh();
-    scroller.scrollTop = scroller.scrollHeight - below; // what was visible stays where it was
-    scroller.focus();
+    const { scroller, earlier } = this.#parts;
+    const history = this.#history;
+    if (this.#isLoading || history === null || this.#after === null || earlier.hidden) return;
+    this.#isLoading = true;
+    scroller.ariaBusy = "true";
+    try {
+      if (history.hasMore(this.#after)) await history.loadEarlier();
+      const after = await history.edge(PAGE, this.#after);
+      if (this.#history !== history) return;
+      this.#after = Math.min(this.#after, after);
+      const hadFocus = document.activeElement === earlier;
+      this.#isAtEnd = false;
+      await this.refresh();
+      if (hadFocus && earlier.hidden) scroller.focus();
+    } finally {
+      this.#isLoading = false;
+      scroller.ariaBusy = null;
+    }
+  }
+
+  /** Change what is drawn. What the user looks at stays where it was. */
+  #keepPlace(change) {
+    const { scroller, list } = this.#parts;
+    const { top } = scroller.getBoundingClientRect();
+    const isVisible = (row) => !row.classList.contains("day") && row.getBoundingClientRect().bottom > top;
+    const row = this.#isAtEnd ? undefined : [...list.children].find(isVisible);
+    const before = row?.getBoundingClientRect().top;
+    change();
+    if (row?.isConnected) scroller.scrollTop += row.getBoundingClientRect().top - before;
   }
 
   #act(button) {
@@ -175,6 +230,11 @@ export class Transcript {
 function together(previous, item) {
   const apart = Math.abs(Date.parse(item.time) - Date.parse(previous.time));
   return previous.sender === item.sender && !previous.event && apart < TOGETHER_MS;
+}
+
+function shortened(users) {
+  const more = users.length - SEEN_SHOWN;
+  return more > 0 ? `${users.slice(0, SEEN_SHOWN).join(", ")} and ${more} more` : users.join(", ");
 }
 
 function later(time, other) {
@@ -230,6 +290,15 @@ function fill(row, item) {
   row.dataset.state = item.isMine ? item.state : "";
   fillTime(row, item);
   if (item.isMine) fillState(row, item);
+  if (item.isMine) fillSeen(row, item);
+}
+
+function fillSeen(row, { seen, seenBy }) {
+  let node = row.querySelector(".seen");
+  if (!seen) return node?.remove();
+  if (!node) row.append((node = element("p", { className: "seen muted", data: { testid: "seen" } })));
+  setText(node, seen);
+  node.title = seenBy;
 }
 
 function fillTime(row, item) {

@@ -201,7 +201,11 @@ async def test_a_request_that_nobody_waits_for_says_what_it_was_when_it_is_refus
     ("use", "problem", "code"),
     [
         (lambda chat: chat.send("room:x", "hi"), MessageRejected, "bad_frame"),
-        (lambda chat: chat.send("b", "hi", {"x": "y" * 5_000}), MessageRejected, "bad_frame"),
+        (
+            lambda chat: chat.send("b", "hi", {"x": "y" * 5_000}),
+            MessageRejected,
+            "content_too_large",
+        ),
         (lambda chat: chat.send("b", "hi", {"x": object()}), MessageRejected, "bad_frame"),
         (lambda chat: chat.create_room("x" * 257), MessageRejected, "bad_frame"),
         (lambda chat: chat.create_room(members=["not a name"]), MessageRejected, "bad_recipient"),

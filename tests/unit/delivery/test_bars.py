@@ -2,7 +2,14 @@
 
 import pytest
 
-from landline.delivery.rooms import FULL, NO_SUCH, bar_direct, bar_in_room, needs_room
+from landline.delivery.rooms import (
+    FULL,
+    NO_SUCH,
+    bar_direct,
+    bar_in_room,
+    bar_product,
+    needs_room,
+)
 from landline.model import History, MemberStep, Role
 from landline.protocol.client_frames import (
     ChangeMember,
@@ -123,3 +130,18 @@ def test_what_is_about_a_room_needs_to_know_it(request_: LogRequest | MarkRead) 
 )
 def test_what_is_about_no_room_needs_to_know_none(request_: LogRequest | MarkRead) -> None:
     assert needs_room(request_) == ""
+
+
+def test_the_product_does_what_admins_do_and_is_no_member() -> None:
+    here = room("alice", "bob")
+    full = room("alice", *(f"user{number}" for number in range(1, ROOM_MEMBERS)))
+    for request in (TITLE, change("dave", ADD), change("alice", REMOVE), change("bob", ROLE)):
+        assert bar_product("backend", request, here) is None
+        assert bar_product("backend", request, None) is NO_SUCH
+    for as_member in (SEND, READ):
+        assert bar_product("backend", as_member, here) is NO_SUCH
+    assert bar_product("backend", change("dave", ADD), full) is FULL
+    for step in (REMOVE, ROLE):
+        bar = bar_product("backend", change("dave", step), here)
+        assert bar is not None
+        assert bar.code is ErrorCode.BAD_RECIPIENT

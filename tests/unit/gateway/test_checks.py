@@ -2,11 +2,13 @@
 
 import asyncio
 from collections.abc import Coroutine
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from landline.delivery.rooms import FULL, NO_ROOMS, NO_SUCH, NOT_YET, REF_TAKEN
+from landline.gateway import checks as module
 from landline.gateway.checks import Checked, Checks, Request
 from landline.gateway.permissions import Authorizing, Permissions
 from landline.gateway.rooms import Rooms
@@ -38,6 +40,7 @@ class Bench:
         self.store = KnownConversations(*([room("alice", "bob")] if has_room else []))
         self.asked: list[tuple[str, str]] = []
         self.refused: set[str] = set()
+        self.is_slow = False
         self.tasks: list[asyncio.Task[None]] = []
         permissions = None
         if asks:
@@ -61,6 +64,8 @@ class Bench:
 
     async def ask(self, sender: str, to: str) -> bool:
         self.asked.append((sender, to))
+        if self.is_slow:
+            await asyncio.Event().wait()
         return to not in self.refused
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
@@ -228,7 +233,8 @@ async def test_nor_is_a_stranger_while_the_store_lags() -> None:
 
 async def test_the_product_is_asked_about_messages_in_rooms_too_but_not_about_the_rest() -> None:
     bench = Bench(asks=True)
-    for request in (ADD, TITLE, READ):
+    leave = ChangeMember(ROOM, "alice", MemberStep.REMOVE, Role.MEMBER, "r")
+    for request in (TITLE, READ, leave):
         assert await bench.find_out(request) == Checked(request)
     assert bench.asked == []
     assert await bench.find_out(SEND) == Checked(SEND)
@@ -246,8 +252,91 @@ async def test_what_the_product_refuses_is_refused() -> None:
     assert bench.asked == [("alice", ROOM), ("alice", "bob")]
 
 
+async def test_who_may_not_write_to_somebody_may_not_put_them_into_a_room() -> None:
+    bench = Bench(asks=True)
+    bench.refused = {"dave"}
+    makes = Create("title", ("alice", "bob", "dave", "zoe"), History.ALL, "another room")
+    for request in (ADD, makes, replace(makes, ref=None)):
+        assert bench.recall(request) is None or bench.asked
+        checked = await bench.find_out(request)
+        assert checked.bar is not None
+        assert checked.bar.code is ErrorCode.FORBIDDEN
+    assert bench.asked == [("alice", "dave"), ("alice", "bob")]
+    assert await bench.find_out(CREATE) == Checked(replace(CREATE, retry=True), REF_TAKEN)
+    allowed = replace(makes, members=("bob",), ref=None)
+    assert bench.recall(allowed) == Checked(allowed)
+
+
+async def test_the_product_is_given_so_long_for_all_of_a_room(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(module, "PERMISSION_SECONDS", 0.01)
+    bench = Bench(asks=True)
+    bench.is_slow = True
+    checked = await bench.find_out(Create("title", ("bob", "zoe"), History.ALL, None))
+    assert checked.bar is not None
+    assert checked.bar.code is ErrorCode.BUSY
+
+
 async def test_the_product_is_not_asked_for_strangers_nor_about_itself() -> None:
     bench = Bench(asks=True)
     assert await bench.find_out(SEND, "carol") == Checked(SEND, NO_SUCH)
     assert await bench.find_out(SEND, is_service=True) == Checked(SEND)
     assert bench.asked == []
+
+
+async def test_the_product_in_nobodys_name_is_an_admin_of_every_room() -> None:
+    bench = Bench()
+    checks = bench.checks
+    for request in (ADD, TITLE):
+        found = await checks.find_out("backend", request, is_service=True, is_product=True)
+        assert found == Checked(request)
+        assert checks.recall("backend", request, is_service=True, is_product=True) == found
+        assert await bench.find_out(request, "backend", is_service=True) == Checked(
+            request, NO_SUCH
+        )
+    for as_member in (SEND, READ):
+        found = await checks.find_out("backend", as_member, is_service=True, is_product=True)
+        assert found == Checked(as_member, NO_SUCH)
+    elsewhere = ChangeRoom(room_conversation("bob", "another"), "title", "r")
+    found = await checks.find_out("backend", elsewhere, is_service=True, is_product=True)
+    assert found == Checked(elsewhere, NO_SUCH)
+
+
+# Somebody is to be a member with a role ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("user", "is_product"), [("alice", False), ("backend", True)])
+async def test_who_is_new_is_added_and_who_is_not_gets_the_role(
+    user: str, is_product: bool
+) -> None:
+    bench = Bench()
+    add_bob = replace(ADD, user="bob")
+    assert await bench.checks.placing(user, ADD, is_product=is_product) == ADD
+    found = await bench.checks.placing(user, add_bob, is_product=is_product)
+    assert found == replace(add_bob, change=MemberStep.ROLE)
+    bench.store.known[ROOM] = room("alice", "bob", "dave")
+    found = await bench.checks.placing(user, ADD, is_product=is_product)
+    assert found == replace(ADD, change=MemberStep.ROLE), "who was added a moment ago too"
+
+
+async def test_who_is_in_a_room_of_others_is_not_told_by_the_time_it_takes() -> None:
+    bench = Bench()
+    questions = []
+    for name in (ROOM, room_conversation("bob", "another")):
+        for user in ("bob", "dave"):
+            asked = ChangeMember(name, user, MemberStep.ADD, Role.ADMIN, "r")
+            before = len(bench.store.questions), len(bench.log.waited)
+            assert await bench.checks.placing("carol", asked) == asked
+            questions.append(
+                (len(bench.store.questions) - before[0], len(bench.log.waited) - before[1])
+            )
+            bench.clock.now += 60
+    assert len(set(questions)) == 1, questions
+
+
+async def test_before_there_are_rooms_nobody_is_placed() -> None:
+    bench = Bench()
+    bench.version = 1
+    assert await bench.checks.placing("alice", ADD) == ADD
+    assert not bench.store.questions

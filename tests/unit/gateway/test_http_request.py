@@ -107,6 +107,21 @@ ESCAPED = {
     "/v1/users/alice//sessions": False,
     "/v1/users/alice/%73essions": False,
     "/v1/%75sers/alice/sessions": False,
+    "/v1/conversations/dm%3Aalice%3A%F0%9F%A6%8A/messages": True,
+    "/v1/conversations/dm:alice:bob/read": True,
+    "/v1/conversations/dm%2Falice/read": False,
+    "/v1/conversations/%FF/read": False,
+    "/v1/conversations/dm:a:b/%72ead": False,
+    "/v1/rooms/room%3A1": True,
+    "/v1/rooms/room%3A1/members/%F0%9F%A6%8A": True,
+    "/v1/rooms/room:1/members/a%2Fb": False,
+    "/v1/rooms/room:1/members/%2e%2e": False,
+    "/v1/rooms/room:1/members/%FF": False,
+    "/v1/rooms/room:1/members/%0a": False,
+    "/v1/rooms/room:1/members/alice/%61": False,
+    "/v1/rooms/room:1/%6Dembers/alice": False,
+    "/v1/rooms/room:1/members%2Falice": False,
+    "/v1/%72ooms": False,
     "/v1/%6Dessages": False,
     "/v1/messages%0a": False,
     "/v1/x%0ay": False,
@@ -115,7 +130,7 @@ ESCAPED = {
 
 
 @pytest.mark.parametrize("path", ESCAPED)
-def test_only_a_users_name_may_be_escaped(path: str) -> None:
+def test_only_names_may_be_escaped(path: str) -> None:
     """And only what may stand in one: every other address has one spelling."""
     read = read_or_refuse(f"GET {path} HTTP/1.1\r\nHost: x".encode())
     assert isinstance(read, Request) is ESCAPED[path]

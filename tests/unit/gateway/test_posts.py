@@ -15,11 +15,12 @@ from landline.gateway.checks import Checks
 from landline.gateway.permissions import Ask, Authorizing, Permissions
 from landline.gateway.posts import Posts
 from landline.gateway.rooms import Rooms
-from landline.model import Appended, AppendResult, NotAppended, Position
-from landline.protocol.client_frames import Send
+from landline.model import Appended, AppendResult, MemberStep, NotAppended, Position, Role
+from landline.protocol.client_frames import ChangeMember, Send
+from landline.protocol.records import MemberRecord
 from support.bench import make_heart
 from support.clock import Clock
-from support.conversations import KnownConversations, known_log
+from support.conversations import ROOM, KnownConversations, known_log, room
 from support.waiting import go_round
 
 HELLO = Send("bob", "hello", "ref-1")
@@ -42,10 +43,11 @@ class Gateway:
             )
         self.tasks: list[asyncio.Task[None]] = []
         log = known_log()
+        self.store = KnownConversations(room("alice", "bob"))
         rooms = Rooms(
             event_log=log,
             store=log,
-            conversations=KnownConversations(),
+            conversations=self.store,
             delivery=self.heart,
             clock=self.clock,
             spawn=self.spawn,
@@ -79,6 +81,30 @@ class Gateway:
         result = result or Appended(Position(0, 7), 1_000)
         self.heart.message_appended(self.pop(AppendMessage).flight, result)
         self.happened()
+
+    async def place(self, user: str, *, retry: bool = False, by: str = "alice") -> Any:
+        """Begin to make somebody an admin of the room."""
+        change = ChangeMember(ROOM, user, MemberStep.ADD, Role.ADMIN, "ref-1", retry)
+        placing = asyncio.create_task(self.posts.place(by, change))
+        await go_round(20)
+        return placing
+
+    def appended(self) -> tuple[str, str]:
+        """Have the log answer. Returns who was to be changed, and how."""
+        record = next(each for each in self.asked if isinstance(each, AppendMessage)).flight.record
+        assert isinstance(record, MemberRecord)
+        self.append()
+        return record.user, record.change
+
+    async def found(self, *, is_it: bool) -> str:
+        """Have the store answer whether it has what was looked for. Returns how it would change."""
+        found = self.pop(FindOriginal)
+        stored = Appended(Position(0, 3), 500) if is_it else None
+        self.heart.original_found(found.flight, stored)
+        self.happened()
+        await go_round(20)
+        change: str = found.flight.record.change
+        return change
 
     async def begin(self, send: Send = HELLO) -> asyncio.Task[bytes]:
         posting = asyncio.create_task(self.posts.post("alice", send))
@@ -316,3 +342,87 @@ async def test_what_may_have_changed_is_checked_after_the_question() -> None:
     assert happened == ["asked", "checked"]
     assert gateway.asked == []
     assert len(gateway.posts) == 0
+
+
+# Somebody is to be a member with a role ----------------------------------------------------------
+
+
+@pytest.mark.parametrize(("user", "change"), [("bob", "role"), ("carol", "add")])
+async def test_who_is_in_the_room_gets_the_role_and_who_is_not_is_added(
+    gateway: Gateway, user: str, change: str
+) -> None:
+    placing = await gateway.place(user)
+    assert gateway.appended() == (user, change)
+    assert (await answer(placing))["type"] == "accepted"
+
+
+@pytest.mark.parametrize(
+    ("user", "other", "own"), [("bob", "add", "role"), ("carol", "role", "add")]
+)
+async def test_a_repeat_looks_for_what_it_may_have_been_then(
+    gateway: Gateway, user: str, other: str, own: str
+) -> None:
+    placing = await gateway.place(user, retry=True)
+    assert await gateway.found(is_it=False) == other
+    assert not placing.done()
+    assert await gateway.found(is_it=False) == own
+    assert gateway.appended() == (user, own)
+    gateway.heart.position_confirmed(
+        gateway.pop(ConfirmPosition).flight, Appended(Position(0, 7), 1_000)
+    )
+    gateway.happened()
+    assert (await answer(placing))["offset"] == 7
+
+
+@pytest.mark.parametrize("user", ["bob", "carol"])
+async def test_a_repeat_that_is_found_changes_nothing(gateway: Gateway, user: str) -> None:
+    placing = await gateway.place(user, retry=True)
+    await gateway.found(is_it=True)
+    assert (await answer(placing))["offset"] == 3
+    assert not gateway.asked
+
+
+async def test_to_look_for_a_repeat_counts_for_its_user() -> None:
+    gateway = Gateway(limits=Limits(messages=1))
+    placing = [await gateway.place(f"user{number}", retry=True) for number in range(BURST + 1)]
+    said = await answer(placing[-1])
+    assert (said["code"], said["outcome"]) == ("too_fast", "unknown")
+    assert len([each for each in gateway.asked if isinstance(each, FindOriginal)]) == BURST
+    for each in placing:
+        each.cancel()
+
+
+async def test_a_repeat_that_cannot_be_looked_for_is_unknown(gateway: Gateway) -> None:
+    placing = await gateway.place("bob", retry=True)
+    gateway.heart.original_unknown(gateway.pop(FindOriginal).flight, "not now")
+    gateway.happened()
+    said = await answer(placing)
+    assert (said["code"], said["outcome"], said["ref"]) == ("unavailable", "unknown", "ref-1")
+    assert not gateway.asked
+
+
+@pytest.mark.parametrize(
+    ("retry", "code", "outcome"), [(False, "busy", "rejected"), (True, "unavailable", "unknown")]
+)
+async def test_while_the_store_is_away_nobody_is_placed(
+    gateway: Gateway, retry: bool, code: str, outcome: str
+) -> None:
+    gateway.store.is_away = True
+    said = await answer(await gateway.place("bob", retry=retry))
+    assert (said["code"], said["outcome"], said["ref"]) == (code, outcome, "ref-1")
+    assert not gateway.asked
+
+
+async def test_nobody_is_placed_in_a_room_of_others(gateway: Gateway) -> None:
+    said = await answer(await gateway.place("bob", by="carol"))
+    assert (said["code"], said["outcome"]) == ("no_such_conversation", "rejected")
+
+
+async def test_a_placing_has_an_answer_in_time_and_at_the_end(
+    gateway: Gateway, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gateway.store.may_answer.clear()
+    monkeypatch.setattr(posts, "POST_SECONDS", 0.01)
+    assert (await answer(await gateway.place("bob")))["outcome"] == "unknown"
+    gateway.posts.end()
+    assert (await answer(await gateway.place("bob")))["outcome"] == "unknown"

@@ -21,7 +21,7 @@ from landline.model import (
     Role,
 )
 from landline.protocol.client_frames import AskDelivery, AskHistory, AskList, AskMembers, Question
-from support.conversations import ROOM, KnownConversations, known_log
+from support.conversations import ROOM, KnownConversations, known_log, room
 from support.waiting import go_round, until
 
 ID = "2214be8f-d5fb-8ff7-adf5-4aa071e17d43"
@@ -318,3 +318,35 @@ async def test_a_place_in_the_list_that_is_none_of_ours_is_refused(
     error = await bench.answer(AskList("q", after, 2))
     assert (error["code"], error["request"]) == ("bad_frame", "q")
     assert bench.store.questions == []
+
+
+# By request --------------------------------------------------------------------------------------
+
+
+async def test_of_one_user_as_many_requests_wait_as_of_one_session(bench: Bench) -> None:
+    bench.store.may_answer.clear()
+    asked = [
+        asyncio.create_task(bench.reading.ask("alice", MEMBERS)) for _ in range(WAITING_QUESTIONS)
+    ]
+    await go_round(20)
+    error = orjson.loads(await bench.reading.ask("alice", MEMBERS))
+    assert (error["type"], error["code"]) == ("error", "busy")
+    other = asyncio.create_task(bench.reading.ask("bob", MEMBERS))
+    bench.store.may_answer.set()
+    answers = [orjson.loads(each) for each in await asyncio.gather(*asked, other)]
+    assert {each["type"] for each in answers} == {"member_list"}
+    assert orjson.loads(await bench.reading.ask("alice", MEMBERS))["type"] == "member_list"
+
+
+async def test_the_product_in_nobodys_name_sees_who_is_in_a_room(bench: Bench) -> None:
+    """As its first member does; and a room without any is none for anybody."""
+    bench.store.known[ROOM] = room("bob", "alice")
+    await bench.reading.ask("backend", MEMBERS, is_product=True)
+    await bench.reading.ask("backend", MEMBERS)
+    bench.store.known[ROOM] = room()
+    await bench.reading.ask("backend", MEMBERS, is_product=True)
+    await bench.reading.ask("backend", AskHistory(None, ROOM, None, None, 1), is_product=True)
+    asked = [each[1] for each in bench.store.questions if each[0] == "members"]  # type: ignore[index]
+    assert asked == ["bob", "backend", "backend"]
+    assert isinstance(bench.store.questions[-1], HistoryQuery)
+    assert bench.store.questions[-1].user == "backend"

@@ -184,6 +184,25 @@ async def test_an_answer_that_a_change_has_overtaken_is_old_already(is_known: bo
     assert bench.rooms.recall(ROOM) is not None
 
 
+async def test_who_asks_after_a_change_is_not_given_the_answer_to_a_question_from_before(
+    bench: Bench,
+) -> None:
+    """Somebody has asked already; a member is removed; whoever wants to know then, knows that."""
+    bench.store.may_answer.clear()
+    before = asyncio.create_task(bench.members())
+    await bench.settle()
+    bench.log.is_applied.clear()
+    bench.rooms.changed(ROOM, 7)
+    after = asyncio.create_task(bench.members("alice"))
+    await bench.settle()
+    assert bench.asked == 1
+    bench.store.may_answer.set()
+    assert await before == ["alice", "bob"]
+    bench.know("alice", applied=8)
+    bench.log.is_applied.set()
+    assert await after == ["alice"]
+
+
 async def test_an_answer_that_has_the_change_is_good(bench: Bench) -> None:
     await bench.members()
     bench.clock.now += ROOM_SECONDS
@@ -421,3 +440,29 @@ async def test_pushes_that_wait_are_bounded(bench: Bench, monkeypatch: pytest.Mo
     await bench.settle()
     assert [offset for offset, _ in bench.heart.pushed] == [0, 1, 2]
     assert bench.rooms.dropped == 2
+
+
+async def test_their_memory_is_bounded_and_given_back(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "WAITING_BYTES", 250)
+    for is_away in (True, False):
+        bench.store.is_away = is_away
+        dropped = bench.rooms.dropped
+        for offset in range(5):
+            bench.rooms.put(PushToRoom(message(offset)))
+        assert bench.rooms.dropped - dropped == 2
+        await bench.settle()
+    assert [offset for offset, _ in bench.heart.pushed] == [0, 1, 2]
+
+
+async def test_what_waited_is_not_pushed_to_whoever_has_joined_behind_it(bench: Bench) -> None:
+    bench.store.known[ROOM] = room("alice", "bob", "carol", joined={"carol": 2})
+    for offset in (1, 2, 3):
+        bench.rooms.put(PushToRoom(message(offset)))
+    await bench.settle()
+    assert bench.heart.pushed == [
+        (1, ["alice", "bob"]),
+        (2, ["alice", "bob", "carol"]),
+        (3, ["alice", "bob", "carol"]),
+    ]

@@ -23,6 +23,7 @@ from landline.model import (
     Position,
     Role,
     Room,
+    RoomMember,
 )
 
 ROOMS: Final = statement("postgres", "rooms")
@@ -60,14 +61,14 @@ class PostgresConversations:
         """Look them up by name."""
         applied: dict[int, int] = {}
         found: dict[str, Room] = {}
-        for name, title, history, users, roles, partition, end in await self._read(
-            ROOMS, sorted(names)
-        ):
+        for name, title, history, members, partition, end in await self._read(ROOMS, sorted(names)):
             if name is None:
                 applied[partition] = end
             else:
-                members = dict(zip(users or (), map(Role, roles or ()), strict=True))
-                found[name] = Room(name, title, History(history), members, applied)
+                by_user = {
+                    user: RoomMember(Role(role), joined) for user, role, joined in members or ()
+                }
+                found[name] = Room(name, title, History(history), by_user, applied)
         return found
 
     async def list(self, query: ListQuery) -> Sequence[ListedConversation]:

@@ -23,6 +23,7 @@ from landline.model import (
     Position,
     Role,
     Room,
+    RoomMember,
 )
 
 T = TypeVar("T")
@@ -57,7 +58,7 @@ class SqliteConversations:
                 name,
                 title,
                 History(history),
-                {user: Role(role) for user, role in members},
+                {user: RoomMember(Role(role), joined) for user, role, joined in members},
                 positions,
             )
             for name, title, history, members in taken(rooms)
@@ -136,7 +137,7 @@ def read_page(connection: sqlite3.Connection, query: HistoryQuery) -> HistoryPag
             "size_bytes": query.limit_bytes,
         }
         if query.after is not None:
-            arguments["first"] = query.after + 1
+            arguments["after"] = query.after
             found = connection.execute(_HISTORY_AFTER, arguments).fetchone()
         else:
             arguments["before"] = _NEVER if query.before is None else query.before

@@ -1,0 +1,120 @@
+"""Users who are no more: their sessions, memberships and devices end.
+
+Sessions end first, so that none begins a device again that has ended. Then everything that the log
+can say of it is in the log: who asks again after a failure asks for the rest. What was said stays,
+under the name that it was said by.
+"""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+import orjson
+
+from landline.errors import LogUnavailable, StoreUnavailable
+from landline.gateway.posts import POST_SECONDS, Posts
+from landline.gateway.revocations import Revocations
+from landline.model import Appended, AppendResult, Device, ListQuery, MemberStep, Revocation, Role
+from landline.observability.logging import get_logger
+from landline.ports import ConversationStore, DeviceStore, EventLog, MessageStore
+from landline.protocol.client_frames import ChangeMember
+from landline.protocol.codes import ErrorCode
+from landline.protocol.identity import is_room
+from landline.protocol.limits import PAGE_ITEMS
+from landline.protocol.records import DeviceRecord
+
+# As long as a message may take; whoever is in more rooms than can be left in it needs another try.
+DEPARTURE_SECONDS: Final = POST_SECONDS
+ROOMS_TOGETHER: Final = 16
+
+# Somebody else was faster.
+_HAS_LEFT: Final = (ErrorCode.BAD_RECIPIENT, ErrorCode.NO_SUCH_CONVERSATION)
+_NOT_DONE: Final = "not everything has ended in time; repeat the request"
+
+log = get_logger(__name__)
+
+
+class Departure(NamedTuple):
+    """What has ended of a user, beside the sessions."""
+
+    revocation: Revocation
+    rooms: int
+    devices: int
+
+
+class Departures:
+    """Ends what users have."""
+
+    def __init__(
+        self,
+        *,
+        event_log: EventLog,
+        store: MessageStore,
+        devices: DeviceStore,
+        conversations: ConversationStore,
+        revocations: Revocations,
+        posts: Posts,
+    ) -> None:
+        self._event_log = event_log
+        self._store = store
+        self._devices = devices
+        self._conversations = conversations
+        self._revocations = revocations
+        self._posts = posts
+
+    async def end(self, user: str, until_ms: int | None, by: str) -> Departure:
+        """End what a user has, in the name of the service `by`; `until_ms` as of a revocation.
+
+        Raises: StoreUnavailable, LogUnavailable; some of it may have ended then.
+        """
+        try:
+            async with asyncio.timeout(DEPARTURE_SECONDS):
+                revocation = await self._revocations.revoke(user, until_ms, by)
+                # What was accepted before is to be found.
+                await self._store.wait_applied(await self._event_log.ends())
+                rooms = await self._leave_rooms(user, by)
+                devices = await self._end_devices(user)
+        except TimeoutError:
+            raise StoreUnavailable(_NOT_DONE) from None
+        log.info("user_ended", user=user, by=by, rooms=rooms, devices=devices)
+        return Departure(revocation, rooms, devices)
+
+    async def _leave_rooms(self, user: str, by: str) -> int:
+        count = 0
+        after: tuple[int, str] | None = None
+        while True:
+            items = await self._conversations.list(ListQuery(user, after, PAGE_ITEMS))
+            rooms = [each.name for each in items if is_room(each.name)]
+            for first in range(0, len(rooms), ROOMS_TOGETHER):
+                some = rooms[first : first + ROOMS_TOGETHER]
+                await asyncio.gather(*(self._leave(user, room, by) for room in some))
+            count += len(rooms)
+            if len(items) < PAGE_ITEMS:
+                return count
+            after = (items[-1].last_time_ms, items[-1].name)
+
+    async def _leave(self, user: str, room: str, by: str) -> None:
+        change = ChangeMember(room, user, MemberStep.REMOVE, Role.MEMBER)
+        frame = await self._posts.post(by, change, is_service=True, is_product=True)
+        answer = orjson.loads(frame)
+        if answer["type"] == "error" and answer["code"] not in _HAS_LEFT:
+            raise LogUnavailable(_NOT_DONE)
+
+    async def _end_devices(self, user: str) -> int:
+        devices: Sequence[Device] = (await self._devices.devices([user])).get(user, ())
+        results = [self._append(each, partition) for each in devices for partition in each.opened]
+        for result in await asyncio.gather(*results):
+            if not isinstance(result, Appended):
+                raise LogUnavailable(_NOT_DONE)
+        return len(devices)
+
+    def _append(self, device: Device, partition: int) -> asyncio.Future[AppendResult]:
+        result: asyncio.Future[AppendResult] = asyncio.get_running_loop().create_future()
+
+        def done(answer: AppendResult) -> None:
+            if not result.cancelled():  # time is up
+                result.set_result(answer)
+
+        value = DeviceRecord(device.user, device.name, is_added=False).encode_2()
+        self._event_log.append(device.user, value, done, partition)
+        return result
