@@ -1,6 +1,5 @@
 """Clients that read slowly get whole frames, whatever waits behind them."""
 
-import asyncio
 import contextlib
 import json
 import random

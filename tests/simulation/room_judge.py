@@ -280,7 +280,9 @@ class RoomJudge:
             if each["id"] in self.stored
         ]
         expected = [each for each in visible if first <= each[0] <= last]
-        if items != expected:
+        if strange := [each for each in items if each not in visible]:
+            self.violate("I13", request, f"a page of {name} for {event['user']} has {strange}")
+        elif items != expected:
             self.violate("I2", request, f"a page of {name}, {first} to {last}: {items}, {expected}")
         below = [each for each in visible if each[0] < first]
         beyond = [each for each in visible if each[0] > last]
@@ -316,7 +318,8 @@ class RoomJudge:
         if self._is_quiet(event):
             members = self.conversations.last_members(name)
             seen = self.conversations.seen.get(name, {})
-            expected = [(user, role, seen[user]) for user, role in members.items()]
+            # Below the first offset of all is 0 for clients.
+            expected = [(user, role, max(0, seen[user])) for user, role in members.items()]
             found = [(each["user"], each["role"], each["read_offset"]) for each in event["items"]]
             if found != expected:
                 self.violate("I9", name, f"members are {expected}, and {event['user']} has {found}")
@@ -368,7 +371,7 @@ class RoomJudge:
         unread = [each for each in visible if each["offset"] > seen and each["sender"] != user]
         found = item["offset"], item["read_offset"], item["unread"], item.get("role")
         role = self.conversations.last_members(name)[user] if is_room(name) else None
-        expected = self._last(name)["offset"], seen, min(len(unread), _UNREAD), role
+        expected = self._last(name)["offset"], max(0, seen), min(len(unread), _UNREAD), role
         if found != expected or (role and item["title"] != self.conversations.titles[name]):
             self.violate("I9", name, f"{user} is told {found}, and it is {expected}")
 

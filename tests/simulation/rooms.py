@@ -13,7 +13,7 @@ from simulation.world import World
 
 # Whoever does something in a room is mostly somebody who is in it.
 _MEMBERS = 0.85
-_HISTORIES = (History.ALL,)
+_HISTORIES = (History.ALL, History.JOINED)
 _FEW = 3  # rows of a page, so that there are several
 
 

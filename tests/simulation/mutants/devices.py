@@ -60,7 +60,7 @@ def default_mailbox_keeps_what_a_device_has() -> AbstractContextManager[Any]:
     return patch(Store, "_settle", keep_default)
 
 
-@mutant("a device that ends leaves what no other has to the default mailbox", "ports.py", "I2", 8)
+@mutant("a device that ends leaves what no other has to the default mailbox", "ports.py", "I2", 66)
 def nothing_is_left_by_a_device_that_ends() -> AbstractContextManager[Any]:
     close = Store._close
 

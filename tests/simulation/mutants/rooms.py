@@ -18,6 +18,7 @@ from landline.model import (
     Read,
     Receipt,
     Role,
+    Room,
 )
 from landline.protocol.identity import is_room
 from simulation.mutants.mutant import mutant, patch
@@ -27,7 +28,7 @@ from support.tables import Conversation
 # What the store makes of them ------------------------------------------------------------------
 
 
-@mutant("who is owed an event are the members as it leaves them", "ports.py", "I2 I2c I15", 8)
+@mutant("who is owed an event are the members as it leaves them", "ports.py", "I2 I2c I15", 24)
 def membership_before_the_event() -> AbstractContextManager[Any]:
     add = Store._add_event
 
@@ -55,7 +56,7 @@ def removal_keeps_what_was_owed() -> AbstractContextManager[Any]:
     return patch(Store, "_change_member", keep)
 
 
-@mutant("what one member acknowledges is still owed to the others", "ports.py", "I2 I2c I9", 8)
+@mutant("what one member acknowledges is still owed to the others", "ports.py", "I2 I2c I9", 14)
 def receipt_counts_for_all_members() -> AbstractContextManager[Any]:
     settle = Store._settle
 
@@ -111,6 +112,11 @@ def anybody_reads() -> AbstractContextManager[Any]:
     return patch(Store, "history", as_a_member)
 
 
+@mutant("where members see what came while they were in it, they see no more", "ports.py", "I13", 2)
+def members_see_everything() -> AbstractContextManager[Any]:
+    return patch(Conversation, "sees", lambda self, user, _offset: user in self.members)
+
+
 # Who may do what -------------------------------------------------------------------------------
 
 
@@ -119,7 +125,7 @@ def anybody_writes() -> AbstractContextManager[Any]:
     return patch(checks, "bar_in_room", lambda *_: None)
 
 
-@mutant("only admins change a room", "delivery/rooms.py", "I13", 56)
+@mutant("only admins change a room", "delivery/rooms.py", "I13", 99)
 def members_are_admins() -> AbstractContextManager[Any]:
     bar = rooms._bar_change
 
@@ -140,7 +146,7 @@ def not_looked_for_again() -> AbstractContextManager[Any]:
 # Who hears of what -----------------------------------------------------------------------------
 
 
-@mutant("what is known of a room is soon old", "gateway/rooms.py", "I13", 2)
+@mutant("what is known of a room is soon old", "gateway/rooms.py", "I13", 14)
 def rooms_known_for_ever() -> AbstractContextManager[Any]:
     @contextmanager
     def switch() -> Iterator[None]:
@@ -151,6 +157,24 @@ def rooms_known_for_ever() -> AbstractContextManager[Any]:
             yield
 
     return switch()
+
+
+@mutant("what has waited is not pushed to who has come since", "gateway/rooms.py", "I13", 48)
+def pushed_to_who_has_come_since() -> AbstractContextManager[Any]:
+    push = known_rooms.Rooms._push
+
+    def to_all(self: known_rooms.Rooms, decision: Any, room: Room | None) -> None:
+        if room is not None:
+            always = {name: each._replace(joined_offset=0) for name, each in room.members.items()}
+            room = dataclasses.replace(room, members=always)
+        push(self, decision, room)
+
+    return patch(known_rooms.Rooms, "_push", to_all)
+
+
+@mutant("whoever asks after a change is told of it", "gateway/rooms.py", "I2p", 50)
+def changes_are_not_waited_for() -> AbstractContextManager[Any]:
+    return patch(known_rooms.Rooms, "_changed_at", lambda *_: -1)
 
 
 @mutant("who was removed is pushed nothing more", "gateway/rooms.py", "I13", 14)

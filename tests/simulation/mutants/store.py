@@ -139,7 +139,7 @@ def trouble_is_poison() -> AbstractContextManager[Any]:
     return patch(ModelMessageStore, "apply", give_up)
 
 
-@mutant("a writer that stands by takes over", "F21", "I10 I15 I2b", 2)
+@mutant("a writer that stands by takes over", "F21", "I10 I15 I2b", 15)
 def standby_for_ever() -> AbstractContextManager[Any]:
     async def stand_by(self: writer.Writer) -> None:
         while True:
