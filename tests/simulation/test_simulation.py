@@ -86,10 +86,11 @@ print(simulate(Plan.of({seed})).history)
     assert elsewhere.stdout == f"{simulate(Plan.of(seed)).history}\n"
 
 
-# What no schedule does: messages by request, lists of sessions. They are tried by
-# unit/delivery/test_barred.py, unit/gateway/test_posts.py, e2e/test_authorize.py.
+# What no schedule does: messages, marks and changes of rooms by request, lists of sessions. They
+# are tried by unit/delivery, unit/gateway/test_posts.py, e2e/test_authorize.py.
 NOT_SCHEDULED = {
     *("Delivery.begin_post", "Delivery.end_post", "Post.__init__"),
+    *("Delivery.mark", "bar_product"),
     *("Delivery.server_id", "Delivery.sessions_of", "Rates.__len__"),
 }
 # And a held send whose server has begun to refuse all, as tried there; what the hub does in the
