@@ -16,11 +16,12 @@ from landline.delivery import (
     flights,
     intake,
     memory,
+    reads,
     receipts,
     session,
     window,
 )
-from landline.gateway import hub, membership, repeats, replay
+from landline.gateway import hub, membership, repeats, replay, rooms
 from simulation.plan import Plan
 
 # Small bounds and short deadlines, so that short schedules reach every edge.
@@ -56,6 +57,8 @@ CRAMPED: dict[Any, dict[str, Any]] = {
         "TOLD_RECEIPTS": 8,
         "TOLD_SECONDS": 2.0,
     },
+    reads: {"QUEUED_READS": 1},
+    rooms: {"REMEMBERED_MEMBERS": 4, "WAITING_PUSHES": 2},
 }
 
 # Within this long after `accepted` a connected recipient has the message, once log and store are

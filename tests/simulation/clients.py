@@ -7,12 +7,13 @@ stores what it receives and then acknowledges. Everything it sees goes into the 
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import blake2b
 from typing import Any
 
-from landline.protocol.client_frames import Ack, BadFrame, Ping, Send
+from landline.protocol.client_frames import Ack, BadFrame, LogRequest, Ping, Send
 from landline.protocol.codes import CloseCode, ErrorCode, Outcome
+from simulation.asking import Asking
 from simulation.link import Link
+from simulation.outgoing import Outgoing, digest, digest_of
 from simulation.process import Process
 from simulation.surroundings import Surroundings
 from simulation.weather import OUTSIDE
@@ -23,21 +24,17 @@ SIP_SECONDS = 0.25
 _SIGN_IN_AGAIN = (CloseCode.NOT_AUTHENTICATED, CloseCode.FORBIDDEN)
 
 
-def digest(content: str) -> str:
-    """Return what stands for a content in a history."""
-    return blake2b(content.encode()).hexdigest()[:16]
-
-
-@dataclass
-class Outgoing:
-    """A send as the client keeps it until it is answered."""
-
-    to: str
-    content: str
-    ref: str
-    tries: int = 0
-    link: Link | None = None
-    not_before: float = 0.0  # when the server wants to hear of it again
+# What a repeat may be told that nobody allows; it may be in the log all the same.
+_NOT_ALLOWED = frozenset(
+    {
+        ErrorCode.BAD_RECIPIENT,
+        ErrorCode.BAD_REF,
+        ErrorCode.FORBIDDEN,
+        ErrorCode.NO_SUCH_CONVERSATION,
+        ErrorCode.ROOM_FULL,
+    }
+)
+_REFUSALS = 3
 
 
 @dataclass
@@ -54,6 +51,9 @@ class Client:
     answered: list[Outgoing] = field(default_factory=list)
     composed: set[tuple[str, str, str]] = field(default_factory=set)
     links: list[Link] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.asking = Asking(self.world, self.user)
 
     def connect(self, process: Process, device: str | None = None) -> Link:
         """Open one more session, and repeat there what has no answer."""
@@ -72,7 +72,14 @@ class Client:
         """Write a message, and send it when there is a connection. Never the same one twice."""
         if ref not in self.outbox and (to, content, ref) not in self.composed:
             self.composed.add((to, content, ref))
-            self.outbox[ref] = Outgoing(to, content, ref)
+            self.outbox[ref] = Outgoing.text(to, content, ref)
+            self.repeat()
+
+    def request(self, request: LogRequest) -> None:
+        """Ask for something of a room, as soon as there is a connection."""
+        outgoing = Outgoing.of(self.user, request)
+        if outgoing.ref not in self.outbox:
+            self.outbox[outgoing.ref] = outgoing
             self.repeat()
 
     def ask_again(self, outgoing: Outgoing) -> bool:
@@ -102,7 +109,7 @@ class Client:
     def send(self, link: Link, outgoing: Outgoing) -> None:
         """Send, with `retry` when it was sent before."""
         outgoing.link = link
-        retry = outgoing.tries > 0
+        frame = outgoing.frame()
         outgoing.tries += 1
         self.world.note(
             "invoke",
@@ -110,27 +117,28 @@ class Client:
             c=link.session,
             to=outgoing.to,
             ref=outgoing.ref,
-            digest=digest(outgoing.content),
-            retry=retry,
+            digest=outgoing.digest,
+            retry=frame.retry,
         )
-        link.send(Send(outgoing.to, outgoing.content, outgoing.ref, retry))
+        link.send(frame)
 
-    def send_once(self, link: Link, to: str, content: str) -> None:
+    def send_once(self, link: Link, to: str, content: str, room: str = "") -> None:
         """Send without a ref: the answer can name the message, but nobody can repeat it."""
         self.world.note(
             "invoke",
             user=self.user,
             c=link.session,
-            to=to,
+            to=room or to,
             ref=None,
             digest=digest(content),
             retry=False,
         )
-        link.send(Send(to, content))
+        link.send(Send(to, content, conversation=room))
 
     def lost(self, link: Link, code: int | None) -> None:
         """A connection is gone: repeat elsewhere."""
         self.links.remove(link)
+        self.asking.lost(link)
         is_ended = code == CloseCode.RESTARTING and self.devices != (None,)
         if code in _SIGN_IN_AGAIN or is_ended:
             self.world.happened[f"closed with {code}"] += 1
@@ -229,11 +237,13 @@ class Client:
             id=frame["id"],
             conversation=frame["conversation"],
             sender=frame["sender"],
-            to=frame["to"],
-            digest=digest(frame["content"]),
+            what=frame["type"],
+            to=frame.get("to", frame["conversation"]),
+            digest=digest_of(frame),
             offset=frame["offset"],
             time=frame["time"],
             replay=frame.get("replay", False),
+            pushed_at=link.pushed_at,
         )
         if self.is_auto:
             return
@@ -252,6 +262,16 @@ class Client:
             loop = asyncio.get_running_loop()
             loop.call_later(later, self.acknowledge, link, context=OUTSIDE)
 
+    _take_member = _take_room = _take_message
+
+    def _take_read(self, link: Link, frame: dict[str, Any]) -> None:
+        self.asking.seen(link, frame)
+
+    def _take_page(self, link: Link, frame: dict[str, Any]) -> None:
+        self.asking.answered(link, frame)
+
+    _take_conversations = _take_member_list = _take_deliveries = _take_page
+
     def _take_status(self, link: Link, frame: dict[str, Any]) -> None:
         self.world.note(
             "status",
@@ -263,6 +283,9 @@ class Client:
         )
 
     def _take_error(self, link: Link, frame: dict[str, Any]) -> None:
+        if "request" in frame:
+            self.asking.refused(link, frame)
+            return
         outcome, ref = frame.get("outcome"), frame.get("ref")
         outgoing = self.outbox.get(ref) if ref is not None else None
         if outcome is None or outgoing is None:
@@ -279,7 +302,10 @@ class Client:
             self._wait_as_told(outgoing, outcome, frame["retry_after_ms"] / 1000)
         elif outcome == "rejected":
             del self.outbox[outgoing.ref]
+        elif frame["code"] in _NOT_ALLOWED and outgoing.refusals == _REFUSALS:
+            del self.outbox[outgoing.ref]  # it gives up
         else:
+            outgoing.refusals += frame["code"] in _NOT_ALLOWED
             outgoing.link = None
             later = self.world.rng.random()
             asyncio.get_running_loop().call_later(later, self.repeat, context=OUTSIDE)

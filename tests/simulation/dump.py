@@ -3,8 +3,19 @@
 from contextlib import suppress
 from typing import Any
 
-from landline.protocol.records import DeviceRecord, MessageRecord, ReceiptRecord, decode_record
-from simulation.clients import digest
+import orjson
+
+from landline.model import EventKind, Message
+from landline.protocol.records import (
+    DeviceRecord,
+    MemberRecord,
+    MessageRecord,
+    ReadRecord,
+    ReceiptRecord,
+    RoomRecord,
+    decode_record,
+)
+from simulation.outgoing import digest_of
 from simulation.world import World
 
 
@@ -28,7 +39,7 @@ def dump(world: World) -> None:
             sender=message.sender,
             recipients=message.recipients,
             conversation=message.conversation,
-            digest=digest(message.content),
+            digest=_digest(message),
             partition=message.position.partition,
             offset=message.position.offset,
         )
@@ -42,19 +53,18 @@ def dump(world: World) -> None:
     world.note("dump", what="store", complete=True)
 
 
+def _digest(message: Message) -> str:
+    if message.kind is EventKind.MESSAGE:
+        return digest_of({"type": "message", "content": message.content})
+    assert message.data is not None, "it says what has changed"
+    return digest_of({"type": message.kind, **orjson.loads(message.data)})
+
+
 def _record(value: bytes) -> dict[str, Any]:
     with suppress(ValueError):
         record = decode_record(value)
-        if isinstance(record, MessageRecord):
-            return {
-                "record": "message",
-                "id": record.message_id,
-                "sender": record.sender,
-                "recipients": record.recipients,
-                "conversation": record.conversation,
-                "digest": digest(record.content),
-                "device": record.device,
-            }
+        if isinstance(record, MessageRecord | RoomRecord | MemberRecord):
+            return _event(record)
         if isinstance(record, ReceiptRecord):
             return {
                 "record": "receipts",
@@ -62,6 +72,12 @@ def _record(value: bytes) -> dict[str, Any]:
                     (id, recipient) for recipient, _device, ids in record.entries for id in ids
                 ],
                 "conversation": record.conversation,
+            }
+        if isinstance(record, ReadRecord):
+            return {
+                "record": "reads",
+                "conversation": record.conversation,
+                "entries": record.entries,
             }
         if isinstance(record, DeviceRecord):
             return {
@@ -71,3 +87,31 @@ def _record(value: bytes) -> dict[str, Any]:
                 "is_added": record.is_added,
             }
     return {"record": "foreign"}
+
+
+def _event(record: MessageRecord | RoomRecord | MemberRecord) -> dict[str, Any]:
+    """Return a record of what is in a conversation: a message, or a change of a room."""
+    said: dict[str, Any]
+    recipients: tuple[str, ...] = ()
+    if isinstance(record, MessageRecord):
+        said, recipients = {"type": "message", "content": record.content}, record.recipients
+    elif isinstance(record, RoomRecord):
+        said = {"type": "room", "title": record.title}
+    else:
+        said = {"type": "member", "user": record.user, "change": record.change, "role": record.role}
+    members = record.members if isinstance(record, RoomRecord) else None
+    return {
+        "record": "event",
+        "id": record.message_id,
+        "ref": record.ref,
+        "sender": record.sender,
+        "recipients": recipients,
+        "to": recipients[0] if recipients else record.conversation,
+        "conversation": record.conversation,
+        "digest": digest_of(said),
+        "device": record.device,
+        "what": said["type"],
+        "change": said,
+        "members": members,  # of a room that is made
+        "history": record.history if isinstance(record, RoomRecord) else None,
+    }

@@ -6,7 +6,8 @@ from contextlib import suppress
 
 from landline.errors import StoreUnavailable
 from landline.protocol.identity import message_id
-from simulation.clients import BAD, EMPTY, PING, Outgoing
+from simulation.clients import BAD, EMPTY, PING
+from simulation.outgoing import Outgoing
 from simulation.process import Process
 from simulation.world import World
 
@@ -90,9 +91,10 @@ class Happenings:
     def _use_ref_again(self) -> None:
         """A ref for another text of its owner, or the same in the hands of somebody else."""
         client = self._world.somebody()
-        if not client.answered:
+        direct = [each for each in client.answered if each.is_direct]
+        if not direct:
             return
-        old = self._rng.choice(client.answered)
+        old = self._rng.choice(direct)
         other = next(each for each in self._world.clients if each.user == old.to)
         if self._rng.random() < 0.5:
             self._world.happened["ref again"] += 1
@@ -206,7 +208,7 @@ class Happenings:
         if not links:
             return
         self._world.happened["unstorable"] += 1
-        outgoing = Outgoing(client.user, "unstorable", self._world.next_name("r"), tries=1)
+        outgoing = Outgoing.text(client.user, "unstorable", self._world.next_name("r"), tries=1)
         conversation = f"dm:{client.user}:{client.user}"
         self._world.store.unstorable.add(
             message_id(client.user, outgoing.ref, conversation, outgoing.content)

@@ -8,7 +8,9 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from simulation.conversations import Conversations, is_room
 from simulation.invariants import Violation
+from simulation.room_judge import RoomJudge
 from simulation.seen import Devices, Event, Mailbox, Place, Send, Session, devices_session
 
 # Within this long after `welcome` a session is in the directory.
@@ -35,6 +37,7 @@ class Judge:
         tells_once: bool,
         sees_all: bool,
         hears_all: bool,
+        changes_late: float | None,
     ) -> None:
         self._window = window
         self._stranded = stranded
@@ -46,6 +49,7 @@ class Judge:
         self._tells_once = tells_once
         self._sees_all = sees_all
         self._hears_all = hears_all
+        self._changes_late = changes_late
         self.violations: list[Violation] = []
         self._sessions: dict[str, Session] = {}
         self._sends: dict[tuple[str, str, str, str], Send] = {}  # ref, user, to, digest
@@ -69,6 +73,9 @@ class Judge:
         ] = {}  # id -> what, when it had to be in the log
         self._calm_at: float | None = None
         self._away_at = self._back_at = 0.0
+        self._quiet_at: float | None = None
+        self._noted: dict[str, list[Event]] = defaultdict(list)  # for later, by kind
+        self._conversations = Conversations()
         self._applied: Mapping[int, int] = {}
         self._repeated: set[str] = set()  # digests
         self._floods: set[tuple[str, str]] = set()  # sender, recipient
@@ -98,6 +105,8 @@ class Judge:
             self._away_at = event["t"]
         elif event["name"] == "back":
             self._back_at = event["t"]
+        elif event["name"] == "quiet":
+            self._quiet_at = event["t"]
 
     def _on_sample(self, event: Event) -> None:
         if event["what"] == "applied":
@@ -105,6 +114,7 @@ class Judge:
             for partition, offset in before.items():
                 if self._applied.get(partition, 0) < offset:
                     self._violate("I10", partition, f"applied went back from {offset}")
+            self._noted["applied"].append(event)
             return
         invariant = {"unfinished": "I15", "repeat": "I12"}.get(event["what"], "I14")
         self._violate(invariant, event["what"], f"{event['value']}")
@@ -141,7 +151,7 @@ class Judge:
         }
         is_auto = event["ack"] == "auto"
         self._sessions[event["c"]] = Session(
-            user, device, event["began"], event["t"], is_auto, owed
+            user, device, event["began"], event["t"], is_auto, owed, since
         )
 
     def _on_live(self, event: Event) -> None:
@@ -204,6 +214,7 @@ class Judge:
         answered.append((event["t"], event["offset"]))
 
     def _on_rejected(self, event: Event) -> None:
+        self._noted["rejected"].append(event)
         send = self._latest[event["user"], event["ref"]]
         send.is_rejected = True
         if send.ok_at is not None:
@@ -211,7 +222,8 @@ class Judge:
 
     def _on_recv(self, event: Event) -> None:
         session, id = self._sessions[event["c"]], event["id"]
-        if event["user"] not in (event["to"], event["sender"]):
+        self._noted["recv"].append(event)
+        if not is_room(event["to"]) and event["user"] not in (event["to"], event["sender"]):
             self._violate("I13", id, f"received by {event['user']}")
         sent_at = self._sent.get((event["sender"], event["to"], event["digest"]))
         if sent_at is None or sent_at > event["t"]:
@@ -235,7 +247,7 @@ class Judge:
             session.unacked.add(id)
         if len(session.unacked) > self._window:
             self._violate("I14", event["c"], f"{len(session.unacked)} are not acknowledged")
-        if event["to"] == event["user"]:
+        if event["to"] == event["user"] or is_room(event["to"]):
             self._received[id].setdefault(event["user"], event["t"])
         self._check_session_order(session, event)
 
@@ -246,6 +258,8 @@ class Judge:
             if offset <= session.last_replay.get(conversation, -1):
                 self._violate("I6", event["id"], f"replayed late in {event['c']}")
             session.last_replay[conversation] = offset
+        elif event["what"] == "member":
+            pass  # nothing tells which of several requests it is
         elif self._keeps_order and event["digest"] not in self._repeated:
             sent_by = self._sent_by.get((event["sender"], event["to"], event["digest"]), "")
             key = conversation, sent_by
@@ -276,6 +290,18 @@ class Judge:
         """Say whether this user has acknowledged what it had received."""
         return user == "auto" or (user in self._received[id] and id in self._acked[user])
 
+    def _on_mark(self, event: Event) -> None:
+        self._noted["mark"].append(event)
+
+    def _on_read(self, event: Event) -> None:
+        self._noted["read"].append(event)
+
+    def _on_answer(self, event: Event) -> None:
+        self._noted["answer"].append(event)
+
+    def _on_no_answer(self, event: Event) -> None:
+        self._noted["no_answer"].append(event)
+
     def _on_record(self, event: Event) -> None:
         self._records.append(event)
 
@@ -300,8 +326,12 @@ class Judge:
         foreign: set[tuple[int, int]] = set()
         devices = Devices()
         for record in self._records:
-            if record["record"] == "message":
-                logged.setdefault(record["id"], record)
+            if record["record"] == "event":
+                if logged.setdefault(record["id"], record) is record:
+                    self._conversations.note(record)
+            elif record["record"] == "reads":
+                self._conversations.note_reads(record)
+                self._noted["reads"].append(record)
             elif record["record"] == "receipts":
                 place = record["partition"], record["offset"]
                 receipts.update(dict.fromkeys(record["receipts"], place))
@@ -315,20 +345,22 @@ class Judge:
         self._judge_devices(logged, devices)
         self._judge_receipts(receipts)
         self._judge_store(logged, foreign)
-        self._judge_statuses(logged, receipts)
+        statuses = self._judge_statuses(logged, receipts)
         self._judge_answers()
+        self._judge_rooms(logged, statuses)
 
     def _judge_origin(self, logged: Mapping[str, Event]) -> None:
         """I3: what is in the log was sent, and its sender was not told that it is not there."""
         rejected = {
-            send.said for send in self._sends.values() if send.is_rejected and send.tries == 1
+            key for key, send in self._sends.items() if send.is_rejected and send.tries == 1
         }
-        anew = {each.said: each.anew_at or 0.0 for each in self._sends.values()}
+        anew = {key: send.anew_at or 0.0 for key, send in self._sends.items()}
         for id, record in logged.items():
-            key = record["sender"], record["recipients"][0], record["digest"]
+            said = record["sender"], record["to"], record["digest"]
+            key = record["ref"], *said
             if key in rejected or record["appended_at"] < anew.get(key, 0.0):
                 self._violate("I3", id, "rejected, and in the log")
-            if key not in self._sent:
+            if said not in self._sent:
                 self._violate("I3", id, "in the log, but never sent")
 
     def _judge_log(self, logged: Mapping[str, Event]) -> None:
@@ -346,16 +378,22 @@ class Judge:
 
     def _judge_delivered(self, logged: Mapping[str, Event]) -> None:
         """I2: every recipient has received what was accepted, and in time."""
-        owed = {id: (send.to,) for id, send in self._accepted.items()}
-        owed |= {id: logged[id]["recipients"] for id in self._without_ref if id in logged}
-        for id, recipients in owed.items():
-            for recipient in set(recipients) - {"auto"}:
+        for id in (*self._accepted, *self._without_ref):
+            for recipient in self._recipients(logged.get(id)) - {"auto"}:
                 received_at = self._received[id].get(recipient)
                 if received_at is None:
                     self._violate("I2", id, f"accepted, and never received by {recipient}")
                 if id in self._accepted:
-                    self._judge_stranded(id, self._accepted[id], received_at)
+                    self._judge_stranded(id, recipient, received_at)
                     self._judge_deaf(id, self._accepted[id])
+
+    def _recipients(self, record: Event | None) -> frozenset[str]:
+        """Return whom an event is for, its sender aside, unless it is to themselves."""
+        if record is None:
+            return frozenset()
+        if not is_room(record["conversation"]):
+            return frozenset(record["recipients"])
+        return self._conversations.owed(record) - {record["sender"]}
 
     def _judge_devices(self, logged: Mapping[str, Event], devices: Devices) -> None:
         """I2, I13 of each device: it has what was logged while it was open, also what its user has
@@ -366,7 +404,10 @@ class Judge:
             if id not in stored:
                 continue  # it is in quarantine
             to_self = record["sender"] in record["recipients"]
-            for user in {*record["recipients"], record["sender"]}:
+            users = self._recipients(record) | {record["sender"]}
+            if is_room(record["conversation"]):
+                users &= self._conversations.owed(record)
+            for user in users:
                 opened = devices.open_at(user, record)
                 for device in opened:
                     if (user, device) == (record["sender"], record["device"]) and not to_self:
@@ -379,8 +420,9 @@ class Judge:
         ended = {(each["user"], each["device"]) for each in devices.ends()}
         for mailbox, since in self._live_since.items():
             for id, send in self._accepted.items():
-                is_owed = send.to == mailbox[0] and send.first_at > since and id in stored
-                if is_owed and mailbox not in ended | self._incomplete:
+                is_owed = send.first_at > since and id in stored
+                is_meant = is_owed and mailbox[0] in self._recipients(logged.get(id))
+                if is_meant and mailbox not in ended | self._incomplete:
                     self._judge_device(id, mailbox)
 
     def _judge_device(self, id: str, mailbox: Mailbox) -> None:
@@ -397,12 +439,13 @@ class Judge:
             if is_named and id in session.replayed and session.device not in opened:
                 self._violate("I13", id, f"replayed on {session.mailbox}, which is not owed it")
 
-    def _judge_stranded(self, id: str, send: Send, received_at: float | None) -> None:
+    def _judge_stranded(self, id: str, recipient: str, received_at: float | None) -> None:
+        send = self._accepted[id]
         ok_at = send.ok_at
-        is_excused = (send.user, send.to) in self._floods or send.to in self._unreadable
+        is_excused = (send.user, recipient) in self._floods or recipient in self._unreadable
         if ok_at is None or is_excused:
             return
-        if self._is_fair:
+        if self._is_fair and self._has_settled(send, recipient):
             invariant, patience = "I2p", self._prompt
         elif self._calm_at is not None and ok_at >= self._calm_at:
             invariant, patience = "I2b", self._stranded
@@ -410,7 +453,7 @@ class Judge:
             return
         due = ok_at + patience
         for session in self._sessions.values():
-            is_meant = session.user == send.to and send.to in self._with_devices
+            is_meant = session.user == recipient and recipient in self._with_devices
             is_owed = session.live_at is not None and session.live_at < send.first_at
             if is_meant and is_owed and session.stays(ok_at, due):
                 seen_at = self._received_on[session.mailbox].get(id)
@@ -420,11 +463,21 @@ class Judge:
         if received_at is not None and received_at <= due:
             return
         for session in self._sessions.values():
-            is_meant = session.user == send.to and send.to not in self._with_devices
+            is_meant = session.user == recipient and recipient not in self._with_devices
             if is_meant and session.stays(ok_at, due):
                 late = "never" if received_at is None else f"after {received_at - ok_at:.3f} s"
-                self._violate(invariant, id, f"received by {send.to} {late}")
+                self._violate(invariant, id, f"received by {recipient} {late}")
                 return
+
+    def _has_settled(self, send: Send, recipient: str) -> bool:
+        """Say whether other servers know by now that the recipient is in the room."""
+        for record, _ in self._conversations.changes_of(send.to, recipient):
+            join = self._accepted.get(record["id"])
+            if join is not send and (
+                join is None or join.ok_at is None or join.ok_at + _SETTLED > send.first_at
+            ):
+                return False
+        return True
 
     def _judge_deaf(self, id: str, send: Send) -> None:
         """I2d: sent while nothing but the store was away, to somebody who came in that time and
@@ -473,15 +526,50 @@ class Judge:
 
     def _judge_statuses(
         self, logged: Mapping[str, Event], receipts: Mapping[tuple[str, str], tuple[int, int]]
-    ) -> None:
+    ) -> set[tuple[str, str, str]]:
         expected = set()
         for id in logged.keys() & {row["id"] for row in self._rows["messages"]}:
-            for recipient in logged[id]["recipients"]:
+            for recipient in (
+                self._recipients(logged[id]) if logged[id]["what"] == "message" else ()
+            ):
                 is_received = _is_behind(receipts.get((id, recipient)), logged[id])
                 expected.add((id, recipient, "DELIVERED" if is_received else "UNDELIVERED"))
         found = {(row["id"], row["recipient"], row["status"]) for row in self._rows["status"]}
         for id, recipient, status in sorted(found ^ expected):
             self._violate("I9", id, f"log and store differ: {status} to {recipient}")
+        return expected
+
+    def _applied_at(self) -> dict[tuple[int, int], float]:
+        """Return when the store had applied each change of who is in a room."""
+        return {
+            (record["partition"], record["offset"]): event["t"]
+            for record in self._records
+            if record["record"] == "event" and record["what"] == "member"
+            for event in reversed(self._noted["applied"])
+            if event["value"].get(record["partition"], 0) > record["offset"]
+        }
+
+    def _judge_rooms(
+        self, logged: Mapping[str, Event], statuses: set[tuple[str, str, str]]
+    ) -> None:
+        RoomJudge(
+            violate=self._violate,
+            is_fair=self._is_fair,
+            late=self._changes_late,
+            sees_all=self._sees_all,
+            logged=logged,
+            stored={row["id"] for row in self._rows["messages"]},
+            sessions=self._sessions,
+            sends=self._sends,
+            accepted=self._accepted,
+            acked=self._acked,
+            acked_on=self._acked_on,
+            conversations=self._conversations,
+            statuses=statuses,
+            noted=self._noted,
+            quiet_at=self._quiet_at,
+            applied_at=self._applied_at(),
+        ).judge()
 
     def _judge_answers(self) -> None:
         for (ref, *_), send in self._sends.items():

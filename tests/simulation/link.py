@@ -81,10 +81,11 @@ class Link:
         self.pushes = 0
         self._is_reading = True
         self._is_black_hole = False
-        self._down: deque[bytes | tuple[int, str]] = deque()
+        self.pushed_at = 0.0  # when the server wrote the frame that arrives now
+        self._down: deque[tuple[float, bytes | tuple[int, str]]] = deque()
         self._up: deque[ClientFrame | BadFrame] = deque()
         self._is_down_due = self._is_up_due = False
-        self._is_server_reading = True
+        self._pauses: set[Pause] = set()
         self._end: int | None = None  # has come, behind frames that the server does not read yet
         self._unread_since: float | None = None
         self._is_full = False
@@ -95,8 +96,13 @@ class Link:
 
     def transmit(self, frame: bytes) -> None:
         """Put a frame on its way to the client."""
-        if self.process.is_alive:
+        if self.process.is_alive and not self.is_closing:
             self._send_down(frame)
+
+    @property
+    def is_closing(self) -> bool:
+        """Say whether it has said goodbye, or is gone, as the server sees it."""
+        return self._is_closing or not self._is_server_open
 
     def close(self, code: CloseCode, reason: str) -> None:
         """Say goodbye; the client answers, or the connection is cut."""
@@ -115,15 +121,20 @@ class Link:
         """Say whether everything has left the process."""
         return not self._is_closing and not self._down
 
-    def pause(self, _why: Pause) -> None:
+    def pause(self, why: Pause) -> None:
         """Take no more frames from the client."""
-        self._is_server_reading = False
+        if not self._pauses:
+            self.process.hub.reading(self.process.as_connection(self), is_read=False)
+        self._pauses.add(why)
         if self._unread_since is None:
             self._unread_since = self.process.hub.clock.monotonic()
 
-    def resume(self, _why: Pause) -> None:
-        """Take frames again."""
-        self._is_server_reading = True
+    def resume(self, why: Pause) -> None:
+        """Take frames again, unless there is another reason to wait."""
+        self._pauses.discard(why)
+        if self._pauses:
+            return
+        self.process.hub.reading(self.process.as_connection(self), is_read=True)
         self._move_up()
         if self._end is not None:
             self._later_at_server(0.0, self._read_end, self._end)
@@ -192,7 +203,7 @@ class Link:
         """
         self._end = None
         self._arrive_up()
-        if self._is_server_reading:
+        if not self._pauses:
             self._close_at_server(code)
         else:
             self._end = code
@@ -200,7 +211,7 @@ class Link:
     def _send_down(self, item: bytes | tuple[int, str]) -> None:
         if not self.is_open:
             return
-        self._down.append(item)
+        self._down.append((self._loop.time(), item))
         is_stuck = not self._is_reading or self._is_black_hole
         if is_stuck and not self._is_full and len(self._down) >= HIGH_FRAMES:
             self._is_full = True
@@ -215,7 +226,7 @@ class Link:
     def _arrive_down(self) -> None:
         self._is_down_due = False
         while self._down and self.is_open and self._is_reading and not self._is_black_hole:
-            item = self._down.popleft()
+            self.pushed_at, item = self._down.popleft()
             if isinstance(item, tuple):
                 self.lose("server", item[0])
             else:
@@ -231,7 +242,7 @@ class Link:
 
     def _arrive_up(self) -> None:
         self._is_up_due = False
-        while self._up and self._is_server_reading and self._is_server_open:
+        while self._up and not self._pauses and self._is_server_open:
             frame = self._up.popleft()
             if self._is_closing or self._is_black_hole:
                 continue

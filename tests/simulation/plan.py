@@ -54,6 +54,7 @@ class Plan:
     steps: int
     has_auto: bool  # one more user, who acknowledges by `ack=auto`
     devices: int  # that a user has; 0: nobody has one
+    rooms: int  # that are made; 0: nobody asks about conversations either
     faults: frozenset[str]
 
     @classmethod
@@ -80,6 +81,7 @@ class Plan:
             steps=rng.randint(15, 45),
             has_auto=rng.random() < 0.2,
             devices=random.Random(f"devices of {seed}").choice((0, 0, 0, 1, 2, 3)),
+            rooms=random.Random(f"rooms of {seed}").choice((0, 0, 0, 0, 1, 2)),
             faults=frozenset({*away, *more, *rng.sample(_FIRST_FAULTS, count)}),
         )
 
@@ -101,7 +103,10 @@ class Plan:
             if 0 < steps < self.steps
         ]
         plans += [replace(self, faults=self.faults - {fault}) for fault in sorted(self.faults)]
-        sizes = (("servers", 1), ("writers", 1), ("partitions", 1), ("users", 2), ("devices", 0))
+        sizes = (
+            *(("servers", 1), ("writers", 1), ("partitions", 1)),
+            *(("users", 2), ("devices", 0), ("rooms", 0)),
+        )
         for name, least in sizes:
             size = getattr(self, name)
             if size > least:

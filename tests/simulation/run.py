@@ -17,10 +17,13 @@ from simulation.invariants import INVARIANTS, Violation
 from simulation.judge import Judge
 from simulation.plan import Plan
 from simulation.schedule import simulate
+from simulation.weather import LATE_SECONDS
 
 # Runs that shrinking may take.
 TRIES = 400
 _SHOWN = 80
+# What makes a server go by what it has known of a room before, for as long as that lasts.
+_KNOWN_BEFORE = frozenset({"away", "pause", "store"})
 
 
 @dataclass
@@ -70,7 +73,15 @@ def judge(plan: Plan, history: Iterable[Mapping[str, Any]]) -> list[Violation]:
         sees_all="leader" not in plan.faults,
         hears_all="cramped" not in plan.faults
         and (plan.servers == 1 or plan.faults.isdisjoint({"directory", "hints"})),
+        changes_late=_changes_late(plan),
     ).judge(dict(event) for event in history)
+
+
+def _changes_late(plan: Plan) -> float | None:
+    """Return how long hints of changes of rooms may be under way; None: there is no bound."""
+    if not plan.faults.isdisjoint(_KNOWN_BEFORE):
+        return None
+    return LATE_SECONDS if "hints" in plan.faults else 0.0
 
 
 def shrink(found: Outcome) -> Outcome:

@@ -22,12 +22,14 @@ from simulation.bounds import (
     STRANDED_SECONDS,
     bounds,
 )
-from simulation.clients import Client, Outgoing
+from simulation.clients import Client
 from simulation.dump import dump
 from simulation.happenings import Happenings
 from simulation.loop import SimulatedLoop
+from simulation.outgoing import Outgoing
 from simulation.plan import Plan
 from simulation.process import Process
+from simulation.rooms import Rooms
 from simulation.world import World
 
 
@@ -41,6 +43,7 @@ class Schedule:
         self._store = world.store
         self._clients = world.clients
         self._plan = world.plan
+        self._rooms = Rooms(world)
 
     async def run(self) -> None:
         """Live through the whole schedule."""
@@ -56,7 +59,9 @@ class Schedule:
         self._world.note("phase", name="load")
         for client in self._clients:
             self._world.connect(client)
-        actions, weights = zip(*Happenings(self._world).chosen(), strict=True)
+        self._rooms.make()
+        happenings = Happenings(self._world).chosen() + self._rooms.chosen()
+        actions, weights = zip(*happenings, strict=True)
         for _ in range(self._plan.steps):  # one by one: fewer steps are the first of them
             self._rng.choices(actions, weights)[0]()
             await asyncio.sleep(self._rng.random() ** 3 * 0.6)
@@ -135,6 +140,8 @@ class Schedule:
                 await asyncio.sleep(2.0)
             for number in range(5):
                 self._send_in_calm(stuck, flooded if number == 0 else None)
+                if flooded is None or number == 0:  # it acknowledges little beside the flood
+                    self._talk_in_calm(stuck)
                 await asyncio.sleep(self._rng.random() * 0.3)
             await asyncio.sleep(STRANDED_SECONDS)
             if repeated is not None and any(
@@ -176,6 +183,17 @@ class Schedule:
         ]
         if pairs:
             self._world.send_to(*self._rng.choice(pairs))
+
+    def _talk_in_calm(self, stuck: int | None) -> None:
+        """Write into a room what has to arrive."""
+        places = [
+            (name, sender)
+            for name in self._rooms.names
+            if self._log.partition_of(name) != stuck
+            for sender in self._rooms.members_of(name)
+        ]
+        if places:
+            self._rooms.talk_in(*self._rng.choice(places))
 
     @contextmanager
     def _flood(self, stuck: int | None) -> Iterator[Client | None]:
@@ -228,6 +246,8 @@ class Schedule:
             # flood that may take a few sessions.
             if "cramped" not in self._plan.faults or not self._world.unfinished():
                 break
+        if self._rooms.names:
+            await self._ask_in_the_end()
         self._world.note("phase", name="end")
         if left := self._world.unfinished():
             self._world.note("sample", what="unfinished", value=left)
@@ -241,6 +261,16 @@ class Schedule:
                 self._world.note("sample", what="left", value=f"{process.name}: {left}")
             await process.stop()
         dump(self._world)
+
+    async def _ask_in_the_end(self) -> None:
+        """All is quiet, and everybody asks for what there is."""
+        await self._until(self._rooms.are_answered, REST_SECONDS)
+        self._world.note("phase", name="quiet")
+        self._rooms.ask_all()
+        await self._until(self._rooms.are_answered, REST_SECONDS)
+        if not self._rooms.are_answered():
+            left = [(each.user, *each.asking.waiting, *each.asking.marks) for each in self._clients]
+            self._world.note("sample", what="unfinished", value=f"no answers: {left}")
 
     def _mailboxes_of(self, client: Client) -> list[str | None]:
         """Return the devices with which a client collects all that it is owed. The first device of
@@ -269,6 +299,9 @@ class Schedule:
             "held bytes": process.delivery.memory.held.used_bytes,
             "bytes of ids": process.delivery.memory.pushed.used_bytes,
             "connections": process.hub.connection_count,
+            "requests held": len(process.hub._held),
+            "questions": len(process.hub.questions._waiting),
+            "pushes to rooms": len(process.hub._rooms._pushes),
         }
         return {name: count for name, count in left.items() if count}
 

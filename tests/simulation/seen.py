@@ -19,6 +19,7 @@ class Session:
     welcome_at: float
     is_auto: bool
     owed: set[str]
+    owed_since: float = 0.0  # what was sent before may be another mailbox's
     live_at: float | None = None
     closed_at: float | None = None
     seen: dict[str, float] = field(default_factory=dict)  # id -> when

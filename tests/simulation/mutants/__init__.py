@@ -5,7 +5,7 @@ the invariants that the rule is for. A mutant patches the real code, or gives th
 that an adapter could have. `docs/mutants.md` is made from this table.
 """
 
-from simulation.mutants import connecting, devices, sends, store
+from simulation.mutants import connecting, devices, rooms, sends, store
 from simulation.mutants.mutant import MUTANTS, Mutant
 
-__all__ = ["MUTANTS", "Mutant", "connecting", "devices", "sends", "store"]
+__all__ = ["MUTANTS", "Mutant", "connecting", "devices", "rooms", "sends", "store"]

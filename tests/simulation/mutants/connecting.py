@@ -55,7 +55,7 @@ def ends_before_register() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("the sweep finds what no hint told", "F05", "I2b", 5)
+@mutant("the sweep finds what no hint told", "F05", "I2b", 6)
 def sweep_off() -> AbstractContextManager[Any]:
     return patch(replay.Replay, "_sweep", mock.AsyncMock())
 
@@ -69,7 +69,7 @@ def replay_gives_up() -> AbstractContextManager[Any]:
     return patch(replay.Replay, "_read_pages", once)
 
 
-@mutant("a mailbox that cannot be read stops nobody else's replay", "F83", "I15 I2b", 11)
+@mutant("a mailbox that cannot be read stops nobody else's replay", "F83", "I15 I2b", 13)
 def bad_mailbox_stops_all() -> AbstractContextManager[Any]:
     return patch(replay.Replay, "_divide", mock.AsyncMock(side_effect=StoreUnavailable("all")))
 
@@ -108,7 +108,7 @@ def directory_is_needed() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("only the owner removes a registration of the directory", "F46", "I2p", 220)
+@mutant("only the owner removes a registration of the directory", "F46", "I2p", 10)
 def directory_removal_unconditional() -> AbstractContextManager[Any]:
     return patch(
         Registry,
@@ -117,7 +117,7 @@ def directory_removal_unconditional() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("a session's cleanup removes that session and no other", "F49", "I2p", 80)
+@mutant("a session's cleanup removes that session and no other", "F49", "I2p", 100)
 def cleanup_removes_siblings() -> AbstractContextManager[Any]:
     leave = delivery.Delivery.disconnect
 
@@ -202,7 +202,7 @@ def cursor_passes_a_cut_page() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("what arrives while catching up is held, or noted as missed", "F64", "I2p", 240)
+@mutant("what arrives while catching up is held, or noted as missed", "F64", "I2p", 20)
 def held_messages_dropped() -> AbstractContextManager[Any]:
     go_on = session.Session._go_live_or_on
 
@@ -213,7 +213,7 @@ def held_messages_dropped() -> AbstractContextManager[Any]:
     return patch(session.Session, "_go_live_or_on", forget)
 
 
-@mutant("a session is live again when it has what it missed", "delivery/session.py", "I2p", 60)
+@mutant("a session is live again when it has what it missed", "delivery/session.py", "I2p", 340)
 def missed_not_noted() -> AbstractContextManager[Any]:
     return patch(session.Session, "_miss", lambda _self, _position: None)
 
@@ -223,7 +223,7 @@ def deaf_while_catching_up() -> AbstractContextManager[Any]:
     return patch(session.Session, "_is_deaf_for_long", lambda _self: False)
 
 
-@mutant("what is pushed while the store is away is remembered", "F81", "I5", 5)
+@mutant("what is pushed while the store is away is remembered", "F81", "I5", 3)
 def live_pushes_forgotten() -> AbstractContextManager[Any]:
     add = memory.Pushed.add
     push = session.Session._push_live
@@ -236,6 +236,6 @@ def live_pushes_forgotten() -> AbstractContextManager[Any]:
     return patch(session.Session, "_push_live", push_only)
 
 
-@mutant("a session that ends gives its memory back", "F86", "I14", 5)
+@mutant("a session that ends gives its memory back", "F86", "I14", 0)
 def memory_not_given_back() -> AbstractContextManager[Any]:
     return patch(session.Session, "leave", lambda _self: None)

@@ -26,7 +26,7 @@ def owed_to_the_device_that_sent_it() -> AbstractContextManager[Any]:
     return patch(Store, "_owe", owe_all)
 
 
-@mutant("a device begins in each partition with its record there", "ports.py", "I2 I2c I13", 22)
+@mutant("a device begins in each partition with its record there", "ports.py", "I2 I2c I13", 69)
 def begun_in_one_partition_for_all() -> AbstractContextManager[Any]:
     def open_everywhere(self: Store, change: DeviceChange, partition: int) -> None:
         since = self.devices.setdefault(change.user, {}).setdefault(change.device, {})
@@ -60,7 +60,7 @@ def default_mailbox_keeps_what_a_device_has() -> AbstractContextManager[Any]:
     return patch(Store, "_settle", keep_default)
 
 
-@mutant("a device that ends leaves what no other has to the default mailbox", "ports.py", "I2", 328)
+@mutant("a device that ends leaves what no other has to the default mailbox", "ports.py", "I2", 66)
 def nothing_is_left_by_a_device_that_ends() -> AbstractContextManager[Any]:
     close = Store._close
 
@@ -71,7 +71,7 @@ def nothing_is_left_by_a_device_that_ends() -> AbstractContextManager[Any]:
     return patch(Store, "_close", drop)
 
 
-@mutant("a record of a device that is there already changes nothing", "ports.py", "I2 I2c I15", 13)
+@mutant("a record of a device that is there already changes nothing", "ports.py", "I2 I2c I15", 3)
 def begun_again_with_every_record() -> AbstractContextManager[Any]:
     open_device = Store._open
 
@@ -124,7 +124,7 @@ def stays_with_a_mailbox_that_is_closed() -> AbstractContextManager[Any]:
     "a session without a device uses a mailbox of its own once there are devices",
     "delivery/devices.py",
     "I2 I15",
-    3,
+    8,
 )
 def nameless_whatever_there_is() -> AbstractContextManager[Any]:
     recognise = devices.recognise
@@ -164,7 +164,7 @@ def settled_for_all_devices() -> AbstractContextManager[Any]:
     return patch(receipts.Receipts, "is_settled", for_all)
 
 
-@mutant("one's own messages go to one's other devices", "delivery/devices.py", "I2 I2p I2b", 3)
+@mutant("one's own messages go to one's other devices", "delivery/devices.py", "I2 I2p I2b", 7)
 def own_messages_are_not_owed() -> AbstractContextManager[Any]:
     mailboxes = Store._open_mailboxes
     owe = Store._owe

@@ -33,7 +33,7 @@ def timeout_is_rejection() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("a repeat is never answered `rejected`", "F01", "I12 I3", 4)
+@mutant("a repeat is never answered `rejected`", "F01", "I12 I3", 11)
 def repeat_is_rejected() -> AbstractContextManager[Any]:
     refuse = sends.Sends._refuse
 
@@ -71,7 +71,7 @@ def repeat_not_confirmed() -> AbstractContextManager[Any]:
     "a repeat waits for its original; one that took long, or whose sender has left, asks the store",
     "F04, F73",
     "I7",
-    7,
+    215,
 )
 def overtaken_original_not_confirmed() -> AbstractContextManager[Any]:
     @contextmanager
@@ -89,7 +89,7 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     return patch(ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 10560)
+@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 5090)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -128,7 +128,7 @@ def too_fast_repeat_is_rejected() -> AbstractContextManager[Any]:
     return patch(Answers, "too_fast", reject)
 
 
-@mutant("limits come before the log", "delivery/sends.py", "I3 I12", 12)
+@mutant("limits come before the log", "delivery/sends.py", "I3 I12", 3)
 def limited_after_append() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
@@ -163,7 +163,7 @@ def too_fast_is_dropped() -> AbstractContextManager[Any]:
     return patch(Answers, "too_fast", lambda *_, **__: None)
 
 
-@mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 2)
+@mutant("a drain answers what is in flight by what became of it", "F72", "I3 I12", 7)
 def drain_rejects() -> AbstractContextManager[Any]:
     drain = sends.Sends.drain
 
@@ -209,7 +209,7 @@ def _guess(log: Log, key: str) -> Appended:
     return Appended(Position(partition, log.ends[partition]), 0)
 
 
-@mutant("other content is another message", "F07", "I4 I7", 23)
+@mutant("other content is another message", "F07", "I4 I7", 0)
 def id_without_content() -> AbstractContextManager[Any]:
     return patch(
         requests,
@@ -220,7 +220,7 @@ def id_without_content() -> AbstractContextManager[Any]:
     )
 
 
-@mutant("nobody can take another user's id", "F08", "I7", 10)
+@mutant("nobody can take another user's id", "F08", "I7", 37)
 def id_without_sender() -> AbstractContextManager[Any]:
     return patch(
         requests,

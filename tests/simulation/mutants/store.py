@@ -29,7 +29,7 @@ from simulation.weather import OUTSIDE
 # Receipts ----------------------------------------------------------------------------------------
 
 
-@mutant("a receipt that the log did not take is tried again", "F58", "I15", 13)
+@mutant("a receipt that the log did not take is tried again", "F58", "I15", 27)
 def receipts_lost() -> AbstractContextManager[Any]:
     return patch(receipts.Receipts, "not_appended", receipts.Receipts.appended)
 
@@ -54,7 +54,7 @@ def delivered_when_pushed() -> AbstractContextManager[Any]:
 # The writer and the store ------------------------------------------------------------------------
 
 
-@mutant("rows and offset move in one transaction", "F19", "I1 I2 I2b I2c I9", 87)
+@mutant("rows and offset move in one transaction", "F19", "I1 I2 I2b I2c I9", 9)
 def offset_before_rows() -> AbstractContextManager[Any]:
     def apply(self: Store, batch: Batch) -> bool:
         if self.applied.get(batch.partition, 0) != batch.start:
@@ -78,7 +78,7 @@ def no_compare_and_set() -> AbstractContextManager[Any]:
     return patch(Store, "apply_one", apply)
 
 
-@mutant("the first record of a message is the message", "F32, F33", "I9 I15", 13)
+@mutant("the first record of a message is the message", "F32, F33", "I9 I15", 4)
 def status_overwritten() -> AbstractContextManager[Any]:
     join = Store.join
 
@@ -98,7 +98,7 @@ def fold_keeps_the_last() -> AbstractContextManager[Any]:
     return patch(writer, "fold", backwards)
 
 
-@mutant("a record that can never be applied goes to quarantine", "F27", "I9", 3)
+@mutant("a record that can never be applied goes to quarantine", "F27", "I9", 1)
 def garbage_skipped() -> AbstractContextManager[Any]:
     def forgetful(stretch: Stretch) -> Sequence[Batch]:
         return [dataclasses.replace(each, quarantined=()) for each in fold(stretch)]
@@ -106,7 +106,7 @@ def garbage_skipped() -> AbstractContextManager[Any]:
     return patch(writer, "fold", forgetful)
 
 
-@mutant("readers of the log trust offsets, not counts", "F79", "I1 I2 I9", 4)
+@mutant("readers of the log trust offsets, not counts", "F79", "I1 I2 I9", 1)
 def tail_counts() -> AbstractContextManager[Any]:
     """A cache of what this log acknowledged: it lacks what was denied, and takes the next one for
     it.
@@ -139,7 +139,7 @@ def trouble_is_poison() -> AbstractContextManager[Any]:
     return patch(ModelMessageStore, "apply", give_up)
 
 
-@mutant("a writer that stands by takes over", "F21", "I10 I15 I2b", 13)
+@mutant("a writer that stands by takes over", "F21", "I10 I15 I2b", 15)
 def standby_for_ever() -> AbstractContextManager[Any]:
     async def stand_by(self: writer.Writer) -> None:
         while True:
@@ -159,7 +159,7 @@ def writer_starts_at_the_end() -> AbstractContextManager[Any]:
     return patch(ModelEventLog, "open_reader", latest)
 
 
-@mutant("`applied` is of the rows' own snapshot", "F36", "I2 I2b I2c", 55)
+@mutant("`applied` is of the rows' own snapshot", "F36", "I2 I2b I2c", 128)
 def applied_after_rows() -> AbstractContextManager[Any]:
     ask = ModelMessageStore.pending
 
@@ -200,7 +200,7 @@ def pages_by_id() -> AbstractContextManager[Any]:
     return patch(Store, "pending", by_id)
 
 
-@mutant("a message goes to its recipients only", "delivery/delivery.py", "I13", 0)
+@mutant("a message goes to its recipients only", "delivery/delivery.py", "I13", 1)
 def pushed_to_the_sender_too() -> AbstractContextManager[Any]:
     push = delivery.Delivery._push_local
 

@@ -480,6 +480,22 @@ async def test_a_change_is_pushed_to_whom_it_has_made_members(is_known: bool) ->
     assert bench.heart.pushed == [(7, ["alice", "bob", "carol"]), (8, ["alice", "bob", "carol"])]
 
 
+async def test_a_room_that_somebody_has_asked_for_before_it_was_made_is_asked_for_again() -> None:
+    bench = Bench()
+    bench.store.may_answer.clear()
+    early = asyncio.create_task(bench.members())
+    await bench.settle()
+    bench.rooms.put(PushToRoom(message(7, EventKind.ROOM)))
+    await bench.settle()
+    bench.log.is_applied.clear()
+    bench.store.may_answer.set()
+    assert await early is None
+    bench.know("alice", "bob", applied=8)
+    bench.log.is_applied.set()
+    await bench.settle()
+    assert bench.heart.pushed == [(7, ["alice", "bob"])]
+
+
 async def test_marks_are_told_in_their_turn(bench: Bench) -> None:
     record = ReadRecord(ROOM, (("alice", 1),))
     bench.rooms.put(TellRoom(record))
