@@ -58,7 +58,7 @@ class Conversations:
 
     def _begin_to_see(self, name: str, members: Members, offset: int) -> None:
         before = self.seen.get(name, {})
-        first = offset - 1 if is_room(name) else 0
+        first = offset - 1 if is_room(name) else -1
         self.seen[name] = {user: before.get(user, first) for user in members}
 
     def note_reads(self, record: Event) -> None:

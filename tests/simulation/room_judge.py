@@ -318,8 +318,7 @@ class RoomJudge:
         if self._is_quiet(event):
             members = self.conversations.last_members(name)
             seen = self.conversations.seen.get(name, {})
-            # Below the first offset of all is 0 for clients.
-            expected = [(user, role, max(0, seen[user])) for user, role in members.items()]
+            expected = [(user, role, seen[user]) for user, role in members.items()]
             found = [(each["user"], each["role"], each["read_offset"]) for each in event["items"]]
             if found != expected:
                 self.violate("I9", name, f"members are {expected}, and {event['user']} has {found}")
@@ -371,7 +370,7 @@ class RoomJudge:
         unread = [each for each in visible if each["offset"] > seen and each["sender"] != user]
         found = item["offset"], item["read_offset"], item["unread"], item.get("role")
         role = self.conversations.last_members(name)[user] if is_room(name) else None
-        expected = self._last(name)["offset"], max(0, seen), min(len(unread), _UNREAD), role
+        expected = self._last(name)["offset"], seen, min(len(unread), _UNREAD), role
         if found != expected or (role and item["title"] != self.conversations.titles[name]):
             self.violate("I9", name, f"{user} is told {found}, and it is {expected}")
 

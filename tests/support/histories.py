@@ -144,7 +144,7 @@ class Simulation(VirtualTime):
         names = {each.conversation: (each.sender, each.to) for each in first.values()}
         for conversation, both in names.items():
             for user in dict.fromkeys(both):
-                self._record(e.MemberRow(t, conversation, user, "member", 0, 0))
+                self._record(e.MemberRow(t, conversation, user, "member", 0, -1))
         for partition, records in self._log.items():
             self._record(e.AppliedRow(t, partition, 100 + len(records)))
             for record in records:

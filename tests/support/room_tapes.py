@@ -223,7 +223,7 @@ class RoomTape:
         return next(each.offset for each in self._log if isinstance(each, e.Said) and each.id == id)
 
     def _read_by(self, conversation: str, user: str) -> int:
-        joined = 1 if conversation == DIRECT else self._members[user][1]
+        joined = 0 if conversation == DIRECT else self._members[user][1]
         return self._read.get((conversation, user), joined - 1)
 
     def _list(self, seat: Seat) -> None:

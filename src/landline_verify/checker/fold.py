@@ -137,7 +137,7 @@ def _change_members(result: Fold, record: Said) -> None:
         room = result.conversations[record.conversation] = Conversation()
         if not is_room(record.conversation) and isinstance(record, MessageRecord):
             names = dict.fromkeys((record.sender, *record.recipients))
-            room.members = {each: Membership(each, "member", 0, 0) for each in names}
+            room.members = {each: Membership(each, "member", 0, -1) for each in names}
     room.events.append(record)
     members, offset = room.members, record.offset
     if isinstance(record, RoomRecord) and record.members and not (members or room.former):
