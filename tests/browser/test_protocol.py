@@ -90,6 +90,23 @@ def test_the_first_try_is_none_and_every_other_is_a_retry(open_window: OpenWindo
     assert len({send["ref"] for send in sends}) == 1
 
 
+def test_a_repeat_that_is_refused_for_good_is_given_up_in_the_end(open_window: OpenWindow) -> None:
+    """Though nobody can say that its first try is not in the log."""
+
+    def answer(send: Frame) -> None:
+        if len(server.of_type("send")) == 1:
+            server.close(1011)
+        else:
+            server.push(_error(send, "forbidden", "unknown"))
+
+    alice, server = _alice(open_window, answer)
+    alice.say("is it there?")
+    alice.expect_state("is it there?", "!")
+    failure = alice.message("is it there?").get_by_test_id("failure")
+    expect(failure).to_contain_text("An earlier try may have been sent.")
+    assert len(server.of_type("send")) == 4
+
+
 def test_a_message_that_never_left_the_page_is_no_retry(open_window: OpenWindow) -> None:
     alice, server = _alice(open_window, lambda send: None)
     server.close(4401)

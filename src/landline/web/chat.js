@@ -39,6 +39,10 @@ const LIMITS = { content_bytes: 16 * 1024, frame_bytes: 64 * 1024 };
 
 const TRY_AGAIN_CODES = new Set(["busy", "too_fast"]);
 
+// A repeat whose first try may be in the log is refused with "unknown" so often before it is given up.
+const REFUSED_TIMES = 3;
+const MAYBE_SENT = "An earlier try may have been sent.";
+
 const TOO_LONG = "This message is too long for the server.";
 const REFUSALS = {
   bad_recipient: "The server does not take this name as a recipient.",
@@ -60,6 +64,8 @@ export class Chat {
 
   // ref -> when it was sent in this session; Infinity once it is answered and being stored.
   #inFlight = new Map();
+  // ref -> how often a repeat was refused, and an earlier try may be in the log.
+  #doubts = new Map();
   #isPumping = false;
   #pumpAgain = false;
   // "Busy" and "unknown" concern the server, not one message: all sends wait a moment.
@@ -266,6 +272,7 @@ export class Chat {
   async #settle(frame) {
     await this.#store.settle(frame, this.#early.get(frame.id));
     this.#early.delete(frame.id);
+    this.#doubts.delete(frame.ref);
     this.#inFlight.delete(frame.ref);
     this.#pause.relax();
     this.#changed();
@@ -295,8 +302,10 @@ export class Chat {
 
   async #refused({ ref, code, outcome, message, retry_after_ms: askedMs }) {
     if (ref === undefined) return; // not about a send, or about one without a readable ref, which times out
-    if (outcome === "rejected" && !TRY_AGAIN_CODES.has(code)) {
-      const sentence = REFUSALS[code] ?? `The server refused this message: ${message}`;
+    const isRejected = outcome === "rejected" && !TRY_AGAIN_CODES.has(code);
+    if (isRejected || this.#isHopeless(ref, outcome, code)) {
+      const refusal = REFUSALS[code] ?? `The server refused this message: ${message}`;
+      const sentence = isRejected ? refusal : `${refusal} ${MAYBE_SENT}`;
       const to = await this.#store.mark(ref, sentence);
       if (code === "no_such_conversation" && isRoom(to ?? "")) await this.#store.end(to);
       this.#changed();
@@ -307,6 +316,16 @@ export class Chat {
     }
     this.#inFlight.delete(ref);
     this.#pump();
+  }
+
+  /** Whether a repeat that says "unknown" is refused for the same reason again and again. */
+  #isHopeless(ref, outcome, code) {
+    if (outcome !== "unknown" || TRY_AGAIN_CODES.has(code) || code === "unavailable") return false;
+    const times = (this.#doubts.get(ref) ?? 0) + 1;
+    this.#doubts.set(ref, times);
+    if (times < REFUSED_TIMES) return false;
+    this.#doubts.delete(ref);
+    return true;
   }
 
   /** Get what the server has of the open conversation. */
