@@ -13,13 +13,16 @@ from landline.model import (
     History,
     LogIdentity,
     Mailbox,
+    MemberChange,
+    MemberStep,
     Message,
     PendingQuery,
     Position,
     Receipt,
+    Role,
     RoomChange,
 )
-from support.postgres import fetch
+from support.postgres import execute, fetch
 from support.version_before import make_before
 
 pytestmark = [pytest.mark.stack, pytest.mark.usefixtures("patient_postgres")]
@@ -119,6 +122,34 @@ async def test_each_device_and_each_member_counts(
         assert await store.apply([Batch(1, end, end + 1, (), (receipt(each, mailbox, end),))])
     assert await purge_all(store, 1_000, 10) == 1
     assert await fetch(database.reveal(), LEFT) == []
+
+
+async def test_what_is_missing_below_what_was_purged_comes_back_if_it_is_owed(
+    store: PostgresMessageStore, database: SecretUrl
+) -> None:
+    """As docs/failures.md advises: the message is deleted, a row of what is owed is left."""
+    at = [Position(0, offset) for offset in range(4)]
+    ids = [message(*each).id for each in at]
+    make = RoomChange(ROOM, None, History.ALL, ("alice", "bob"))
+    add = MemberChange(ROOM, "carol", MemberStep.ADD, Role.MEMBER)
+    made = Message(ids[0], ROOM, "alice", (), "", at[0], 0, EventKind.ROOM, "{}")
+    added = Message(ids[1], ROOM, "alice", (), "", at[1], 1, EventKind.MEMBER, "{}")
+    said = (message(0, 2), message(0, 3))
+    batches = [
+        Batch(0, 0, 1, (made,), change=make),
+        Batch(0, 1, 2, (added,), change=add),
+        Batch(0, 2, 5, said, (receipt(said[1], Mailbox("bob"), 4),)),
+    ]
+    assert await store.apply(batches)
+    assert await purge_all(store, 1_000, 10) == 1
+    rows = "SELECT * FROM pending ORDER BY mailbox_id, log_offset"
+    owed = await fetch(database.reveal(), rows)
+    await execute(database.reveal(), "DELETE FROM messages; UPDATE applied SET next_offset = 0")
+    assert await store.apply(batches)
+    assert await fetch(database.reveal(), LEFT) == at[:3]
+    # What is missing of a room is owed to those who are members now.
+    assert set(owed) <= set(await fetch(database.reveal(), rows))
+    assert await fetch(database.reveal(), PURGED) == [(0, 4)]
 
 
 async def test_in_format_1_everything_is_kept(database: SecretUrl) -> None:
