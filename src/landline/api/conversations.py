@@ -66,9 +66,11 @@ async def put_read(request: Request, backend: Backend) -> HttpResponse:
     except BadFrame as refused:
         return refusal(refused)
     frame = await backend.mark(principal, user, mark)
-    if orjson.loads(frame)["type"] != "read":
+    told = orjson.loads(frame)
+    if told["type"] != "read":
         return answer(frame)
-    marked = MarkAccepted(mark.conversation, user, mark.offset)
+    [[_, offset]] = told["entries"]
+    marked = MarkAccepted(mark.conversation, user, offset)
     return json_response(HTTPStatus.OK, msgspec.json.encode(marked))
 
 

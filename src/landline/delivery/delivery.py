@@ -44,7 +44,6 @@ from landline.delivery.session import Session
 from landline.model import (
     Appended,
     AppendResult,
-    EventKind,
     Mailbox,
     Message,
     Pending,
@@ -70,7 +69,6 @@ from landline.protocol.client_frames import (
     Send,
 )
 from landline.protocol.codes import CloseCode, Outcome
-from landline.protocol.events import changed_user
 from landline.protocol.hints import MessageHint, ReadHint, StatusHint
 from landline.protocol.identity import is_room, participants
 from landline.protocol.limits import BAD_FRAMES_IN_A_ROW
@@ -144,6 +142,13 @@ class Delivery:
             session.end_burst()
         self._receipts.flush()
         self._reads.flush(is_over=self._is_draining)
+
+    @property
+    def has_more(self) -> bool:
+        """Say whether another turn is needed although nothing happens: what goes on after a burst
+        may have been one again.
+        """
+        return any(session.window.is_full_of_bytes for session in self._bursting.values())
 
     def take_decisions(self) -> list[Decision]:
         """Return what is decided and not taken yet, in order."""
@@ -361,16 +366,22 @@ class Delivery:
                 self._out.append(RouteMessage(message, self._users_to_tell(message)))
 
     def push_to_room(
-        self, message: Message, members: Collection[str], *, is_ours: bool = True
+        self,
+        message: Message,
+        members: Collection[str],
+        *,
+        is_ours: bool = True,
+        left: str | None = None,
     ) -> None:
-        """It is known who is in the room of a `PushToRoom`. Who has just been removed hears of that
-        as well, though they are owed nothing. `is_ours`: it was accepted here.
+        """It is known who is in the room of a `PushToRoom`. `left`: who has just been removed. They
+        hear of that, and are owed nothing more, also nothing older. `is_ours`: it was accepted
+        here.
         """
         users = tuple(members)
-        if message.kind is EventKind.MEMBER and (user := changed_user(message)) not in members:
-            for session in self._users.get(user, {}).values():
+        if left is not None:
+            for session in self._users.get(left, {}).values():
                 session.leave_room(message.conversation)
-            users = (*users, user)
+            users = (*users, left)
         self._push_local(message, users)
         if self.has_others and is_ours:
             self._out.append(RouteMessage(message, users))

@@ -95,7 +95,7 @@ class Flights:
         record = flight.record
         self._flights[record.message_id] = flight
         if isinstance(record, RoomRecord) and record.members is not None:
-            self._rooms[record.conversation] = record.message_id
+            self._rooms.setdefault(record.conversation, record.message_id)
         self._bytes += flight.size_bytes
 
     def land(self, flight: Flight) -> None:

@@ -283,9 +283,14 @@ class Session:
             self._out.append(Transmit(self.id, server_frames.caught_up(self.replayed)))
 
     def end_burst(self) -> None:
-        """The turn of the loop is over: go on, if there was too much for it."""
-        if self.window.end_burst():
-            self.resume()
+        """The turn of the loop is over: go on, if there was too much for it. No acknowledgement has
+        to come first.
+        """
+        if not self.window.end_burst():
+            return
+        self.push_held()
+        if self.state is not State.LIVE and not self.pulling and self.window.room > 0:
+            self.pull()
 
     def resume(self) -> None:
         """Go on after the window opened: pull in good time, not page by single message."""

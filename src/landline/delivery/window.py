@@ -63,7 +63,7 @@ class Window:
     @property
     def room(self) -> int:
         """Return how many more messages may be pushed now."""
-        if not self.is_writable or self._burst_bytes >= BURST_BYTES:
+        if not self.is_writable or self.is_full_of_bytes:
             return 0
         return WINDOW - len(self._unacknowledged)
 
@@ -87,9 +87,14 @@ class Window:
         """The connection's write buffer has filled up, or has drained."""
         self._unwritable_since = None if is_writable else self._clock.monotonic()
 
+    @property
+    def is_full_of_bytes(self) -> bool:
+        """Say whether no more may be pushed in this turn of the loop."""
+        return self._burst_bytes >= BURST_BYTES
+
     def end_burst(self) -> bool:
         """The turn of the loop is over. Returns whether there was no room for more in it."""
-        was_full = self._burst_bytes >= BURST_BYTES
+        was_full = self.is_full_of_bytes
         self._burst_bytes = 0
         return was_full
 

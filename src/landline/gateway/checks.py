@@ -87,10 +87,8 @@ class Checks:
         if name := needs_room(request):
             room = self._rooms.recall(name, is_change=_is_change(request))
             bar = NO_SUCH if room is None else self._bar(user, request, room, is_product=is_product)
-            if bar is NO_SUCH:
-                return None  # it may be that new
             if bar is not None:
-                return Checked(request, bar)
+                return None  # it may be that new
         elif isinstance(request, MarkRead) and not self._rooms.recall_direct(request.conversation):
             return None
         verdict = self._recall_verdict(user, request, is_service=is_service)
@@ -116,19 +114,29 @@ class Checks:
                 verdict = await self._find_verdict(user, request, is_service=is_service)
         except TimeoutError:
             verdict = Verdict.UNANSWERED
-        if (name := needs_room(request)) and (room := self._rooms.recall(name)) is not None:
+        if self._permissions is not None and verdict is Verdict.ALLOWED and needs_room(request):
             # Somebody may have been removed while the product was asked.
-            bar = self._bar(user, request, room, is_product=is_product)
-            if bar is not None:
-                return Checked(request, bar)
+            try:
+                async with asyncio.timeout(CONVERSATION_SECONDS):
+                    checked = await self._find_conversation(user, request, is_product=is_product)
+            except (TimeoutError, Unavailable):
+                return Checked(request, _UNKNOWN_ROOM)
+            if checked.bar is not None:
+                return checked
         return self._checked(request, BARS[verdict])
 
     async def _find_conversation(self, user: str, request: Request, *, is_product: bool) -> Checked:
         if isinstance(request, Create) and request.ref is not None:
             return await self._check_new_room(user, request, request.ref)
         if name := needs_room(request):
-            room = await self._rooms.find_out(name, user, is_change=_is_change(request))
-            return Checked(request, self._bar(user, request, room, is_product=is_product))
+
+            def bar(room: Room | None) -> Bar | None:
+                return self._bar(user, request, room, is_product=is_product)
+
+            room = await self._rooms.find_out(
+                name, lambda room: bar(room) is None, is_change=_is_change(request)
+            )
+            return Checked(request, bar(room))
         if isinstance(request, MarkRead):
             is_there = await self._rooms.find_direct(request.conversation, user)
             return Checked(request, None if is_there else NO_SUCH)
@@ -141,14 +149,14 @@ class Checks:
         if bar is None and room is not None and _joins(request):
             assert isinstance(request, ChangeMember), "it adds somebody"
             is_new = request.user not in room.members
-            if is_new and len(room.members) + self._rooms.joining(room.name) >= ROOM_MEMBERS:
+            if is_new and len(room.members) + self._rooms.joining(room) >= ROOM_MEMBERS:
                 return FULL
         return bar
 
     def _checked(self, request: Request, bar: Bar | None) -> Checked:
         if bar is None and _joins(request):
             assert isinstance(request, ChangeMember), "it adds somebody"
-            self._rooms.let_join(request.conversation)
+            self._rooms.let_join(request.conversation, request.user)
         return Checked(request, bar)
 
     async def placing(
@@ -160,11 +168,15 @@ class Checks:
         """
         if self._record_version() == 1:
             return change  # it is refused
-        room = await self._rooms.find_out(change.conversation, None if is_product else user)
+        room = await self._rooms.find_out(
+            change.conversation, lambda room: is_product or _is_in(room, user)
+        )
         if room is None or not (is_product or user in room.members):
             return change  # so is this, and it takes as long whoever is in the room
         if change.user not in room.members:
-            room = await self._rooms.find_out(change.conversation, change.user)
+            room = await self._rooms.find_out(
+                change.conversation, lambda room: _is_in(room, change.user)
+            )
         is_there = room is not None and change.user in room.members
         return replace(change, change=MemberStep.ROLE) if is_there else change
 
@@ -190,7 +202,8 @@ class Checks:
         return request
 
     async def _check_new_room(self, user: str, request: Create, ref: str) -> Checked:
-        room: Room | None = await self._rooms.find_out(room_conversation(user, ref))
+        name = room_conversation(user, ref)
+        room: Room | None = await self._rooms.find_out(name, lambda _room: True)
         if room is None:
             return Checked(request)
         # Either the same request has made it, and is found, or another one has.
@@ -231,6 +244,10 @@ def _approached(user: str, request: Request) -> Sequence[str]:
     if isinstance(request, Create):
         return tuple(each for each in request.members if each != user)
     return ()
+
+
+def _is_in(room: Room | None, user: str) -> bool:
+    return room is not None and user in room.members
 
 
 def _is_change(request: Request) -> bool:

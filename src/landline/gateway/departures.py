@@ -6,7 +6,7 @@ under the name that it was said by.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, NamedTuple
 
 import orjson
@@ -70,14 +70,24 @@ class Departures:
         try:
             async with asyncio.timeout(DEPARTURE_SECONDS):
                 revocation = await self._revocations.revoke(user, until_ms, by)
-                # What was accepted before is to be found.
-                await self._store.wait_applied(await self._event_log.ends())
-                rooms = await self._leave_rooms(user, by)
-                devices = await self._end_devices(user)
+                rooms = await self._until_none_is_left(lambda: self._leave_rooms(user, by))
+                devices = await self._until_none_is_left(lambda: self._end_devices(user))
         except TimeoutError:
             raise StoreUnavailable(_NOT_DONE) from None
         log.info("user_ended", user=user, by=by, rooms=rooms, devices=devices)
         return Departure(revocation, rooms, devices)
+
+    async def _until_none_is_left(self, end_some: Callable[[], Awaitable[int]]) -> int:
+        """Repeat it until nothing is found: a list may have changed while it was gone through, and
+        what was accepted before is in the store only later.
+        """
+        count = 0
+        while True:
+            await self._store.wait_applied(await self._event_log.ends())
+            found = await end_some()
+            if not found:
+                return count
+            count += found
 
     async def _leave_rooms(self, user: str, by: str) -> int:
         count = 0
@@ -101,7 +111,8 @@ class Departures:
             raise LogUnavailable(_NOT_DONE)
 
     async def _end_devices(self, user: str) -> int:
-        devices: Sequence[Device] = (await self._devices.devices([user])).get(user, ())
+        known: Sequence[Device] = (await self._devices.devices([user])).get(user, ())
+        devices = [each for each in known if each.opened]
         results = [self._append(each, partition) for each in devices for partition in each.opened]
         for result in await asyncio.gather(*results):
             if not isinstance(result, Appended):

@@ -391,6 +391,8 @@ class Hub:
             self._delivery.end_turn()
             for decision in self._delivery.take_decisions():
                 self._carry_out(decision, written)
+            if self._delivery.has_more:
+                self._happened()
         except Exception as error:  # noqa: BLE001 - a defect, decisions are lost: it must end
             self.fail(error)
         for connection in written:

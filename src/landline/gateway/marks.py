@@ -45,12 +45,12 @@ class Marks:
         """Note how far a user has seen a conversation. Returns a frame `read` once that is in the
         log, or `error`. A mark goes on when nobody waits for it any more. `check` as for a post.
         """
-        if self._is_over:
-            return _late()
         checked = self._checks.recall(user, mark, is_service=is_service)
         if checked is None:
             checked = await self._checks.find_out(user, mark, is_service=is_service)
         check()
+        if self._is_over:
+            return _late()
         if (bar := checked.bar) is not None:
             return server_frames.error(bar.code, bar.reason, outcome=Outcome.REJECTED)
         if not self._delivery.mark(user, mark):

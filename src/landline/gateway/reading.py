@@ -104,11 +104,11 @@ class Reading:
         waiting = self._waiting[asker.session]
         try:
             while waiting and not asker.is_closing:
+                # A client that does not read is cut off by its write timeout.
+                while not (asker.is_flushed() or asker.is_closing):  # noqa: ASYNC110
+                    await asyncio.sleep(LEFT_SECONDS)
                 self._tell(asker, await self.answer(asker.user, waiting.popleft()))
                 await asyncio.sleep(0)  # then it is written
-                # A client that does not read is cut off by its write timeout.
-                while waiting and not (asker.is_flushed() or asker.is_closing):  # noqa: ASYNC110
-                    await asyncio.sleep(LEFT_SECONDS)
         finally:
             del self._waiting[asker.session]
 

@@ -24,6 +24,7 @@ from landline.errors import LogUnavailable, StoreUnavailable
 from landline.model import EventKind, Room
 from landline.observability.logging import get_logger
 from landline.ports import Clock, ConversationStore, EventLog, MessageStore
+from landline.protocol.events import changed_user
 
 ROOM_SECONDS = 1.0
 ASK_SECONDS = 3.0
@@ -35,6 +36,13 @@ REMEMBERED_DIRECT = 10_000
 # sweep.
 WAITING_PUSHES = 1_000
 WAITING_BYTES = 16 * 1024 * 1024
+
+# After the store has not answered, so long what was known last goes on without a wait.
+LAST_WORD_SECONDS = 5.0
+# For so long after somebody was let join it is looked whether the store has them.
+JOINING_SECONDS = 5.0
+# Rooms that are asked for in one question.
+ASKED_TOGETHER = 500
 
 _LONG_AGO = float("-inf")
 _TROUBLE = (TimeoutError, StoreUnavailable, LogUnavailable)
@@ -49,8 +57,7 @@ class _Known:
     room: Room | None
     asked_at: float
     changed_at: int  # the offset of the last change that was heard of: older answers do not count
-    is_last_word: bool = False  # the store is away: it goes on until there is another answer
-    joining: int = 0  # who may become members by what was let through since
+    failed_at: float = _LONG_AGO  # when the store has not answered last
 
     @property
     def size(self) -> int:
@@ -65,6 +72,13 @@ class _Asking(NamedTuple):
     answer: asyncio.Future[Room | None]
     changed_at: int
     number: int
+
+
+class _Answer(NamedTuple):
+    """What the store has said of a room, and when it was asked."""
+
+    room: Room | None
+    asked_at: float
 
 
 class Rooms:
@@ -92,8 +106,11 @@ class Rooms:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._members = 0
         self._direct: OrderedDict[str, None] = OrderedDict()
+        self._joining: dict[str, dict[str, float]] = {}  # room -> user -> since when
         self._asking: dict[str, _Asking] = {}
         self._asked = 0
+        self._wanted: dict[str, asyncio.Future[_Answer]] = {}  # that the next question is about
+        self._is_reading = False
         self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
         self._waiting_bytes = 0
         self.dropped = 0
@@ -110,8 +127,10 @@ class Rooms:
         known = self._known.get(name)
         if known is None:
             return None
-        is_new = self._clock.monotonic() - known.asked_at < ROOM_SECONDS
-        if not is_new and (is_change or not known.is_last_word):
+        now = self._clock.monotonic()
+        is_new = now - known.asked_at < ROOM_SECONDS
+        is_last_word = known.asked_at > _LONG_AGO and now - known.failed_at < LAST_WORD_SECONDS
+        if not is_new and (is_change or not is_last_word):
             return None
         self._known.move_to_end(name)
         if not is_new and name not in self._asking:
@@ -119,22 +138,24 @@ class Rooms:
         return known.room
 
     async def find_out(
-        self, name: str, user: str | None = None, *, is_change: bool = False
+        self, name: str, is_enough: Callable[[Room | None], bool], *, is_change: bool = False
     ) -> Room | None:
-        """Return the room; None where there is none. Where `user` is not in it, it is looked for
-        again. `is_change` as for `recall`. Raises: StoreUnavailable, LogUnavailable, TimeoutError.
+        """Return the room; None where there is none. Where it is not enough for what is asked of
+        it, it is looked for again: it may have changed. `is_change` as for `recall`.
+
+        Raises: StoreUnavailable, LogUnavailable, TimeoutError.
         """
         room = self.recall(name, is_change=is_change)
         try:
-            if room is None or (user is not None and user not in room.members):
+            if room is None or not is_enough(room):
                 room = await self._ask(name)
-            if user is None or (room is not None and user in room.members):
+            if is_enough(room):
                 return room
             await self._catch_up(name)
             return await self._ask(name, after=self._asked)
         except _TROUBLE:
             room = self.recall(name, is_change=is_change)
-            if room is None or (user is not None and user not in room.members):
+            if room is None or not is_enough(room):
                 raise
             return room
 
@@ -143,20 +164,24 @@ class Rooms:
         known = self._known.get(name)
         if known is not None:
             known.asked_at = _LONG_AGO
-            known.is_last_word = False
             known.changed_at = max(known.changed_at, offset)
         else:  # whoever asks next waits for it: it may be the room's first event
             self._keep(name, _Known(None, _LONG_AGO, offset))
 
-    def joining(self, name: str) -> int:
-        """Return how many may become members by what was let through since the last answer."""
-        known = self._known.get(name)
-        return 0 if known is None else known.joining
+    def joining(self, room: Room) -> int:
+        """Return how many more members a room may have by what was let through a moment ago."""
+        users = self._joining.get(room.name, {})
+        since = self._clock.monotonic() - JOINING_SECONDS
+        for user in [each for each, at in users.items() if at < since or each in room.members]:
+            del users[user]
+        if not users:
+            self._joining.pop(room.name, None)
+        return len(users)
 
-    def let_join(self, name: str) -> None:
+    def let_join(self, name: str, user: str) -> None:
         """Somebody may become a member by what is let through now."""
-        if (known := self._known.get(name)) is not None:
-            known.joining += 1
+        if len(self._joining) < REMEMBERED_ROOMS:
+            self._joining.setdefault(name, {})[user] = self._clock.monotonic()
 
     def recall_direct(self, name: str) -> bool:
         """Say whether it is known that there is this direct conversation."""
@@ -209,16 +234,14 @@ class Rooms:
     async def _look_up(self, name: str, asking: _Asking) -> None:
         answer, changed_at, _ = asking
         try:
-            async with asyncio.timeout(ASK_SECONDS):
-                if changed_at >= 0:
-                    partition = self._event_log.partition_of(name)
+            if changed_at >= 0:
+                partition = self._event_log.partition_of(name)
+                async with asyncio.timeout(ASK_SECONDS):
                     await self._store.wait_applied({partition: changed_at + 1})
-                asked_at = self._clock.monotonic()
-                room = (await self._conversations.rooms([name])).get(name)
+            room, asked_at = await self._read(name)
         except _TROUBLE as error:
-            known = self._known.get(name)
-            if known is not None and known.asked_at > _LONG_AGO:
-                known.is_last_word = True
+            if (known := self._known.get(name)) is not None:
+                known.failed_at = self._clock.monotonic()
             if not answer.done():
                 answer.set_exception(error)
                 answer.exception()  # whoever waits hears of it; perhaps nobody does
@@ -230,6 +253,35 @@ class Rooms:
             del self._asking[name]
             if not answer.done():  # the server ends
                 answer.cancel()
+
+    def _read(self, name: str) -> "asyncio.Future[_Answer]":
+        """Have the next question to the store be about this room, too."""
+        answer = self._wanted[name] = asyncio.get_running_loop().create_future()
+        if not self._is_reading:
+            self._is_reading = True
+            self._spawn(self._read_wanted())
+        return answer
+
+    async def _read_wanted(self) -> None:
+        """Ask for all that is wanted together, until nothing is."""
+        try:
+            while self._wanted:
+                names = list(self._wanted)[:ASKED_TOGETHER]
+                wanted = {name: self._wanted.pop(name) for name in names}
+                asked_at = self._clock.monotonic()
+                try:
+                    async with asyncio.timeout(ASK_SECONDS):
+                        found = await self._conversations.rooms(names)
+                except _TROUBLE as error:
+                    for answer in wanted.values():
+                        if not answer.done():
+                            answer.set_exception(error)
+                else:
+                    for name, answer in wanted.items():
+                        if not answer.done():
+                            answer.set_result(_Answer(found.get(name), asked_at))
+        finally:
+            self._is_reading = False
 
     def _remember(self, name: str, room: Room | None, asked_at: float, changed_at: int) -> None:
         heard_at = max(changed_at, self._changed_at(name))
@@ -305,7 +357,11 @@ class Rooms:
                 for user, member in members.items()
                 if member.joined_offset <= offset and (users is None or user in users)
             ]
-            self._delivery.push_to_room(decision.message, owed, is_ours=users is None)
+            left = None
+            if decision.message.kind is EventKind.MEMBER:
+                user = changed_user(decision.message)
+                left = None if user in members else user
+            self._delivery.push_to_room(decision.message, owed, is_ours=users is None, left=left)
         else:
             self._delivery.tell_read(decision.record, members)
         self._happened()

@@ -195,7 +195,8 @@ def _is_mark(entry: object) -> bool:
         isinstance(entry, list)
         and len(entry) == 2
         and isinstance(entry[0], str)
-        and _are_counts(entry[1:])
+        and type(entry[1]) is int
+        and entry[1] >= -1  # before the first event
     )
 
 

@@ -376,3 +376,15 @@ def test_no_more_is_pushed_in_a_turn_than_the_write_buffer_holds(server: Server)
     server.heart.writable("b", True)
     server.page("b", *rows[32:], complete=True)
     assert server.offsets() == list(range(48))
+
+
+def test_a_client_that_acknowledges_nothing_has_its_window_full_however_large_the_frames(
+    server: Server,
+) -> None:
+    """It may wait for `caught_up` before it does."""
+    rows = [message(offset, "x" * 16_000) for offset in range(200)]
+    while (pushed := len(server.offsets())) < len(rows):
+        assert "b" in server.queries, f"it goes on after {pushed}"
+        server.page("b", *rows[pushed : pushed + 64], complete=pushed + 64 >= 200)
+    assert server.offsets() == list(range(200))
+    assert server.has_caught_up("b")

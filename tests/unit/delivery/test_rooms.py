@@ -170,7 +170,7 @@ def test_the_same_change_twice_is_one_append(bench: Bench) -> None:
 
 def test_who_is_removed_hears_of_it(bench: Bench) -> None:
     event = ask(bench, ChangeMember(ROOM, "carol", MemberStep.REMOVE, Role.MEMBER, "r"))
-    bench.heart.push_to_room(event, MEMBERS)
+    bench.heart.push_to_room(event, MEMBERS, left="carol")
     assert got(bench, "member") == [0, 0, 1, 1, 1]
     (pushed,) = bench.of("c", "member")
     assert (pushed["user"], pushed["change"]) == ("carol", "remove")
@@ -257,7 +257,7 @@ def test_who_is_removed_is_not_pushed_what_was_held_for_them(bench: Bench) -> No
     bench.read_ends()  # and no page comes
     bench.heart.push_to_room(ask(bench, Send("", "hello", conversation=ROOM)), MEMBERS)
     remove = ChangeMember(ROOM, "bob", MemberStep.REMOVE, Role.MEMBER)
-    bench.heart.push_to_room(ask(bench, remove), ["alice"])
+    bench.heart.push_to_room(ask(bench, remove), ["alice"], left="bob")
     bench.clock.now += DEAF_SECONDS + 1
     bench.heart.tick()
     assert len(bench.of("late", "message")) == 0

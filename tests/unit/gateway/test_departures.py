@@ -49,6 +49,7 @@ class World(KnownLog):
         self.answers: dict[str, bytes] = {}
         self.result: AppendResult = Appended(Position(0, 1), 0)
         self.answers_appends = True
+        self.joined_late: dict[str, ListedConversation] = {}
         world: Any = self
         self.departures = Departures(
             event_log=world,
@@ -80,6 +81,9 @@ class World(KnownLog):
         assert is_product
         assert change.ref is None, "a user may end more than once"
         self.done.append(("left", user, change.user, change.conversation))
+        self.items = [each for each in self.items if each.name != change.conversation]
+        if (late := self.joined_late.pop(change.conversation, None)) is not None:
+            self.items.insert(0, late)  # a message has come in it, so it is the newest now
         return self.answers.get(change.conversation, LEFT)
 
     def append(
@@ -87,6 +91,9 @@ class World(KnownLog):
     ) -> None:
         self.done.append((key, decode_record(value), partition))
         if self.answers_appends:
+            self.devices_of_bob = [
+                each._replace(opened=each.opened - {partition}) for each in self.devices_of_bob
+            ]
             done(self.result)
 
     async def end_bob(self) -> tuple[int, int]:
@@ -117,6 +124,16 @@ async def test_every_page_of_rooms_is_left() -> None:
     world = World(*names, "dm:alice:bob")
     assert (await world.end_bob())[0] == 2 * PAGE_ITEMS
     assert {each[3] for each in world.done if each[0] == "left"} == set(names)
+
+
+async def test_a_room_that_moves_while_the_list_is_gone_through_is_left_too() -> None:
+    """It stands before the place where the next page begins, so that does not have it."""
+    names = [room(number) for number in range(2 * PAGE_ITEMS)]
+    world = World(*names)
+    late = ListedConversation(room(1_000), None, None, 1, 10_000, None, 0, 0)
+    world.joined_late[names[0]] = late
+    assert (await world.end_bob())[0] == 2 * PAGE_ITEMS + 1
+    assert ("left", "backend", "bob", late.name) in world.done
 
 
 @pytest.mark.parametrize("code", [ErrorCode.BAD_RECIPIENT, ErrorCode.NO_SUCH_CONVERSATION])

@@ -27,11 +27,15 @@ class Heart:
     def __init__(self) -> None:
         self.pushed: list[tuple[int, list[str]]] = []
         self.ours: list[bool] = []
+        self.left: list[str | None] = []
         self.told: list[tuple[ReadRecord, list[str]]] = []
 
-    def push_to_room(self, message: Message, members: Any, *, is_ours: bool) -> None:
+    def push_to_room(
+        self, message: Message, members: Any, *, is_ours: bool, left: str | None
+    ) -> None:
         self.pushed.append((message.position.offset, list(members)))
         self.ours.append(is_ours)
+        self.left.append(left)
 
     def tell_read(self, record: ReadRecord, members: Any) -> None:
         self.told.append((record, list(members)))
@@ -76,7 +80,12 @@ class Bench:
 
     async def members(self, user: str | None = None) -> list[str] | None:
         """Return who is in the room, as it is found out for `user`."""
-        found = await asyncio.wait_for(self.rooms.find_out(ROOM, user), 60)
+        found = await asyncio.wait_for(
+            self.rooms.find_out(
+                ROOM, lambda room: user is None or (room is not None and user in room.members)
+            ),
+            60,
+        )
         return None if found is None else list(found.members)
 
     async def settle(self) -> None:
@@ -375,6 +384,46 @@ async def test_while_the_store_hangs_what_was_known_last_goes_on(
     assert bench.rooms.recall(ROOM) is None, "somebody may have been removed"
 
 
+async def test_long_after_the_store_was_away_what_was_known_then_counts_no_more(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Somebody may have been removed since, and the hint of it lost."""
+    monkeypatch.setattr(module, "ASK_SECONDS", 0.01)
+    await bench.members()
+    bench.clock.now += ROOM_SECONDS
+    bench.store.is_away = True
+    bench.rooms.put(PushToRoom(message(1)))
+    await bench.settle()
+    assert bench.heart.pushed == [(1, ["alice", "bob"])]
+    bench.clock.now += module.LAST_WORD_SECONDS
+    assert bench.rooms.recall(ROOM) is None
+
+
+async def test_rooms_that_are_wanted_meanwhile_are_asked_for_together() -> None:
+    names = [room_conversation("alice", str(number)) for number in range(20)]
+    bench = Bench(*(replace(room("alice", "bob"), name=name) for name in names))
+    bench.store.may_answer.clear()
+    finding = [
+        asyncio.create_task(bench.rooms.find_out(name, lambda _room: True)) for name in names
+    ]
+    await bench.settle()
+    assert bench.asked == 1
+    bench.store.may_answer.set()
+    assert [each.name for each in await asyncio.gather(*finding) if each] == names
+    assert bench.asked <= 2
+
+
+async def test_additions_that_are_under_way_count_until_the_store_has_them(bench: Bench) -> None:
+    members = room("alice", "bob")
+    bench.rooms.let_join(ROOM, "carol")
+    bench.rooms.let_join(ROOM, "bob")
+    assert bench.rooms.joining(members) == 1
+    assert bench.rooms.joining(room("alice", "bob", "carol")) == 0
+    bench.rooms.let_join(ROOM, "dave")  # and nothing comes of it
+    bench.clock.now += module.JOINING_SECONDS + 1
+    assert bench.rooms.joining(members) == 0
+
+
 async def test_a_hint_is_pushed_to_those_who_are_members_here_as_well(bench: Bench) -> None:
     """The other server may have known less, or the hint was long on its way."""
     bench.rooms.put(PushToRoom(message(1), frozenset({"bob", "carol"})))
@@ -406,9 +455,9 @@ async def test_what_is_remembered_is_bounded_and_what_was_used_last_stays(
     names = [room_conversation("alice", str(number)) for number in range(4)]
     bench = Bench(*(replace(room("alice", "bob"), name=name) for name in names))
     for name in names[:3]:
-        await bench.rooms.find_out(name)
+        await bench.rooms.find_out(name, lambda _room: True)
     assert bench.rooms.recall(names[0]) is not None
-    await bench.rooms.find_out(names[3])
+    await bench.rooms.find_out(names[3], lambda _room: True)
     assert len(bench.rooms) == 3
     assert [bench.rooms.recall(name) is not None for name in names] == [True, False, True, True]
 
@@ -452,7 +501,7 @@ async def test_what_waits_for_the_members_keeps_the_order_of_the_log(bench: Benc
 
 async def test_a_room_that_waits_keeps_no_other_waiting(bench: Bench) -> None:
     bench.store.known[OTHER] = replace(room("carol"), name=OTHER)
-    await bench.rooms.find_out(OTHER)
+    await bench.rooms.find_out(OTHER, lambda _room: True)
     bench.store.may_answer.clear()
     bench.rooms.put(PushToRoom(message(1)))
     bench.rooms.put(PushToRoom(message(2, conversation=OTHER)))
@@ -485,6 +534,7 @@ async def test_a_room_that_somebody_has_asked_for_before_it_was_made_is_asked_fo
     bench.store.may_answer.clear()
     early = asyncio.create_task(bench.members())
     await bench.settle()
+    bench.rooms.changed(ROOM, 7)
     bench.rooms.put(PushToRoom(message(7, EventKind.ROOM)))
     await bench.settle()
     bench.log.is_applied.clear()

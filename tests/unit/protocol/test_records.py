@@ -40,7 +40,7 @@ RECEIPTS_2 = ReceiptRecord(
 MADE = RoomRecord(ID, "r1", ROOM, "alice", "phone", "Ideas", History.JOINED, ("alice", "bob"), TIME)
 TITLED = RoomRecord(ID, None, ROOM, "alice", None, None, None, None, TIME)
 MEMBER = MemberRecord(ID, "r1", ROOM, "alice", "phone", "bob", MemberStep.ROLE, Role.ADMIN, TIME)
-READ = ReadRecord(ROOM, (("alice", 7), ("bob", 0)))
+READ = ReadRecord(ROOM, (("alice", 7), ("bob", 0), ("carol", -1)))
 DEVICE = DeviceRecord("alice", "phone", True)
 
 NAMES = st.text("aé名😀-", min_size=1, max_size=8).map(check_user_name)
@@ -249,7 +249,7 @@ FORMATS: dict[str, tuple[Any, object]] = {
             "v": 2,
             "kind": "read",
             "conversation": ROOM,
-            "entries": [["alice", 7], ["bob", 0]],
+            "entries": [["alice", 7], ["bob", 0], ["carol", -1]],
         },
     ),
     "device": (
@@ -406,7 +406,7 @@ WRONG: dict[str, tuple[Any, dict[str, list[Any]]]] = {
                 [["alice"]],
                 [["alice", 1, 2]],
                 *([["bob", 1], [bad, 1]] for bad in BAD_NAMES),
-                *([["alice", bad]] for bad in (None, "1", 1.0, True, -1, 2**63)),
+                *([["alice", bad]] for bad in (None, "1", 1.0, True, -2, 2**63)),
                 [["alice", 1]] * 1_001,
             ],
         },

@@ -219,8 +219,8 @@ def _read_entry(entry: object) -> tuple[str, int]:
     if not isinstance(entry, list) or len(entry) != 2:
         raise BadRecord("an entry is not a user and an offset")
     user, offset = entry
-    if type(offset) is not int or not 0 <= offset <= _LAST_OFFSET:
-        raise BadRecord("an offset is not a whole number from 0 on")
+    if type(offset) is not int or not -1 <= offset <= _LAST_OFFSET:
+        raise BadRecord("an offset is not a whole number from -1 on")
     return _name(user), offset
 
 
