@@ -49,6 +49,7 @@ BOUNDS: dict[Any, dict[str, Any]] = {
 }
 CRAMPED: dict[Any, dict[str, Any]] = {
     memory: {"HELD_BYTES": 1_600, "ALL_HELD_BYTES": 2_400, "ALL_PUSHED_BYTES": 6 * 320},
+    window: {"BURST_BYTES": 700},
     acceptances: {"REMEMBERED_ACCEPTANCES": 3, "REMEMBERED_SECONDS": 2.0},
     flights: {"FLIGHTS": 5},
     receipts: {

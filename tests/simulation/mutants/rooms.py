@@ -159,7 +159,7 @@ def rooms_known_for_ever() -> AbstractContextManager[Any]:
     return switch()
 
 
-@mutant("what has waited is not pushed to who has come since", "gateway/rooms.py", "I13", 48)
+@mutant("what has waited is not pushed to who has come since", "gateway/rooms.py", "I13", 30)
 def pushed_to_who_has_come_since() -> AbstractContextManager[Any]:
     push = known_rooms.Rooms._push
 
@@ -182,25 +182,14 @@ def former_members_are_pushed() -> AbstractContextManager[Any]:
     push = delivery.Delivery.push_to_room
     ever: dict[tuple[int, str], set[str]] = {}
 
-    def to_all(self: delivery.Delivery, message: Message, members: Collection[str]) -> None:
+    def to_all(
+        self: delivery.Delivery, message: Message, members: Collection[str], **how: Any
+    ) -> None:
         known = ever.setdefault((id(self), message.conversation), set())
         known.update(members)
-        push(self, message, sorted(known))
+        push(self, message, sorted(known), **how)
 
     return patch(delivery.Delivery, "push_to_room", to_all)
-
-
-@mutant("a hint of a room says which users are meant", "protocol/hints.py", "I13", 2)
-def hints_for_everybody() -> AbstractContextManager[Any]:
-    routed = delivery.Delivery.routed
-
-    def to_everybody(self: delivery.Delivery, hint: Any) -> None:
-        message = getattr(hint, "message", None)
-        if message is not None and is_room(message.conversation):
-            hint = dataclasses.replace(hint, users=tuple(self._users))
-        routed(self, hint)
-
-    return patch(delivery.Delivery, "routed", to_everybody)
 
 
 @mutant(
