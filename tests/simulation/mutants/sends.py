@@ -89,7 +89,7 @@ def repeat_waits_for_all_partitions() -> AbstractContextManager[Any]:
     return patch(ModelEventLog, "ends", lambda self, _partitions=None: ends(self))
 
 
-@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 5090)
+@mutant("the work after an append goes on when the sender has left", "F03", "I2p", 4930)
 def routing_dies_with_sender() -> AbstractContextManager[Any]:
     appended = sends.Sends.appended
 
