@@ -335,7 +335,7 @@ def _send(frame: Fields, ref: str | None, retry: bool) -> Send:
         raise _Unfit("give to or conversation, not both")
     if conversation is None:
         if not isinstance(to, str):
-            raise _Unfit("to must be a string: the recipient's user name")
+            raise _Unfit("to must be a string: the recipient's user name; or give conversation")
         return Send(*_named(to, "to"), _content(frame), ref, retry, data=_data(frame))
     where = _conversation(frame)
     for name in participants(where):
@@ -486,7 +486,10 @@ def _title(frame: Fields) -> str | None:
 def _conversation(frame: Fields) -> str:
     conversation = frame.get("conversation")
     if not isinstance(conversation, str) or not is_conversation(conversation):
-        raise _Unfit("conversation must be one as frames name it: room:… or dm:…")
+        raise _Unfit(
+            "conversation must be one as frames name it: room: and its UUID, or dm: and both names,"
+            " the lower one first"
+        )
     return conversation
 
 

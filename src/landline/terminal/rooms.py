@@ -38,7 +38,7 @@ def what_happened(event: MemberChanged | RoomChanged) -> str:
     """Return an event as a sentence without its end."""
     if isinstance(event, RoomChanged):
         if event.title is None:
-            return f"{event.sender} left it without a title"
+            return f"{event.sender} took the title away, if there was one"
         return f"{event.sender} called it {event.title}"
     sender, user = event.sender, event.user
     match event.change:

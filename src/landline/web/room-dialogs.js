@@ -159,9 +159,9 @@ function makeMember(user) {
   );
 }
 
-/** Return the names in a text: no name has a comma or a blank that anybody would miss. */
+/** Return the names in a text. One with a blank in it is none, and is not two either. */
 function namesOf(text) {
-  return text.split(/[\s,;]+/).map(tidyName).filter((name) => name !== "");
+  return text.split(/[,;\n]+/).map(tidyName).filter((name) => name !== "");
 }
 
 function titleProblem(title) {

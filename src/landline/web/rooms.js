@@ -70,7 +70,7 @@ export function sentence(sender, { kind, user, change, role, title }, me) {
   const who = sender === me ? "You" : sender;
   const whom = user === me ? "you" : user;
   if (kind === "room" && title) return `${who} called this room “${title}”`;
-  if (kind === "room") return `${who} left this room without a title`;
+  if (kind === "room") return `${who} took the title away, if there was one`;
   if (change === "add") return `${who} added ${whom}`;
   if (change === "remove") return user === sender ? `${who} left` : `${who} removed ${whom}`;
   return `${who} made ${whom} ${role === "admin" ? "an admin" : "a member"}`;

@@ -581,7 +581,8 @@ async def test_pushes_that_wait_are_bounded(bench: Bench, monkeypatch: pytest.Mo
 async def test_their_memory_is_bounded_and_given_back(
     bench: Bench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "WAITING_BYTES", 250)
+    each_bytes = module._size_of(PushToRoom(message(1)))
+    monkeypatch.setattr(module, "WAITING_BYTES", 4 * each_bytes - 1)
     for is_away in (True, False):
         bench.store.is_away = is_away
         dropped = bench.rooms.dropped

@@ -125,7 +125,7 @@ async def test_a_room_is_shown_with_its_title_or_its_id_and_what_happens_is_a_li
         "-- room Lunch\ufffd: b made c a member",
         "-- room Lunch\ufffd: b removed c",
         "-- room Lunch\ufffd: b left",
-        "-- room 2214be8f: b left it without a title",
+        "-- room 2214be8f: b took the title away, if there was one",
     ]
 
 
