@@ -141,6 +141,20 @@ def test_unread_of_a_new_browser_comes_from_the_server(open_window: OpenWindow) 
         expect(window.conversation("alice").get_by_test_id("unread")).to_have_text("1")
 
 
+def test_a_name_with_a_space_is_not_two_people(open_window: OpenWindow) -> None:
+    alice = open_window("?as=alice")
+    alice.expect_connection("Connected")
+    alice.page.get_by_role("button", name="New room").click()
+    dialog = alice.page.get_by_role("dialog", name="New room")
+    dialog.get_by_label("Members", exact=True).fill("mary ann, bob")
+    dialog.get_by_role("button", name="Make the room").click()
+    expect(dialog.get_by_role("alert")).to_have_text("A name has no spaces.")
+    dialog.get_by_label("Members", exact=True).fill("mary-ann, bob")
+    dialog.get_by_role("button", name="Make the room").click()
+    expect(dialog).to_be_hidden()
+    expect(alice.open_room().get_by_test_id("member")).to_have_count(3)
+
+
 def test_admins_change_a_room_and_the_others_see_it(open_window: OpenWindow) -> None:
     alice, bob = open_window("?as=alice"), open_window("?as=bob")
     for window in (alice, bob):
