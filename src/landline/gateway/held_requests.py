@@ -1,20 +1,26 @@
 """Requests of sessions that wait until it is known whether they are allowed.
 
 A session has one at a time: no frame behind it is taken meanwhile, so what a session says keeps its
-order. Other sessions go on.
+order. Other sessions go on. Marks of reading have no order, so nothing waits for them.
 """
 
+from collections import Counter
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, Final
 
 from landline.delivery import Delivery
-from landline.delivery.flights import Held
+from landline.delivery.flights import Bar, Held
 from landline.gateway.checks import Checked, Checks, Request
 from landline.gateway.connection import Connection
 from landline.gateway.pauses import Pause
 from landline.protocol import server_frames
 from landline.protocol.client_frames import MarkRead
-from landline.protocol.codes import Outcome
+from landline.protocol.codes import ErrorCode, Outcome
+
+# Marks of a session that may wait to be looked at.
+MARKS: Final = 16
+
+_TOO_MANY: Final = Bar(ErrorCode.BUSY, "too many marks wait; send it again in a moment")
 
 
 class HeldRequests:
@@ -34,6 +40,7 @@ class HeldRequests:
         self._spawn = spawn
         self._happened = happened
         self._count = 0
+        self._marks: Counter[str] = Counter()  # by session
 
     def __len__(self) -> int:
         return self._count
@@ -47,16 +54,40 @@ class HeldRequests:
         if checked is not None:
             self._give(connection, checked, None)
             return
-        held = None
-        if not isinstance(request, MarkRead):
-            held = self._delivery.hold(connection.session, request)
-            if held is None:
-                return
+        if isinstance(request, MarkRead):
+            self._take_mark(connection, request)
+            return
+        held = self._delivery.hold(connection.session, request)
+        if held is None:
+            return
         self._count += 1
         connection.pause(Pause.QUESTION)
         self._spawn(self._find_out(connection, request, held))
 
-    async def _find_out(self, connection: Connection, request: Request, held: Held | None) -> None:
+    def _take_mark(self, connection: Connection, mark: MarkRead) -> None:
+        if self._marks[connection.session] >= MARKS:
+            self._give(connection, Checked(mark, _TOO_MANY), None)
+            return
+        self._marks[connection.session] += 1
+        self._count += 1
+        self._spawn(self._find_out_mark(connection, mark))
+
+    async def _find_out_mark(self, connection: Connection, mark: MarkRead) -> None:
+        principal, session = connection.principal, connection.session
+        assert principal is not None, "it is known whose it is"
+        try:
+            checked = await self._checks.find_out(
+                principal.user, mark, is_service=principal.is_service
+            )
+        finally:
+            self._count -= 1
+            self._marks[session] -= 1
+            if not self._marks[session]:
+                del self._marks[session]
+        self._give(connection, checked, None)
+        self._happened()
+
+    async def _find_out(self, connection: Connection, request: Request, held: Held) -> None:
         principal = connection.principal
         assert principal is not None, "it is known whose it is"
         try:
@@ -65,10 +96,9 @@ class HeldRequests:
             )
         finally:
             self._count -= 1
-            if held is not None:
-                self._delivery.let_go(held)
+            self._delivery.let_go(held)
         # A session that has ended meanwhile is one that the heart does not know.
-        self._give(connection, checked, None if held is None else held.since)
+        self._give(connection, checked, held.since)
         connection.resume(Pause.QUESTION)
         self._happened()
 

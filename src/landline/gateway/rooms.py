@@ -45,6 +45,7 @@ JOINING_SECONDS = 5.0
 ASKED_TOGETHER = 500
 
 _LONG_AGO = float("-inf")
+_AWAY = "the store has not answered a moment ago"
 _TROUBLE = (TimeoutError, StoreUnavailable, LogUnavailable)
 
 log = get_logger(__name__)
@@ -111,6 +112,7 @@ class Rooms:
         self._asked = 0
         self._wanted: dict[str, asyncio.Future[_Answer]] = {}  # that the next question is about
         self._is_reading = False
+        self._is_store_away = False  # it has not answered last
         self._pushes: dict[str, deque[PushToRoom | TellRoom]] = {}
         self._waiting_bytes = 0
         self.dropped = 0
@@ -189,6 +191,9 @@ class Rooms:
 
     async def find_direct(self, name: str, user: str) -> bool:
         """Say whether there is this direct conversation of a user. Raises as `find_out`."""
+        if self._is_store_away:
+            self._probe(name)
+            raise StoreUnavailable(_AWAY)
         await self._catch_up(name)
         async with asyncio.timeout(ASK_SECONDS):
             is_there = await self._conversations.members(user, name) is not None
@@ -206,10 +211,14 @@ class Rooms:
             partition = self._event_log.partition_of(name)
             await self._store.wait_applied(await self._event_log.ends({partition}))
 
-    async def _ask(self, name: str, *, after: int = 0) -> Room | None:
+    async def _ask(self, name: str, *, after: int = 0, is_patient: bool = False) -> Room | None:
         """Ask the store, once for all who want to know. `after`: not before the question of this
-        number was. Raises as `find_out`.
+        number was. Only who is patient waits for a store that has not answered last. Raises as
+        `find_out`.
         """
+        if self._is_store_away and not is_patient:
+            self._probe(name)
+            raise StoreUnavailable(_AWAY)
         heard_at = self._changed_at(name)
         # The answer to an older question may lack what has been accepted, or applied, by now.
         while (asking := self._asking.get(name)) is not None and (
@@ -219,6 +228,11 @@ class Rooms:
         if asking is None:
             asking = self._begin_to_ask(name)
         return await asyncio.shield(asking.answer)
+
+    def _probe(self, name: str) -> None:
+        """Find out whether the store is back, one question at a time."""
+        if not self._is_reading and name not in self._asking:
+            self._begin_to_ask(name)
 
     def _changed_at(self, name: str) -> int:
         known = self._known.get(name)
@@ -273,10 +287,12 @@ class Rooms:
                     async with asyncio.timeout(ASK_SECONDS):
                         found = await self._conversations.rooms(names)
                 except _TROUBLE as error:
+                    self._is_store_away = True
                     for answer in wanted.values():
                         if not answer.done():
                             answer.set_exception(error)
                 else:
+                    self._is_store_away = False
                     for name, answer in wanted.items():
                         if not answer.done():
                             answer.set_result(_Answer(found.get(name), asked_at))
@@ -330,7 +346,7 @@ class Rooms:
             while waiting:
                 room = self.recall(name)
                 try:
-                    room = room or await self._ask(name)
+                    room = room or await self._ask(name, is_patient=True)
                 except _TROUBLE as error:
                     if self.recall(name) is not None:
                         continue

@@ -11,7 +11,7 @@ from landline.auth.principal import Principal
 from landline.delivery.decisions import AppendMessage, AppendReads, Transmit
 from landline.delivery.devices import Recognition
 from landline.gateway.checks import Checks
-from landline.gateway.held_requests import HeldRequests
+from landline.gateway.held_requests import MARKS, HeldRequests
 from landline.gateway.pauses import Pause
 from landline.gateway.rooms import Rooms
 from landline.model import History, Mailbox
@@ -167,16 +167,28 @@ async def test_what_is_refused_is_answered_under_its_ref_and_the_session_goes_on
     assert bench.clients["carol"].pauses == set()
 
 
-async def test_a_mark_is_held_too_and_one_that_is_refused_is_answered(bench: Bench) -> None:
+async def test_nothing_waits_for_a_mark_and_one_that_is_refused_is_answered(bench: Bench) -> None:
     await bench.take("alice", MarkRead(ROOM, 7))
     await bench.take("carol", MarkRead(ROOM, 7))
-    assert bench.clients["alice"].pauses == bench.clients["carol"].pauses == {Pause.QUESTION}
+    assert bench.clients["alice"].pauses == bench.clients["carol"].pauses == set()
+    assert len(bench.held) == 2
     assert bench.decided() == []
     await bench.let()
     said = bench.decided()
     assert {"alice": 7} in said
     ((_, error),) = [each for each in said if isinstance(each, tuple)]
     assert (error["code"], error["outcome"]) == ("no_such_conversation", "rejected")
+
+
+async def test_marks_that_wait_are_bounded(bench: Bench) -> None:
+    await bench.take("alice", *(MarkRead(ROOM, 7) for _ in range(MARKS + 1)))
+    [(_, error)] = bench.decided()
+    assert (error["code"], error["conversation"]) == ("busy", ROOM)
+    await bench.take("bob", MarkRead(ROOM, 7))
+    assert bench.decided() == []
+    await bench.let()
+    assert bench.decided() == [{"alice": 7, "bob": 7}]
+    assert len(bench.held) == 0
 
 
 async def test_a_room_is_made_once_it_is_known_that_there_is_none(bench: Bench) -> None:

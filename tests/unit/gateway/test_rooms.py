@@ -267,7 +267,7 @@ async def test_what_has_changed_is_waited_for_also_while_the_store_hangs(
     await bench.members("alice")
     bench.rooms.changed(ROOM, 7)
     assert bench.rooms.recall(ROOM) is None
-    with pytest.raises(TimeoutError):
+    with pytest.raises(StoreUnavailable):
         await bench.members("alice")
 
 
@@ -306,8 +306,22 @@ async def test_a_store_that_hangs_is_not_waited_for_for_ever(
     with pytest.raises(TimeoutError):
         await bench.members()
     await asyncio.gather(*bench.tasks)
+    # It did not answer last: nobody waits, and in the background it is asked again.
+    with pytest.raises(StoreUnavailable):
+        await bench.members()
     bench.store.may_answer.set()
+    await bench.settle()
     assert await bench.members() == ["alice", "bob"]
+
+
+async def test_nobody_waits_to_set_a_mark_while_the_store_is_away(bench: Bench) -> None:
+    bench.store.is_away = True
+    with pytest.raises(StoreUnavailable):
+        await bench.members()
+    bench.log.is_applied.clear()
+    with pytest.raises(StoreUnavailable):
+        await bench.rooms.find_direct("dm:alice:bob", "alice")
+    assert bench.log.waited == []
 
 
 async def test_a_stranger_is_looked_for_again_once_all_in_the_log_is_applied(bench: Bench) -> None:
