@@ -33,7 +33,7 @@ SEEN_SECONDS = 200.0
 SEEN_TIMES = 8
 SEEN_TOGETHER = 1_000
 # After the store has not answered in time, those who come in this time wait less for it.
-UNANSWERED_SECONDS = 1.0
+UNANSWERED_SECONDS = 30.0
 SILENT_SECONDS = 0.1
 # New devices whose records are appended at the same time: each is a record in every partition.
 OPENED_TOGETHER = 32
@@ -137,12 +137,14 @@ class Devices:
         was_silent = self._clock.monotonic() < self._unanswered_until
         try:
             async with asyncio.timeout(SILENT_SECONDS if was_silent else RECOGNISE_SECONDS):
-                return await self._store.devices(users)
+                found = await self._store.devices(users)
         except (TimeoutError, StoreUnavailable) as error:
             reason = str(error) or "no answer in time"
             log.warning("waiting", what="devices", reason=reason)
             self._unanswered_until = self._clock.monotonic() + UNANSWERED_SECONDS
             return None
+        self._unanswered_until = float("-inf")
+        return found
 
     async def _with_nameless_sessions(self, users: Collection[str]) -> Collection[str]:
         """Return those of these users who may have sessions without a device now."""
