@@ -21,7 +21,7 @@ from landline.delivery import (
     session,
     window,
 )
-from landline.gateway import hub, membership, repeats, replay, rooms
+from landline.gateway import devices, hub, membership, repeats, replay, rooms
 from simulation.plan import Plan
 
 # Small bounds and short deadlines, so that short schedules reach every edge.
@@ -34,6 +34,7 @@ BOUNDS: dict[Any, dict[str, Any]] = {
     intake: {"SESSION_FLIGHTS": 4},
     flights: {"FLIGHTS": 14},
     receipts: {"RECEIPTS_PER_RECORD": 4},
+    devices: {"UNANSWERED_SECONDS": 1.0},
     hub: {"DRAIN_SECONDS": 3.0, "FAREWELL_SECONDS": 1.0},
     membership: {"LOG_SECONDS": 1.0},
     replay: {"STORE_SECONDS": 1.5, "PART_SECONDS": 0.5, "SWEEP_QUERIES": 3, "PAGES_AT_ONCE": 4},
