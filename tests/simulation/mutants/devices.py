@@ -108,7 +108,7 @@ def one_record_for_all_partitions() -> AbstractContextManager[Any]:
     "a session whose mailbox gets nothing new has to come again",
     "delivery/devices.py",
     "I2b I2c I2p I2 I15",
-    362,
+    479,
 )
 def stays_with_a_mailbox_that_is_closed() -> AbstractContextManager[Any]:
     judge = DeviceState.judge

@@ -43,7 +43,7 @@ def membership_before_the_event() -> AbstractContextManager[Any]:
     return patch(Store, "_add_event", owe_first)
 
 
-@mutant("who was removed is owed nothing more", "ports.py", "I13", 27)
+@mutant("who was removed is owed nothing more", "ports.py", "I13", 342)
 def removal_keeps_what_was_owed() -> AbstractContextManager[Any]:
     change_member = Store._change_member
 
