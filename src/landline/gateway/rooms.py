@@ -107,7 +107,9 @@ class Rooms:
         self._known: OrderedDict[str, _Known] = OrderedDict()
         self._members = 0
         self._direct: OrderedDict[str, None] = OrderedDict()
-        self._joining: dict[str, dict[str, float]] = {}  # room -> user -> since when
+        self._joining: OrderedDict[str, dict[str, float]] = (
+            OrderedDict()
+        )  # room -> user -> since when
         self._asking: dict[str, _Asking] = {}
         self._asked = 0
         self._wanted: dict[str, asyncio.Future[_Answer]] = {}  # that the next question is about
@@ -182,8 +184,11 @@ class Rooms:
 
     def let_join(self, name: str, user: str) -> None:
         """Somebody may become a member by what is let through now."""
-        if len(self._joining) < REMEMBERED_ROOMS:
-            self._joining.setdefault(name, {})[user] = self._clock.monotonic()
+        users = self._joining.pop(name, {})
+        users[user] = self._clock.monotonic()
+        self._joining[name] = users  # the last to be forgotten
+        if len(self._joining) > REMEMBERED_ROOMS:
+            self._joining.popitem(last=False)
 
     def recall_direct(self, name: str) -> bool:
         """Say whether it is known that there is this direct conversation."""

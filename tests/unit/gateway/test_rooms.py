@@ -438,6 +438,17 @@ async def test_additions_that_are_under_way_count_until_the_store_has_them(bench
     assert bench.rooms.joining(members) == 0
 
 
+async def test_additions_are_noted_however_many_rooms_had_some_before(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "REMEMBERED_ROOMS", 2)
+    for number in range(5):
+        bench.rooms.let_join(room_conversation("alice", str(number)), "carol")
+    bench.rooms.let_join(ROOM, "carol")
+    assert bench.rooms.joining(room("alice", "bob")) == 1
+    assert len(bench.rooms._joining) <= 2
+
+
 async def test_a_hint_is_pushed_to_those_who_are_members_here_as_well(bench: Bench) -> None:
     """The other server may have known less, or the hint was long on its way."""
     bench.rooms.put(PushToRoom(message(1), frozenset({"bob", "carol"})))
