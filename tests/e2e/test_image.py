@@ -2,6 +2,7 @@
 package from the same files, then the same commands with the image's environment and nothing else.
 """
 
+import http.client
 import json
 import re
 import shlex
@@ -102,6 +103,15 @@ def is_healthy(variables: dict[str, str]) -> bool:
         words("HEALTHCHECK"), env=variables, capture_output=True, check=False, timeout=60
     )
     return done.returncode == 0
+
+
+def is_ready(port: int) -> bool:
+    line = http.client.HTTPConnection("127.0.0.1", port, timeout=4)
+    try:
+        line.request("GET", "/readyz")
+        return line.getresponse().status == 200
+    finally:
+        line.close()
 
 
 def files_of(root: Path, name: str) -> set[Path]:
@@ -221,6 +231,7 @@ async def test_it_starts_with_a_secret_for_tokens(package: Path, tmp_path: Path)
     )
     with container(variables, tmp_path) as process:
         await until(lambda: is_healthy(variables), "the health check succeeds")
+        await until(lambda: is_ready(port), "it takes people, which is later than being alive")
         token = jwt.encode({"sub": "alice", "exp": time.time() + 60}, SECRET, "HS256")
         wrong = jwt.encode({"sub": "alice", "exp": time.time() + 60}, SECRET * 2, "HS256")
         for shown, status in ((token, 101), (wrong, 401)):

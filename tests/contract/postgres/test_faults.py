@@ -238,7 +238,7 @@ async def test_a_line_cut_after_the_commit_was_sent_leaves_the_answer_to_the_sto
 
 
 async def test_a_line_cut_before_the_statement_arrived_leaves_nothing_behind(
-    distant: PostgresMessageStore, proxy: Proxy
+    store: PostgresMessageStore, distant: PostgresMessageStore, proxy: Proxy
 ) -> None:
     batch = Batch(0, 0, 1, (message(1, 0),))
     proxy.hold_questions()
@@ -248,7 +248,7 @@ async def test_a_line_cut_before_the_statement_arrived_leaves_nothing_behind(
         proxy.cut()
         with pytest.raises(StoreUnavailable):
             await applying
-    assert (await distant.applied())[0] == 0
+    assert (await store.applied())[0] == 0
     assert await distant.apply([batch])
 
 
