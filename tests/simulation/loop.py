@@ -184,16 +184,18 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             queue = self._lanes[lane] = deque()
         queue.append(handle)
 
+    def _waiting_lanes(self) -> list[deque[asyncio.Handle]]:
+        """Return the lanes that have a callback to run, always in the same order."""
+        if not self._paused:
+            return list(filter(None, self._lanes.values()))
+        return [queue for lane, queue in self._lanes.items() if queue and lane not in self._paused]
+
     def _turn(self) -> None:
         """Run one callback; let time jump first if none is ready."""
-        lanes = [lane for lane, queue in self._lanes.items() if queue]
-        if self._paused:
-            lanes = [lane for lane in lanes if lane not in self._paused]
-        if not lanes:
+        while not (ready := self._waiting_lanes()):
             self._jump()
-            return
-        lane = lanes[0] if len(lanes) == 1 else lanes[int(self._rng.random() * len(lanes))]
-        handle = self._lanes[lane].popleft()
+        queue = ready[0] if len(ready) == 1 else ready[int(self._rng.random() * len(ready))]
+        handle = queue.popleft()
         self.turns += 1
         if self.turns > TURNS:
             raise Stuck(f"{TURNS} turns, and still something to do: {handle!r}")

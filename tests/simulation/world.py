@@ -5,7 +5,6 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-from landline.model import PendingQuery
 from simulation.clients import Client
 from simulation.loop import SimulatedLoop
 from simulation.plan import Plan
@@ -30,10 +29,11 @@ class World(Surroundings):
 
     def owed_to(self, client: Client) -> list[str]:
         """Return the ids of what a client is still owed, on whichever of its devices."""
+        owed = self.store.owed
         return [
-            message.id
+            each.message.id
             for mailbox in self.store.mailboxes(client.user)
-            for message in self.store.pending(PendingQuery(mailbox, {}, 1_000)).messages
+            for each in owed.get(mailbox, {}).values()
         ]
 
     def _devices(self) -> tuple[str | None, ...]:

@@ -108,6 +108,12 @@ class Owed:
     message: Message
     is_received: bool
 
+    def as_owed(self) -> Message:
+        """Return the message as the mailbox gets it."""
+        if self.message.is_received == self.is_received:
+            return self.message
+        return dataclasses.replace(self.message, is_received=self.is_received)
+
 
 @dataclass
 class Tables:
@@ -291,10 +297,7 @@ class Tables:
         if query.mailbox.device is not None:
             owed |= self.owed.get(Mailbox(query.mailbox.user), {})
         return answer(
-            (
-                dataclasses.replace(each.message, is_received=each.is_received)
-                for each in owed.values()
-            ),
+            (each.as_owed() for each in owed.values()),
             query,
             dict(self.applied) if applied is None else applied,
             self.closed(query.mailbox),
