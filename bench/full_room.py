@@ -1,5 +1,5 @@
-"""A full room: 256 members with two devices each, all at one embedded server. Then one that waits:
-a device that is owed many messages comes back.
+"""A full room: 256 members with two devices each, all at one server. Then one that waits: a device
+that is owed many messages comes back.
 """
 
 import argparse
@@ -7,7 +7,7 @@ import asyncio
 import statistics
 import tempfile
 import time
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import uvloop
 from picows import WSFrame, WSListener, WSMsgType, WSTransport, ws_connect
 
 from bench.machine import describe, share_cores
-from landline_stack import LandlineServer
+from landline_stack import LandlineServer, Stack
 
 MEMBERS = 256
 DEVICES = ("phone", "laptop")
@@ -143,18 +143,25 @@ async def measure(server: LandlineServer, options: argparse.Namespace) -> None:
 
 
 def main() -> None:
-    """Start a server on a core of its own, and fill a room."""
+    """Start a server on a core of its own, in a cluster with its stack on the others, and fill a
+    room.
+    """
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rate", type=float, default=10.0, help="messages a second")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--waiting", type=int, default=10_000, help="for the device that was away")
+    parser.add_argument("--mode", choices=["embedded", "cluster"], default="embedded")
     options = parser.parse_args()
     print(describe())
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        LandlineServer.embedded("server", Path(folder), prefix=share_cores()) as server,
-    ):
-        uvloop.run(measure(server, options))
+    with ExitStack() as exits:
+        folder = Path(exits.enter_context(tempfile.TemporaryDirectory()))
+        prefix = share_cores()  # what is started from now on has the other cores, without it
+        if options.mode == "embedded":
+            server = LandlineServer.embedded("server", folder, prefix=prefix)
+        else:
+            stack = exits.enter_context(Stack())
+            server = LandlineServer.on(stack, "server", folder, prefix=prefix)
+        uvloop.run(measure(exits.enter_context(server), options))
 
 
 if __name__ == "__main__":

@@ -172,7 +172,7 @@ class MessageStore(Protocol):
 
 
 class ConversationStore(Protocol):
-    """What conversations hold, for those who may see it.
+    """What conversations hold, for those who may see it, and who is no more in all of them.
 
     Direct: the two users see everything. Rooms: their current members see everything, or where
     history is JOINED only what falls into their own memberships, present and former. Nobody else
@@ -198,6 +198,15 @@ class ConversationStore(Protocol):
 
         Messages that are not the sender's are left out. Recipients: direct, the other one, or
         oneself; rooms, the current members that were one when it was sent, without the sender.
+        Users who had more to hear when they ended are left out, too.
+        """
+
+    async def end_user(self, user: str, name: str, before: Positions) -> None:
+        """Show what a user has said below these offsets under `name` from now on, wherever it is
+        read. What their default mailbox is owed there is owed no more.
+
+        Must be asked once all of it is applied. Said again, the last name holds.
+        Some of it may be done where it raises; asking again does the rest.
         """
 
 

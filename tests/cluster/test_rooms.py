@@ -1,12 +1,15 @@
 """Rooms whose members are on different servers, some of which are killed."""
 
 import asyncio
+import itertools
 import random
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import pytest
 
 from support.cluster import Cluster, check_audit, gateways_and_writers
+from support.faults import IS_LONG
 from support.gadgets import Program
 from support.kafka_log import read_log
 from support.rooms import (
@@ -16,14 +19,31 @@ from support.rooms import (
     gathering,
     owed_by_log,
     pages_of,
-    say,
+    say_until,
     until_all_have,
 )
 
 pytestmark = pytest.mark.stack
 
-ROUNDS = 3
 CHANGES = 200
+
+
+@dataclass(frozen=True)
+class Size:
+    """How many are in the room on two devices each, how many of them talk, how often they pause,
+    and how often and at what distance a server and a writer are killed.
+    """
+
+    members: int
+    senders: int
+    pause_seconds: float
+    rounds: int
+    between_seconds: tuple[float, float]
+
+
+SHORT = Size(8, 5, 0.05, 3, (0.1, 1.0))
+LONG = Size(50, 20, 0.5, 6, (5.0, 5.0))
+SIZE = LONG if IS_LONG else SHORT
 
 
 def records(cluster: Cluster) -> Iterator[Record]:
@@ -31,9 +51,10 @@ def records(cluster: Cluster) -> Iterator[Record]:
     return (record for _, _, record in read_log(cluster.kafka))
 
 
+@pytest.mark.timeout(900)
 async def test_killed_servers_and_writers_take_nothing_from_a_room(cluster: Cluster) -> None:
     servers, writers = await asyncio.to_thread(gateways_and_writers, cluster)
-    users = [f"user-{number}" for number in range(8)]
+    users = [f"user-{number}" for number in range(SIZE.members)]
     urls = [servers.here.ws_url, servers.there.ws_url]
     async with (
         gathering(urls, users) as programs,
@@ -41,13 +62,18 @@ async def test_killed_servers_and_writers_take_nothing_from_a_room(cluster: Clus
     ):
         first = programs[users[0], "phone"]
         room = (await first.chat.create_room("All", users)).conversation
-        senders = [(user, "phone" if n % 2 else "laptop") for n, user in enumerate(users[:5])]
-        saying = asyncio.gather(*(say(programs[each], room, 60) for each in senders))
-        for _ in range(ROUNDS):
+        every = itertools.cycle(("laptop", "phone"))
+        senders = list(zip(users[: SIZE.senders], every, strict=False))
+        is_over = asyncio.Event()
+        saying = asyncio.gather(
+            *(say_until(is_over, programs[each], room, SIZE.pause_seconds) for each in senders)
+        )
+        for _ in range(SIZE.rounds):
             for victim in (random.choice(servers.every), random.choice(writers)):
-                await asyncio.sleep(random.uniform(0.1, 1.0))
+                await asyncio.sleep(random.uniform(*SIZE.between_seconds))
                 victim.kill()
                 await asyncio.to_thread(victim.start)
+        is_over.set()
         said = dict(zip(senders, await saying, strict=True))
         await until_all_have(programs, said)
         await check_stranger(carol, room)

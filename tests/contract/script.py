@@ -155,3 +155,7 @@ class Script:
     async def owed(self, of: str) -> list[str]:
         """Return the ids of what a mailbox is owed, in the order of the log."""
         return [each.id for each in (await ask(self.store, of)).messages]
+
+    async def senders(self, of: str) -> list[str]:
+        """Return who has sent what a mailbox is owed, in the order of the log."""
+        return [each.sender for each in (await ask(self.store, of)).messages]

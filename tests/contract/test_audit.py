@@ -20,6 +20,7 @@ from landline.audit import (
     OffsetRange,
     StoredConversation,
     StoredDevice,
+    StoredEndedUser,
     StoredFormerMember,
     StoredMember,
     StoredMessage,
@@ -34,8 +35,8 @@ from landline.protocol.fold import fold
 from landline.protocol.partitions import partition_of
 from landline.protocol.records import MessageRecord, ReceiptEntry, ReceiptRecord
 from support.audits import ListedLog, logged, stored
-from support.events import DIRECT, TIME_MS, in_pieces, random_logs
-from support.stores import Stores
+from support.events import DIRECT, TIME_MS, USERS, in_pieces, random_logs
+from support.stores import ReadingStores, Stores
 from support.tables import Tables
 from support.version_1 import make_file
 from support.version_before import make_before
@@ -60,15 +61,15 @@ async def audited(stores: Stores, tmp_path: Path, request: Any) -> AsyncIterator
     params=["sqlite_stores", pytest.param("postgres_stores", marks=pytest.mark.stack)],
     ids=["sqlite", "postgres"],
 )
-def stores(request: pytest.FixtureRequest) -> Stores:
+def stores(request: pytest.FixtureRequest) -> ReadingStores:
     """Stores that somebody can audit."""
-    stores: Stores = request.getfixturevalue(request.param)
+    stores: ReadingStores = request.getfixturevalue(request.param)
     return stores
 
 
 @pytest.mark.parametrize("seed", range(6))
 async def test_what_it_has_made_of_a_log_is_right_and_is_read_row_by_row(
-    stores: Stores, tmp_path: Path, request: pytest.FixtureRequest, seed: int,
+    stores: ReadingStores, tmp_path: Path, request: pytest.FixtureRequest, seed: int,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     for adapter in ("sqlite", "postgres"):
@@ -86,11 +87,17 @@ async def test_what_it_has_made_of_a_log_is_right_and_is_read_row_by_row(
 
     async with opened() as found:
         assert await differences(logged(logs, tables), found) == []
+    conversations = await stores.conversations()
+    for user in USERS[:2]:
+        await conversations.end_user(user, "nobody", tables.applied)
+        tables.end_user(user, "nobody", tables.applied)
+    async with opened() as found:
+        assert await differences(logged(logs, tables), found) == []
     async with opened() as found:
         rows = [row async for page in found.rows() for row in page]
     expected = stored(tables).all
     for kind in (StoredConversation, StoredFormerMember, StoredMember, StoredMessage,
-                 StoredPending, StoredQuarantine):  # fmt: skip
+                 StoredPending, StoredQuarantine, StoredEndedUser):  # fmt: skip
         count = sum(isinstance(row, kind) for row in expected)
         assert sum(isinstance(row, kind) for row in rows) == count, kind
     devices = [(d.user, d.device, d.since) for d in rows if isinstance(d, StoredDevice)]

@@ -1,5 +1,5 @@
 """What people may read of conversations: each rule as an example, for every store, and random logs
-with purges in between against `Tables`.
+against `Tables`, while messages are purged and users end in between.
 """
 
 import random
@@ -27,7 +27,7 @@ from landline.model import (
     RoomMember,
 )
 from landline.ports import ConversationStore
-from support.events import in_pieces, random_logs, random_questions
+from support.events import USERS, in_pieces, random_logs, random_questions
 from support.stores import ReadingStores
 from support.tables import Tables
 
@@ -146,6 +146,17 @@ async def purge(chance: random.Random, stores: ReadingStores, tables: Tables) ->
     tables.forget(gone)
 
 
+async def end_somebody(
+    chance: random.Random, conversations: ConversationStore, tables: Tables
+) -> None:
+    """Have users be no more, one of whom may have been so before."""
+    for user in (chance.choice(USERS), *chance.sample(list(tables.ended), len(tables.ended) // 2)):
+        name = chance.choice(("nobody", f"deleted-{user}"))
+        before = dict(tables.applied)
+        await conversations.end_user(user, name, before)
+        tables.end_user(user, name, before)
+
+
 @pytest.mark.parametrize("seed", range(200, 212))
 async def test_a_store_answers_what_the_tables_answer_all_along(
     reading_stores: ReadingStores, conversations: ConversationStore, seed: int
@@ -161,8 +172,12 @@ async def test_a_store_answers_what_the_tables_answer_all_along(
         assert tables.apply(batches)
         if number in looks:
             await compare(chance, reading_stores, conversations, tables)
+            await end_somebody(chance, conversations, tables)
+            await compare(chance, reading_stores, conversations, tables)
             await purge(chance, reading_stores, tables)
             await compare(chance, reading_stores, conversations, tables)
+    assert await reading_stores.statuses() == tables.statuses()
+    assert (await reading_stores.tables())["pending"] == tables.rows()["pending"]
 
 
 # Pages of a conversation -------------------------------------------------------------------------

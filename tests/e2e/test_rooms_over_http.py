@@ -302,10 +302,13 @@ async def test_sessions_hear_of_what_is_asked_for(servers: Servers, people: Peop
         assert (await hear(bob, "read"))["entries"] == [["bob", event["offset"]]]
 
 
-async def test_a_user_ends_with_sessions_rooms_and_devices(
+async def test_a_user_ends_with_sessions_rooms_devices_and_name(
     servers: Servers, people: People
 ) -> None:
     alice, backend = people.alice, people.backend
+    said = await asyncio.to_thread(
+        people.bob.ask, "POST", "/v1/messages", json=message("dm:alice:bob")
+    )
     rooms = [await asyncio.to_thread(made, alice, "bob") for _ in range(3)]
     sent = await asyncio.to_thread(alice.ask, "POST", "/v1/messages", json=message("dm:alice:bob"))
     url = f"{servers.there.ws_url}?device=phone"
@@ -314,6 +317,7 @@ async def test_a_user_ends_with_sessions_rooms_and_devices(
         await hear(bob, "caught_up")
         ended = await asyncio.to_thread(backend.ask, "DELETE", "/v1/users/bob", to=UserEnded)
         assert (ended.user, ended.rooms, ended.devices) == ("bob", 3, 1)
+        assert ended.name.startswith("deleted-")
         async with asyncio.timeout(WAIT_SECONDS):
             await bob.wait_closed()
         assert bob.close_code == 4403
@@ -323,10 +327,20 @@ async def test_a_user_ends_with_sessions_rooms_and_devices(
         assert alice.members(room) == {"alice": "admin"}
         event = alice.page(room).messages[-1]
         assert (event.sender, event.user, event.change) == ("backend", "bob", "remove")
-    assert [each.id for each in alice.page("dm:alice:bob").messages] == [sent.id]
+    shown = [(each.id, each.sender) for each in alice.page("dm:alice:bob").messages]
+    assert shown == [(said.id, ended.name), (sent.id, "alice")]
+    async with connect(servers.here.ws_url, additional_headers=bearer("alice")) as waiting:
+        assert (await hear(waiting, "message"))["sender"] == ended.name
     async with connect(url, additional_headers=bearer("bob")) as bob:
         assert (await hear(bob, "welcome"))["is_new"], "who comes back begins anew"
-        assert (await hear(bob, "message"))["id"] == sent.id, "what is owed to the name stays"
+        assert (await hear(bob, "caught_up"))["replayed"] == 0, "and is owed nothing of before"
+    body = message("dm:alice:bob")
+    await asyncio.to_thread(people.bob.ask, "POST", "/v1/messages", json=body)
+    path = "/v1/users/bob?name=somebody"
+    renamed = await asyncio.to_thread(backend.ask, "DELETE", path, to=UserEnded)
+    assert renamed.name == "somebody"
+    senders = [each.sender for each in alice.page("dm:alice:bob").messages]
+    assert senders == ["somebody", "alice", "somebody"]
 
 
 def test_only_the_backend_ends_users_and_only_as_it_says(people: People) -> None:
@@ -334,10 +348,14 @@ def test_only_the_backend_ends_users_and_only_as_it_says(people: People) -> None
     for client in (people.alice, people.bob):
         assert client.refused("DELETE", "/v1/users/bob") == (403, "forbidden")
     backend = people.backend
-    for query in ("?name=somebody", "?untill=x", "?until=soon", "?until=&until="):
+    for query in (
+        "?name=some%20body",
+        "?name=a&name=b",
+        "?untill=x",
+        "?until=soon",
+        "?until=&until=",
+    ):
         assert backend.refused("DELETE", f"/v1/users/bob{query}") == (400, "bad_frame"), query
-    named = backend.http.delete("/v1/users/bob?name=somebody").json()["message"]
-    assert "messages stay under the name" in named
     asked = backend.http.request("DELETE", "/v1/users/bob", json={"until": "x"})
     assert asked.status_code == 400
     assert backend.refused("DELETE", "/v1/users/a%3Ab") == (400, "bad_frame")

@@ -155,6 +155,10 @@ class ModelConversationStore:
         """Return who has received which messages."""
         return await self._ask(lambda: sorted(self._store.delivery(sender, message_ids)))
 
+    async def end_user(self, user: str, name: str, before: Positions) -> None:
+        """Call them by another name."""
+        await self._ask(lambda: self._store.end_user(user, name, before))
+
     async def _ask(self, effect: Callable[[], T]) -> T:
         return await self._store.weather.ask("store", StoreUnavailable, effect)
 

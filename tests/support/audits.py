@@ -11,6 +11,7 @@ from landline.audit import (
     Report,
     StoredConversation,
     StoredDevice,
+    StoredEndedUser,
     StoredFormerMember,
     StoredMember,
     StoredMessage,
@@ -19,7 +20,7 @@ from landline.audit import (
     StoredRow,
     audit,
 )
-from landline.model import Entry, Mailbox, Positions
+from landline.model import Entry, Mailbox, Position, Positions
 from support.tables import Tables
 
 R = TypeVar("R", bound=StoredRow)
@@ -125,6 +126,11 @@ def stored(tables: Tables) -> ListedStore:
             for position, owed in tables.owed.get(mailbox, {}).items()
         ]  # fmt: skip
     rows += [StoredQuarantine(bad.position, bad.reason) for bad in tables.quarantine.values()]
+    rows += [
+        StoredEndedUser(user, Position(*place))
+        for user, (_name, before) in tables.ended.items()
+        for place in before.items()
+    ]
     return ListedStore(rows, dict(tables.applied))
 
 

@@ -85,6 +85,10 @@ class KnownConversations:
         await self._ask(("statuses", sender, *message_ids))
         return self.delivered
 
+    async def end_user(self, user: str, name: str, before: Positions) -> None:
+        """See `ConversationStore`."""
+        await self._ask(("end_user", user, name, before))
+
 
 class KnownLog:
     """As much of a log and of its store as whoever reads needs: one partition, its end, and how far

@@ -31,6 +31,7 @@ RECOVERY_SECONDS = 10.0
 # How long somebody is away. The answer to a long fault must not be another one than to a short one:
 # `make test-long` has a minute.
 AWAY_SECONDS = float(os.environ.get("LANDLINE_TEST_AWAY_SECONDS", "12"))
+IS_LONG = AWAY_SECONDS >= 60  # `make test-long`
 # A server that cannot start has ended by itself by then.
 REFUSED_SECONDS = 60.0
 

@@ -94,7 +94,8 @@ def _row(name: str, where: str, schema: Json, is_required: bool, described: Json
     schema = _not_null(schema)
     meaning = described.get("description", "") or schema.get("description", "")
     if "maxLength" in schema and "bytes" not in meaning:
-        meaning += f"; {schema['minLength']} to {schema['maxLength']:,} characters"
+        # A schema can count characters alone. The server counts their bytes, and takes no more.
+        meaning += f"; {schema['minLength']} to {schema['maxLength']:,} bytes of UTF-8"
     return f"| `{name}` | {where}, {need} | {kind} | {meaning} |"
 
 

@@ -142,15 +142,20 @@ async def come_and_go_in(
     return removed
 
 
-async def say_until(program: Program, room: str, is_over: asyncio.Event) -> None:
-    """Say one thing after the other, as long as this user may."""
+async def say_until(
+    is_over: asyncio.Event, program: Program, room: str, pause_seconds: float = 0.0
+) -> set[str]:
+    """Say one thing after the other, as long as this user may. Returns the ids."""
+    said = set[str]()
     for number in itertools.count():
         if is_over.is_set():
-            return
+            break
         try:
-            await program.chat.send(room, f"{program.chat.username} {number}")
+            said.add((await program.chat.send(room, f"{program.chat.username} {number}")).id)
         except landline.NoSuchConversation:
             await asyncio.sleep(0.01)
+        await asyncio.sleep(pause_seconds)
+    return said
 
 
 def check_memberships(
@@ -187,7 +192,7 @@ async def check_members_come_and_go(
         room = (await alice.chat.create_room("All", users, history)).conversation
         is_over = asyncio.Event()
         talking = [
-            asyncio.create_task(say_until(programs[user, "laptop"], room, is_over))
+            asyncio.create_task(say_until(is_over, programs[user, "laptop"], room))
             for user in [*users[:2], "alice"]
         ]
         removed = await come_and_go_in(alice, room, users[1:], changes)

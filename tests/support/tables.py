@@ -128,6 +128,8 @@ class Tables:
     devices: dict[str, dict[str, dict[int, int]]] = field(default_factory=dict)
     owed: dict[Mailbox, dict[Position, Owed]] = field(default_factory=dict)
     quarantine: dict[Position, Quarantined] = field(default_factory=dict)
+    # Users who are no more: how they are called, and below which offsets.
+    ended: dict[str, tuple[str, dict[int, int]]] = field(default_factory=dict)
     applied: dict[int, int] = field(default_factory=dict)
     # Partition -> below which offset messages may be gone.
     purged: dict[int, int] = field(default_factory=dict)
@@ -297,7 +299,7 @@ class Tables:
         if query.mailbox.device is not None:
             owed |= self.owed.get(Mailbox(query.mailbox.user), {})
         return answer(
-            (each.as_owed() for each in owed.values()),
+            (self._shown(each.as_owed()) for each in owed.values()),
             query,
             dict(self.applied) if applied is None else applied,
             self.closed(query.mailbox),
@@ -373,7 +375,7 @@ class Tables:
         conversation = self.conversations.get(query.conversation)
         if conversation is None or query.user not in conversation.members:
             return None
-        rows = self._visible(conversation, query.user)
+        rows = [self._shown(each) for each in self._visible(conversation, query.user)]
         if query.after is not None:
             rows = [each for each in rows if each.position.offset > query.after]
         else:
@@ -443,6 +445,27 @@ class Tables:
             partition, offset = self.messages.pop(id).position
             self.purged[partition] = max(self.purged.get(partition, 0), offset + 1)
 
+    # Users who are no more ----------------------------------------------------------------------
+
+    def end_user(self, user: str, name: str, before: Positions) -> None:
+        """Call somebody by another name below these offsets, and owe them nothing there."""
+        _, known = self.ended.get(user, ("", {}))
+        places = known.keys() | before.keys()
+        highest = {each: max(known.get(each, 0), before.get(each, 0)) for each in places}
+        self.ended[user] = (name, highest)
+        rows = self.owed.get(Mailbox(user), {})
+        for position in [each for each in rows if self._has_ended(user, each)]:
+            del rows[position]
+
+    def _has_ended(self, user: str, position: Position) -> bool:
+        _, before = self.ended.get(user, ("", {}))
+        return position.offset < before.get(position.partition, 0)
+
+    def _shown(self, message: Message) -> Message:
+        if not self._has_ended(message.sender, message.position):
+            return message
+        return dataclasses.replace(message, sender=self.ended[message.sender][0])
+
     # What operators see -------------------------------------------------------------------------
 
     def statuses(self) -> set[tuple[str, str, str]]:
@@ -456,12 +479,13 @@ class Tables:
 
     def _recipients(self, message: Message) -> list[str]:
         conversation = self.conversations[message.conversation]
-        if conversation.kind == "direct" and list(conversation.members) == [message.sender]:
-            return [message.sender]
+        is_to_oneself = conversation.kind == "direct" and len(conversation.members) == 1
         return [
             user
             for user, member in conversation.members.items()
-            if user != message.sender and member.joined_offset <= message.position.offset
+            if (user != message.sender or is_to_oneself)
+            and member.joined_offset <= message.position.offset
+            and not self._has_ended(user, message.position)
         ]
 
     def _status(self, message: Message, user: str) -> str:

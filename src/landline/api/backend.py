@@ -17,10 +17,11 @@ class Backend(Protocol):
         """Return who sends a request. Raises: RequestRefused."""
 
     async def end_user(
-        self, principal: Principal, user: str, until_ms: int | None
+        self, principal: Principal, user: str, name: str, until_ms: int | None
     ) -> tuple[int | None, int, int]:
-        """End a user's sessions, as `revoke` does, their memberships of rooms and their devices.
-        Returns until when they are refused, and how many rooms and devices there were.
+        """End a user's sessions, as `revoke` does, their memberships of rooms and their devices,
+        and what is owed to them. What they have said is shown under `name` from then on. Returns
+        until when they are refused, and how many rooms and devices there were.
 
         Raises: RequestRefused, StoreUnavailable, LogUnavailable; some of it may have ended then.
         """

@@ -23,7 +23,7 @@ from landline.api.types import (
     TimelinePage,
     UserEnded,
 )
-from landline.protocol.limits import PAGE_ITEMS
+from landline.protocol.limits import NAME_BYTES, PAGE_ITEMS
 
 _REF: Final = "#/components/schemas/{name}"
 _TYPES: Final = (
@@ -365,9 +365,19 @@ _USER_ITSELF: Final = {
     "parameters": [_path_name("user", "the user's name")],
     "delete": {
         "operationId": "endUser",
-        "summary": "End a user: sessions, devices and memberships of rooms",
+        "summary": "End a user: sessions, devices, memberships of rooms, and what is owed to them",
         "description": _FOR_SERVICES,
-        "parameters": [_UNTIL],
+        "parameters": [
+            _parameter(
+                "name",
+                "under which their messages are shown from now on: a user name; without it"
+                " `deleted-` and a hash of theirs",
+                type="string",
+                minLength=1,
+                maxLength=NAME_BYTES,
+            ),
+            _UNTIL,
+        ],
         "responses": {
             "200": _response("it has ended, on every server", UserEnded),
             **_SESSION_ERRORS,

@@ -313,9 +313,10 @@ class SessionsClosed(Struct, omit_defaults=True):
 
 
 class UserEnded(Struct, omit_defaults=True):
-    """What the user had has ended. What they said stays, under their name."""
+    """What the user had has ended. What they said stays, under another name."""
 
     user: UserName
+    name: Annotated[UserName, Meta(description="under which their messages are shown from now on")]
     rooms: Annotated[int, Meta(description="how many they were in")]
     devices: Annotated[int, Meta(description="how many they had")]
     until: (

@@ -38,6 +38,8 @@ Further things cannot be known even then:
   what it has made of conversations that no server has named.
 - Whether a read mark at offset 0 of a direct conversation was ever said: stores of before began
   there.
+- What the product has said of users who are no more (`ended_users`) is believed: below its offsets
+  their default mailboxes may be owed nothing, whatever the log says.
 - `seen_at` of a device does not come from the log, and `number` of a member is the store's own.
 
 After a new log epoch records may be read again that were applied at their old positions. The log
@@ -53,6 +55,7 @@ from landline.audit.sources import (
     OffsetRange,
     StoredConversation,
     StoredDevice,
+    StoredEndedUser,
     StoredFormerMember,
     StoredMember,
     StoredMessage,
@@ -75,6 +78,7 @@ __all__ = [
     "Report",
     "StoredConversation",
     "StoredDevice",
+    "StoredEndedUser",
     "StoredFormerMember",
     "StoredMember",
     "StoredMessage",

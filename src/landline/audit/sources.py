@@ -88,6 +88,15 @@ class StoredQuarantine(NamedTuple):
     reason: str
 
 
+class StoredEndedUser(NamedTuple):
+    """What a row of `ended_users` says of a partition: below this position their default mailbox is
+    owed nothing any more.
+    """
+
+    user: str
+    before: Position
+
+
 StoredRow = (
     StoredMessage
     | StoredConversation
@@ -96,6 +105,7 @@ StoredRow = (
     | StoredDevice
     | StoredPending
     | StoredQuarantine
+    | StoredEndedUser
 )
 
 

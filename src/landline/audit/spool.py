@@ -17,6 +17,7 @@ from landline.audit.sources import (
     DEFAULT_MAILBOX,
     StoredConversation,
     StoredDevice,
+    StoredEndedUser,
     StoredFormerMember,
     StoredMember,
     StoredMessage,
@@ -77,6 +78,9 @@ _SCHEMA = """
         mailbox_id INTEGER, partition INTEGER, offset INTEGER, conversation_id INTEGER,
         is_received INTEGER, PRIMARY KEY (mailbox_id, partition, offset)
     ) WITHOUT ROWID;
+    CREATE TABLE stored_ended (
+        user TEXT, partition INTEGER, before INTEGER, PRIMARY KEY (user, partition)
+    ) WITHOUT ROWID;
     CREATE TABLE quarantine (
         partition INTEGER, offset INTEGER, PRIMARY KEY (partition, offset)
     ) WITHOUT ROWID;
@@ -125,6 +129,9 @@ _STORED: Final[dict[type[StoredRow], Rows]] = {
     StoredPending: Rows(
         "INSERT INTO stored_pending VALUES (?, ?, ?, ?, ?)",
         lambda row: (row.mailbox_id, *row.position, row.conversation_id, row.is_received),
+    ),
+    StoredEndedUser: Rows(
+        "INSERT INTO stored_ended VALUES (?, ?, ?)", lambda row: (row.user, *row.before)
     ),
     StoredQuarantine: Rows(
         "INSERT INTO quarantine VALUES (?, ?)", lambda row: row.position

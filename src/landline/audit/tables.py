@@ -270,6 +270,9 @@ _NOT_STORED: Final = """
 _VIEWS: Final = """
     CREATE VIEW logged_pending AS SELECT * FROM owed
         WHERE is_certain
+        AND NOT EXISTS (SELECT 1 FROM stored_ended AS ended
+                        WHERE ended.user = owed.user AND ended.partition = owed.partition
+                        AND owed.device = '*' AND owed.offset < ended.before)
         AND NOT EXISTS (SELECT 1 FROM told
                         WHERE told.partition = owed.partition AND told.offset = owed.offset)
         AND NOT EXISTS (SELECT 1 FROM conversation

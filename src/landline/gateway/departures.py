@@ -1,8 +1,8 @@
 """Users who are no more: their sessions, memberships and devices end.
 
-Sessions end first, so that none begins a device again that has ended. Then everything that the log
-can say of it is in the log: who asks again after a failure asks for the rest. What was said stays,
-under the name that it was said by.
+Sessions end first, so that none begins a device again that has ended. Then comes what the log can
+say of it, and then the store shows what they have said under another name. Who asks again after a
+failure asks for the rest.
 """
 
 import asyncio
@@ -62,8 +62,9 @@ class Departures:
         self._revocations = revocations
         self._posts = posts
 
-    async def end(self, user: str, until_ms: int | None, by: str) -> Departure:
-        """End what a user has, in the name of the service `by`; `until_ms` as of a revocation.
+    async def end(self, user: str, name: str, until_ms: int | None, by: str) -> Departure:
+        """End what a user has, in the name of the service `by`; `until_ms` as of a revocation. What
+        they have said is shown under `name`.
 
         Raises: StoreUnavailable, LogUnavailable; some of it may have ended then.
         """
@@ -72,6 +73,9 @@ class Departures:
                 revocation = await self._revocations.revoke(user, until_ms, by)
                 rooms = await self._until_none_is_left(lambda: self._leave_rooms(user, by))
                 devices = await self._until_none_is_left(lambda: self._end_devices(user))
+                ends = await self._event_log.ends()
+                await self._store.wait_applied(ends)
+                await self._conversations.end_user(user, name, ends)
         except TimeoutError:
             raise StoreUnavailable(_NOT_DONE) from None
         log.info("user_ended", user=user, by=by, rooms=rooms, devices=devices)

@@ -315,13 +315,13 @@ class Listener:
         return await self._served_by().revocations.revoke(user, until_ms, by)
 
     async def end_user(
-        self, principal: Principal, user: str, until_ms: int | None
+        self, principal: Principal, user: str, name: str, until_ms: int | None
     ) -> tuple[int | None, int, int]:
         """See `Backend`."""
         hub = self._served_by()
         if not hub.knows_rooms:
             raise RequestRefused(HTTPStatus.TOO_MANY_REQUESTS, NOT_YET.reason, {"Retry-After": "1"})
-        ended = await hub.departures.end(user, until_ms, principal.user)
+        ended = await hub.departures.end(user, name, until_ms, principal.user)
         return ended.revocation.until_ms, ended.rooms, ended.devices
 
     async def post(self, principal: Principal, sender: str, request: LogRequest) -> bytes:

@@ -1,5 +1,6 @@
 // Small helpers for a page without a framework.
 
+import { isRoom } from "./rooms.js";
 import { beginning } from "./text.js";
 
 /** Make an element. Children are nodes or text; text is never read as HTML. */
@@ -54,9 +55,13 @@ export function isComposing(event) {
 
 const HUES = 6;
 
-/** Show the initial of a user, or of a room, on a colour that is always the same for that name. */
+/**
+ * Show the initial of a user, or of a room, on a colour that is always the same for that name. A user
+ * is a circle, a room a square.
+ */
 export function fillAvatar(node, name, initial = beginning(name, 1)) {
   setText(node, initial.toUpperCase());
+  node.classList.toggle("room", isRoom(name));
   let sum = 0;
   for (const character of name) sum = (sum * 31 + character.codePointAt(0)) % 65_521;
   node.dataset.hue = String(sum % HUES);

@@ -61,8 +61,9 @@ export class Sidebar {
     if (ended) return "You are not in this room any more";
     if (event) return sentence(sender, event, this.#me);
     if (sender === this.#me) return partner === this.#me ? content : `You: ${content}`;
-    // The server's list does not say whose words they are.
-    return isRoom(partner) && sender !== null ? `${sender}: ${content}` : content;
+    // The server's list does not say whose words they are, and has none for what is no message.
+    if (sender === null) return content || "The room was changed";
+    return isRoom(partner) ? `${sender}: ${content}` : content;
   }
 
   #move(event) {

@@ -263,12 +263,15 @@ async def test_every_text_that_is_compared_is_by_bytes(database: SecretUrl) -> N
     """
     assert {name for (name,) in await fetch(database.reveal(), columns)} == {
         "conversations.title",
+        "ended_users.name",
         "log_identity.cluster_id",
         "log_identity.topic_id",
         "message_status.status",
         "messages.content",
         "messages.data",
         "quarantine.reason",
+        "shown_messages.content",
+        "shown_messages.data",
     }
 
 

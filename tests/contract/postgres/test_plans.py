@@ -41,6 +41,7 @@ STATEMENTS = {
     "history_after": conversations.HISTORY_AFTER,
     "members_of": conversations.MEMBERS_OF,
     "statuses_of": conversations.STATUSES_OF,
+    "forget_pending": conversations.FORGET_PENDING,
 }
 GROWING = {
     "messages",
@@ -50,6 +51,7 @@ GROWING = {
     "former_members",
     "outsiders",
     "conversations",
+    "ended_users",
 }
 FILL = """
     INSERT INTO conversations (name, kind, last_offset, last_time_ms)
@@ -62,6 +64,7 @@ FILL = """
         SELECT gen_random_uuid(), 'dm:a:user' || n % 3000, 'a', 'x', now(), 0, n
         FROM generate_series(1, 9000) AS n;
     INSERT INTO pending SELECT mailbox_id, 0, mailbox_id, mailbox_id, false FROM devices;
+    INSERT INTO ended_users SELECT user_name, 'nobody', '{9}' FROM devices;
     ANALYZE;
 """
 

@@ -113,12 +113,22 @@ def test_who_has_seen_something_is_not_looked_for_in_all_their_conversations(
 
 TIMELINE = "INDEX messages_timeline (conversation=? AND log_offset"
 MEMBER = "PRIMARY KEY (conversation_id=? AND user_name=?"
+ENDED = "PRIMARY KEY (user_name=?)"
 NAME = "INDEX sqlite_autoindex_conversations_1 (name=?)"
 # What people read: through which index each row is found, by its alias.
 READING = {
     "membership": {"c": [NAME], "w": [MEMBER]},
-    "history_before": {"m": [TIMELINE] * 2, "f": [f"{MEMBER} AND joined_offset<?"]},
-    "history_after": {"m": [TIMELINE] * 2, "f": [f"{MEMBER} AND joined_offset>?"], "b": [""]},
+    "history_before": {
+        "m": [TIMELINE] * 2,
+        "f": [f"{MEMBER} AND joined_offset<?"],
+        "e": [ENDED] * 2,
+    },
+    "history_after": {
+        "m": [TIMELINE] * 2,
+        "f": [f"{MEMBER} AND joined_offset>?"],
+        "b": [""],
+        "e": [ENDED] * 2,
+    },
     "list_conversations": {
         "o": ["INDEX members_of_users (user_name=?)"],
         "c": ["INTEGER PRIMARY KEY (rowid=?)"],
@@ -137,6 +147,7 @@ READING = {
         "x": ["PRIMARY KEY (conversation_id=?"],
         "p": ["INDEX pending_messages (log_offset=?)"],
         "d": ["INTEGER PRIMARY KEY (rowid=?)"],
+        "e": [ENDED],
     },
 }
 

@@ -1,14 +1,16 @@
 """A user is no more, as the product's backend says."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 import pytest
 
-from landline.api.users import end_user
+from landline.api.users import end_user, name_of_nobody
 from landline.auth.principal import Principal
 from landline.protocol.client_frames import BadFrame
 from landline.protocol.codes import ErrorCode
+from landline.protocol.identity import check_user_name
 
 SERVICE, ALICE = Principal("backend", is_service=True), Principal("alice")
 
@@ -17,12 +19,12 @@ class Server:
     """Ends whom it is told to, and remembers them."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, int | None]] = []
+        self.asked: list[tuple[str, str, int | None]] = []
 
     async def end_user(
-        self, _principal: Principal, user: str, until_ms: int | None
+        self, _principal: Principal, user: str, name: str, until_ms: int | None
     ) -> tuple[int | None, int, int]:
-        self.asked.append((user, until_ms))
+        self.asked.append((user, name, until_ms))
         return until_ms, 2, 1
 
 
@@ -33,30 +35,39 @@ def behind(server: Server) -> Any:
 
 async def test_what_has_ended_is_told() -> None:
     server = Server()
-    ended = await end_user(behind(server), SERVICE, "%F0%9F%A6%8A", None)
-    assert msgspec.to_builtins(ended) == {"user": "🦊", "rooms": 2, "devices": 1}
-    ended = await end_user(behind(server), SERVICE, "bob", "2026-01-02T03:04:05Z")
+    ended = await end_user(behind(server), SERVICE, "%F0%9F%A6%8A", {"name": "fox"})
+    assert msgspec.to_builtins(ended) == {"user": "🦊", "name": "fox", "rooms": 2, "devices": 1}
+    ended = await end_user(behind(server), SERVICE, "bob", {"until": "2026-01-02T03:04:05Z"})
     assert ended.until == "2026-01-02T03:04:05.000Z"
-    assert server.asked == [("🦊", None), ("bob", 1_767_323_045_000)]
+    assert server.asked == [("🦊", "fox", None), ("bob", ended.name, 1_767_323_045_000)]
+
+
+async def test_who_is_no_more_has_a_name_that_is_always_the_same_and_nobody_elses() -> None:
+    names = [name_of_nobody(user) for user in ("alice", "bob", "alice", "x" * 64)]
+    assert len(set(names)) == 3
+    assert all(check_user_name(name).startswith("deleted-") for name in names)
+    assert not [name for name in names if "alice" in name]
 
 
 @pytest.mark.parametrize(
-    ("principal", "segment", "until", "others", "code"),
+    ("principal", "segment", "query", "code"),
     [
-        (ALICE, "alice", None, (), ErrorCode.FORBIDDEN),
-        (SERVICE, "a:b", None, (), ErrorCode.BAD_FRAME),
-        (SERVICE, "%ff", None, (), ErrorCode.BAD_FRAME),
-        (SERVICE, "bob", "soon", (), ErrorCode.BAD_FRAME),
-        (SERVICE, "bob", None, ("name",), ErrorCode.BAD_FRAME),
-        (SERVICE, "bob", None, ("a body",), ErrorCode.BAD_FRAME),
+        (ALICE, "alice", {}, ErrorCode.FORBIDDEN),
+        (SERVICE, "a:b", {}, ErrorCode.BAD_FRAME),
+        (SERVICE, "%ff", {}, ErrorCode.BAD_FRAME),
+        (SERVICE, "bob", {"until": "soon"}, ErrorCode.BAD_FRAME),
+        (SERVICE, "bob", {"name": ""}, ErrorCode.BAD_FRAME),
+        (SERVICE, "bob", {"name": "no body"}, ErrorCode.BAD_FRAME),
+        (SERVICE, "bob", {"name": "a:b"}, ErrorCode.BAD_FRAME),
+        (SERVICE, "bob", {"name": "x" * 65}, ErrorCode.BAD_FRAME),
+        (SERVICE, "bob", {"named": "nobody"}, ErrorCode.BAD_FRAME),
     ],
 )
 async def test_what_is_not_sound_ends_nobody(
-    principal: Principal, segment: str, until: str | None, others: tuple[str, ...], code: ErrorCode
+    principal: Principal, segment: str, query: Mapping[str, str], code: ErrorCode
 ) -> None:
     server = Server()
     with pytest.raises(BadFrame) as caught:
-        await end_user(behind(server), principal, segment, until, others=others)
+        await end_user(behind(server), principal, segment, query)
     assert caught.value.code is code
-    assert ("messages stay" in caught.value.message) == ("name" in others)
     assert server.asked == []

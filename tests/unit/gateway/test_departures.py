@@ -17,6 +17,7 @@ from landline.model import (
     ListQuery,
     NotAppended,
     Position,
+    Positions,
     Revocation,
 )
 from landline.protocol import server_frames
@@ -96,8 +97,12 @@ class World(KnownLog):
             ]
             done(self.result)
 
+    async def end_user(self, user: str, name: str, before: Positions) -> None:
+        assert self.waited[-1] == before, "all of it is applied"
+        self.done.append(("ended", user, name, before))
+
     async def end_bob(self) -> tuple[int, int]:
-        ended = await asyncio.wait_for(self.departures.end("bob", None, "backend"), 60)
+        ended = await asyncio.wait_for(self.departures.end("bob", "nobody", None, "backend"), 60)
         return ended.rooms, ended.devices
 
 
@@ -111,8 +116,8 @@ async def test_sessions_end_first_then_memberships_and_devices() -> None:
     assert await world.end_bob() == (1, 1)
     removed = DeviceRecord("bob", "phone", is_added=False)
     assert world.done[:2] == [("revoked", "bob", "backend"), ("left", "backend", "bob", room(1))]
-    assert sorted(world.done[2:], key=str) == [("bob", removed, 0), ("bob", removed, 1)]
-    assert world.waited, "what was accepted before is applied"
+    assert sorted(world.done[2:4], key=str) == [("bob", removed, 0), ("bob", removed, 1)]
+    assert world.done[4:] == [("ended", "bob", "nobody", {0: world.end})]
 
 
 async def test_whoever_has_nothing_ends_too() -> None:

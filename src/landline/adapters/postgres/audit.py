@@ -16,6 +16,7 @@ from landline.adapters.statements import statement
 from landline.audit import (
     StoredConversation,
     StoredDevice,
+    StoredEndedUser,
     StoredFormerMember,
     StoredMember,
     StoredMessage,
@@ -69,6 +70,11 @@ _TABLES: Final[Sequence[tuple[str, Sequence[Any], Callable[..., StoredRow]]]] = 
         lambda id, partition, offset, conversation_id, is_received: StoredPending(
             id, Position(partition, offset), conversation_id, is_received
         ),
+    ),
+    (
+        statement("postgres", "audit_ended_users"),
+        ("", -1),
+        lambda user, partition, offset: StoredEndedUser(user, Position(partition, offset)),
     ),
     (
         statement("postgres", "audit_quarantine"),

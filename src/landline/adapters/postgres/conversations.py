@@ -21,6 +21,7 @@ from landline.model import (
     ListQuery,
     Message,
     Position,
+    Positions,
     Role,
     Room,
     RoomMember,
@@ -32,7 +33,11 @@ HISTORY_BEFORE: Final = statement("postgres", "history_before")
 HISTORY_AFTER: Final = statement("postgres", "history_after")
 MEMBERS_OF: Final = statement("postgres", "members_of")
 STATUSES_OF: Final = statement("postgres", "statuses_of")
+END_USER: Final = statement("postgres", "end_user")
+FORGET_PENDING: Final = statement("postgres", "forget_pending")
 
+# Rows that are forgotten in one statement.
+FORGOTTEN_ROWS: Final = 5_000
 _BEYOND_ALL: Final = 2**63 - 1  # no record is there
 
 T = TypeVar("T")
@@ -58,12 +63,14 @@ class PostgresConversations:
         run: Run,
         deadline_seconds: float,
         read_rooms: Callable[..., Awaitable[Sequence[Any]]],
+        write: Callable[..., Awaitable[Sequence[Any]]],
         record_format: RecordFormat,
     ) -> None:
-        """`read_rooms` returns the rows of a statement. Raises: StoreUnavailable."""
+        """`read_rooms` and `write` return the rows of a statement. They raise: StoreUnavailable."""
         self._run = run
         self._deadline_seconds = deadline_seconds
         self._read_rooms = read_rooms
+        self._write = write
         self._format = record_format
 
     async def rooms(self, names: Collection[str]) -> Mapping[str, Room]:
@@ -140,6 +147,14 @@ class PostgresConversations:
             for id, users, delivered in rows
             for user, is_delivered in zip(users, delivered, strict=True)
         ]
+
+    async def end_user(self, user: str, name: str, before: Positions) -> None:
+        """Write the user's row, then forget what is owed to them in small steps."""
+        await self._check_format()
+        offsets = [before.get(each, 0) for each in range(max(before, default=-1) + 1)]
+        await self._write(END_USER, user, name, offsets)
+        while (await self._write(FORGET_PENDING, user, FORGOTTEN_ROWS))[0][0]:
+            pass
 
     async def _check_format(self) -> None:
         if await self._format.look() == 1:

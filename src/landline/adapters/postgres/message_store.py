@@ -111,6 +111,7 @@ class PostgresMessageStore:
             self._reading.run,
             READING_SECONDS,
             lambda sql, *arguments: self._read(self._rooms, sql, *arguments),
+            lambda sql, *arguments: self._read(self._purger, sql, *arguments),
             self.format,
         )
         self._prober: asyncio.Task[None] | None = None

@@ -46,6 +46,7 @@ _TABLES: Final = (
     "quarantine",
     "log_identity",
     "revocations",
+    "ended_users",
 )
 _IN_FORMAT_1: Final = ("deliveries",)
 _EMPTIED: Final = ("members", "devices", "pending")

@@ -22,6 +22,7 @@ from landline.audit import (
     OffsetRange,
     StoredConversation,
     StoredDevice,
+    StoredEndedUser,
     StoredFormerMember,
     StoredMember,
     StoredMessage,
@@ -66,6 +67,11 @@ _TABLES: Final[Sequence[tuple[str, Sequence[Any], Callable[..., StoredRow]]]] = 
         lambda id, offset, conversation_id, is_received: StoredPending(
             id, Position(PARTITION, offset), conversation_id, bool(is_received)
         ),
+    ),
+    (
+        statement("sqlite", "audit_ended_users"),
+        ("",),
+        lambda user, offset: StoredEndedUser(user, Position(PARTITION, offset)),
     ),
     (
         statement("sqlite", "audit_quarantine"),

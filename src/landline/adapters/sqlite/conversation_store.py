@@ -1,11 +1,12 @@
 """What people read of their conversations in SQLite: lists, pages of a timeline, members."""
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from landline.adapters.sqlite.database import Database
+from landline.adapters.sqlite.database import Database, WriteFailed
 from landline.adapters.sqlite.rows import given, taken
 from landline.adapters.statements import statement
 from landline.errors import StoreUnavailable
@@ -22,6 +23,7 @@ from landline.model import (
     ListQuery,
     Message,
     Position,
+    Positions,
     Role,
     Room,
     RoomMember,
@@ -36,7 +38,13 @@ _HISTORY_BEFORE: Final = statement("sqlite", "history_before")
 _HISTORY_AFTER: Final = statement("sqlite", "history_after")
 _LIST_MEMBERS: Final = statement("sqlite", "list_members")
 _STATUSES: Final = statement("sqlite", "statuses")
+_END_USER: Final = statement("sqlite", "end_user")
+_FORGET_PENDING: Final = statement("sqlite", "forget_pending")
 
+# As long as a disk may need that is busy.
+WRITE_SECONDS: Final = 8.0
+# Rows that are forgotten in one commit, which all others wait for.
+FORGOTTEN_ROWS: Final = 1_000
 # Behind all offsets and times that there are.
 _NEVER: Final = 2**63 - 1
 
@@ -99,6 +107,26 @@ class SqliteConversations:
         return [
             DeliveryStatus(id, user, bool(is_delivered)) for id, user, is_delivered in taken(found)
         ]
+
+    async def end_user(self, user: str, name: str, before: Positions) -> None:
+        """Write the user's row, then forget what is owed to them in small steps."""
+        [offset] = before.values()  # the log has one partition
+        row = {"user": user, "name": name, "before": offset}
+        await self._write(lambda connection: connection.execute(_END_USER, row).rowcount)
+        some = {"user": user, "limit": FORGOTTEN_ROWS}
+        while await self._write(
+            lambda connection: connection.execute(_FORGET_PENDING, some).rowcount
+        ):
+            pass
+
+    async def _write(self, work: Callable[[sqlite3.Connection], int]) -> int:
+        try:
+            async with asyncio.timeout(WRITE_SECONDS):
+                return await self._database.write(work)
+        except TimeoutError:
+            raise StoreUnavailable("the store does not answer in time") from None
+        except WriteFailed as error:
+            raise StoreUnavailable(error.reason) from error
 
     async def _answer(self, work: Callable[[sqlite3.Connection], T]) -> T:
         with _unavailable():

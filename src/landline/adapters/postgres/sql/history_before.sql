@@ -46,7 +46,7 @@ WITH RECURSIVE mine AS MATERIALIZED (
 ), page AS MATERIALIZED (
     SELECT message_id, sender, content, created_at, log_partition, log_offset, kind, data
     FROM spans CROSS JOIN LATERAL (
-        SELECT * FROM messages
+        SELECT * FROM shown_messages
         WHERE conversation = $2::text COLLATE "C" AND log_offset >= spans.first
             AND log_offset < spans.next
         ORDER BY log_offset DESC LIMIT $4::int + 1

@@ -31,4 +31,8 @@ FROM sent CROSS JOIN LATERAL (
 ) AS m CROSS JOIN LATERAL unnest(sent.ids, sent.offsets) AS message (id, log_offset)
 WHERE is_theirs AND joined_offset <= message.log_offset
     AND (w.user_name <> $1::text COLLATE "C" OR members = 1 AND sent.kind = 'direct')
+    AND NOT EXISTS (
+        SELECT FROM ended_users AS e
+        WHERE e.user_name = w.user_name COLLATE "C"
+            AND e.before[sent.log_partition + 1] > message.log_offset)
 GROUP BY message.id

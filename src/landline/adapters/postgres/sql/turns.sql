@@ -118,7 +118,8 @@ SELECT number, found.kind, sorting, found.log_partition, found.log_offset, messa
        (extract(epoch FROM created_at) * 1000)::bigint, m.kind, data, conversation_id,
        is_received, NULL
 FROM found CROSS JOIN LATERAL (
-    SELECT message_id, conversation, sender, content, created_at, kind, data FROM messages AS m
+    SELECT message_id, conversation, sender, content, created_at, kind, data
+    FROM shown_messages AS m
     WHERE m.log_partition = found.log_partition AND m.log_offset = found.log_offset OFFSET 0
 ) AS m
 UNION ALL

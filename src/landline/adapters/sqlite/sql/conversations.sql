@@ -69,7 +69,26 @@ CREATE TABLE purged (
     before_offset INTEGER NOT NULL
 );
 
--- Whether a message was received by those who are to have it: in a room its members of today.
+-- Users who are no more. What they have said below the offset is shown under another name, and what
+-- was owed to their default mailbox there is not owed any more. That is said by the product, not by
+-- the log.
+CREATE TABLE ended_users (
+    user_name     TEXT PRIMARY KEY,
+    name          TEXT NOT NULL,
+    before_offset INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- The timeline as everybody is shown it.
+CREATE VIEW shown_messages AS
+SELECT m.message_id, m.conversation, m.log_partition, m.log_offset, m.kind, m.content, m.data,
+       m.created_at, coalesce((
+           SELECT e.name FROM ended_users AS e
+           WHERE e.user_name = m.sender AND e.before_offset > m.log_offset
+       ), m.sender) AS sender
+FROM messages AS m;
+
+-- Whether a message was received by those who are to have it: in a room its members of today. Of who
+-- is no more nobody can say it.
 CREATE VIEW message_status (message_id, recipient, status) AS
 SELECT m.message_id, r.user_name, CASE WHEN EXISTS (
     SELECT 1 FROM devices AS d
@@ -84,4 +103,6 @@ WHERE m.kind = 'message' AND r.joined_offset <= m.log_offset AND (
     OR c.kind = 'direct' AND NOT EXISTS (  -- with oneself
         SELECT 1 FROM members AS o
         WHERE o.conversation_id = c.conversation_id AND o.user_name <> m.sender)
-);
+) AND NOT EXISTS (
+    SELECT 1 FROM ended_users AS e
+    WHERE e.user_name = r.user_name AND e.before_offset > m.log_offset);

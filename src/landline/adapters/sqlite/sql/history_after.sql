@@ -10,13 +10,13 @@ FROM (
     ), 0) AS bytes_before
     FROM (
         SELECT * FROM (
-            SELECT m.* FROM messages AS m
+            SELECT m.* FROM shown_messages AS m
             WHERE m.conversation = :conversation AND m.log_offset > max(:since - 1, :after)
             ORDER BY m.log_offset LIMIT :limit)
         UNION ALL
         SELECT * FROM (
             SELECT m.* FROM former_members AS f INDEXED BY sqlite_autoindex_former_members_1
-            CROSS JOIN messages AS m ON m.conversation = :conversation
+            CROSS JOIN shown_messages AS m ON m.conversation = :conversation
                 AND m.log_offset > max(f.joined_offset - 1, :after)
                 AND m.log_offset < f.left_offset
             WHERE f.conversation_id = :former_of AND f.user_name = :user

@@ -12,14 +12,14 @@ FROM (
     ), 0) AS bytes_before
     FROM (
         SELECT * FROM (
-            SELECT m.* FROM messages AS m
+            SELECT m.* FROM shown_messages AS m
             WHERE m.conversation = :conversation
                 AND m.log_offset >= :since AND m.log_offset < :before
             ORDER BY m.log_offset DESC LIMIT :limit)
         UNION ALL
         SELECT * FROM (
             SELECT m.* FROM former_members AS f INDEXED BY sqlite_autoindex_former_members_1
-            CROSS JOIN messages AS m ON m.conversation = :conversation
+            CROSS JOIN shown_messages AS m ON m.conversation = :conversation
                 AND m.log_offset >= f.joined_offset AND m.log_offset < min(f.left_offset, :before)
             WHERE f.conversation_id = :former_of AND f.user_name = :user
                 AND f.joined_offset < :before

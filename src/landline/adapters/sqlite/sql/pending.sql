@@ -40,7 +40,7 @@ SELECT
                         WHERE mailbox_id = asked.home_id AND log_offset >= asked.start
                         ORDER BY log_offset LIMIT :limit)
                     ORDER BY log_offset LIMIT :limit
-                ) AS p CROSS JOIN messages AS m ON m.log_offset = p.log_offset
+                ) AS p CROSS JOIN shown_messages AS m ON m.log_offset = p.log_offset
             )
         )
     )))) FROM asked)

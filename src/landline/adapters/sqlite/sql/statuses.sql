@@ -25,4 +25,6 @@ WHERE r.joined_offset <= sent.log_offset AND (
     OR sent.kind = 'direct' AND NOT EXISTS (  -- with oneself
         SELECT 1 FROM members AS x
         WHERE x.conversation_id = sent.conversation_id AND x.user_name <> :sender)
-)
+) AND NOT EXISTS (
+    SELECT 1 FROM ended_users AS e
+    WHERE e.user_name = r.user_name AND e.before_offset > sent.log_offset)

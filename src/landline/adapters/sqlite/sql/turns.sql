@@ -52,7 +52,7 @@ SELECT json_group_array(json_array(conversation_id, EXISTS (
                     AND p.log_offset >= chosen.start
                 ORDER BY p.log_offset LIMIT :rows)
             ORDER BY log_offset LIMIT :rows
-        ) AS owed CROSS JOIN messages AS m ON m.log_offset = owed.log_offset
+        ) AS owed CROSS JOIN shown_messages AS m ON m.log_offset = owed.log_offset
         ORDER BY owed.log_offset
     )
 )))) FROM chosen
