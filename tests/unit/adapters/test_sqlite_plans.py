@@ -46,7 +46,7 @@ MAY_SCAN = {
 }
 TABLES = frozenset(
     ("messages", "conversations", "members", "former_members", "devices", "pending", "log",
-     "applied", "quarantine", "purged")
+     "applied", "quarantine", "purged", "ended_users")
 )  # fmt: skip
 
 
