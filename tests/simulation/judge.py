@@ -6,6 +6,7 @@ store hold at the end. Each violation names its invariant and the message that i
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from math import inf
 from typing import Any
 
 from simulation.conversations import Conversations, is_room
@@ -63,7 +64,8 @@ class Judge:
         self._received_on: dict[Mailbox, dict[str, float]] = defaultdict(dict)
         self._incomplete: set[Mailbox] = set()  # devices that were not open everywhere
         self._live_since: dict[Mailbox, float] = {}  # the first session of each device
-        self._with_devices: set[str] = set()  # users
+        self._with_devices: dict[str, float] = {}  # users, and when the first one connected
+        self._told_new: set[Mailbox] = set()  # devices, whose first welcome says so
         self._known_since: dict[Mailbox, float] = {}  # devices: since they are certainly owed all
         self._sent: dict[tuple[str, str, str], float] = {}  # sender, to, digest -> first invoke
         self._sent_by: dict[tuple[str, str, str], str] = {}
@@ -86,6 +88,12 @@ class Judge:
 
     def judge(self, history: Iterable[Event]) -> list[Violation]:
         """Return every violation."""
+        history = list(history)
+        for event in history:
+            # A device begins before its session has its welcome.
+            if event["kind"] == "connect" and event["device"] is not None:
+                began = min(event["began"], self._with_devices.get(event["user"], inf))
+                self._with_devices[event["user"]] = began
         for event in history:
             handle = getattr(self, f"_on_{event['kind']}", None)
             if handle is not None:
@@ -132,14 +140,15 @@ class Judge:
         since: float = 0.0
         acked = self._acked[user]
         if device is not None:
-            self._with_devices.add(user)
             if event["is_new"] is not False:  # or it is not known
                 if (user, device) in self._live_since:
                     self._incomplete.add((user, device))
                 self._known_since.pop((user, device), None)
+            if event["is_new"]:
+                self._told_new.add((user, device))
             since = self._known_since.get((user, device), float(event["t"]))
             acked = self._acked_on[user, device]
-        elif user in self._with_devices:
+        elif self._with_devices.get(user, inf) <= event["t"]:
             since = event["t"]  # it may use the default mailbox still, or one that is new
         owed = {
             id
@@ -454,7 +463,7 @@ class Judge:
         due = ok_at + patience
         for session in self._sessions.values():
             is_meant = session.user == recipient and recipient in self._with_devices
-            is_owed = session.live_at is not None and session.live_at < send.first_at
+            is_owed = self._is_owed_all(session) < send.first_at
             if is_meant and is_owed and session.stays(ok_at, due):
                 seen_at = self._received_on[session.mailbox].get(id)
                 if seen_at is None or seen_at > due:
@@ -468,6 +477,12 @@ class Judge:
                 late = "never" if received_at is None else f"after {received_at - ok_at:.3f} s"
                 self._violate(invariant, id, f"received by {recipient} {late}")
                 return
+
+    def _is_owed_all(self, session: Session) -> float:
+        """Return from when on a session's device is owed all that is sent."""
+        if self._is_fair and session.mailbox in self._told_new:
+            return session.welcome_at
+        return inf if session.live_at is None else session.live_at
 
     def _has_settled(self, send: Send, recipient: str) -> bool:
         """Say whether other servers know by now that the recipient is in the room."""

@@ -248,6 +248,8 @@ class Schedule:
                 break
         if self._rooms.names:
             await self._ask_in_the_end()
+            # A session without a device may have had to come again, as there is one now.
+            await self._until(lambda: not self._world.unfinished(), REST_SECONDS)
         self._world.note("phase", name="end")
         if left := self._world.unfinished():
             self._world.note("sample", what="unfinished", value=left)

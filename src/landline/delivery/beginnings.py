@@ -44,7 +44,9 @@ class Beginnings:
         self._gone: set[str] = set()  # those that have left before it, in this turn
 
     def begin(self, session: Session) -> None:
-        """A session has come. One with a device has its welcome when that was looked up."""
+        """A session has come. One with a device has its welcome when that was looked up, and where
+        it is new, once it is in the log.
+        """
         if session.mailbox.device is None:
             self._out.append(Transmit(session.id, self._welcome(session)))
         else:
@@ -67,8 +69,8 @@ class Beginnings:
         session.device.recognise(recognition)
         if session.has_begun:
             return recognition is not None and recognition.mailbox != session.mailbox
-        if session.id in self._early:
-            is_new = None if recognition is None else recognition.is_new
+        if session.id in self._early and (recognition is None or not recognition.is_new):
+            is_new = None if recognition is None else False
             self._out.append(Welcome(session.id, self._welcome(session, is_new)))
         if recognition is not None:
             session.mailbox = recognition.mailbox
@@ -85,8 +87,12 @@ class Beginnings:
         self._go_on(session)
 
     def opened(self, session: Session, opened: Positions) -> None:
-        """Records of an `OpenDevice` are in the log."""
+        """Records of an `OpenDevice` are in the log, or not in good time. Only now has a device
+        that is new its welcome, so that what is sent after that is owed to it.
+        """
         session.device.note_opened(opened)
+        if session.id in self._early:
+            self._out.append(Welcome(session.id, self._welcome(session, is_new=True)))
         self._go_on(session)
         session.note_caught_up()
 

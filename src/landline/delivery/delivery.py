@@ -350,6 +350,12 @@ class Delivery:
         """The store has answered a `ConfirmPosition`."""
         self._deliver(self._sends.position_confirmed(flight, stored))
 
+    def may_be_known_soon(self, flight: Flight) -> bool:
+        """Say whether it is worth waiting a moment before `position_unknown`: then it may be known
+        whether its sender is here.
+        """
+        return self._sends.may_be_known_soon(flight)
+
     def position_unknown(self, flight: Flight, reason: str) -> None:
         """The store did not answer a `ConfirmPosition` in time."""
         self._deliver(self._sends.position_unknown(flight, reason))

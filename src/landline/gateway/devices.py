@@ -194,10 +194,17 @@ class Devices:
         backoff = Backoff()
         is_told = False
         while missing:
-            async with self._opening:
+            if not await self._has_turn(None if is_told else OPEN_SECONDS):
+                is_told = True
+                self._delivery.opened(decision.session, {})
+                self._happened()
+                continue
+            try:
                 for partition in missing.difference(asked.values()):
                     asked[self._append(decision, partition)] = partition
                 answered, _ = await asyncio.wait(asked, timeout=OPEN_SECONDS)
+            finally:
+                self._opening.release()
             opened: dict[int, int] = {}
             for each in answered:
                 partition, result = asked.pop(each), each.result()
@@ -212,6 +219,15 @@ class Devices:
                 return
             if missing and answered:
                 await backoff.wait()
+
+    async def _has_turn(self, seconds: float | None) -> bool:
+        """Wait for a place among those whose records are appended. Returns whether there is one."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._opening.acquire()
+        except TimeoutError:
+            return False
+        return True
 
     def _append(self, decision: OpenDevice, partition: int) -> asyncio.Future[AppendResult]:
         """Append the record to a partition. The log answers within a deadline of its own, and in

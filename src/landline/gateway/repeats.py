@@ -19,6 +19,8 @@ FIND_SECONDS = 10.0
 # While others wait behind a message that is confirmed, and are to be live all the same.
 CONFIRM_SECONDS = 3.0
 FOUND_TOGETHER = 1_000
+# How often it is looked whether a sender is here for certain, where the store has not answered.
+LOOK_SECONDS = 0.1
 
 _NO_ANSWER = "the store does not answer; repeat with the same ref and retry: true"
 
@@ -103,10 +105,12 @@ class Repeats:
         while decisions := _take(self._confirming, line):
             end = 1 + max(decision.position.offset for decision in decisions)
             flights = [decision.flight for decision in decisions]
+            deadline = asyncio.get_running_loop().time() + seconds
             try:
-                async with asyncio.timeout(seconds):
+                async with asyncio.timeout_at(deadline):
                     stored = await self._look_up({partition: end}, flights)
             except (TimeoutError, Unavailable):
+                await self._let_senders_be_heard(flights, deadline)
                 flights += [each.flight for each in _empty(self._confirming[line])]
                 for flight in flights:
                     self._delivery.position_unknown(flight, _NO_ANSWER)
@@ -114,6 +118,15 @@ class Repeats:
                 for flight in flights:
                     self._delivery.position_confirmed(flight, stored.get(flight.record.message_id))
             self._happened()
+
+    async def _let_senders_be_heard(self, flights: Sequence[Flight], deadline: float) -> None:
+        """A store that is away may have said so at once. Right after this process has stood still
+        nobody knows who has left, and what was sent then would not be pushed live.
+        """
+        loop = asyncio.get_running_loop()
+        is_unclear = self._delivery.may_be_known_soon
+        while loop.time() < deadline and any(map(is_unclear, flights)):  # noqa: ASYNC110 - time tells
+            await asyncio.sleep(LOOK_SECONDS)
 
     async def _look_up(
         self, target: Positions, flights: Sequence[Flight]

@@ -6,9 +6,10 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from landline.delivery import beginnings, receipts, session
+from landline.delivery.decisions import Welcome
 from landline.delivery.devices import Answer, DeviceState, Recognition
 from landline.gateway import devices
-from landline.model import DeviceChange, Mailbox, Message, Receipt
+from landline.model import DeviceChange, Mailbox, Message, Positions, Receipt
 from landline.protocol.records import ReceiptEntry
 from simulation.mutants.mutant import mutant, patch
 from simulation.store import Store
@@ -108,7 +109,7 @@ def one_record_for_all_partitions() -> AbstractContextManager[Any]:
     "a session whose mailbox gets nothing new has to come again",
     "delivery/devices.py",
     "I2b I2c I2p I2 I15",
-    479,
+    304,
 )
 def stays_with_a_mailbox_that_is_closed() -> AbstractContextManager[Any]:
     judge = DeviceState.judge
@@ -135,6 +136,34 @@ def nameless_whatever_there_is() -> AbstractContextManager[Any]:
         return recognise(mailbox, known, partitions)
 
     return patch(devices, "recognise", default)
+
+
+@mutant(
+    "a device that is new is in the log before its welcome", "delivery/beginnings.py", "I2p", 2340
+)
+def welcomed_before_it_begins() -> AbstractContextManager[Any]:
+    recognised = beginnings.Beginnings.recognised
+
+    def at_once(
+        self: beginnings.Beginnings, session: session.Session, recognition: Recognition | None
+    ) -> bool:
+        is_early = session.id in self._early and recognition is not None and recognition.is_new
+        if is_early and not session.has_begun:
+            self._out.append(Welcome(session.id, self._welcome(session, is_new=True)))
+        return recognised(self, session, recognition)
+
+    opened = beginnings.Beginnings.opened
+
+    def without(self: beginnings.Beginnings, session: session.Session, at: Positions) -> None:
+        early = self._early.pop(session.id, None)
+        opened(self, session, at)
+        if early is not None:
+            self._early[session.id] = early
+
+    return _both(
+        patch(beginnings.Beginnings, "recognised", at_once),
+        patch(beginnings.Beginnings, "opened", without),
+    )
 
 
 @mutant("that one's own other device has it is no delivery", "delivery/devices.py", "I8", 3)

@@ -48,15 +48,32 @@ def test_a_device_is_welcomed_once_the_store_has_said_what_it_knows(bench: Bench
 def test_a_device_that_is_new_is_told_so(bench: Bench) -> None:
     connect(bench)
     bench.recognise(NEW)
-    assert bench.of("c", "welcome")[0]["is_new"] is True
+    bench.open_device()
+    (welcome,) = bench.of("c", "welcome")
+    assert (welcome["device"], welcome["is_new"]) == ("phone", True)
+
+
+def test_a_device_that_is_new_is_welcomed_once_it_is_in_the_log(bench: Bench) -> None:
+    """Or what is sent to somebody who has just been welcomed would not be owed to the device."""
+    connect(bench)
+    bench.recognise(NEW)
+    bench.take()
+    assert bench.of("c", "welcome") == []
+    bench.open_device({0: 1})
+    assert len(bench.of("c", "welcome")) == 1, "what has to be waited for longer is not waited for"
+    assert bench.has(d.ReadEnds)
+    bench.heart.opened("c", {1: 1})
+    assert len(bench.of("c", "welcome")) == 1
 
 
 def test_a_device_that_has_ended_somewhere_is_told_that_it_is_new(bench: Bench) -> None:
     """It has lost its place there, and ends in each partition by itself."""
     connect(bench)
     bench.recognise(Recognition(PHONE, frozenset({1}), frozenset({0})))
+    opened = bench.pop(d.OpenDevice)
+    assert opened.partitions == {1}
+    bench.heart.opened(opened.session, {1: 1})
     assert bench.of("c", "welcome")[0]["is_new"] is True
-    assert bench.pop(d.OpenDevice).partitions == {1}
 
 
 def test_a_store_that_does_not_answer_leaves_open_whether_a_device_is_new(bench: Bench) -> None:
@@ -84,9 +101,11 @@ def test_whatever_a_device_is_due_comes_behind_its_welcome(bench: Bench) -> None
     bench.heart.routed(StatusHint("carol", (message(1).id,), "bob", "2026-01-01T00:00:00.000Z"))
     bench.recognise(NEW)
     bench.heart.receive("c", Ping())
+    bench.open_device()
+    bench.heart.receive("c", Ping())
     bench.take()
     kinds = [frame["type"] for frame in bench.frames["c"]]
-    assert kinds == ["welcome", "pong", "status", "pong"]
+    assert kinds == ["welcome", "pong", "status", "pong", "pong"]
 
 
 def test_a_device_that_is_due_much_before_its_welcome_has_it_without_more_ado(bench: Bench) -> None:

@@ -199,6 +199,33 @@ def test_an_end_that_may_have_come_unread_counts_as_an_end(
     assert len(bench.of("b", "message")) == 1
 
 
+@pytest.mark.parametrize(
+    ("stop", "is_soon"),
+    [(still, True), (still_a_moment_ago, True), (read_late, True), (full_a_moment_ago, True),
+     (joined, False)],
+)  # fmt: skip
+def test_a_store_that_refuses_at_once_need_not_decide_it(
+    bench: Bench, stop: Callable[[Bench], None], is_soon: bool
+) -> None:
+    """A moment later all sockets are read, and the message is live: nobody has left."""
+    stop(bench)
+    flight = bench.pop(d.ConfirmPosition).flight
+    assert bench.heart.may_be_known_soon(flight) is is_soon
+    for _ in range(6):
+        bench.heart.pulse()
+        bench.clock.now += unread.PULSE_SECONDS
+    assert not bench.heart.may_be_known_soon(flight)
+    bench.heart.position_unknown(flight, "the store is away")
+    assert len(bench.of("b", "message")) == is_soon
+
+
+def test_a_repeat_is_not_waited_for(bench: Bench) -> None:
+    bench.send("a", "bob", ref="repeated")
+    bench.deliver("a", "bob", ref="repeated", retry=True)
+    still(bench)
+    assert not bench.heart.may_be_known_soon(bench.pop(d.ConfirmPosition).flight)
+
+
 @pytest.mark.parametrize("seconds", [0.2, 0.6, 3.0, 30.0])
 def test_after_a_pause_every_append_learns_which_position_won(bench: Bench, seconds: float) -> None:
     """What stood in the sockets is older than can be told."""

@@ -12,6 +12,7 @@ from landline.errors import StoreUnavailable
 from landline.gateway import repeats
 from landline.gateway.repeats import Repeats
 from landline.model import Appended, Position, Positions
+from support.replays import in_virtual_time
 
 LINES = 24
 
@@ -36,6 +37,13 @@ class Store:
                 return {id: Appended(Position(0, 0), 0) for id in ids}
         finally:
             self._asked -= 1
+
+
+class Away:
+    """A store that refuses at once."""
+
+    async def wait_applied(self, _target: Any) -> None:
+        raise StoreUnavailable("not now")
 
 
 def repeats_of(store: Any, delivery: Any, tasks: list[asyncio.Task[None]]) -> Repeats:
@@ -87,7 +95,10 @@ async def test_a_repeat_that_holds_others_up_is_told_earlier(
     unknown: list[Any] = []
     tasks: list[asyncio.Task[None]] = []
     store = SimpleNamespace(wait_applied=lambda _target: asyncio.Event().wait())
-    delivery = SimpleNamespace(position_unknown=lambda flight, _why: unknown.append(flight))
+    delivery = SimpleNamespace(
+        position_unknown=lambda flight, _why: unknown.append(flight),
+        may_be_known_soon=lambda _flight: False,
+    )
     it = repeats_of(store, delivery, tasks)
     for is_urgent in (False, True):
         it.confirm(confirmation(str(is_urgent), 0, is_urgent=is_urgent))
@@ -97,3 +108,23 @@ async def test_a_repeat_that_holds_others_up_is_told_earlier(
     assert [flight.record.message_id for flight in unknown] == ["True"]
     assert not alone.done()
     alone.cancel()
+
+
+@pytest.mark.parametrize(("known_after", "told_at"), [(0.0, 0.0), (0.35, 0.4), (60.0, 3.0)])
+@in_virtual_time
+async def test_a_store_that_is_away_is_not_taken_at_its_word_while_senders_are_unheard(
+    known_after: float, told_at: float
+) -> None:
+    """It says at once that it is away; who has left is known a moment later, or not at all."""
+    loop = asyncio.get_running_loop()
+    began = loop.time()
+    told: list[float] = []
+    tasks: list[asyncio.Task[None]] = []
+    delivery = SimpleNamespace(
+        position_unknown=lambda _flight, _why: told.append(loop.time() - began),
+        may_be_known_soon=lambda _flight: loop.time() - began < known_after,
+    )
+    it = repeats_of(Away(), delivery, tasks)
+    it.confirm(confirmation("slow", 0, is_urgent=True))
+    await asyncio.gather(*tasks)
+    assert told == [pytest.approx(told_at, abs=repeats.LOOK_SECONDS)]
