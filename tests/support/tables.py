@@ -462,7 +462,8 @@ class Tables:
         return position.offset < before.get(position.partition, 0)
 
     def _shown(self, message: Message) -> Message:
-        if not self._has_ended(message.sender, message.position):
+        is_event = message.kind is not EventKind.MESSAGE
+        if is_event or not self._has_ended(message.sender, message.position):
             return message
         return dataclasses.replace(message, sender=self.ended[message.sender][0])
 

@@ -132,9 +132,11 @@ class Beginnings:
             if not isinstance(decision, Transmit):
                 yield decision
                 continue
-            if decision.session in self._gone:
-                continue  # it has left without a welcome, and so without all that would follow
             early = self._early.get(decision.session)
+            # It has left without a welcome, and so without what would follow; or it has had one.
+            is_over = isinstance(decision, Welcome) and early is None
+            if is_over or decision.session in self._gone:
+                continue
             if early is None:
                 yield decision
                 continue

@@ -71,10 +71,14 @@ class Intake:
         self.unread.note(since, now)
         self.resumed_at = now
 
+    @property
+    def is_stopped(self) -> bool:
+        """Say whether its connection is not read until something else has happened."""
+        return self.is_paused or self.is_blocked or self.is_unread
+
     def is_read(self, now: float) -> bool:
         """Say whether what came a moment ago is read by now."""
-        is_stopped = self.is_paused or self.is_blocked or self.is_unread
-        return not is_stopped and now - self.resumed_at > AFTER_SECONDS
+        return not self.is_stopped and now - self.resumed_at > AFTER_SECONDS
 
     def take_good(self) -> None:
         """A good frame has come."""

@@ -329,13 +329,12 @@ class Sends:
         return self._leave_place(flight, message if is_here else None)
 
     def may_be_known_soon(self, flight: Flight) -> bool:
-        """Say whether its senders are here, as far as anybody has heard, and that is not certain
-        yet: what is unread is read in a moment. A repeat is not pushed either way.
+        """Say whether its senders are here, as far as anybody has heard, and that is certain in a
+        moment: all that is unread is read by then. A repeat is not pushed either way.
         """
-        if flight.retry:
-            return False
-        are_here = all(waiter.sender in self._senders for waiter in flight.waiters)
-        return are_here and not self._are_certainly_here(flight.waiters)
+        found = [self._senders.get(waiter.sender) for waiter in flight.waiters]
+        is_hopeless = flight.retry or any(each is None or each.intake.is_stopped for each in found)
+        return not is_hopeless and not self._are_certainly_here(flight.waiters)
 
     def _are_certainly_here(self, waiters: list[Waiter]) -> bool:
         """Say whether no sender has left, and not unseen either: an end that has come stays unread

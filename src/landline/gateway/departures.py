@@ -26,6 +26,8 @@ from landline.protocol.records import DeviceRecord
 # As long as a message may take; whoever is in more rooms than can be left in it needs another try.
 DEPARTURE_SECONDS: Final = POST_SECONDS
 ROOMS_TOGETHER: Final = 16
+# Within that sessions end on every server.
+HEARD_SECONDS: Final = 2.0
 
 # Somebody else was faster.
 _HAS_LEFT: Final = (ErrorCode.BAD_RECIPIENT, ErrorCode.NO_SUCH_CONVERSATION)
@@ -54,13 +56,16 @@ class Departures:
         conversations: ConversationStore,
         revocations: Revocations,
         posts: Posts,
+        heard_seconds: float,
     ) -> None:
+        """`heard_seconds`: how long other servers may take to hear that sessions have to end."""
         self._event_log = event_log
         self._store = store
         self._devices = devices
         self._conversations = conversations
         self._revocations = revocations
         self._posts = posts
+        self._heard_seconds = heard_seconds
 
     async def end(self, user: str, name: str, until_ms: int | None, by: str) -> Departure:
         """End what a user has, in the name of the service `by`; `until_ms` as of a revocation. What
@@ -73,9 +78,12 @@ class Departures:
                 revocation = await self._revocations.revoke(user, until_ms, by)
                 rooms = await self._until_none_is_left(lambda: self._leave_rooms(user, by))
                 devices = await self._until_none_is_left(lambda: self._end_devices(user))
+                # What they still say elsewhere meanwhile is theirs too.
+                await asyncio.sleep(self._heard_seconds)
                 ends = await self._event_log.ends()
-                await self._store.wait_applied(ends)
-                await self._conversations.end_user(user, name, ends)
+                # A log before this one may have had more partitions.
+                before = {**await self._store.wait_applied(ends), **ends}
+                await self._conversations.end_user(user, name, before)
         except TimeoutError:
             raise StoreUnavailable(_NOT_DONE) from None
         log.info("user_ended", user=user, by=by, rooms=rooms, devices=devices)

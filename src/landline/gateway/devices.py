@@ -186,8 +186,8 @@ class Devices:
     # The record of a device ------------------------------------------------------------------
 
     async def _open(self, decision: OpenDevice) -> None:
-        """Append until every partition has the record. Tells the heart once after OPEN_SECONDS at
-        the latest, and again when more is there.
+        """Append until every partition has the record. Tells the heart once in twice OPEN_SECONDS
+        at the latest, and again when more is there.
         """
         missing = set(decision.partitions)
         asked: dict[asyncio.Future[AppendResult], int] = {}  # -> partition

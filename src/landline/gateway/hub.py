@@ -41,7 +41,7 @@ from landline.delivery.sends import REPEAT_SECONDS
 from landline.delivery.unread import PULSE_SECONDS
 from landline.gateway.checks import Checks
 from landline.gateway.connection import Connection
-from landline.gateway.departures import Departures
+from landline.gateway.departures import HEARD_SECONDS, Departures
 from landline.gateway.devices import Devices
 from landline.gateway.doors import Doors
 from landline.gateway.gatekeeper import Gatekeeper
@@ -219,6 +219,7 @@ class Hub:
             conversations=conversations,
             revocations=self.revocations,
             posts=self.posts,
+            heard_seconds=HEARD_SECONDS if delivery.has_others else 0.0,
         )
         self.sessions = Sessions(delivery, directory, self._connections, clock)
         self._routing = Routing(

@@ -110,22 +110,34 @@ class Repeats:
                 async with asyncio.timeout_at(deadline):
                     stored = await self._look_up({partition: end}, flights)
             except (TimeoutError, Unavailable):
-                await self._let_senders_be_heard(flights, deadline)
-                flights += [each.flight for each in _empty(self._confirming[line])]
-                for flight in flights:
-                    self._delivery.position_unknown(flight, _NO_ANSWER)
+                await self._decide_without_store(line, flights, deadline)
             else:
                 for flight in flights:
                     self._delivery.position_confirmed(flight, stored.get(flight.record.message_id))
             self._happened()
 
-    async def _let_senders_be_heard(self, flights: Sequence[Flight], deadline: float) -> None:
-        """A store that is away may have said so at once. Right after this process has stood still
-        nobody knows who has left, and what was sent then would not be pushed live.
+    async def _decide_without_store(
+        self, line: tuple[int, float], flights: list[Flight], deadline: float
+    ) -> None:
+        """Nobody can say which position counts, for these and for those behind them.
+
+        A store that is away may have said so at once. Right after this process has stood still it
+        is not known who has left, and what is sent then would not be pushed live: it is waited for.
         """
         loop = asyncio.get_running_loop()
-        is_unclear = self._delivery.may_be_known_soon
-        while loop.time() < deadline and any(map(is_unclear, flights)):  # noqa: ASYNC110 - time tells
+        while True:
+            flights += [each.flight for each in _empty(self._confirming[line])]
+            waiting = []
+            for flight in flights:
+                if loop.time() < deadline and self._delivery.may_be_known_soon(flight):
+                    waiting.append(flight)
+                else:
+                    self._delivery.position_unknown(flight, _NO_ANSWER)
+            if not waiting:
+                return
+            if len(waiting) < len(flights):
+                self._happened()
+            flights = waiting
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _look_up(

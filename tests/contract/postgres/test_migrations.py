@@ -270,8 +270,6 @@ async def test_every_text_that_is_compared_is_by_bytes(database: SecretUrl) -> N
         "messages.content",
         "messages.data",
         "quarantine.reason",
-        "shown_messages.content",
-        "shown_messages.data",
     }
 
 

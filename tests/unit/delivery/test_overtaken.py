@@ -202,7 +202,7 @@ def test_an_end_that_may_have_come_unread_counts_as_an_end(
 @pytest.mark.parametrize(
     ("stop", "is_soon"),
     [(still, True), (still_a_moment_ago, True), (read_late, True), (full_a_moment_ago, True),
-     (joined, False)],
+     (joined, False), (full, False)],
 )  # fmt: skip
 def test_a_store_that_refuses_at_once_need_not_decide_it(
     bench: Bench, stop: Callable[[Bench], None], is_soon: bool

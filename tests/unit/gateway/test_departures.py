@@ -59,6 +59,7 @@ class World(KnownLog):
             conversations=world,
             revocations=world,
             posts=world,
+            heard_seconds=0.0,
         )
 
     async def revoke(self, user: str, until_ms: int | None, by: str) -> Revocation:

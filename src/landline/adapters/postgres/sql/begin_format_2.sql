@@ -1,15 +1,6 @@
 DROP TABLE deliveries;
 UPDATE record_format SET format = 2, noted = NULL;
 
--- The timeline as everybody is shown it.
-CREATE VIEW shown_messages AS
-SELECT m.message_id, m.conversation, m.log_partition, m.log_offset, m.kind, m.content, m.data,
-       m.created_at, coalesce((
-           SELECT e.name FROM ended_users AS e
-           WHERE e.user_name = m.sender COLLATE "C" AND e.before[m.log_partition + 1] > m.log_offset
-       ), m.sender) AS sender
-FROM messages AS m;
-
 -- What the recipients have: everybody but the sender, of a room those who were members by then and
 -- still are. Of who is no more nobody can say it.
 CREATE VIEW message_status AS

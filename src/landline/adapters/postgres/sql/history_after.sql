@@ -44,9 +44,14 @@ WITH RECURSIVE mine AS MATERIALIZED (
     ) AS found
     WHERE spans.events <= $4::int
 ), page AS MATERIALIZED (
-    SELECT message_id, sender, content, created_at, log_partition, log_offset, kind, data
+    SELECT message_id, coalesce((
+               SELECT e.name FROM ended_users AS e
+               WHERE e.user_name = m.sender COLLATE "C" AND m.kind = 'message'
+                   AND e.before[m.log_partition + 1] > m.log_offset
+           ), m.sender) AS sender,
+           content, created_at, log_partition, log_offset, kind, data
     FROM spans CROSS JOIN LATERAL (
-        SELECT * FROM shown_messages
+        SELECT * FROM messages
         WHERE conversation = $2::text COLLATE "C"
             AND log_offset > $3::bigint AND log_offset >= spans.first AND log_offset < spans.next
         ORDER BY log_offset LIMIT $4::int + 1

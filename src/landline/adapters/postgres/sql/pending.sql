@@ -64,8 +64,12 @@ CROSS JOIN LATERAL (
     ORDER BY p.log_partition, p.log_offset
     LIMIT asked.page + 1
 ) AS owed CROSS JOIN LATERAL (
-    SELECT message_id, conversation, sender, content, created_at, kind, data
-    FROM shown_messages AS m
+    SELECT message_id, conversation, coalesce((
+               SELECT e.name FROM ended_users AS e
+               WHERE e.user_name = m.sender COLLATE "C" AND m.kind = 'message'
+                   AND e.before[m.log_partition + 1] > m.log_offset
+           ), m.sender) AS sender, content, created_at, kind, data
+    FROM messages AS m
     WHERE m.log_partition = owed.log_partition AND m.log_offset = owed.log_offset OFFSET 0
 ) AS m
 ORDER BY number, log_partition NULLS FIRST, log_offset

@@ -118,8 +118,12 @@ SELECT number, found.kind, sorting, found.log_partition, found.log_offset, messa
        (extract(epoch FROM created_at) * 1000)::bigint, m.kind, data, conversation_id,
        is_received, NULL
 FROM found CROSS JOIN LATERAL (
-    SELECT message_id, conversation, sender, content, created_at, kind, data
-    FROM shown_messages AS m
+    SELECT message_id, conversation, coalesce((
+               SELECT e.name FROM ended_users AS e
+               WHERE e.user_name = m.sender COLLATE "C" AND m.kind = 'message'
+                   AND e.before[m.log_partition + 1] > m.log_offset
+           ), m.sender) AS sender, content, created_at, kind, data
+    FROM messages AS m
     WHERE m.log_partition = found.log_partition AND m.log_offset = found.log_offset OFFSET 0
 ) AS m
 UNION ALL

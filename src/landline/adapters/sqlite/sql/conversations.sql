@@ -83,7 +83,7 @@ CREATE VIEW shown_messages AS
 SELECT m.message_id, m.conversation, m.log_partition, m.log_offset, m.kind, m.content, m.data,
        m.created_at, coalesce((
            SELECT e.name FROM ended_users AS e
-           WHERE e.user_name = m.sender AND e.before_offset > m.log_offset
+           WHERE e.user_name = m.sender AND e.before_offset > m.log_offset AND m.kind = 'message'
        ), m.sender) AS sender
 FROM messages AS m;
 
