@@ -133,12 +133,10 @@ class Beginnings:
                 yield decision
                 continue
             early = self._early.get(decision.session)
-            # It has left without a welcome, and so without what would follow; or it has had one.
-            is_over = isinstance(decision, Welcome) and early is None
-            if is_over or decision.session in self._gone:
-                continue
             if early is None:
-                yield decision
+                # Who has left without a welcome has nothing that would follow, and nobody has two.
+                if decision.session not in self._gone and not isinstance(decision, Welcome):
+                    yield decision
                 continue
             if isinstance(decision, Welcome):
                 yield decision
