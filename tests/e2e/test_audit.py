@@ -114,7 +114,7 @@ CAROL = "(SELECT mailbox_id FROM devices WHERE user_name = 'carol')"
             "1 pending_changed",
         ),
         (
-            sql(f"INSERT INTO pending SELECT {CAROL}, log_offset, 1, 0 FROM messages LIMIT 1"),
+            sql(f"INSERT INTO pending SELECT {CAROL}, min(log_offset), 1, 0 FROM messages"),
             "1 pending_unknown",
         ),
         (
